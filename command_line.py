@@ -1,0 +1,121 @@
+"""What the scripts share: settling flags with what a checkpoint knows, and ending on errors."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping
+
+# TensorFlow's notes about its build are no news to a user; errors still come.
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+
+from absl import app, flags, logging  # noqa: E402 (the level counts when TensorFlow is imported)
+
+FLAGS = flags.FLAGS
+
+
+def run(main: Callable[[], int | None]) -> None:
+  """Runs a script; a user's mistake ends it with one message and exit code 1.
+
+  `--verbosity=1` (absl's debug level) shows where the error came from.
+
+  Args:
+    main: the script, called once flags are parsed; returns an exit code.
+  """
+  def guarded(arguments: list[str]) -> int:
+    import tensorflow as tf
+    try:
+      if len(arguments) > 1:
+        raise ValueError(f'Expected flags of the form --name=value. Received: {arguments[1]!r}.')
+      return main() or 0
+    except (ValueError, OSError, tf.errors.OpError) as error:
+      if logging.get_verbosity() >= logging.DEBUG:
+        raise
+      print(f'Error: {_message(error)}', file=sys.stderr)
+      return 1
+    except KeyboardInterrupt:
+      print('Interrupted.', file=sys.stderr)
+      return 130
+
+  # absl would list all flags of TensorFlow's packages at a misspelled one.
+  app.run(guarded)
+
+
+def _message(error: BaseException) -> str:
+  if type(error).__name__ == 'ResourceExhaustedError':
+    return (f'Out of memory: {str(error).splitlines()[0]} Lower --batch_size, or the image size.')
+  return str(error) or type(error).__name__
+
+
+def refuse_retired(retired: Mapping[str, tuple[object, str]]) -> None:
+  """Stops if a flag that cannot act any more is set to something else than its default.
+
+  Args:
+    retired: `{flag: (default, what to do instead)}`.
+
+  Raises:
+    ValueError: with what to do instead.
+  """
+  for name, (default, advice) in retired.items():
+    if FLAGS[name].value != default:
+      raise ValueError(f'--{name} cannot act any more: {advice}. Expected: {default!r}, its '
+                       f'default. Received: {FLAGS[name].value!r}.')
+
+
+def settle_bad_images(found: Collection, split_name: str) -> tuple[str, ...]:
+  """Does with images that cannot be decoded what --on_bad_image says.
+
+  Args:
+    found: `bad_images.BadImage`s of the split.
+    split_name: the split.
+
+  Returns:
+    Their names, which are to be skipped.
+
+  Raises:
+    ValueError: if there are some and the flag is 'error'.
+  """
+  from datasets import bad_images
+  if found and FLAGS.on_bad_image == 'error':
+    raise ValueError(f'{bad_images.describe(found)}\nRepair or remove them, or leave them out '
+                     'with --on_bad_image=skip.')
+  if found:
+    print(f'Skipping, of the split {split_name!r}: {bad_images.describe(found)}')
+  return tuple(image.name for image in found)
+
+
+def show_progress(batches: Iterable, total: int) -> Iterable:
+  """Shows a bar while batches are used, on a terminal only."""
+  import tqdm
+  return tqdm.tqdm(batches, total=total, unit='batch', leave=False, disable=None)
+
+
+def settle(names: Collection[str], saved: Mapping, *, source: str,
+           may_change: Collection[str] = ()) -> dict:
+  """Settles flags: a flag that is set counts, then what is saved, then its default.
+
+  Args:
+    names: the flags.
+    saved: what a checkpoint's metadata hold of them; may lack some, or have others.
+    source: what holds `saved`, for messages.
+    may_change: flags that may be set to something else than is saved, which is printed.
+
+  Returns:
+    `{name: value}` for all names.
+
+  Raises:
+    ValueError: if a flag is set that contradicts what is saved.
+  """
+  settled, differences = {}, []
+  for name in names:
+    flag = FLAGS[name]
+    settled[name] = flag.value if flag.present or name not in saved else saved[name]
+    if flag.present and name in saved and flag.value != saved[name]:
+      if name in may_change:
+        print(f'--{name}: {saved[name]} -> {flag.value}')
+      else:
+        differences.append(f'  --{name}={flag.value}, but it was {saved[name]}')
+  if differences:
+    raise ValueError('\n'.join([f'These flags contradict {source}:', *differences,
+                                'Leave them out, or use another folder or checkpoint.']))
+  return settled

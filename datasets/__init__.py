@@ -1,0 +1,1 @@
+"""Image-classification datasets, whatever they are stored as, and the input pipeline over them."""

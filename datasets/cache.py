@@ -1,0 +1,63 @@
+"""Small results that are slow to find again, kept as JSON in the user's cache folder.
+
+A cache only saves time: an entry that cannot be read or written is as good as none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+
+
+def folder() -> Path:
+  """The folder of the cache: `$XDG_CACHE_HOME/slim_zoo`, or `~/.cache/slim_zoo`."""
+  base = os.environ.get('XDG_CACHE_HOME') or os.path.join(os.path.expanduser('~'), '.cache')
+  return Path(base) / 'slim_zoo'
+
+
+def stamp(path) -> list:
+  """What changes when a file does: [absolute path, size, mtime in ns]; -1s for a missing one."""
+  path = os.path.abspath(path)
+  try:
+    status = os.stat(path)
+  except OSError:
+    return [printable(path), -1, -1]
+  return [printable(path), status.st_size, status.st_mtime_ns]
+
+
+def printable(path) -> str:
+  """A path as text, also where its bytes are no UTF-8."""
+  return os.fsencode(path).decode('utf-8', 'backslashreplace')
+
+
+def key_of(*parts) -> str:
+  """The name of the entry for `parts`, which are anything that JSON holds."""
+  return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def load(key: str):
+  """Returns the entry `key`, or None."""
+  try:
+    return json.loads((folder() / f'{key}.json').read_text())
+  except (OSError, ValueError):
+    return None
+
+
+def store(key: str, value) -> None:
+  """Keeps `value` as the entry `key`; a reader sees all of it or nothing."""
+  try:
+    folder().mkdir(parents=True, exist_ok=True)
+    handle, aside = tempfile.mkstemp(dir=folder(), suffix='.part')
+  except OSError:
+    return
+  try:
+    with os.fdopen(handle, 'w') as file:
+      json.dump(value, file)
+    os.replace(aside, folder() / f'{key}.json')
+  except OSError:
+    with contextlib.suppress(OSError):
+      os.unlink(aside)

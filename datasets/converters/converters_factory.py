@@ -1,0 +1,46 @@
+"""The converters by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from datasets.converters import archives, cifar10, download, flowers, mnist
+from errors import unknown_name
+
+# Each module has RESOURCES, filenames() and convert().
+CONVERTERS = {'cifar10': cifar10, 'flowers': flowers, 'mnist': mnist}
+
+
+def convert(name: str, dataset_dir, *, source=None, **options) -> bool:
+  """Makes a dataset's TFRecord files, unless all of them are there.
+
+  Args:
+    name: a key of `CONVERTERS`.
+    dataset_dir: where to write them, and to download to.
+    source: a local folder or archive to convert; None downloads the dataset.
+    **options: what the converter takes besides.
+
+  Returns:
+    Whether anything was written.
+
+  Raises:
+    ValueError, OSError: if the dataset is unknown, damaged, or cannot be downloaded.
+  """
+  if name not in CONVERTERS:
+    raise unknown_name('dataset to convert', name, CONVERTERS)
+  converter = CONVERTERS[name]
+  dataset_dir = Path(dataset_dir)
+  if all((dataset_dir / filename).is_file() for filename in converter.filenames()):
+    return False
+  if source is not None:
+    with archives.unpacked(source, dataset_dir) as folder:
+      converter.convert(folder, dataset_dir, **options)
+    return True
+  downloaded = [download.download(resource, dataset_dir) for resource in converter.RESOURCES]
+  # One archive, or several files side by side.
+  with archives.unpacked(downloaded[0] if len(downloaded) == 1 else dataset_dir,
+                         dataset_dir) as folder:
+    converter.convert(folder, dataset_dir, **options)
+  for path in downloaded:
+    path.unlink()
+  return True

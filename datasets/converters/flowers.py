@@ -1,0 +1,78 @@
+"""The TensorFlow flowers photos, or any local folder with a folder a class."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import tensorflow as tf
+
+from datasets import folder as folder_source
+from datasets.converters import download, writer
+
+RESOURCES = (download.Resource(
+    'http://download.tensorflow.org/example_images/flower_photos.tgz', 228813984,
+    '4c54ace7911aaffe13a365c34f650e71dd5bf1be0a58b464e5a7183e3e595d9c'),)
+_SHARDS = 5
+_SEED = 0
+
+
+def filenames() -> list[str]:
+  """The record files that `convert` writes."""
+  return [_filename(split, shard) for split in ('train', 'validation') for shard in range(_SHARDS)]
+
+
+def convert(source: Path, dataset_dir, *, num_validation: int = 350) -> None:
+  """Converts a folder with a folder of images a class, shuffled the same everywhere.
+
+  Args:
+    source: the folder; one folder around it, as in the archive, is looked through.
+    dataset_dir: where to write the records.
+    num_validation: how many images go to the validation split; TF-Slim's is 350.
+
+  Raises:
+    ValueError: if the folder is not laid out so, has too few images, or one is damaged.
+  """
+  images = folder_source.get_split('folder', 'all', _class_parent(source))
+  if not 0 < num_validation < images.num_examples:
+    raise ValueError(
+        f'Expected --num_validation between 1 and {images.num_examples - 1}, one less than there '
+        f'are images in {source}. Received: {num_validation}.')
+  # Sorted by name, so that the seed gives one order on every file system.
+  examples = sorted(zip(images.examples.names, images.examples.files, images.labels.tolist(),
+                        strict=True))
+  random.Random(_SEED).shuffle(examples)
+  parts = {'train': examples[num_validation:], 'validation': examples[:num_validation]}
+  files = {}
+  for split, part in parts.items():
+    size = -(-len(part) // _SHARDS)
+    for shard in range(_SHARDS):
+      shard_examples = part[shard * size:(shard + 1) * size]
+      files[_filename(split, shard)] = (
+          len(shard_examples), map(_read, (path for _, path, _ in shard_examples),
+                                   (label for _, _, label in shard_examples)))
+  writer.write_dataset(dataset_dir, files, images.class_names)
+
+
+def _filename(split: str, shard: int) -> str:
+  return f'flowers_{split}_{shard:05d}-of-{_SHARDS:05d}.tfrecord'
+
+
+def _class_parent(source: Path) -> Path:
+  """The folder that holds the class folders: `source`, or the only folder in it."""
+  folders = [path for path in source.iterdir() if path.is_dir() and path.name[0] != '.']
+  if len(folders) == 1 and any(path.is_dir() for path in folders[0].iterdir()):
+    return folders[0]
+  return source
+
+
+def _read(path: str, label: int) -> writer.Image:
+  encoded = Path(path).read_bytes()
+  try:
+    shape = tf.io.decode_image(encoded, expand_animations=False).shape
+  except tf.errors.InvalidArgumentError as error:
+    raise ValueError(f'Expected an image. Received {path}, which cannot be decoded: remove or '
+                     'replace it.') from error
+  suffix = Path(path).suffix[1:].lower()
+  image_format = 'jpeg' if suffix in ('jpg', 'jpe') else suffix
+  return writer.Image(encoded, image_format, shape[0], shape[1], label)

@@ -1,0 +1,145 @@
+"""One split of an image-classification dataset, the same whatever it is stored as."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from datasets import bad_images
+
+
+class Examples(Protocol):
+  """How a split is stored: `indexed.IndexedExamples` or `records.RecordExamples`.
+
+  Attributes:
+    labels: int64 [num_examples], in the order of the source.
+    names: the examples' names in the same order, unique and stable.
+    files: the files that the examples lie in; none where they lie in memory.
+  """
+
+  labels: np.ndarray
+  names: tuple[str, ...]
+  files: tuple[str, ...]
+
+  def order(self, epoch, *, seed: int, shuffle: bool, skip=0) -> tf.data.Dataset:
+    """One epoch's examples, still unread, so that skipping them is cheap."""
+
+  def load(self, raw) -> dict[str, tf.Tensor]:
+    """Reads one element of `order`; in graph mode."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Dataset:
+  """One split of an image-classification dataset.
+
+  Attributes:
+    name: what `get_dataset` was asked for, such as 'folder'.
+    split_name: 'train', 'validation', 'test' …
+    class_names: one name a class; the position is the label.
+    channels: 1 or 3, how the images are to be decoded.
+    examples: the storage.
+    made_split: whether the split was made here, by hashing names; then the validation
+      fraction is part of what the split is.
+    notes: lines for the user, such as which files were ignored.
+    open_ended_labels: the number of classes was guessed from the largest label, because nothing
+      lists them; a network may have more.
+  """
+
+  name: str
+  split_name: str
+  class_names: tuple[str, ...]
+  channels: int
+  examples: Examples
+  made_split: bool = False
+  notes: tuple[str, ...] = ()
+  open_ended_labels: bool = False
+
+  def __post_init__(self):
+    if not len(self.labels):
+      raise ValueError(
+          f'Expected split {self.split_name!r} of dataset {self.name!r} to hold examples. '
+          'Received none: check --dataset_dir.')
+
+  @property
+  def labels(self) -> np.ndarray:
+    """int64 [num_examples], in the order of the source."""
+    return self.examples.labels
+
+  @property
+  def num_examples(self) -> int:
+    """How many examples the split holds."""
+    return len(self.examples.labels)
+
+  @property
+  def num_classes(self) -> int:
+    """How many classes there are, those without an example included."""
+    return len(self.class_names)
+
+  @functools.cached_property
+  def empty_classes(self) -> tuple[str, ...]:
+    """The classes without an example in this split."""
+    counts = np.bincount(self.labels, minlength=self.num_classes)
+    return tuple(name for name, count in zip(self.class_names, counts, strict=True) if not count)
+
+  @functools.cached_property
+  def fingerprint(self) -> str:
+    """sha256 over the class names and every example's name and label, in order."""
+    digest = hashlib.sha256()
+    for class_name in self.class_names:
+      digest.update(_bytes(class_name) + b'\n')
+    for name, label in zip(self.examples.names, self.labels.tolist(), strict=True):
+      digest.update(b'%d %s\n' % (label, _bytes(name)))
+    return digest.hexdigest()
+
+  def epoch(self, epoch, *, seed: int = 0, shuffle: bool = False, skip=0) -> tf.data.Dataset:
+    """One pass over the examples.
+
+    Args:
+      epoch: the epoch, an integer or a scalar int64 tensor; it only moves the order.
+      seed: the run's seed. The order is a function of (seed, epoch).
+      shuffle: whether to shuffle; otherwise the order is the source's.
+      skip: how many examples to leave out at the start, before they are read or parsed.
+
+    Returns:
+      A tf.data.Dataset of {'image': scalar string, an encoded image file; 'label': int64;
+      'name': string; 'id': int64, a stable hash of the name}.
+    """
+    order = self.examples.order(epoch, seed=seed, shuffle=shuffle, skip=skip)
+    return order.map(self.examples.load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+  def find_bad_images(self, decode, *, progress: bool | None = None
+                      ) -> tuple[bad_images.BadImage, ...]:
+    """Decodes every image once and returns those that cannot be; see `bad_images.find`."""
+    return bad_images.find(self, decode, progress=progress)
+
+
+def example_id(name: tf.Tensor) -> tf.Tensor:
+  """A stable 63-bit hash of an example's name.
+
+  Args:
+    name: string, any shape.
+
+  Returns:
+    int64 of the same shape, in [0, 2**63 - 1).
+  """
+  return tf.strings.to_hash_bucket_fast(name, 2**63 - 1)
+
+
+def ids(names: Sequence[str]) -> np.ndarray:
+  """The ids of examples by name: int64 [len(names)]."""
+  return example_id(as_strings(names)).numpy()
+
+
+def as_strings(texts: Sequence[str]) -> tf.Tensor:
+  """A string tensor of texts that may be file names, whose bytes need not be UTF-8."""
+  return tf.constant(np.array([_bytes(text) for text in texts], object), tf.string)
+
+
+def _bytes(text: str) -> bytes:
+  return text.encode('utf-8', 'surrogateescape')

@@ -1,0 +1,70 @@
+"""Examples with random access: a list of image files, or images in memory."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from datasets import dataset, seeds
+
+
+class IndexedExamples:
+  """Examples that can be read in any order, so an epoch's order is a full permutation."""
+
+  def __init__(self, names: Sequence[str], labels: Sequence[int], *,
+               paths: Sequence[str] | None = None, encoded: Sequence[bytes] | None = None):
+    """Takes the examples in the order of their source.
+
+    Args:
+      names: one unique, stable name an example.
+      labels: one label an example.
+      paths: the image files; either these or `encoded`.
+      encoded: the encoded images themselves.
+    """
+    if (paths is None) == (encoded is None):
+      raise ValueError('Expected either paths or encoded images. Received both or neither.')
+    self.names = tuple(names)
+    self.labels = np.asarray(labels, np.int64).reshape(-1)
+    self.files = tuple(paths or ())
+    self._encoded = None if encoded is None else tuple(encoded)
+    sizes = {len(self.names), len(self.labels), len(self.files if paths is not None else encoded)}
+    if len(sizes) != 1:
+      raise ValueError(f'Expected as many names, labels and images. Received: {sorted(sizes)}.')
+
+  def select(self, keep: np.ndarray) -> IndexedExamples:
+    """The examples at which `keep`, bool [num_examples], is true."""
+    chosen = np.flatnonzero(keep)
+
+    def pick(items):
+      return [items[i] for i in chosen]
+
+    images = ({'paths': pick(self.files)} if self._encoded is None
+              else {'encoded': pick(self._encoded)})
+    return IndexedExamples(pick(self.names), self.labels[chosen], **images)
+
+  def order(self, epoch, *, seed: int, shuffle: bool, skip=0) -> tf.data.Dataset:
+    """The positions of one epoch: scalar int64s."""
+    positions = tf.range(len(self.labels), dtype=tf.int64)
+    if shuffle:
+      positions = tf.random.experimental.stateless_shuffle(
+          positions, seed=seeds.derive(seeds.ORDER, seed, epoch))
+    return tf.data.Dataset.from_tensor_slices(positions[skip:])
+
+  def load(self, raw) -> dict[str, tf.Tensor]:
+    """Reads the image at a position."""
+    names, labels, images = self._tensors
+    image = tf.gather(images, raw)
+    name = tf.gather(names, raw)
+    return {'image': image if self._encoded is not None else tf.io.read_file(image),
+            'label': tf.gather(labels, raw), 'name': name, 'id': dataset.example_id(name)}
+
+  @functools.cached_property
+  def _tensors(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    # Made outside the graph that asks for them, so that none gets a copy of the whole list.
+    with tf.init_scope():
+      images = (dataset.as_strings(self.files) if self._encoded is None
+                else tf.constant(np.array(self._encoded, object), tf.string))
+      return dataset.as_strings(self.names), tf.constant(self.labels), images

@@ -1,0 +1,211 @@
+"""Batches for training and evaluation, whatever the dataset.
+
+Each example's place in the stream is fixed by (seed, epoch) before anything is read, so resuming
+at a step skips without decoding, and a bad image keeps its slot with weight 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from datasets import dataset as dataset_lib
+from datasets import seeds
+
+# More epochs than any run has: a stream without an end.
+_ENDLESS = 2**62
+# The id of the elements that fill up the last batch of an evaluation.
+_PADDING_ID = -1
+
+
+def training_batches(dataset: dataset_lib.Dataset, preprocess: Callable, *, batch_size: int,
+                     seed: int, start_step: int = 0, bad_images: Sequence = (),
+                     label_map: Sequence[int] | None = None,
+                     num_parallel_calls: int = tf.data.AUTOTUNE, num_replicas: int = 1,
+                     num_workers: int = 1, worker_index: int = 0) -> tf.data.Dataset:
+  """Makes the endless stream of training batches.
+
+  Step s consumes the positions [s * batch_size, (s + 1) * batch_size) of the epochs 0, 1, …
+  one after the other, each epoch in an order of its own.
+
+  Args:
+    dataset: the split to train on.
+    preprocess: function (encoded, seed) -> float32 [height, width, channels] of a static shape,
+      where `encoded` is a scalar string and `seed` int64 [2], a function of the run's seed, the
+      epoch and the example.
+    batch_size: the global batch, over all replicas.
+    seed: the run's seed.
+    start_step: the first step; the examples before it are neither parsed nor decoded.
+    bad_images: `bad_images.BadImage`s or names. They keep their slots, undecoded, as zeros with
+      weight 0.
+    label_map: the network's label for each of the dataset's, -1 where it has none.
+    num_parallel_calls: how many images to decode at a time.
+    num_replicas: into how many consecutive elements each global batch is cut, in the order of
+      the replicas, for `strategy.distribute_datasets_from_function`.
+    num_workers: how many input pipelines there are; each yields its own rows of every global
+      batch, for its num_replicas / num_workers replicas.
+    worker_index: which of them this one is.
+
+  Returns:
+    A tf.data.Dataset of {'image': float32 [B, height, width, channels], 'label': int32 [B],
+    'weight': float32 [B], 'id': int64 [B]} with B = batch_size / num_replicas.
+
+  Raises:
+    ValueError: if the batch cannot be shared out evenly, a label has no place in the network,
+      a bad image is not in the dataset, or `preprocess` gives no static shape.
+  """
+  per_replica = _per_replica_batch(batch_size, num_replicas, num_workers)
+  start_epoch, first_skip = divmod(start_step * batch_size, dataset.num_examples)
+
+  def one_epoch(epoch):
+    skip = tf.where(epoch == start_epoch, tf.constant(first_skip, tf.int64), 0)
+    order = dataset.examples.order(epoch, seed=seed, shuffle=True, skip=skip)
+    return order.map(lambda raw: {'raw': raw, 'epoch': epoch, 'valid': True})
+
+  def augment(encoded, example_id, epoch):
+    return preprocess(encoded, seeds.derive(seeds.AUGMENTATION, seed, epoch, example_id))
+
+  load = _loader(dataset, augment, bad_images, label_map)
+  stream = tf.data.Dataset.range(start_epoch, _ENDLESS).flat_map(one_epoch)
+  stream = _rows_of_worker(stream, batch_size, num_workers, worker_index)
+  return _batched(stream, load, per_replica, num_parallel_calls)
+
+
+def evaluation_batches(dataset: dataset_lib.Dataset, preprocess: Callable, *, batch_size: int,
+                       bad_images: Sequence = (), label_map: Sequence[int] | None = None,
+                       num_parallel_calls: int = tf.data.AUTOTUNE, num_replicas: int = 1,
+                       num_workers: int = 1, worker_index: int = 0) -> tf.data.Dataset:
+  """Makes the batches of an evaluation: every example once, in the order of the source.
+
+  The last global batch is filled up with zeros of weight 0, label 0 and id -1.
+
+  Args:
+    dataset: the split to evaluate.
+    preprocess: function (encoded, seed) -> float32 [height, width, channels] of a static shape;
+      `seed` is None.
+    batch_size: the global batch, over all replicas.
+    bad_images: see `training_batches`, as for the rest.
+    label_map: the network's label for each of the dataset's, -1 where it has none.
+    num_parallel_calls: how many images to decode at a time.
+    num_replicas: into how many consecutive elements each global batch is cut.
+    num_workers: how many input pipelines there are.
+    worker_index: which of them this one is.
+
+  Returns:
+    A finite tf.data.Dataset of elements as `training_batches` has.
+
+  Raises:
+    ValueError: see `training_batches`.
+  """
+  per_replica = _per_replica_batch(batch_size, num_replicas, num_workers)
+
+  def mark(valid):
+    return lambda raw: {'raw': raw, 'epoch': tf.constant(0, tf.int64), 'valid': valid}
+
+  order = dataset.examples.order(0, seed=0, shuffle=False)
+  filling = order.take(1).repeat(-dataset.num_examples % batch_size)
+  load = _loader(dataset, lambda encoded, example_id, epoch: preprocess(encoded, None),
+                 bad_images, label_map)
+  stream = order.map(mark(True)).concatenate(filling.map(mark(False)))
+  stream = _rows_of_worker(stream, batch_size, num_workers, worker_index)
+  return _batched(stream, load, per_replica, num_parallel_calls)
+
+
+def _per_replica_batch(batch_size: int, num_replicas: int, num_workers: int) -> int:
+  if batch_size < 1 or batch_size % num_replicas or num_replicas % num_workers:
+    raise ValueError(
+        'Expected a global batch that divides evenly among the replicas, and replicas among the '
+        f'workers. Received: batch {batch_size}, {num_replicas} replicas, {num_workers} workers. '
+        'Change --batch_size.')
+  return batch_size // num_replicas
+
+
+def _rows_of_worker(stream: tf.data.Dataset, batch_size: int, num_workers: int,
+                    worker_index: int) -> tf.data.Dataset:
+  """Keeps a worker's rows of every global batch, while they are still unread."""
+  if num_workers == 1:
+    return stream
+  rows = batch_size // num_workers
+  numbered = stream.enumerate()
+  mine = numbered.filter(lambda position, _: position % batch_size // rows == worker_index)
+  return mine.map(lambda _, element: element)
+
+
+def _loader(dataset: dataset_lib.Dataset, preprocess: Callable, bad_images: Sequence,
+            label_map: Sequence[int] | None) -> Callable:
+  """Makes the function from an element of the stream to an example of a batch.
+
+  `preprocess` is called as (encoded, id, epoch).
+  """
+  shape = _static_shape(preprocess)
+  labels = tf.constant(_network_labels(dataset, label_map), tf.int32)
+  bad_ids = _ids_of(dataset, bad_images)
+
+  def load(element):
+    example = dataset.examples.load(element['raw'])
+    bad = tf.reduce_any(tf.constant(bad_ids, tf.int64) == example['id'])
+    use = element['valid'] & ~bad
+    image = tf.cond(
+        use, lambda: preprocess(example['image'], example['id'], element['epoch']),
+        lambda: tf.zeros(shape, tf.float32))
+    return {
+        'image': tf.ensure_shape(image, shape),
+        # A slot of weight 0 may have any label that the network has.
+        'label': tf.where(use, tf.gather(labels, example['label']), 0),
+        'weight': tf.cast(use, tf.float32),
+        'id': tf.where(element['valid'], example['id'], _PADDING_ID),
+    }
+
+  return load
+
+
+def _batched(stream: tf.data.Dataset, load: Callable, batch_size: int,
+             num_parallel_calls: int) -> tf.data.Dataset:
+  loaded = stream.map(load, num_parallel_calls=num_parallel_calls, deterministic=True)
+  batches = loaded.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+  options = tf.data.Options()
+  options.deterministic = True
+  # Rows are shared out above; TensorFlow must not do it a second time.
+  options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+  return batches.with_options(options)
+
+
+def _static_shape(preprocess: Callable) -> list[int]:
+  """The shape of the images that `preprocess` makes."""
+  traced = tf.function(preprocess).get_concrete_function(
+      tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.int64), tf.TensorSpec([], tf.int64))
+  image = traced.structured_outputs
+  if not image.shape.is_fully_defined() or image.shape.rank != 3 or image.dtype != tf.float32:
+    raise ValueError('Expected preprocessing to return float32 [height, width, channels] of a '
+                     f'static shape. Received: {image.dtype.name} {image.shape}.')
+  return image.shape.as_list()
+
+
+def _network_labels(dataset: dataset_lib.Dataset, label_map: Sequence[int] | None) -> np.ndarray:
+  """The network's label for each of the dataset's."""
+  if label_map is None:
+    return np.arange(dataset.num_classes)
+  label_map = np.asarray(label_map)
+  if len(label_map) != dataset.num_classes:
+    raise ValueError(f'Expected a label for each of the {dataset.num_classes} classes. '
+                     f'Received: {len(label_map)}.')
+  lost = [dataset.class_names[label] for label in np.unique(dataset.labels)
+          if label_map[label] < 0]
+  if lost:
+    listed = ', '.join(lost[:10]) + (', …' if len(lost) > 10 else '')
+    raise ValueError(
+        f"Expected every class of split {dataset.split_name!r} to be one of the network's. "
+        f'Received {len(lost)} classes with images that it does not have: {listed}. '
+        'Check --dataset_name, --dataset_dir and --labels_offset.')
+  return np.maximum(label_map, 0)
+
+
+def _ids_of(dataset: dataset_lib.Dataset, bad_images: Sequence) -> np.ndarray:
+  names = [getattr(image, 'name', image) for image in bad_images]
+  unknown = sorted(set(names) - set(dataset.examples.names)) if names else []
+  if unknown:
+    raise ValueError(f'Expected bad images of split {dataset.split_name!r}. '
+                     f'Received one that it does not hold: {unknown[0]}.')
+  return dataset_lib.ids(names)

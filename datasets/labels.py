@@ -1,0 +1,80 @@
+"""Joining a dataset's labels with a network's outputs: by name, or by TF-Slim's offset."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+# What outputs are called that no class of the data belongs to.
+UNNAMED = ''
+
+
+def output_names(class_names: Sequence[str], labels_offset: int) -> list[str]:
+  """Names a network's outputs when label `i` belongs to output `i - labels_offset`.
+
+  Args:
+    class_names: the dataset's classes, by label.
+    labels_offset: TF-Slim's flag: 1 leaves the first class (ImageNet's background) out, -1 puts
+      an output that no label belongs to before the first.
+
+  Returns:
+    One name an output.
+
+  Raises:
+    ValueError: if no output would be left.
+  """
+  if labels_offset >= len(class_names):
+    raise ValueError(f'--labels_offset={labels_offset}: expected fewer than the '
+                     f'{len(class_names)} classes of the data.')
+  return [UNNAMED] * max(0, -labels_offset) + list(class_names[max(0, labels_offset):])
+
+
+def map_by_offset(num_labels: int, labels_offset: int) -> list[int]:
+  """Returns the output of each label, -1 where it has none."""
+  return [max(-1, label - labels_offset) for label in range(num_labels)]
+
+
+def map_by_name(class_names: Sequence[str], outputs: Sequence[str]) -> list[int]:
+  """Returns the output of each label: the one with the class's name, -1 where there is none.
+
+  Raises:
+    ValueError: if no class at all has an output.
+  """
+  places = {name: place for place, name in enumerate(outputs) if name != UNNAMED}
+  found = [places.get(name, -1) for name in class_names]
+  if max(found, default=-1) < 0:
+    raise ValueError(
+        "Expected data with the network's classes, matched by name: "
+        f'{_listed(places)}. Received: {_listed(class_names)}. Check --checkpoint_path, '
+        '--dataset_name and --dataset_dir.')
+  return found
+
+
+def check_count(dataset, num_outputs: int, labels_offset: int) -> None:
+  """Stops if a dataset's labels cannot be those that a checkpoint without metadata was trained on.
+
+  Args:
+    dataset: a `dataset.Dataset`.
+    num_outputs: the classes of the checkpoint.
+    labels_offset: the flag.
+
+  Raises:
+    ValueError: says what differs and which flag settles it.
+  """
+  needed = dataset.num_classes - labels_offset
+  if needed == num_outputs or (dataset.open_ended_labels and needed < num_outputs - 1):
+    return
+  offset = dataset.num_classes - num_outputs
+  advice = 'Name the dataset that the checkpoint was trained on.'
+  if abs(offset) == 1:
+    more, fewer = ('data have', 'checkpoint') if offset > 0 else ('checkpoint has', 'data')
+    advice = (f'The {more} one class more than the {fewer}, as ImageNet has with a background '
+              f'class at 0 and without. If that is so: --labels_offset={offset}')
+  raise ValueError(
+      f'Expected labels for the {num_outputs} classes of the checkpoint. Received: '
+      f'{dataset.num_classes} classes with --labels_offset={labels_offset}, which makes {needed}. '
+      + advice)
+
+
+def _listed(names) -> str:
+  names = list(names)
+  return ', '.join(names[:8]) + (f', … ({len(names)})' if len(names) > 8 else '')

@@ -1,0 +1,51 @@
+"""`labels.txt`: the classes of a dataset, one `label:name` a line, as TF-Slim writes it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+FILENAME = 'labels.txt'
+
+
+def read(path) -> tuple[str, ...]:
+  """Reads the class names; the position is the label.
+
+  Lines without a label are taken as the names of the labels 0, 1, ….
+
+  Args:
+    path: the file.
+
+  Returns:
+    The class names.
+
+  Raises:
+    ValueError: if a label is missing or there twice.
+  """
+  lines = Path(path).read_text(encoding='utf-8-sig').splitlines()
+  lines = [line.strip() for line in lines if line.strip()]
+  pairs = [re.fullmatch(r'(\d+)\s*:\s*(.+)', line) for line in lines]
+  if not all(pairs):
+    pairs = None
+    names = dict(enumerate(lines))
+  else:
+    names = {int(pair[1]): pair[2] for pair in pairs}
+  if not lines or sorted(names) != list(range(len(lines))):
+    raise ValueError(f'Expected {path} to name the labels 0, 1, … once each, one "label:name" a '
+                     f'line. Received {len(lines)} lines, {_first_wrong(pairs)}.')
+  return tuple(names[label] for label in range(len(names)))
+
+
+def write(path, class_names: Sequence[str]) -> None:
+  """Writes the class names as TF-Slim does."""
+  lines = [f'{label}:{name}\n' for label, name in enumerate(class_names)]
+  Path(path).write_text(''.join(lines), encoding='utf-8')
+
+
+def _first_wrong(pairs) -> str:
+  labels = sorted(int(pair[1]) for pair in pairs or ())
+  for expected, label in enumerate(labels):
+    if label != expected:
+      return f'{label} twice' if label < expected else f'without label {expected}'
+  return 'no label'

@@ -1,0 +1,115 @@
+"""What is in TFRecord files: how many records, and their labels."""
+
+from __future__ import annotations
+
+import os
+import struct
+import sys
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from datasets import cache
+
+# A record: its length (8 bytes), the length's checksum (4), the data, their checksum (4).
+_HEADER, _FOOTER = 12, 4
+_BATCH = 256
+# What a label parser returns for a record without a label.
+NO_LABEL = -(2**63)
+
+
+class RecordFile(NamedTuple):
+  """A TFRecord file: its path, the bytes of its records, and their labels, int64 [records]."""
+  path: str
+  num_bytes: int
+  labels: np.ndarray
+
+
+def scan(paths: Sequence[str], parse_label: Callable, *, kind: str,
+         progress: bool | None = None) -> list[RecordFile]:
+  """Counts the records of files and reads their labels; cached until a file changes.
+
+  Args:
+    paths: the files.
+    parse_label: function from a scalar string, a record, to its label, int64; made of TensorFlow
+      ops. `NO_LABEL` where the record has none.
+    kind: says in the cache how labels were parsed.
+    progress: whether to show a bar; None shows it on a terminal only.
+
+  Returns:
+    A `RecordFile` each.
+
+  Raises:
+    ValueError: if a file is cut short or damaged, or a record has no single label.
+  """
+  keys = {path: cache.key_of('labels', kind, cache.stamp(path)) for path in paths}
+  known = {path: cache.load(key) for path, key in keys.items()}
+  unknown = [path for path in paths if known[path] is None]
+  hidden = progress is False or (progress is None and not sys.stderr.isatty())
+  for path in tqdm(unknown, desc='reading labels', unit='file', disable=hidden, leave=False):
+    count = count_records(path)
+    known[path] = {'labels': _labels(path, count, parse_label),
+                   'bytes': os.path.getsize(path) - count * (_HEADER + _FOOTER)}
+    cache.store(keys[path], known[path])
+  return [RecordFile(path, known[path]['bytes'], np.asarray(known[path]['labels'], np.int64))
+          for path in paths]
+
+
+def count_records(path: str) -> int:
+  """Counts a file's records by their headers, without reading the records.
+
+  Raises:
+    ValueError: if the file does not end where a record ends.
+  """
+  size = os.path.getsize(path)
+  position = count = 0
+  with open(path, 'rb', buffering=0) as file:
+    while position < size:
+      file.seek(position)
+      header = file.read(_HEADER)
+      length = struct.unpack('<Q', header[:8])[0] if len(header) == _HEADER else size
+      position += _HEADER + length + _FOOTER
+      if position > size:
+        raise ValueError(
+            f'Expected a TFRecord file. Received {cache.printable(path)}, which breaks off in '
+            f'record {count}: the file was cut short, or is no TFRecord file. '
+            'Copy or convert it again.')
+      count += 1
+  return count
+
+
+def _labels(path: str, count: int, parse_label: Callable) -> list[int]:
+  dataset = tf.data.TFRecordDataset(path, buffer_size=2**20)
+  dataset = dataset.map(parse_label, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+  labels = []
+  try:
+    for batch in dataset.batch(_BATCH):
+      labels += batch.numpy().tolist()
+  except tf.errors.OpError as error:
+    # Batches hide which record failed; the file is read again, one by one, to say it.
+    number = _first_failing(dataset)
+    raise ValueError(
+        f'Expected records with one label each. Received {cache.printable(path)}, of which record '
+        f'{number} cannot be read: the file is damaged, or its records are of another kind. '
+        f'({error.message.splitlines()[0][:200]})') from error
+  for number, label in enumerate(labels):
+    if label == NO_LABEL:
+      raise ValueError(f'Expected a label in every record. Received {cache.printable(path)}, of '
+                       f'which record {number} has none.')
+  if len(labels) != count:
+    raise ValueError(f'Expected {count} records in {cache.printable(path)}. '
+                     f'Received {len(labels)}: did another program write to it?')
+  return labels
+
+
+def _first_failing(dataset: tf.data.Dataset) -> int:
+  number = 0
+  try:
+    for _ in dataset:
+      number += 1
+  except tf.errors.OpError:
+    pass
+  return number

@@ -1,0 +1,27 @@
+"""Stateless seeds: every random choice on data is a function of (purpose, seed, parts)."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+# One number a purpose, so that example order and augmentation never share random bits.
+ORDER = 1
+FILE_ORDER = 2
+AUGMENTATION = 3
+
+
+def derive(purpose: int, seed: int, *parts) -> tf.Tensor:
+  """Derives a stateless seed.
+
+  Args:
+    purpose: one of the constants above.
+    seed: the run's seed.
+    *parts: integers or scalar integer tensors, such as an epoch and an example's id.
+
+  Returns:
+    int64 [2], to hand to stateless random ops.
+  """
+  key = tf.constant([purpose, seed], tf.int64)
+  for part in parts:
+    key = tf.random.experimental.stateless_fold_in(key, tf.cast(part, tf.int64))
+  return key

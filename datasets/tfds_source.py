@@ -1,0 +1,113 @@
+"""TensorFlow Datasets' image classification sets, also those prepared by the user."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from datasets import dataset, record_files, records, splits, tfrecord
+
+PREFIX = 'tfds/'
+
+
+def get_split(name: str, split_name: str, dataset_dir=None, *, file_pattern=None,
+              validation_fraction: float = 0.1) -> dataset.Dataset:
+  """Makes a split of a TensorFlow Datasets set.
+
+  Args:
+    name: 'tfds/' and the set's name, with its config and version if wanted, as
+      `tfds.builder` takes it.
+    split_name: one of the set's own splits; 'validation' is made of 'train' if there is none.
+    dataset_dir: TensorFlow Datasets' `data_dir`; None is its default, `~/tensorflow_datasets`.
+      A set that is not prepared there is downloaded.
+    file_pattern: unused.
+    validation_fraction: see `splits.choose`.
+
+  Returns:
+    A `dataset.Dataset`.
+
+  Raises:
+    ValueError, OSError: if the set cannot be had or is not one of images with one label each.
+  """
+  del file_pattern
+  builder = _prepared_builder(name.removeprefix(PREFIX), dataset_dir)
+  image_key, label_key = _feature_keys(builder.info, name)
+  native = tuple(split for split, info in builder.info.splits.items() if info.num_examples)
+  chosen, part = splits.choose(split_name, native, validation_fraction, name)
+  parse_image, parse_label = _parsers(builder.info.features, image_key, label_key)
+  paths = [os.fspath(path) for path in builder.info.splits[chosen].filepaths]
+  files = record_files.scan(paths, parse_label, kind=f'{name} {builder.version} {label_key}')
+  label_feature = builder.info.features[label_key]
+  class_names = tuple(label_feature.names or map(str, range(label_feature.num_classes)))
+  tfrecord.check_labels(files, len(class_names))
+  examples = records.RecordExamples(files, parse_image)
+  if part:
+    examples = examples.select(splits.part_of(examples, class_names, part, validation_fraction))
+  channels = 1 if builder.info.features[image_key].shape[-1] == 1 else 3
+  return dataset.Dataset(name, split_name, class_names, channels, examples,
+                         made_split=bool(part))
+
+
+def _prepared_builder(name: str, data_dir):
+  """The set's builder, its files on disk."""
+  # Imported here because it takes seconds, and no other dataset needs it.
+  import tensorflow_datasets as tfds
+  data_dir = os.path.expanduser(data_dir) if data_dir else None
+  try:
+    builder = tfds.builder(name, data_dir=data_dir)
+  except tfds.core.DatasetNotFoundError as error:
+    raise ValueError(
+        f'Expected a TensorFlow Datasets set, or one prepared in --dataset_dir. Received {name!r} '
+        f'and {data_dir}. Sets are listed at https://www.tensorflow.org/datasets/catalog.'
+    ) from error
+  if builder.info.splits:
+    if builder.info.file_format != tfds.core.FileFormat.TFRECORD:
+      raise ValueError(
+          f'Expected {name!r} to be prepared as TFRecord files. '
+          f'Received {builder.info.file_format.value} in {builder.data_dir}: prepare it again '
+          "with file_format='tfrecord', in another folder.")
+    return builder
+  try:
+    builder.download_and_prepare(file_format='tfrecord')
+  except Exception as error:  # whatever a set's own code raises
+    reason = str(error).strip().splitlines() or [type(error).__name__]
+    raise OSError(
+        f'{name!r} is not prepared in {builder.data_dir}, and could not be downloaded: '
+        f'{reason[0][:300]}. Check the network, or prepare it elsewhere and give its data_dir as '
+        '--dataset_dir.') from error
+  return builder
+
+
+def _feature_keys(info, name: str) -> tuple[str, str]:
+  """The keys of the image and of the label."""
+  import tensorflow_datasets as tfds
+  features = info.features
+  if not isinstance(features, tfds.features.FeaturesDict):
+    features = {}
+  images = [key for key, feature in features.items() if isinstance(feature, tfds.features.Image)]
+  labels = [key for key, feature in features.items()
+            if isinstance(feature, tfds.features.ClassLabel)]
+  supervised = info.supervised_keys or ()
+  if len(supervised) == 2 and supervised[0] in images and supervised[1] in labels:
+    return supervised[0], supervised[1]
+  if len(images) == 1 and len(labels) == 1:
+    return images[0], labels[0]
+  raise ValueError(f'Expected {name} to hold one image and one label an example. Received '
+                   f'images {images or "none"} and labels {labels or "none"}.')
+
+
+def _parsers(features, image_key: str, label_key: str) -> tuple[Callable, Callable]:
+  """The functions from a record to its encoded image, and to its label."""
+  import tensorflow_datasets as tfds
+
+  def parse_image(record: tf.Tensor) -> tf.Tensor:
+    return features.deserialize_example(
+        record, decoders={image_key: tfds.decode.SkipDecoding()})[image_key]
+
+  def parse_label(record: tf.Tensor) -> tf.Tensor:
+    partial = tfds.decode.PartialDecoding({label_key: True}).extract_features(features)
+    return partial.deserialize_example(record)[label_key]
+
+  return parse_image, parse_label

@@ -1,0 +1,171 @@
+"""Evaluates a checkpoint: every example of a split once, top-1, top-5 and loss.
+
+    python eval_image_classifier.py --checkpoint_path=run --dataset_name=folder \
+      --dataset_dir=photos --dataset_split_name=validation
+
+A checkpoint of this project needs no more: its metadata name the network and its classes.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import command_line  # Before TensorFlow: it quiets it.
+
+# isort: split
+import tensorflow as tf
+from absl import flags
+
+from datasets import bad_images, dataset_factory, input_pipeline, labels
+from evaluation import report
+from evaluation.evaluator import Evaluator, Measurement
+from nets import nets_factory
+from preprocessing import preprocessing_factory
+from preprocessing.decoding import decode_image
+from training import checkpoints, distribution
+from weights import restore
+from weights.reader import Checkpoint
+
+FLAGS = flags.FLAGS
+
+# What the checkpoint's metadata answer when the flag is not set.
+flags.DEFINE_string('model_name', 'inception_v3', 'Name of the network.')
+flags.DEFINE_string('preprocessing_name', None, 'Name of the preprocessing, or of a network whose '
+                    'own is meant; by default that of --model_name.')
+flags.DEFINE_integer('labels_offset', 0, 'Subtracted from every label.')
+flags.DEFINE_bool('use_grayscale', False, 'Whether to turn images to grey, one channel.')
+flags.DEFINE_string('dataset_name', 'imagenet', 'Name of the dataset, or tfds/<name>.')
+flags.DEFINE_string('dataset_dir', None, 'Where the data lie.')
+flags.DEFINE_string('file_pattern', None, "Names of TFRecord files, '%s' being the split.")
+flags.DEFINE_float('validation_fraction', 0.1, 'Share of the training examples that makes the '
+                   'validation split where the data have none.', lower_bound=0, upper_bound=0.9)
+flags.DEFINE_enum('xla', 'auto', ['auto', 'on', 'off'], 'Whether XLA compiles the network.')
+flags.DEFINE_enum('compute_dtype', 'float32', ['float32', 'bfloat16'], 'What layers compute in.')
+_MODEL = ('model_name', 'preprocessing_name', 'labels_offset', 'use_grayscale')
+_DATA = ('dataset_name', 'dataset_dir', 'file_pattern', 'validation_fraction')
+_COMPUTATION = ('xla', 'compute_dtype')
+
+flags.DEFINE_string('checkpoint_path', '/tmp/tfmodel/', 'A checkpoint, or a folder of them.')
+flags.DEFINE_string('eval_dir', '/tmp/tfmodel/', 'Where eval.json and event files go.')
+flags.DEFINE_string('dataset_split_name', 'test', 'Split to evaluate.')
+flags.DEFINE_integer('eval_image_size', None, "Height and width; by default as it was trained, or "
+                     "the network's.", lower_bound=1)
+flags.DEFINE_integer('batch_size', 100, 'Examples a batch.', lower_bound=1)
+flags.DEFINE_integer('max_num_batches', None, 'Batches to evaluate; by default all.',
+                     lower_bound=1)
+flags.DEFINE_integer('num_preprocessing_threads', 4, 'Images to decode at a time.', lower_bound=1)
+flags.DEFINE_float('moving_average_decay', None, 'If set, the checkpoint must have moving '
+                   'averages; they are used in any case where it has them.')
+flags.DEFINE_enum('on_bad_image', 'error', ['error', 'skip'], 'What to do with images that '
+                  'cannot be decoded: stop, or leave them out and say so.')
+flags.DEFINE_string('master', '', 'Not used any more.')
+flags.DEFINE_bool('quantize', False, 'Not used any more.')
+_RETIRED = {'master': ('', 'the evaluation uses this machine'),
+            'quantize': (False, 'evaluate the network as it was trained')}
+
+
+def main() -> int:
+  """Evaluates one checkpoint."""
+  command_line.refuse_retired(_RETIRED)
+  distribution.prepare_devices()
+  checkpoint = Checkpoint(checkpoints.latest(FLAGS.checkpoint_path))
+  saved = checkpoints.read_metadata(checkpoint.prefix)
+  options = _settle(saved, checkpoint.prefix)
+  net = nets_factory.get_net(options['model_name'])
+  dataset = dataset_factory.get_dataset(
+      options['dataset_name'], FLAGS.dataset_split_name, options['dataset_dir'],
+      file_pattern=options['file_pattern'], validation_fraction=options['validation_fraction'])
+  num_classes, label_map = _join_classes(dataset, checkpoint, saved, net, options)
+  bad = _bad_images(dataset)
+  channels = 1 if options['use_grayscale'] else dataset.channels
+  size = FLAGS.eval_image_size or saved.get('image_size') or net.image_size
+  network = nets_factory.build_network(
+      options['model_name'], image_shape=[size, size, channels], num_classes=num_classes,
+      dtype=tf.dtypes.as_dtype(options['compute_dtype']))
+  restored = restore.plan(checkpoint, {n: v.shape for n, v in network.variables.items()})
+  restore.check(restored)
+  restore.apply(restored, checkpoint, network.variables)
+  averages = restored.num_averages
+  if FLAGS.moving_average_decay is not None and not averages:
+    raise ValueError(f'--moving_average_decay: expected moving averages in {checkpoint.prefix}. '
+                     'Received: none. Leave the flag out.')
+  print(f'Evaluating {checkpoint.prefix}: {restored.summary()}.')
+  print(f'{dataset.num_examples} examples of the split {dataset.split_name!r} of {dataset.name}, '
+        f'{size}×{size}, {options["preprocessing_name"]} preprocessing.', flush=True)
+  found = _measure(network, dataset, bad, label_map, options, size, channels)
+  step = int(checkpoint.read('global_step')) if 'global_step' in checkpoint.shapes else 0
+  _report(found, dataset, bad, checkpoint.prefix, step, averages, options)
+  return 0
+
+
+def _settle(saved: dict, prefix: str) -> dict:
+  known = dict(saved.get('flags', {}))
+  free = {*_DATA, *_COMPUTATION}
+  if FLAGS.dataset_name != known.get('dataset_name') and FLAGS['dataset_name'].present:
+    known = {n: v for n, v in known.items() if n not in _DATA}  # They are of another dataset.
+  elif not FLAGS['dataset_dir'].present:
+    free -= {'validation_fraction'}  # Another share would evaluate what was trained on.
+  options = command_line.settle((*_MODEL, *_DATA, *_COMPUTATION), known, source=prefix,
+                                may_change=free)
+  net = nets_factory.get_net(options['model_name'])
+  options['preprocessing_name'] = nets_factory.preprocessing_name(
+      options['preprocessing_name'] or options['model_name'])
+  if options['xla'] == 'auto':
+    options['xla'] = 'on' if net.xla else 'off'
+  return options
+
+
+def _join_classes(dataset, checkpoint: Checkpoint, saved: dict, net, options):
+  """Returns how many classes the checkpoint has, and the output of each label."""
+  for note in dataset.notes:
+    print(note)
+  if 'class_names' in saved:
+    names = saved['class_names']
+    return len(names), labels.map_by_name(dataset.class_names, names)
+  offset = options['labels_offset']
+  head = [shape[-1] for name, shape in sorted(checkpoint.shapes.items())
+          if name.startswith(f'{net.head[0]}/') and name.endswith(('/weights', '/biases'))]
+  num_classes = head[-1] if head else dataset.num_classes - offset
+  labels.check_count(dataset, num_classes, offset)
+  return num_classes, labels.map_by_offset(dataset.num_classes, offset)
+
+
+def _bad_images(dataset) -> tuple[str, ...]:
+  found = dataset.find_bad_images(functools.partial(decode_image, channels=dataset.channels))
+  return command_line.settle_bad_images(found, dataset.split_name)
+
+
+def _measure(network, dataset, bad, label_map, options, size: int, channels: int) -> Measurement:
+  preprocess = preprocessing_factory.get_preprocessing(options['preprocessing_name'],
+                                                       channels=channels)
+  batches = input_pipeline.evaluation_batches(
+      dataset, lambda image, seed: preprocess(image, size, size), batch_size=FLAGS.batch_size,
+      bad_images=bad, label_map=label_map, num_parallel_calls=FLAGS.num_preprocessing_threads)
+  if FLAGS.max_num_batches:
+    batches = batches.take(FLAGS.max_num_batches)
+  try:
+    return Evaluator(network, xla=options['xla'] == 'on').measure(
+        command_line.show_progress(batches, math.ceil(dataset.num_examples / FLAGS.batch_size)))
+  except tf.errors.OpError as error:
+    reason = bad_images.explain_failure(
+        dataset, functools.partial(decode_image, channels=dataset.channels), error)
+    raise (ValueError(reason) if reason else error) from error
+
+
+def _report(found: Measurement, dataset, bad, prefix: str, step: int, averages: int,
+            options: dict) -> None:
+  path = report.write(FLAGS.eval_dir, found, step=step, facts={
+      'checkpoint': prefix, 'model_name': options['model_name'], 'dataset': dataset.name,
+      'dataset_dir': options['dataset_dir'], 'split': dataset.split_name,
+      'fingerprint': dataset.fingerprint, 'moving_averages': bool(averages),
+      'bad_images': list(bad)})
+  print(found.lines())
+  print(f'top-1 {found.top_1:.4f}, top-{found.k} {found.top_k:.4f}, loss {found.loss:.4f} on '
+        f'{found.count} examples, step {step}'
+        + (f'; {len(bad)} bad images left out' if bad else '')
+        + f'. Written to {path}.')
+
+
+if __name__ == '__main__':
+  command_line.run(main)

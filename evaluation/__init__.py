@@ -1,0 +1,1 @@
+"""Evaluation: measuring a network on every example of a split, once."""

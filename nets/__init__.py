@@ -1,0 +1,1 @@
+"""Networks: plain functions in the slim vocabulary, and the adapter to TensorFlow 2."""

@@ -1,0 +1,153 @@
+"""The two AlexNets.
+
+`alexnet_v2` is TF-Slim's, the one-column network of Krizhevsky 2014 ("One weird trick for
+parallelizing convolutional neural networks", https://arxiv.org/abs/1404.5997). `alexnet` is the
+network of Krizhevsky, Sutskever and Hinton 2012 as Caffe publishes it (`bvlc_alexnet`,
+https://github.com/BVLC/caffe/tree/master/models/bvlc_alexnet): two groups and local response
+normalization. Neither's weights fit the other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import tensorflow as tf
+
+from nets import heads, layers
+
+
+@dataclasses.dataclass(frozen=True)
+class _Conv:
+  """A convolution, and what follows it."""
+  num_outputs: int
+  kernel_size: int
+  stride: int = 1
+  padding: str = 'SAME'
+  groups: int = 1
+  bias: float = 0.1
+  has_norm: bool = False
+  has_pool: bool = False
+
+
+_ALEXNET_V2 = (
+    _Conv(64, 11, stride=4, padding='VALID', has_pool=True),
+    _Conv(192, 5, has_pool=True),
+    _Conv(384, 3),
+    _Conv(384, 3),
+    _Conv(256, 3, has_pool=True),
+)
+
+_ALEXNET = (
+    _Conv(96, 11, stride=4, padding='VALID', bias=0.0, has_norm=True, has_pool=True),
+    _Conv(256, 5, groups=2, has_norm=True, has_pool=True),
+    _Conv(384, 3, bias=0.0),
+    _Conv(384, 3, groups=2),
+    _Conv(256, 3, groups=2, has_pool=True),
+)
+
+
+def alexnet_v2_arg_scope(weight_decay: float = 0.0005):
+  """The arg scope of `alexnet_v2`: L2 on all weights."""
+  with layers.arg_scope([layers.conv2d],
+                        weights_regularizer=layers.l2_regularizer(weight_decay)) as sc:
+    return sc
+
+
+def alexnet_arg_scope(weight_decay: float = 0.0005):
+  """The arg scope of `alexnet`: L2 on all weights, Caffe's initial values and normalization.
+
+  Caffe divides alpha by the size of the window and TensorFlow does not: Caffe's 1e-4 over five
+  channels is 2e-5.
+  """
+  with layers.arg_scope([layers.conv2d],
+                        weights_regularizer=layers.l2_regularizer(weight_decay),
+                        weights_initializer=layers.random_normal_initializer(0.01)), \
+      layers.arg_scope([layers.local_response_normalization], depth_radius=2, bias=1.0,
+                       alpha=2e-5, beta=0.75) as sc:
+    return sc
+
+
+def _convolutions(net: tf.Tensor, convs: tuple[_Conv, ...]) -> tf.Tensor:
+  """Applies conv1, norm1, pool1, conv2, … where they exist."""
+  for i, conv in enumerate(convs, start=1):
+    net = layers.conv2d(net, conv.num_outputs, conv.kernel_size, conv.stride, conv.padding,
+                        groups=conv.groups, scope=f'conv{i}',
+                        biases_initializer=layers.constant_initializer(conv.bias))
+    if conv.has_norm:
+      net = layers.local_response_normalization(net, scope=f'norm{i}')
+    if conv.has_pool:
+      net = layers.max_pool2d(net, 3, 2, scope=f'pool{i}')
+  return net
+
+
+def alexnet_v2(images: tf.Tensor, num_classes: int | None = 1000, *, is_training: bool = True,
+               dropout_keep_prob: float = 0.5,
+               scope: str = 'alexnet_v2') -> tuple[tf.Tensor, dict]:
+  """TF-Slim's AlexNet: one column, no local response normalization.
+
+  Args:
+    images: [batch, height, width, channels], at least 195×195. From 227 pixels on the answers of
+      several places are averaged.
+    num_classes: width of the logits; 0 or None gives the features before them instead.
+    is_training: a Python bool; whether there is dropout.
+    dropout_keep_prob: share of the outputs of `fc6` and `fc7` that dropout keeps.
+    scope: name of the network.
+
+  Returns:
+    Logits [batch, num_classes] or features [batch, 4096], and the end points.
+
+  Raises:
+    ValueError: if the images are too small.
+  """
+  heads.check_images(images, 195, scope)
+  end_points = {}
+  with tf.compat.v1.variable_scope(scope, 'alexnet_v2', [images]), \
+      layers.arg_scope([layers.conv2d, layers.max_pool2d], end_points=end_points):
+    net = _convolutions(images, _ALEXNET_V2)
+    narrow = layers.truncated_normal_initializer(0.005)
+    return heads.fully_connected_head(
+        net, num_classes, kernel_size=5, is_training=is_training,
+        dropout_keep_prob=dropout_keep_prob, end_points=end_points, weights_initializer=narrow,
+        biases_initializer=layers.constant_initializer(0.1), logits_initializer=narrow)
+
+
+alexnet_v2.default_image_size = 224
+
+
+def alexnet(images: tf.Tensor, num_classes: int | None = 1000, *, is_training: bool = True,
+            dropout_keep_prob: float = 0.5, scope: str = 'alexnet') -> tuple[tf.Tensor, dict]:
+  """Caffe's AlexNet, for its published weights: BGR images without their mean.
+
+  `fc6` to `fc8` are convolutions with TF-Slim's shapes, as in every other network here: Caffe's
+  matrix [9216, 4096] of `fc6`, its rows in the order height, width, channel, becomes
+  [6, 6, 256, 4096] by a plain reshape.
+
+  Args:
+    images: [batch, height, width, channels], at least 227×227. From 259 pixels on the answers of
+      several places are averaged.
+    num_classes: width of the logits; 0 or None gives the features before them instead.
+    is_training: a Python bool; whether there is dropout.
+    dropout_keep_prob: share of the outputs of `fc6` and `fc7` that dropout keeps.
+    scope: name of the network.
+
+  Returns:
+    Logits [batch, num_classes] or features [batch, 4096], and the end points.
+
+  Raises:
+    ValueError: if the images are too small.
+  """
+  heads.check_images(images, 227, scope)
+  end_points = {}
+  with tf.compat.v1.variable_scope(scope, 'alexnet', [images]), \
+      layers.arg_scope([layers.conv2d, layers.max_pool2d, layers.local_response_normalization],
+                       end_points=end_points):
+    net = _convolutions(images, _ALEXNET)
+    return heads.fully_connected_head(
+        net, num_classes, kernel_size=6, is_training=is_training,
+        dropout_keep_prob=dropout_keep_prob, end_points=end_points,
+        weights_initializer=layers.random_normal_initializer(0.005),
+        biases_initializer=layers.constant_initializer(0.1),
+        logits_initializer=layers.random_normal_initializer(0.01))
+
+
+alexnet.default_image_size = 227

@@ -1,0 +1,106 @@
+"""What several networks end with, and the check that all of them begin with."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from nets import layers
+
+
+def check_images(images: tf.Tensor, smallest: int, scope: str) -> None:
+  """Checks that images are large enough for a network.
+
+  Args:
+    images: [batch, height, width, channels]; a height or width that is not static passes.
+    smallest: the least height and width at which every layer of the network has an output.
+    scope: the network's scope, for the error.
+
+  Raises:
+    ValueError: if the images have another rank or are smaller.
+  """
+  if images.shape.rank != 4:
+    raise ValueError(f'{scope}: expected images [batch, height, width, channels]. '
+                     f'Received the shape {images.shape}.')
+  height, width = layers.spatial_size(images)
+  if any(size is not None and size < smallest for size in (height, width)):
+    raise ValueError(f'{scope}: expected images of at least {smallest}×{smallest} pixels. '
+                     f'Received {height}×{width}. Choose a larger image size.')
+
+
+def global_pool(inputs: tf.Tensor, end_points: dict) -> tf.Tensor:
+  """Averages each channel over the image, in float32, as the end point `global_pool`.
+
+  Args:
+    inputs: [batch, height, width, channels].
+    end_points: gains `global_pool`, [batch, 1, 1, channels].
+
+  Returns:
+    [batch, 1, 1, channels], of the inputs' type.
+  """
+  if layers.spatial_size(inputs) != (1, 1):
+    mean = tf.reduce_mean(tf.cast(inputs, tf.float32), [1, 2], keepdims=True)
+    inputs = tf.cast(mean, inputs.dtype)
+  end_points['global_pool'] = inputs
+  return inputs
+
+
+def squeeze(inputs: tf.Tensor) -> tf.Tensor:
+  """Reshapes [batch, 1, 1, channels] to [batch, channels]."""
+  return tf.squeeze(inputs, [1, 2])
+
+
+def add_predictions(logits: tf.Tensor, end_points: dict) -> tuple[tf.Tensor, dict]:
+  """Adds the end points that every network has.
+
+  Args:
+    logits: [batch, num_classes].
+    end_points: gains `Logits`, and `Predictions`: their softmax, float32 [batch, num_classes].
+
+  Returns:
+    Both arguments.
+  """
+  end_points['Logits'] = logits
+  end_points['Predictions'] = tf.nn.softmax(tf.cast(logits, tf.float32))
+  return logits, end_points
+
+
+def fully_connected_head(inputs: tf.Tensor, num_classes: int | None, *, kernel_size: int,
+                         is_training: bool, dropout_keep_prob: float, end_points: dict,
+                         weights_initializer=None, biases_initializer=None,
+                         logits_initializer=None) -> tuple[tf.Tensor, dict]:
+  """The three fully connected layers of AlexNet and VGG, as the convolutions they are in TF-Slim.
+
+  `fc6` covers its input at the network's own image size. Larger images give a map of answers,
+  which is averaged after `fc7`: the classifier is linear, so in inference that is the mean of
+  the logits at every place.
+
+  Args:
+    inputs: [batch, height, width, channels], at least `kernel_size` high and wide.
+    num_classes: width of the logits; 0 or None leaves `fc8` out.
+    kernel_size: height and width of the kernels of `fc6`.
+    is_training: a Python bool; whether there is dropout.
+    dropout_keep_prob: share of the outputs of `fc6` and `fc7` that dropout keeps.
+    end_points: gains the layers, `global_pool`, `Logits` and `Predictions`.
+    weights_initializer: of `fc6` and `fc7`; default Xavier's uniform one.
+    biases_initializer: of `fc6` and `fc7`; default zeros.
+    logits_initializer: of the weights of `fc8`; default Xavier's uniform one.
+
+  Returns:
+    Logits [batch, num_classes], or without classes `fc7` [batch, 4096]; and the end points.
+  """
+  scope = tf.compat.v1.get_variable_scope().name
+  zeros = layers.zeros_initializer()
+  with layers.arg_scope([layers.dropout], keep_prob=dropout_keep_prob, is_training=is_training):
+    with layers.arg_scope([layers.conv2d], weights_initializer=weights_initializer,
+                          biases_initializer=biases_initializer or zeros):
+      net = layers.conv2d(inputs, 4096, kernel_size, padding='VALID', scope='fc6')
+      net = layers.dropout(net, scope='dropout6')
+      net = layers.conv2d(net, 4096, 1, scope='fc7')
+    net = global_pool(net, end_points)
+    if not num_classes:
+      return squeeze(net), end_points
+    net = layers.dropout(net, scope='dropout7')
+    net = layers.conv2d(net, num_classes, 1, activation_fn=None, scope='fc8',
+                        weights_initializer=logits_initializer, biases_initializer=zeros)
+  logits = end_points[f'{scope}/fc8'] = squeeze(net)
+  return add_predictions(logits, end_points)

@@ -1,0 +1,367 @@
+"""The vocabulary of the networks: slim's layers under `arg_scope`, on TensorFlow 2.
+
+`arg_scope`, `add_arg_scope`, `repeat` and the initializers are tf-slim's. The layers have slim's
+names, arguments, defaults and variables, but not its code: slim's `batch_norm` needs modules that
+can no longer be installed, its `dropout` restarts its random sequence after a resume, its `conv2d`
+knows no groups and computes a kernel that covers its whole input several times slower than the
+matrix product that it is.
+
+Every variable is asked for with `tf.compat.v1.get_variable`, with its initializer and regularizer:
+`nets.network.Network` answers. A layer asks for the type it computes in.
+
+Layers take `end_points`, a dict in which they leave their outputs under their full scope.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tensorflow as tf
+import tf_slim
+from tf_slim import add_arg_scope, arg_scope, repeat
+
+from nets import noise
+
+__all__ = [
+    'add_arg_scope', 'arg_scope', 'avg_pool2d', 'batch_norm', 'constant_initializer', 'conv2d',
+    'drop_path', 'dropout', 'flatten', 'fully_connected', 'l2_regularizer',
+    'local_response_normalization', 'max_pool2d', 'random_normal_initializer', 'repeat',
+    'separable_conv2d', 'spatial_size', 'truncated_normal_initializer',
+    'variance_scaling_initializer', 'xavier_initializer', 'zeros_initializer',
+]
+
+# A regularizer is told apart from a function of a tensor by nothing but use: slim's are functions.
+l2_regularizer = tf_slim.l2_regularizer
+variance_scaling_initializer = tf_slim.variance_scaling_initializer
+xavier_initializer = tf_slim.xavier_initializer
+constant_initializer = tf.compat.v1.constant_initializer
+zeros_initializer = tf.compat.v1.zeros_initializer
+
+
+def truncated_normal_initializer(stddev: float):
+  """Normal numbers around zero, redrawn beyond two standard deviations."""
+  return tf.compat.v1.truncated_normal_initializer(0.0, stddev)
+
+
+def random_normal_initializer(stddev: float):
+  """Normal numbers around zero."""
+  return tf.compat.v1.random_normal_initializer(0.0, stddev)
+
+
+def _pair(value) -> tuple[int, int]:
+  """Reads a size given as one number or as [height, width]."""
+  return (value, value) if isinstance(value, int) else (int(value[0]), int(value[1]))
+
+
+def spatial_size(inputs: tf.Tensor) -> tuple[int | None, int | None]:
+  """Returns the static height and width of [batch, height, width, channels]."""
+  return inputs.shape[1], inputs.shape[2]
+
+
+def _keep(end_points: dict | None, scope: str, outputs: tf.Tensor) -> tf.Tensor:
+  if end_points is not None:
+    end_points[scope] = outputs
+  return outputs
+
+
+def _variable(name, shape, dtype, initializer, regularizer, trainable) -> tf.Tensor:
+  return tf.compat.v1.get_variable(name, shape, dtype, initializer=initializer,
+                                   regularizer=regularizer, trainable=trainable)
+
+
+def _finish(outputs, *, normalizer_fn, normalizer_params, biases_initializer, biases_regularizer,
+            trainable, activation_fn) -> tf.Tensor:
+  """Normalizes or adds biases, then activates: the end of each layer with weights."""
+  if normalizer_fn is not None:
+    outputs = normalizer_fn(outputs, **(normalizer_params or {}))
+  elif biases_initializer is not None:
+    biases = _variable('biases', [outputs.shape[-1]], outputs.dtype, biases_initializer,
+                       biases_regularizer, trainable)
+    outputs = tf.nn.bias_add(outputs, biases)
+  return outputs if activation_fn is None else activation_fn(outputs)
+
+
+def _is_product(inputs: tf.Tensor, kernel: tuple[int, int], padding: str, groups: int) -> bool:
+  """Tells whether a convolution computes one number a channel from the whole input."""
+  size = spatial_size(inputs)
+  return groups == 1 and ((size == kernel and padding == 'VALID') or size == kernel == (1, 1))
+
+
+def _convolve(inputs, weights, stride, padding, rate, groups) -> tf.Tensor:
+  kernel = (weights.shape[0], weights.shape[1])
+  if _is_product(inputs, kernel, padding, groups):
+    width = kernel[0] * kernel[1] * weights.shape[2]
+    outputs = tf.reshape(inputs, [-1, width]) @ tf.reshape(weights, [width, weights.shape[3]])
+    return outputs[:, tf.newaxis, tf.newaxis, :]
+  return tf.nn.conv2d(inputs, weights, _pair(stride), padding, dilations=_pair(rate))
+
+
+@add_arg_scope
+def conv2d(inputs: tf.Tensor, num_outputs: int, kernel_size, stride=1, padding: str = 'SAME', *,
+           rate=1, groups: int = 1, activation_fn: Callable | None = tf.nn.relu,
+           normalizer_fn: Callable | None = None, normalizer_params: dict | None = None,
+           weights_initializer=None, weights_regularizer=None,
+           biases_initializer=zeros_initializer(), biases_regularizer=None, trainable: bool = True,
+           end_points: dict | None = None, scope: str | None = None) -> tf.Tensor:
+  """Convolves, then normalizes or adds biases, then activates.
+
+  Args:
+    inputs: [batch, height, width, channels].
+    num_outputs: channels of the result.
+    kernel_size, stride, rate: one number, or [height, width].
+    padding: 'SAME' or 'VALID'.
+    groups: the input's and the result's channels are cut into so many groups, and each group of
+      the result sees its group of the input (Krizhevsky et al. 2012, section 3.2).
+    activation_fn, normalizer_fn, normalizer_params: as in slim; a normalizer replaces the biases.
+    weights_initializer: default Xavier's uniform one.
+    weights_regularizer, biases_initializer, biases_regularizer, trainable: of the variables.
+    end_points: where to leave the result, under the layer's full scope.
+    scope: name of the layer; variables `weights` [height, width, channels / groups, num_outputs]
+      and `biases` [num_outputs].
+
+  Returns:
+    [batch, new_height, new_width, num_outputs], of the inputs' type.
+  """
+  with tf.compat.v1.variable_scope(scope, 'Conv', [inputs]) as sc:
+    shape = [*_pair(kernel_size), inputs.shape[-1] // groups, num_outputs]
+    weights = _variable('weights', shape, inputs.dtype, weights_initializer or xavier_initializer(),
+                        weights_regularizer, trainable)
+    outputs = _convolve(inputs, weights, stride, padding, rate, groups)
+    outputs = _finish(outputs, normalizer_fn=normalizer_fn, normalizer_params=normalizer_params,
+                      biases_initializer=biases_initializer, biases_regularizer=biases_regularizer,
+                      trainable=trainable, activation_fn=activation_fn)
+    return _keep(end_points, sc.name, outputs)
+
+
+@add_arg_scope
+def separable_conv2d(inputs: tf.Tensor, num_outputs: int | None, kernel_size,
+                     depth_multiplier: int = 1, stride=1, padding: str = 'SAME', *, rate=1,
+                     activation_fn: Callable | None = tf.nn.relu,
+                     normalizer_fn: Callable | None = None, normalizer_params: dict | None = None,
+                     weights_initializer=None, pointwise_initializer=None, weights_regularizer=None,
+                     biases_initializer=zeros_initializer(), biases_regularizer=None,
+                     trainable: bool = True, end_points: dict | None = None,
+                     scope: str | None = None) -> tf.Tensor:
+  """Convolves each channel by itself, then, with `num_outputs`, mixes them by a 1×1 convolution.
+
+  Args:
+    inputs: [batch, height, width, channels].
+    num_outputs: channels of the result; None leaves the second convolution out.
+    kernel_size, stride, rate: of the depthwise convolution; one number, or [height, width].
+    depth_multiplier: outputs of the depthwise convolution for each channel.
+    padding, activation_fn, normalizer_fn, normalizer_params, weights_initializer,
+      weights_regularizer, biases_initializer, biases_regularizer, trainable, end_points: as in
+      `conv2d`.
+    pointwise_initializer: default `weights_initializer`.
+    scope: name of the layer; variables `depthwise_weights` [height, width, channels,
+      depth_multiplier], `pointwise_weights` [1, 1, channels * depth_multiplier, num_outputs],
+      `biases`.
+
+  Returns:
+    [batch, new_height, new_width, num_outputs or channels * depth_multiplier].
+  """
+  weights_initializer = weights_initializer or xavier_initializer()
+  with tf.compat.v1.variable_scope(scope, 'SeparableConv2d', [inputs]) as sc:
+    channels = inputs.shape[-1]
+    weights = _variable('depthwise_weights', [*_pair(kernel_size), channels, depth_multiplier],
+                        inputs.dtype, weights_initializer, weights_regularizer, trainable)
+    outputs = tf.nn.depthwise_conv2d(inputs, weights, [1, *_pair(stride), 1], padding,
+                                     dilations=_pair(rate))
+    if num_outputs is not None:
+      weights = _variable('pointwise_weights', [1, 1, channels * depth_multiplier, num_outputs],
+                          inputs.dtype, pointwise_initializer or weights_initializer,
+                          weights_regularizer, trainable)
+      outputs = _convolve(outputs, weights, 1, 'VALID', 1, 1)
+    outputs = _finish(outputs, normalizer_fn=normalizer_fn, normalizer_params=normalizer_params,
+                      biases_initializer=biases_initializer, biases_regularizer=biases_regularizer,
+                      trainable=trainable, activation_fn=activation_fn)
+    return _keep(end_points, sc.name, outputs)
+
+
+@add_arg_scope
+def fully_connected(inputs: tf.Tensor, num_outputs: int, *,
+                    activation_fn: Callable | None = tf.nn.relu,
+                    normalizer_fn: Callable | None = None, normalizer_params: dict | None = None,
+                    weights_initializer=None, weights_regularizer=None,
+                    biases_initializer=zeros_initializer(), biases_regularizer=None,
+                    trainable: bool = True, end_points: dict | None = None,
+                    scope: str | None = None) -> tf.Tensor:
+  """Multiplies [batch, inputs] by `weights` [inputs, num_outputs]; the rest as in `conv2d`.
+
+  Returns:
+    [batch, num_outputs], of the inputs' type.
+  """
+  with tf.compat.v1.variable_scope(scope, 'fully_connected', [inputs]) as sc:
+    weights = _variable('weights', [inputs.shape[-1], num_outputs], inputs.dtype,
+                        weights_initializer or xavier_initializer(), weights_regularizer, trainable)
+    outputs = _finish(inputs @ weights, normalizer_fn=normalizer_fn,
+                      normalizer_params=normalizer_params, biases_initializer=biases_initializer,
+                      biases_regularizer=biases_regularizer, trainable=trainable,
+                      activation_fn=activation_fn)
+    return _keep(end_points, sc.name, outputs)
+
+
+@add_arg_scope
+def batch_norm(inputs: tf.Tensor, *, decay: float = 0.999, center: bool = True, scale: bool = False,
+               epsilon: float = 0.001, activation_fn: Callable | None = None,
+               is_training: bool = True, is_frozen: Callable[[str], bool] | None = None,
+               param_initializers: dict | None = None, trainable: bool = True,
+               end_points: dict | None = None, scope: str | None = None) -> tf.Tensor:
+  """Normalizes each channel (Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167).
+
+  In training the batch's own mean and variance are used and the moving averages follow them
+  in place; `moving_variance` follows the unbiased variance, as slim's fused batch norm does.
+
+  Args:
+    inputs: float32 or bfloat16 [batch, height, width, channels] or [batch, channels]; statistics
+      and variables are float32 in either case.
+    decay: share of the moving averages kept at each step, in [0, 1].
+    center, scale: whether there are `beta` and `gamma`.
+    epsilon: added to the variance.
+    activation_fn: applied at the end.
+    is_training: a Python bool.
+    is_frozen: given the layer's full scope, tells whether its averages are to stay as they
+      are; a frozen layer normalizes with them in training too.
+    param_initializers: `{'gamma': initializer}` and so on, where not ones and zeros.
+    trainable: whether `beta` and `gamma` are.
+    end_points: where to leave the result.
+    scope: name of the layer, `BatchNorm` by default; variables `beta`, `gamma`, `moving_mean`,
+      `moving_variance` [channels].
+
+  Returns:
+    A tensor of the inputs' shape and type.
+  """
+  with tf.compat.v1.variable_scope(scope, 'BatchNorm', [inputs]) as sc:
+    channels = [inputs.shape[-1]]
+
+    def variable(name, default, trainable):
+      initializer = (param_initializers or {}).get(name, default)
+      return _variable(name, channels, tf.float32, initializer, None, trainable)
+
+    ones = tf.compat.v1.ones_initializer()
+    beta = variable('beta', zeros_initializer(), trainable) if center else tf.zeros(channels)
+    gamma = variable('gamma', ones, trainable) if scale else tf.ones(channels)
+    moving_mean = variable('moving_mean', zeros_initializer(), False)
+    moving_variance = variable('moving_variance', ones, False)
+
+    images = inputs if inputs.shape.rank == 4 else inputs[:, tf.newaxis, tf.newaxis, :]
+    if is_training and not (is_frozen and is_frozen(sc.name)):
+      outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+          images, gamma, beta, epsilon=epsilon, is_training=True)
+      moving_mean.assign_sub((moving_mean - mean) * (1 - decay))
+      moving_variance.assign_sub((moving_variance - variance) * (1 - decay))
+    else:
+      outputs, _, _ = tf.compat.v1.nn.fused_batch_norm(
+          images, gamma, beta, tf.convert_to_tensor(moving_mean),
+          tf.convert_to_tensor(moving_variance), epsilon=epsilon, is_training=False)
+    outputs = tf.reshape(outputs, tf.shape(inputs)) if inputs.shape.rank != 4 else outputs
+    outputs = tf.ensure_shape(outputs, inputs.shape)
+    return _keep(end_points, sc.name, outputs if activation_fn is None else activation_fn(outputs))
+
+
+def _scale_kept(inputs: tf.Tensor, keep_prob, keys, shape, scope: str) -> tf.Tensor:
+  if keys is None:
+    raise ValueError(f'{scope} is random in training. Expected the keys of the examples, '
+                     'from nets.noise.example_keys. Received: None.')
+  kept = noise.uniform(keys, shape, scope) < keep_prob
+  return tf.where(kept, inputs / tf.cast(keep_prob, inputs.dtype), tf.zeros([], inputs.dtype))
+
+
+@add_arg_scope
+def dropout(inputs: tf.Tensor, keep_prob: float = 0.5, *, is_training: bool = True,
+            keys: tf.Tensor | None = None, end_points: dict | None = None,
+            scope: str = 'Dropout') -> tf.Tensor:
+  """Sets numbers to zero at random in training and scales up the others.
+
+  Args:
+    inputs: [batch, ...].
+    keep_prob: probability that a number is kept, in (0, 1].
+    is_training: a Python bool; False returns the inputs.
+    keys: int64 [batch, 2], the examples' keys (`nets.noise`); `Network` gives them.
+    end_points: where to leave the result.
+    scope: name of the layer, which its random numbers depend on.
+
+  Returns:
+    A tensor of the inputs' shape and type.
+  """
+  name = _full_name(scope)
+  if is_training and keep_prob < 1:
+    inputs = _scale_kept(inputs, keep_prob, keys, _example_shape(inputs), name)
+  return _keep(end_points, name, inputs)
+
+
+@add_arg_scope
+def drop_path(inputs: tf.Tensor, keep_prob, *, is_training: bool = True,
+              keys: tf.Tensor | None = None, scope: str = 'drop_path') -> tf.Tensor:
+  """Drops a whole path for some examples (Larsson et al. 2017, https://arxiv.org/abs/1605.07648).
+
+  Args:
+    inputs: [batch, height, width, channels].
+    keep_prob: probability that an example keeps the path; a number or a scalar tensor.
+    is_training, keys, scope: as in `dropout`.
+  """
+  if not is_training:
+    return inputs
+  return _scale_kept(inputs, keep_prob, keys, [1] * (inputs.shape.rank - 1), _full_name(scope))
+
+
+def _full_name(scope: str) -> str:
+  outer = tf.compat.v1.get_variable_scope().name
+  return f'{outer}/{scope}' if outer else scope
+
+
+def _example_shape(inputs: tf.Tensor) -> list:
+  dynamic = tf.shape(inputs)
+  return [dynamic[i] if size is None else size
+          for i, size in enumerate(inputs.shape) if i > 0]
+
+
+@add_arg_scope
+def max_pool2d(inputs: tf.Tensor, kernel_size, stride=2, padding: str = 'VALID', *,
+               end_points: dict | None = None, scope: str = 'MaxPool2D') -> tf.Tensor:
+  """Takes the maximum of each window of [batch, height, width, channels]."""
+  outputs = tf.nn.max_pool2d(inputs, _pair(kernel_size), _pair(stride), padding)
+  return _keep(end_points, _full_name(scope), outputs)
+
+
+@add_arg_scope
+def avg_pool2d(inputs: tf.Tensor, kernel_size, stride=2, padding: str = 'VALID', *,
+               end_points: dict | None = None, scope: str = 'AvgPool2D') -> tf.Tensor:
+  """Takes the mean of each window of [batch, height, width, channels]; padding does not count."""
+  outputs = tf.nn.avg_pool2d(inputs, _pair(kernel_size), _pair(stride), padding)
+  return _keep(end_points, _full_name(scope), outputs)
+
+
+@add_arg_scope
+def local_response_normalization(inputs: tf.Tensor, *, depth_radius: int = 5, bias: float = 1.0,
+                                 alpha: float = 1.0, beta: float = 0.5,
+                                 end_points: dict | None = None,
+                                 scope: str = 'LRN') -> tf.Tensor:
+  """Divides each number by what its neighbours in other channels amount to.
+
+  Computed in float32: TensorFlow has no bfloat16 kernel for it on a CPU (Krizhevsky et al. 2012,
+  section 3.3). Arguments and defaults are those of `tf.nn.local_response_normalization`.
+
+  Args:
+    inputs: [batch, height, width, channels].
+    depth_radius: channels on either side that count.
+    bias, alpha, beta: the divisor is (bias + alpha * sum of squares) ** beta.
+    end_points: where to leave the result.
+    scope: name of the layer.
+
+  Returns:
+    A tensor of the inputs' shape and type.
+  """
+  outputs = tf.nn.local_response_normalization(tf.cast(inputs, tf.float32), depth_radius, bias,
+                                               alpha, beta)
+  return _keep(end_points, _full_name(scope), tf.cast(outputs, inputs.dtype))
+
+
+@add_arg_scope
+def flatten(inputs: tf.Tensor, *, end_points: dict | None = None,
+            scope: str = 'Flatten') -> tf.Tensor:
+  """Reshapes [batch, ...] to [batch, numbers], in row-major order."""
+  width = 1
+  for size in inputs.shape[1:]:
+    width *= size
+  return _keep(end_points, _full_name(scope), tf.reshape(inputs, [-1, width]))

@@ -1,0 +1,132 @@
+"""The adapter between slim's networks and TensorFlow 2.
+
+A slim network is a function that asks for its variables while it is traced. `Network` answers
+these requests (a `custom_getter` sees them all), keeps the variables by name, and is then frozen:
+every later trace, in whatever replica or graph, finds the same variables, and an unknown name is
+an error instead of one more untrained variable.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+
+import tensorflow as tf
+
+from nets import layers, scopes
+
+
+class Network:
+  """A network with its variables.
+
+  Attributes:
+    variables: `{name: tf.Variable}` in the order of the layers, float32, named as in TF-Slim.
+    trainable: names of the variables that are trained, within `trainable_scopes`.
+  """
+
+  def __init__(self, function: Callable, arg_scope: Callable, *, image_shape: Sequence[int],
+               num_classes: int, weight_decay: float = 0.0,
+               trainable_scopes: Sequence[str] = (), is_training: bool = False,
+               dtype: tf.DType = tf.float32, seed: int = 0):
+    """Creates the network's variables, on every replica of the strategy in force.
+
+    Args:
+      function: `function(images, num_classes, is_training=…) -> (logits, end_points)`.
+      arg_scope: `arg_scope(weight_decay=…)`, the arg scope that the function runs under.
+      image_shape: [height, width, channels] to trace with.
+      num_classes: width of the logits.
+      weight_decay: factor of the L2 regularizers.
+      trainable_scopes: what is trained; empty means everything. Batch norm elsewhere keeps its
+        averages as they are.
+      is_training: whether to create what only training needs, such as auxiliary heads.
+      dtype: the type that layers compute in; the variables are float32.
+      seed: each variable's initial value is a function of this and its name.
+
+    Raises:
+      ValueError: if a scope of `trainable_scopes` matches no variable.
+    """
+    self.variables: dict[str, tf.Variable] = {}
+    self._function = function
+    self._arg_scope = arg_scope
+    self._num_classes = num_classes
+    self._weight_decay = weight_decay
+    self._trainable_scopes = tuple(trainable_scopes)
+    self._dtype = dtype
+    self._seed = seed
+    self._regularizers: dict[str, Callable] = {}
+    self._is_frozen = False
+    trace = tf.function(lambda images, keys: self(images, is_training=is_training, keys=keys)[0],
+                        autograph=False)
+    trace.get_concrete_function(tf.TensorSpec([1, *image_shape], tf.float32),
+                                tf.TensorSpec([1, 2], tf.int64))
+    self._is_frozen = True
+    names = [name for name, v in self.variables.items() if v.trainable]
+    self.trainable = scopes.select(names, self._trainable_scopes, 'trainable_scopes') \
+        if self._trainable_scopes else names
+
+  def __call__(self, images: tf.Tensor, *, is_training: bool, keys: tf.Tensor | None = None):
+    """Applies the network.
+
+    Args:
+      images: float32 [batch, height, width, channels], preprocessed.
+      is_training: a Python bool.
+      keys: int64 [batch, 2] from `nets.noise.example_keys`, for what is random in training.
+
+    Returns:
+      Logits, float32 [batch, num_classes], and the end points, `{name: tensor}`.
+    """
+    # reuse: layers without a name must count from the start in every trace.
+    with tf.compat.v1.variable_scope(
+        tf.compat.v1.get_variable_scope(), custom_getter=self._get, auxiliary_name_scope=False), \
+        layers.arg_scope(self._arg_scope(weight_decay=self._weight_decay)), \
+        layers.arg_scope([layers.batch_norm], is_frozen=self._keeps_averages), \
+        layers.arg_scope([layers.dropout, layers.drop_path], keys=keys):
+      logits, end_points = self._function(tf.cast(images, self._dtype), self._num_classes,
+                                          is_training=is_training)
+    end_points = {name: tf.cast(value, tf.float32) if name in _FLOAT32_END_POINTS else value
+                  for name, value in end_points.items()}
+    return tf.cast(logits, tf.float32), end_points
+
+  def regularization_loss(self) -> tf.Tensor:
+    """Sums the regularizers of all variables, float32 and scalar, frozen variables included."""
+    losses = [regularizer(tf.convert_to_tensor(self.variables[name]))
+              for name, regularizer in self._regularizers.items()]
+    losses = [loss for loss in losses if loss is not None]
+    return tf.add_n(losses) if losses else tf.zeros([])
+
+  def _keeps_averages(self, scope: str) -> bool:
+    return bool(self._trainable_scopes) and not any(
+        scopes.matches_any(f'{scope}/{name}', self._trainable_scopes)
+        for name in ('beta', 'gamma', 'moving_mean'))
+
+  def _get(self, getter, name: str, *, shape, dtype, initializer, regularizer=None,
+           trainable: bool | None = True, **unused):
+    """Answers `tf.compat.v1.get_variable`."""
+    del getter, unused  # get_variable's own way to make a variable, and its other arguments.
+    variable = self.variables.get(name)
+    if variable is None:
+      if self._is_frozen:
+        raise ValueError(f'The network asked for a variable {name!r} that it did not have when '
+                         f'it was built. It has: {", ".join(self.variables)}.')
+      variable = self._create(name, shape, initializer, trainable is not False)
+      self.variables[name] = variable
+      if regularizer is not None:
+        self._regularizers[name] = regularizer
+    elif list(variable.shape) != list(shape):
+      raise ValueError(f'The variable {name!r} was built with shape {list(variable.shape)}. '
+                       f'Received a request for {list(shape)}: the images have another size.')
+    return variable if dtype == variable.dtype else tf.cast(variable, dtype)
+
+  def _create(self, name: str, shape, initializer, trainable: bool) -> tf.Variable:
+    # Batch norm's averages differ between replicas; reading them outside a replica takes the mean.
+    kind = {} if trainable else {'synchronization': tf.VariableSynchronization.ON_READ,
+                                 'aggregation': tf.VariableAggregation.MEAN}
+    with tf.init_scope():
+      # slim's initializers draw from the global generator: it starts anew for each variable, so
+      # that a variable's value does not depend on which others the network has.
+      tf.random.set_seed(zlib.crc32(f'{self._seed}/{name}'.encode()))
+      value = initializer(list(shape), dtype=tf.float32)
+      return tf.Variable(value, name=name.replace('/', '_'), trainable=trainable, **kind)
+
+
+_FLOAT32_END_POINTS = frozenset({'Logits', 'AuxLogits', 'Predictions'})

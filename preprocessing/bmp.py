@@ -1,0 +1,98 @@
+"""BMP files, those with a palette included.
+
+TensorFlow's decoder gives the palette indices of 8-bit files for grey values and refuses 1- and
+4-bit ones; here they are looked up.
+
+Format: BITMAPINFOHEADER and its successors
+(https://learn.microsoft.com/windows/win32/gdi/bitmap-storage).
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+_V4_HEADER_BYTES = 108
+_MIN_BYTES = 54
+
+
+def decode_bmp(encoded):
+  """Decodes an uncompressed BMP.
+
+  Args:
+    encoded: scalar string; a BMP file of 1, 4, 8 (palette), 24 or 32 bits a pixel.
+
+  Returns:
+    uint8 [height, width, 4], RGBA. Alpha is 255 everywhere unless the header announces an alpha
+    channel, since the fourth byte of the older 32-bit files means nothing.
+
+  Raises:
+    tf.errors.InvalidArgumentError: if the file is cut short or of another kind (compressed,
+      16-bit).
+  """
+  length = tf.strings.length(encoded)
+  long_enough = _check(length >= _MIN_BYTES, 'a BMP header of 54 bytes', length)
+  with tf.control_dependencies(long_enough):
+    head = tf.strings.substr(encoded, 0, _MIN_BYTES)
+  offset, header, width, height, compression, colours = (
+      _integer(head, at, tf.int32) for at in (10, 14, 18, 22, 30, 46))
+  bits = tf.cast(_integer(head, 28, tf.uint16), tf.int32)
+  row_bytes = (tf.cast(width, tf.int64) * tf.cast(bits, tf.int64) + 31) // 32 * 4
+  end = tf.cast(offset, tf.int64) + row_bytes * tf.cast(tf.abs(height), tf.int64)
+  checks = (
+      _check(tf.reduce_any(bits == [1, 4, 8, 24, 32]), 'a BMP of 1, 4, 8, 24 or 32 bits', bits) +
+      _check((compression == 0) | ((compression == 3) & (bits == 32)),
+             'an uncompressed BMP (0), found compression', compression) +
+      _check((header >= 40) & (offset >= 14 + header), 'a BMP header of 40 bytes or more', header) +
+      _check((width > 0) & (height != 0), 'a BMP with pixels, found width', width) +
+      _check(end <= tf.cast(length, tf.int64),
+             'a whole BMP file: it is cut short at byte', length))
+  with tf.control_dependencies(checks):
+    # The kernel refuses bytes after the pixels, which some programs pad with.
+    encoded = tf.strings.substr(encoded, 0, tf.cast(end, tf.int32))
+
+  def with_palette():
+    rows = tf.io.decode_raw(tf.strings.substr(encoded, offset, -1), tf.uint8)
+    rows = tf.cast(tf.reshape(rows, [tf.abs(height), tf.cast(row_bytes, tf.int32), 1]), tf.int32)
+    shifts = tf.range(8 - bits, -1, -bits)
+    index = tf.bitwise.bitwise_and(tf.bitwise.right_shift(rows, shifts),
+                                   tf.bitwise.left_shift(1, bits) - 1)
+    index = tf.reshape(index, [tf.abs(height), -1])[:, :width]
+    index = tf.cond(height > 0, lambda: tf.reverse(index, [0]), lambda: index)
+    entries = tf.where(colours > 0, colours, tf.bitwise.left_shift(1, bits))
+    entries = tf.minimum(entries, (offset - 14 - header) // 4)
+    palette = tf.io.decode_raw(tf.strings.substr(encoded, 14 + header, 4 * entries), tf.uint8)
+    palette = tf.reverse(tf.reshape(palette, [-1, 4])[:, :3], [1])
+    # An index without an entry is black, as other readers paint it.
+    palette = tf.pad(palette, [[0, 256 - tf.shape(palette)[0]], [0, 0]])
+    return _opaque(tf.gather(palette, index))
+
+  def with_colours():
+    has_alpha = (bits == 32) & (header >= _V4_HEADER_BYTES) & (
+        tf.strings.substr(encoded, 66, 4) == b'\x00\x00\x00\xff')
+    return tf.cond(has_alpha, lambda: tf.io.decode_bmp(encoded, channels=4),
+                   lambda: _opaque(_rgb(encoded, bits)))
+
+  pixels = tf.cond(bits <= 8, with_palette, with_colours)
+  pixels.set_shape([None, None, 4])
+  return pixels
+
+
+def _rgb(encoded, bits):
+  pixels = tf.cond(bits == 24, lambda: tf.io.decode_bmp(encoded, channels=3),
+                   lambda: tf.io.decode_bmp(encoded, channels=4))
+  return pixels[:, :, :3]
+
+
+def _opaque(rgb):
+  return tf.concat([rgb, tf.fill(tf.shape(rgb[:, :, :1]), tf.constant(255, tf.uint8))], axis=2)
+
+
+def _integer(head, at, dtype):
+  """A little-endian integer of the header, as int32."""
+  return tf.io.decode_raw(tf.strings.substr(head, at, dtype.size), dtype)[0]
+
+
+def _check(condition, expected, received):
+  """A list that holds the check's op, or is empty where it passed already (eagerly)."""
+  check = tf.debugging.Assert(condition, [f'Expected {expected}. Received:', received])
+  return [] if check is None else [check]

@@ -1,0 +1,101 @@
+"""Operations on images that several recipes share."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from preprocessing import decoding
+
+# Weights of red, green and blue in `tf.image.rgb_to_grayscale` (ITU-R 601).
+_LUMA = (0.2989, 0.5870, 0.1140)
+
+
+def decision_seed(seed, decision):
+  """Seed of one random decision about one image.
+
+  Args:
+    seed: integer tensor [2], the image's stateless seed.
+    decision: integer, which decision of the recipe it is.
+
+  Returns:
+    Integer tensor [2]: another seed for every decision, so that none depends on how much
+    randomness the others use.
+  """
+  return tf.random.fold_in(seed, decision)
+
+
+def uniform_integer(seed, low, high):
+  """Draws an int32 scalar uniformly from [low, high], both ends included."""
+  return tf.random.stateless_uniform([], seed, low, high + 1, tf.int32)
+
+
+def to_float(pixels):
+  """Scales uint8 pixels from [0, 255] to float32 in [0, 1]."""
+  return tf.image.convert_image_dtype(pixels, tf.float32)
+
+
+def legacy_resize(image, height, width):
+  """Resizes by bilinear interpolation as TensorFlow 1 did.
+
+  Pixel (i, j) of the result is read at (i * in_height / height, j * in_width / width), with neither
+  the half-pixel shift nor the antialiasing of `tf.image.resize`: TF-Slim's published networks were
+  trained and measured on such images.
+
+  Args:
+    image: [in_height, in_width, channels] of any real dtype.
+    height, width: int32 scalars, the size of the result.
+
+  Returns:
+    float32 [height, width, channels], the values in `image`'s range.
+  """
+  # `tf.compat.v1.image.resize_bilinear` is this op and a deprecation warning.
+  return tf.raw_ops.ResizeBilinear(
+      images=image[tf.newaxis], size=tf.stack([height, width]), align_corners=False,
+      half_pixel_centers=False)[0]
+
+
+def central_crop_or_pad(image, height, width):
+  """Crops an image about its centre, or pads it with zeros, to a given size.
+
+  Args:
+    image: from `decoding.open_image`; where it is larger, only the part kept is decoded.
+    height, width: size of the result, in pixels.
+
+  Returns:
+    uint8 [height, width, channels].
+  """
+  in_height, in_width = decoding.shape_of(image)
+  kept_height, kept_width = tf.minimum(in_height, height), tf.minimum(in_width, width)
+  kept = decoding.crop(image, (in_height - kept_height) // 2, (in_width - kept_width) // 2,
+                       kept_height, kept_width)
+  return tf.image.resize_with_crop_or_pad(kept, height, width)
+
+
+def random_crop(image, height, width, *, y_seed, x_seed):
+  """Crops [height, width] out of an image at least as large, all positions alike likely."""
+  shape = tf.shape(image)
+  y = uniform_integer(y_seed, 0, shape[0] - height)
+  x = uniform_integer(x_seed, 0, shape[1] - width)
+  return tf.slice(image, tf.stack([y, x, 0]), [height, width, -1])
+
+
+def central_crop(image, height, width):
+  """Crops [height, width] out of the middle of an image at least as large."""
+  shape = tf.shape(image)
+  begin = tf.stack([(shape[0] - height) // 2, (shape[1] - width) // 2, 0])
+  return tf.slice(image, begin, [height, width, -1])
+
+
+def subtract_mean(image, mean):
+  """Subtracts a mean colour; from a grey image, the luma of that colour.
+
+  Args:
+    image: float32 [height, width, channels] in [0, 255], 1 or 3 channels.
+    mean: three numbers in [0, 255], red, green and blue.
+
+  Returns:
+    float32 [height, width, channels].
+  """
+  if image.shape[2] == 1:
+    mean = [sum(weight * value for weight, value in zip(_LUMA, mean, strict=True))]
+  return image - tf.constant(mean, tf.float32)

@@ -1,0 +1,80 @@
+"""The table of preprocessing recipes, and the one way to get one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from errors import unknown_name
+from preprocessing import caffe, cifarnet, inception, lenet, vgg
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+  """How images become a network's input.
+
+  Attributes:
+    preprocess_for_train: (image, height, width, *, channels) -> float32 [height, width, channels];
+      takes `seed` as well if the recipe is random.
+    preprocess_for_eval: the same without `seed`.
+    is_random: whether the training function draws at random.
+  """
+  preprocess_for_train: Callable[..., tf.Tensor]
+  preprocess_for_eval: Callable[..., tf.Tensor]
+  is_random: bool = True
+
+
+PREPROCESSING = {
+    'caffe': Recipe(caffe.preprocess_for_train, caffe.preprocess_for_eval),
+    'cifarnet': Recipe(cifarnet.preprocess_for_train, cifarnet.preprocess_for_eval),
+    'inception': Recipe(inception.preprocess_for_train, inception.preprocess_for_eval),
+    'lenet': Recipe(lenet.preprocess, lenet.preprocess, is_random=False),
+    'vgg': Recipe(vgg.preprocess_for_train, vgg.preprocess_for_eval),
+}
+
+
+def get_preprocessing(name, is_training=False, use_grayscale=False, *, channels=3):
+  """Returns a function that turns one image into a network's input.
+
+  Args:
+    name: a name in `PREPROCESSING`.
+    is_training: whether to distort images at random, as for training.
+    use_grayscale: whether to turn colour into grey.
+    channels: channels of the dataset's images, 1 or 3; images in a file with others are converted.
+
+  Returns:
+    preprocess(image, height, width, *, seed=None) -> float32 [height, width, C], C being 1 if
+    `use_grayscale` or `channels` is 1, else 3. `image` is a scalar string (an image file) or uint8
+    [in_height, in_width, 1 to 4]; `height` and `width` are integers; `seed` is an integer tensor
+    [2], needed in training by recipes that draw at random: the result is a function of it and the
+    image. Runs eagerly, in graphs and in `tf.data`. It raises ValueError if the seed is missing or
+    an argument is of another form, and (when run) tf.errors.InvalidArgumentError if a file cannot
+    be decoded.
+
+  Raises:
+    ValueError: if `name` is not in the table or `channels` neither 1 nor 3.
+  """
+  if name not in PREPROCESSING:
+    raise unknown_name('preprocessing', name, PREPROCESSING)
+  if channels not in (1, 3):
+    raise ValueError(f'Expected channels to be 1 (grey) or 3 (RGB). Received: {channels!r}.')
+  recipe = PREPROCESSING[name]
+  out_channels = 1 if use_grayscale else channels
+  draws = is_training and recipe.is_random
+  function = recipe.preprocess_for_train if is_training else recipe.preprocess_for_eval
+
+  def preprocess(image, height, width, *, seed=None):
+    height, width = int(height), int(width)
+    if height < 1 or width < 1:
+      raise ValueError('Expected an image height and width of 1 or more. '
+                       f'Received: {height} and {width}.')
+    if draws and seed is None:
+      raise ValueError(f'Expected `seed`, an integer tensor of shape [2]: the recipe {name!r} '
+                       'draws at random in training. Received: None.')
+    arguments = {'seed': seed} if draws else {}
+    result = function(image, height, width, channels=out_channels, **arguments)
+    return tf.ensure_shape(result, [height, width, out_channels])
+
+  return preprocess

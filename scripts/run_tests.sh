@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Runs the style checks and the tests.
+#
+#   scripts/run_tests.sh                      the quick tests, two at a time
+#   scripts/run_tests.sh --all                the slow ones too, as with CI=true
+#   scripts/run_tests.sh tests/nets -k lenet  other arguments are pytest's
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+selection=(-m 'not slow')
+if [[ ${CI:-} == true ]]; then
+  selection=()
+fi
+if [[ ${1:-} == --all ]]; then
+  selection=()
+  shift
+fi
+
+scripts/setup_env.sh
+.venv/bin/python -m ruff check .
+# Work stealing: the slow tests differ by minutes, and no worker shall wait for the other's queue.
+exec .venv/bin/python -m pytest -n 2 --dist=worksteal "${selection[@]+"${selection[@]}"}" "$@"

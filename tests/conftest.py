@@ -1,0 +1,49 @@
+"""What every test stands on: a quiet TensorFlow on two logical CPUs, and no trace left behind."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import shutil
+import tempfile
+
+import pytest
+
+# All of this is set before TensorFlow is imported, and in the environment rather than by calls, so
+# that the programs that tests start as processes of their own inherit it.
+_HOME = tempfile.mkdtemp(prefix='slim-zoo-tests-')
+os.environ.update({
+  'TF_CPP_MIN_LOG_LEVEL': '2',
+  'CUDA_VISIBLE_DEVICES': '-1',  # One result on every machine.
+  'XDG_CACHE_HOME': os.path.join(_HOME, 'cache'),  # The user's caches stay as they are.
+  'KERAS_HOME': os.path.join(_HOME, 'keras'),
+  'TFDS_DATA_DIR': os.path.join(_HOME, 'tfds'),
+})
+if int(os.environ.get('PYTEST_XDIST_WORKER_COUNT', '1')) > 1:
+  # The workers share the cores: more threads than cores only wait for each other.
+  for _name in ('TF_NUM_INTRAOP_THREADS', 'OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS'):
+    os.environ.setdefault(_name, '1')
+
+import tensorflow as tf  # noqa: E402
+
+# Tests of replicas need a second device, and the number of devices cannot change once TensorFlow
+# has run anything. Code that names no device runs on the first one, as with a single CPU.
+tf.config.set_logical_device_configuration(
+  tf.config.list_physical_devices('CPU')[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+
+
+def pytest_unconfigure():
+  shutil.rmtree(_HOME, ignore_errors=True)
+
+
+@pytest.fixture(scope='session')
+def zoo_assets() -> pathlib.Path:
+  """The folder of real images and weights that the environment variable ZOO_ASSETS names."""
+  folder = os.environ.get('ZOO_ASSETS')
+  if not folder:
+    pytest.skip('needs real images and weights: set ZOO_ASSETS to their folder')
+  path = pathlib.Path(folder)
+  if not path.is_dir():
+    raise FileNotFoundError(f'Expected ZOO_ASSETS to name a folder. Received: {folder!r}.')
+  return path

@@ -1,0 +1,405 @@
+"""Trains an image classifier, from scratch or from a checkpoint.
+
+    python train_image_classifier.py --train_dir=run --dataset_name=folder --dataset_dir=photos \
+      --model_name=mobilenet_v1 --checkpoint_path=mobilenet_v1_1.0_224.ckpt \
+      --checkpoint_exclude_scopes=MobilenetV1/Logits --trainable_scopes=MobilenetV1/Logits --epochs=5
+
+The same command again goes on where the run stopped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import pathlib
+
+import command_line  # Before TensorFlow: it quiets it.
+
+# isort: split
+import tensorflow as tf
+from absl import flags
+
+from datasets import bad_images, dataset_factory, input_pipeline, labels, splits
+from evaluation.evaluator import Evaluator
+from nets import nets_factory, scopes
+from preprocessing import preprocessing_factory
+from preprocessing.decoding import decode_image
+from training import (checkpoints, distribution, loop, metadata, optimizers, progress, recorder,
+                      run_folder, schedules, trainer)
+from weights import restore
+from weights.reader import Checkpoint
+
+FLAGS = flags.FLAGS
+
+# What a run is made of: fixed when it starts, kept in its checkpoints.
+flags.DEFINE_string('model_name', 'inception_v3', 'Name of the network.')
+flags.DEFINE_string('dataset_name', 'imagenet', 'Name of the dataset, or tfds/<name>.')
+flags.DEFINE_string('dataset_split_name', 'train', 'Split to train on.')
+flags.DEFINE_string('file_pattern', None, "Names of TFRecord files, '%s' being the split.")
+flags.DEFINE_float('validation_fraction', 0.1, 'Share of the training examples to validate on '
+                   'where the data have no validation split.', lower_bound=0, upper_bound=0.9)
+flags.DEFINE_integer('labels_offset', 0, 'Subtracted from every label: 1 leaves out the '
+                     "background class that VGG's and ResNet v1's checkpoints do not have.")
+flags.DEFINE_string('preprocessing_name', None, "Name of the preprocessing, or of a network whose "
+                    'own is meant; by default that of --model_name.')
+flags.DEFINE_integer('train_image_size', None, "Height and width; by default the network's.")
+flags.DEFINE_bool('use_grayscale', False, 'Whether to turn images to grey, one channel.')
+flags.DEFINE_integer('batch_size', 32, 'Examples a step on each replica.', lower_bound=1)
+flags.DEFINE_integer('num_clones', 1, 'Replicas, one a GPU.')
+flags.DEFINE_bool('clone_on_cpu', False, 'Whether to leave GPUs alone.')
+flags.DEFINE_integer('seed', 0, 'What initial values, order and augmentation depend on.')
+flags.DEFINE_list('trainable_scopes', None, 'Scopes to train; by default everything.')
+flags.DEFINE_float('weight_decay', 0.00004, 'Factor of the L2 regularization.')
+flags.DEFINE_float('label_smoothing', 0.0, 'Share of each target spread over all classes.')
+flags.DEFINE_float('moving_average_decay', None, 'Keeps moving averages with this decay.')
+flags.DEFINE_enum('optimizer', 'rmsprop', sorted(optimizers.OPTIMIZERS), 'The optimizer.')
+for _field in dataclasses.fields(optimizers.Settings):
+  flags.DEFINE_float(_field.name, _field.default, 'For the optimizers that have it.')
+flags.DEFINE_enum('compute_dtype', 'float32', ['float32', 'bfloat16'], 'What layers compute in.')
+flags.DEFINE_enum('xla', 'auto', ['auto', 'on', 'off'], 'Whether XLA compiles the network; auto '
+                  "is what is known to be faster for it.")
+flags.DEFINE_enum('on_bad_image', 'error', ['error', 'skip'], 'What to do with images that '
+                  'cannot be decoded: stop, or leave them out and say so.')
+flags.DEFINE_enum('best_metric', 'top_1', sorted(loop.BEST_METRICS), "What makes 'best' best.")
+_FIXED = ('model_name', 'dataset_name', 'dataset_split_name', 'file_pattern',
+          'validation_fraction', 'labels_offset', 'preprocessing_name', 'train_image_size',
+          'use_grayscale', 'batch_size', 'num_clones', 'clone_on_cpu', 'seed', 'trainable_scopes',
+          'weight_decay', 'label_smoothing', 'moving_average_decay', 'optimizer',
+          *(_field.name for _field in dataclasses.fields(optimizers.Settings)),
+          'compute_dtype', 'xla', 'on_bad_image', 'best_metric')
+
+# What may change when a run is resumed.
+flags.DEFINE_string('dataset_dir', None, 'Where the data lie.')
+flags.DEFINE_integer('max_number_of_steps', None, 'Steps to train; by default without an end.')
+flags.DEFINE_float('epochs', None, 'Epochs to train, in place of --max_number_of_steps.')
+flags.DEFINE_float('learning_rate', 0.01, 'The initial learning rate.')
+flags.DEFINE_enum('learning_rate_decay_type', 'exponential', sorted(schedules.DECAYS),
+                  'How the learning rate falls.')
+flags.DEFINE_float('learning_rate_decay_factor', 0.94, 'Factor of an exponential decay.')
+flags.DEFINE_float('num_epochs_per_decay', 2.0, 'Epochs of one decay, each counted with the batch '
+                   'of one replica, as in TF-Slim.')
+flags.DEFINE_float('end_learning_rate', 0.0001, 'Where polynomial decay ends.')
+flags.DEFINE_float('warmup_epochs', 0, 'Epochs of a linear rise of the learning rate.')
+flags.DEFINE_integer('log_every_n_steps', 10, 'Steps between log lines.', lower_bound=1)
+flags.DEFINE_integer('save_interval_secs', 600, 'Longest time between checkpoints.')
+flags.DEFINE_integer('save_interval_steps', None, 'Steps between checkpoints.', lower_bound=1)
+flags.DEFINE_integer('save_summaries_secs', 600, 'Longest time between histograms.')
+flags.DEFINE_integer('max_to_keep', 5, 'Checkpoints to keep beside the best.', lower_bound=1)
+flags.DEFINE_float('validation_interval_epochs', 1, 'Epochs between validations; 0 for none.')
+flags.DEFINE_integer('validation_interval_steps', None, 'Steps between validations, in place of '
+                     '--validation_interval_epochs.', lower_bound=1)
+flags.DEFINE_integer('early_stopping_patience', None, 'Stops after so many validations without '
+                     'a better --best_metric.', lower_bound=1)
+_FREE = ('dataset_dir', 'max_number_of_steps', 'epochs', 'learning_rate',
+         'learning_rate_decay_type', 'learning_rate_decay_factor', 'num_epochs_per_decay',
+         'end_learning_rate', 'warmup_epochs', 'log_every_n_steps', 'save_interval_secs',
+         'save_interval_steps', 'save_summaries_secs', 'max_to_keep', 'validation_interval_epochs',
+         'validation_interval_steps', 'early_stopping_patience')
+
+# Where a run starts from, and what it runs on.
+flags.DEFINE_string('train_dir', '/tmp/tfmodel/', 'Where checkpoints and logs go.')
+flags.DEFINE_string('checkpoint_path', None, 'Checkpoint, or folder of them, to start from.')
+flags.DEFINE_list('checkpoint_exclude_scopes', None, 'Scopes not to restore from it.')
+flags.DEFINE_bool('ignore_missing_vars', False, 'Whether to leave variables that it lacks as they '
+                  'are.')
+flags.DEFINE_integer('num_preprocessing_threads', 4, 'Images to decode at a time.', lower_bound=1)
+
+# TF-Slim's flags that cannot act any more, with what to use instead.
+_RETIRED = {
+    'master': ('', 'the run uses this machine'),
+    'worker_replicas': (1, 'use --num_clones for several GPUs'),
+    'num_ps_tasks': (0, 'replicas keep their variables; use --num_clones for several GPUs'),
+    'task': (0, 'there is one task; use --num_clones for several GPUs'),
+    'sync_replicas': (False, 'replicas are always in step; use --num_clones'),
+    'replicas_to_aggregate': (1, 'all replicas are aggregated; use --num_clones'),
+    'quantize_delay': (-1, 'quantize the trained network instead of training it quantized'),
+    'num_readers': (4, 'reading is tuned as it goes; leave it out'),
+}
+for _name, (_default, _advice) in _RETIRED.items():
+  _define = {str: flags.DEFINE_string, int: flags.DEFINE_integer, bool: flags.DEFINE_bool}
+  _define[type(_default)](_name, _default, f'Not used any more: {_advice}.')
+
+_VALIDATION_BATCH = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+  """One split as the run uses it."""
+  dataset: object
+  label_map: list[int]
+  bad_images: tuple[str, ...]
+
+
+def main() -> int:
+  """Trains: resumes `train_dir`, else warm-starts from `checkpoint_path`, else from scratch."""
+  command_line.refuse_retired(_RETIRED)
+  distribution.prepare_devices(clone_on_cpu=FLAGS.clone_on_cpu)
+  with run_folder.locked(FLAGS.train_dir) as folder:
+    resumed = checkpoints.latest(folder, missing_ok=True)
+    source = resumed or (FLAGS.checkpoint_path and checkpoints.latest(FLAGS.checkpoint_path))
+    saved = checkpoints.read_metadata(source) if source else {}
+    options = _settle(saved, source, is_resumed=bool(resumed))
+    strategy = distribution.create_strategy(options['num_clones'],
+                                            clone_on_cpu=options['clone_on_cpu'])
+    net = nets_factory.get_net(options['model_name'])
+    train, validation, facts = _open_data(options, net, saved, is_resumed=bool(resumed))
+    length = _Length(options, train.dataset.num_examples)
+    with strategy.scope():
+      network = _build_network(options, net, facts)
+      trained = _build_trainer(options, net, network, length)
+      evaluator = Evaluator(network, xla=options['xla'] == 'on')
+    if resumed:
+      _resume(trained, resumed)
+    elif source:
+      _warm_start(trained, source, net, folder)
+    _announce(options, train, network, trained, length, resumed, source)
+    standing = loop.Standing(**saved['standing']) if resumed and saved else loop.Standing()
+    if _is_finished(trained, standing, length):
+      return 0
+    return _fit(options, facts, folder, strategy, trained, evaluator, train, validation, length,
+                standing)
+
+
+def _settle(saved: dict, source: str | None, *, is_resumed: bool) -> dict:
+  """Settles every flag of the run, from the command line and the checkpoint's metadata."""
+  known = dict(saved.get('flags', {}))
+  free = set(_FREE)
+  if not is_resumed:  # Another run's checkpoint tells only what its network is like.
+    inherited = {'model_name', 'preprocessing_name', 'train_image_size', 'use_grayscale'}
+    known = {name: value for name, value in known.items() if name in inherited}
+    free |= inherited - {'model_name'}
+  for one, other in (('epochs', 'max_number_of_steps'),
+                     ('validation_interval_steps', 'validation_interval_epochs')):
+    if FLAGS[one].present and FLAGS[other].present:
+      raise ValueError(f'--{one} and --{other} say the same. Expected one of them.')
+    for name, rival in ((one, other), (other, one)):
+      if FLAGS[name].present:
+        known[rival] = None
+  options = command_line.settle((*_FIXED, *_FREE), known, source=source or '', may_change=free)
+  net = nets_factory.get_net(options['model_name'])
+  options['preprocessing_name'] = nets_factory.preprocessing_name(
+      options['preprocessing_name'] or options['model_name'])
+  options['train_image_size'] = options['train_image_size'] or net.image_size
+  if options['xla'] == 'auto':
+    options['xla'] = 'on' if net.xla else 'off'
+  return options
+
+
+def _open_data(options: dict, net, saved: dict, *, is_resumed: bool):
+  """Opens the splits and joins their labels with the network's outputs."""
+  get = functools.partial(
+      dataset_factory.get_dataset, options['dataset_name'], dataset_dir=options['dataset_dir'],
+      file_pattern=options['file_pattern'], validation_fraction=options['validation_fraction'])
+  train = get(split_name=options['dataset_split_name'])
+  if is_resumed and saved and train.fingerprint != saved['dataset']['fingerprint']:
+    raise ValueError(
+        f'The data are not those that the run in {FLAGS.train_dir} was trained on: expected '
+        f'{saved["dataset"]["num_examples"]} examples in the split {train.split_name!r} with the '
+        f'same names and labels. Received: {train.num_examples}. Use the same data, or another '
+        '--train_dir.')
+  if train.empty_classes:
+    raise ValueError(f'Expected examples of every class in the split {train.split_name!r}. '
+                     f'Received none of: {", ".join(train.empty_classes[:10])}. Add some, or '
+                     'remove the class.')
+  for note in train.notes:
+    print(note)
+  names = labels.output_names(train.class_names, options['labels_offset'])
+  excluded = scopes.matches_any
+  keeps_head = not any(excluded(scope, FLAGS.checkpoint_exclude_scopes or ())
+                       for scope in net.head)
+  old = saved.get('class_names', [])
+  if keeps_head and sorted(old) == sorted(names):
+    names = list(old)  # The same classes in the order that the checkpoint's head has them.
+  facts = metadata.ModelFacts(options['model_name'], names, options['train_image_size'],
+                              1 if options['use_grayscale'] else train.channels,
+                              options['preprocessing_name'], options['labels_offset'])
+  known = saved.get('bad_images', {}) if is_resumed else {}
+  validation = None
+  if options['validation_interval_epochs'] or options['validation_interval_steps']:
+    try:
+      validation = get(split_name='validation')
+    except splits.UnknownSplitError as error:
+      print(f'No validation: {error}')
+  train, validation = (split and Data(split, labels.map_by_name(split.class_names, names),
+                                      _bad_images(split, known)) for split in (train, validation))
+  return train, validation, facts
+
+
+def _bad_images(dataset, known: dict) -> tuple[str, ...]:
+  """Finds what cannot be decoded, unless the run knows it already; stops or says so."""
+  if dataset.split_name in known:
+    return tuple(known[dataset.split_name])
+  found = dataset.find_bad_images(functools.partial(decode_image, channels=dataset.channels))
+  return command_line.settle_bad_images(found, dataset.split_name)
+
+
+class _Length:
+  """How long the run is, in steps and epochs."""
+
+  def __init__(self, options: dict, num_examples: int):
+    self.batch_size = options['batch_size'] * options['num_clones']
+    self.steps_per_epoch = num_examples / self.batch_size
+    # TF-Slim's epochs of the schedule count with the batch of one replica.
+    self.steps_per_schedule_epoch = num_examples / options['batch_size']
+    self.last_step = options['max_number_of_steps']
+    if options['epochs'] is not None:
+      self.last_step = math.ceil(options['epochs'] * self.steps_per_epoch)
+    self.validate_every = options['validation_interval_steps']
+    if not self.validate_every and options['validation_interval_epochs']:
+      every = options['validation_interval_epochs'] * self.steps_per_epoch
+      self.validate_every = max(1, round(every))
+
+
+def _build_network(options: dict, net, facts: metadata.ModelFacts):
+  return nets_factory.build_network(
+      options['model_name'], image_shape=[facts.image_size, facts.image_size, facts.channels],
+      num_classes=len(facts.class_names), weight_decay=options['weight_decay'],
+      trainable_scopes=options['trainable_scopes'] or (), is_training=True,
+      dtype=tf.dtypes.as_dtype(options['compute_dtype']), seed=options['seed'])
+
+
+def _build_trainer(options: dict, net, network, length: _Length) -> trainer.Trainer:
+  epoch = length.steps_per_schedule_epoch
+  decay_steps = max(1, int(epoch * options['num_epochs_per_decay']))
+  schedule = schedules.Schedule(
+      options['learning_rate_decay_type'], options['learning_rate'], decay_steps=decay_steps,
+      decay_factor=options['learning_rate_decay_factor'],
+      end_learning_rate=options['end_learning_rate'],
+      warmup_steps=int(epoch * options['warmup_epochs']))
+  settings = optimizers.Settings(**{field.name: options[field.name]
+                                    for field in dataclasses.fields(optimizers.Settings)})
+  return trainer.Trainer(
+      network, optimizer=options['optimizer'], settings=settings, schedule=schedule,
+      batch_size=length.batch_size, seed=options['seed'],
+      label_smoothing=options['label_smoothing'],
+      moving_average_decay=options['moving_average_decay'], xla=options['xla'] == 'on')
+
+
+def _resume(trained: trainer.Trainer, prefix: str) -> None:
+  """Restores the whole state of a run; nothing may differ."""
+  checkpoint, state = Checkpoint(prefix), trained.state()
+  report = restore.plan(checkpoint, {n: v.shape for n, v in state.items()}, use_averages=False)
+  restore.check(report)
+  restore.apply(report, checkpoint, state)
+
+
+def _warm_start(trained: trainer.Trainer, prefix: str, net, folder: pathlib.Path) -> None:
+  """Restores the network's variables but those that are excluded, and keeps the table."""
+  checkpoint, variables = Checkpoint(prefix), trained.network.variables
+  exclude = [scope.strip().rstrip('/') for scope in FLAGS.checkpoint_exclude_scopes or ()]
+  report = restore.plan(checkpoint, {n: v.shape for n, v in variables.items()}, exclude=exclude)
+  (folder / 'restored.txt').write_text(report.table(), encoding='utf-8')
+  print(report.table())
+  restore.check(report, exclude=exclude, head=net.head, ignore_missing=FLAGS.ignore_missing_vars)
+  restore.apply(report, checkpoint, variables)
+  trained.start_averages()
+
+
+def _announce(options, train, network, trained, length: _Length, resumed, source) -> None:
+  """Prints where the run starts from, what is trained, and how long it takes."""
+  if resumed:
+    print(f'Resumed {resumed} at step {trained.step}.')
+    if FLAGS.checkpoint_path:
+      print(f'--checkpoint_path is not used: {FLAGS.train_dir} has a checkpoint of its own.')
+  else:
+    print(f'Warm start from {source}.' if source else 'From scratch.')
+  count = sum(math.prod(network.variables[name].shape) for name in network.trainable)
+  scope = ','.join(options['trainable_scopes'] or ()) or 'everything'
+  print(f'Training {scope} of {options["model_name"]}: {count:,} numbers in '
+        f'{len(network.trainable)} variables.')
+  if options['trainable_scopes']:
+    print('Batch norm outside of these scopes uses its stored averages and does not move them.')
+  data, end = train.dataset, length.last_step
+  print(f'{data.num_examples} examples of {data.num_classes} classes, global batch '
+        f'{length.batch_size} on {options["num_clones"]} replica(s): {length.steps_per_epoch:.2f} '
+        'steps an epoch; ' + ('without an end.' if end is None else
+                              f'{end} steps, {end / length.steps_per_epoch:.2f} epochs.'))
+  print(f'XLA is {options["xla"]}, {options["compute_dtype"]}, seed {options["seed"]}.', flush=True)
+
+
+def _is_finished(trained: trainer.Trainer, standing: loop.Standing, length: _Length) -> bool:
+  if standing.stopped_early:
+    print(f'This run is finished: it stopped early, with its best at step {standing.best_step}. '
+          'Use another --train_dir to train again.')
+  elif length.last_step is not None and trained.step >= length.last_step:
+    print(f'This run is finished: it is at step {trained.step} of {length.last_step}. Raise '
+          '--max_number_of_steps or --epochs to train on.')
+  else:
+    return False
+  return True
+
+
+def _fit(options, facts, folder, strategy, trained, evaluator, train: Data,
+         validation: Data | None, length: _Length, standing: loop.Standing) -> int:
+  """Trains on, saving as it goes."""
+  data = train.dataset
+  described = {'name': options['dataset_name'], 'split': data.split_name,
+               'num_examples': data.num_examples, 'fingerprint': data.fingerprint}
+  bad = {split.dataset.split_name: split.bad_images for split in (train, validation) if split}
+
+  def save(where: pathlib.Path = folder, max_to_keep: int = options['max_to_keep']) -> None:
+    step = trained.step
+    state = {name: variable.read_value() for name, variable in trained.state().items()}
+    checkpoints.save(where, step, state, metadata.describe(
+        facts, step=step, dataset=described, flags=options, standing=standing, bad_images=bad),
+        max_to_keep=max_to_keep)
+
+  def validate():
+    batches = _distribute(strategy, input_pipeline.evaluation_batches, validation, facts, False,
+                          batch_size=_VALIDATION_BATCH * strategy.num_replicas_in_sync)
+    with trained.averaged():
+      return evaluator.measure(batches)
+
+  batches = _distribute(strategy, input_pipeline.training_batches, train, facts, True,
+                        batch_size=length.batch_size, seed=options['seed'],
+                        start_step=trained.step)
+  plan = loop.Plan(
+      last_step=length.last_step, log_every=options['log_every_n_steps'],
+      validate_every=length.validate_every, save_every=options['save_interval_steps'],
+      save_seconds=options['save_interval_secs'],
+      histogram_seconds=options['save_summaries_secs'], steps_per_epoch=length.steps_per_epoch,
+      best_metric=options['best_metric'], patience=options['early_stopping_patience'])
+  records = recorder.Recorder(folder, step=trained.step)
+  shown = progress.Progress(first_step=trained.step, last_step=length.last_step,
+                            batch_size=length.batch_size)
+  try:
+    ended_by = loop.fit(trained, iter(batches), plan, standing, recorder=records, progress=shown,
+                        save=save, save_best=lambda: save(folder / 'best', 1),
+                        validate=validate if validation else None)
+  except loop.NonFiniteLossError as error:
+    last = checkpoints.latest(folder, missing_ok=True) or 'none, as nothing was saved yet'
+    raise ValueError(f'{error} Last good checkpoint: {last}. Lower --learning_rate, raise '
+                     '--warmup_epochs or --opt_epsilon, then run again.') from error
+  except tf.errors.OpError as error:
+    reason = bad_images.explain_failure(
+        data, functools.partial(decode_image, channels=data.channels), error)
+    raise (ValueError(reason) if reason else error) from error
+  finally:
+    shown.close()
+    records.close()
+  if ended_by:
+    print(f'{ended_by.name}: saved step {trained.step} and left. The same command goes on.')
+    return 128 + ended_by
+  print(f'Finished at step {trained.step}. Checkpoints are in {folder}'
+        + (f'; the best, of step {standing.best_step}, in {folder / "best"}.'
+           if standing.best_step is not None else '.'))
+  return 0
+
+
+def _distribute(strategy, make_batches, split: Data, facts: metadata.ModelFacts, is_training: bool,
+                **arguments):
+  """Makes the batches of a split and shares them out among the replicas."""
+  preprocess = preprocessing_factory.get_preprocessing(
+      facts.preprocessing_name, is_training, channels=facts.channels)
+  size = facts.image_size
+  dataset = make_batches(
+      split.dataset, lambda image, seed: preprocess(image, size, size, seed=seed),
+      bad_images=split.bad_images, label_map=split.label_map,
+      num_parallel_calls=FLAGS.num_preprocessing_threads,
+      num_replicas=strategy.num_replicas_in_sync, **arguments)
+  return strategy.distribute_datasets_from_function(lambda context: dataset)
+
+
+if __name__ == '__main__':
+  command_line.run(main)

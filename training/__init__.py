@@ -1,0 +1,1 @@
+"""Training: checkpoints, losses, optimizers, schedules, the trainer and its loop."""

@@ -1,0 +1,53 @@
+"""Devices: which ones a run computes on."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import tensorflow as tf
+
+
+def prepare_devices(*, clone_on_cpu: bool = False) -> None:
+  """Lets GPU memory grow as needed, so that jobs can share a GPU; call it first.
+
+  Args:
+    clone_on_cpu: whether to leave the GPUs alone.
+  """
+  if clone_on_cpu:
+    tf.config.set_visible_devices([], 'GPU')
+  for gpu in tf.config.get_visible_devices('GPU'):
+    tf.config.experimental.set_memory_growth(gpu, True)
+
+
+def create_strategy(num_clones: int, *, clone_on_cpu: bool = False) -> tf.distribute.Strategy:
+  """Makes the strategy for a number of replicas on this machine.
+
+  Args:
+    num_clones: replicas, one a GPU; logical CPUs with `clone_on_cpu`.
+    clone_on_cpu: whether they go on CPUs.
+
+  Raises:
+    ValueError: if there are not as many devices, or if `TF_CONFIG` describes several machines,
+      of which each would train by itself.
+  """
+  workers = json.loads(os.environ.get('TF_CONFIG') or '{}').get('cluster', {})
+  if sum(len(addresses) for addresses in workers.values()) > 1:
+    raise ValueError('TF_CONFIG describes several machines. Expected: one machine with '
+                     '--num_clones GPUs; training over several is not supported yet. Unset '
+                     'TF_CONFIG to train on this machine alone.')
+  if num_clones < 1:
+    raise ValueError(f'--num_clones: expected at least 1. Received: {num_clones}.')
+  if num_clones == 1:
+    return tf.distribute.get_strategy()
+  kind = 'CPU' if clone_on_cpu else 'GPU'
+  devices = tf.config.list_logical_devices(kind)
+  if clone_on_cpu and len(devices) < num_clones:
+    cpus = tf.config.list_physical_devices('CPU')
+    tf.config.set_logical_device_configuration(
+        cpus[0], [tf.config.LogicalDeviceConfiguration()] * num_clones)
+    devices = tf.config.list_logical_devices(kind)
+  if len(devices) < num_clones:
+    raise ValueError(f'--num_clones={num_clones}: expected as many {kind}s. Received: '
+                     f'{len(devices)}. Lower it, or use --clone_on_cpu.')
+  return tf.distribute.MirroredStrategy([d.name for d in devices[:num_clones]])

@@ -1,0 +1,66 @@
+"""What a run leaves to look at: `metrics.csv` and TensorBoard's event files."""
+
+from __future__ import annotations
+
+import csv
+import os
+import pathlib
+from collections.abc import Mapping
+
+import tensorflow as tf
+
+_COLUMNS = ('step', 'epoch', 'loss', 'objective', 'accuracy', 'learning_rate', 'images_per_second',
+            'validation_loss', 'validation_top_1', 'validation_top_5')
+
+
+class Recorder:
+  """Writes scalars to both and histograms to TensorBoard."""
+
+  def __init__(self, folder: pathlib.Path, *, step: int):
+    """Opens the files; what `metrics.csv` holds of later steps is dropped, for they come again.
+
+    Args:
+      folder: the run's folder.
+      step: the step that the run goes on from.
+    """
+    self._path = folder / 'metrics.csv'
+    self._keep_until(step)
+    self._events = tf.summary.create_file_writer(str(folder))
+
+  def _keep_until(self, step: int) -> None:
+    rows = []
+    if self._path.exists():
+      with open(self._path, newline='', encoding='utf-8') as file:
+        rows = [row for row in csv.DictReader(file)
+                if (row['step'] or '').isdigit() and int(row['step']) <= step]
+    aside = self._path.with_suffix('.csv.new')
+    with open(aside, 'w', newline='', encoding='utf-8') as file:
+      writer = csv.DictWriter(file, _COLUMNS, extrasaction='ignore')
+      writer.writeheader()
+      writer.writerows(rows)
+    os.replace(aside, self._path)
+
+  def scalars(self, step: int, values: Mapping[str, float]) -> None:
+    """Writes one row; the keys are columns of `metrics.csv`."""
+    with open(self._path, 'a', newline='', encoding='utf-8') as file:
+      csv.DictWriter(file, _COLUMNS).writerow({'step': step, **values})
+    with self._events.as_default(step):
+      for name, value in values.items():
+        if name != 'epoch':
+          part, _, rest = name.partition('_')
+          tf.summary.scalar(f'{part}/{rest}' if part == 'validation' else f'train/{name}', value)
+
+  def histograms(self, step: int, variables: Mapping, gradients: Mapping) -> None:
+    """Writes histograms of the trained variables and of their gradients."""
+    with self._events.as_default(step):
+      for name, gradient in gradients.items():
+        tf.summary.histogram(f'variables/{name}', variables[name].read_value())
+        tf.summary.histogram(f'gradients/{name}', gradient)
+
+  def flush(self) -> None:
+    """Hands what was written to the disk."""
+    self._events.flush()
+
+  def close(self) -> None:
+    """Closes the event file."""
+    self._events.close()

@@ -1,0 +1,35 @@
+"""The folder of a run: one job at a time writes to it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pathlib
+import socket
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def locked(folder: str | os.PathLike) -> Iterator[pathlib.Path]:
+  """Holds a run's folder, which is made if need be, for this process alone.
+
+  The lock goes with the process, however it ends.
+
+  Raises:
+    ValueError: if another process holds it.
+  """
+  folder = pathlib.Path(folder)
+  folder.mkdir(parents=True, exist_ok=True)
+  with open(folder / '.lock', 'a+', encoding='utf-8') as lock:
+    try:
+      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+      lock.seek(0)
+      raise ValueError(f'Another job is training in {folder} ({lock.read().strip()}). Expected a '
+                       'folder for this job alone: give another --train_dir, or stop that job.'
+                       ) from error
+    lock.truncate(0)
+    lock.write(f'process {os.getpid()} on {socket.gethostname()}')
+    lock.flush()
+    yield folder

@@ -1,0 +1,37 @@
+"""Ctrl-C and SIGTERM as a wish to save and leave."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+
+
+class StopRequests:
+  """While entered, notes the first SIGINT or SIGTERM instead of dying of it.
+
+  A second one acts as usual, for those who cannot wait.
+
+  Attributes:
+    received: the signal, or None.
+  """
+
+  def __init__(self):
+    self.received: signal.Signals | None = None
+    self._previous = {}
+
+  def __enter__(self) -> StopRequests:
+    for number in (signal.SIGINT, signal.SIGTERM):
+      self._previous[number] = signal.signal(number, self._note)
+    return self
+
+  def __exit__(self, *_) -> None:
+    self._restore()
+
+  def _restore(self) -> None:
+    while self._previous:
+      signal.signal(*self._previous.popitem())
+
+  def _note(self, number: int, frame: FrameType | None) -> None:
+    del frame
+    self.received = signal.Signals(number)
+    self._restore()

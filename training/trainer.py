@@ -1,0 +1,217 @@
+"""The training step: a network, an optimizer and their state, on one or several replicas."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from nets import noise
+from nets.network import Network
+from training import losses, optimizers
+from training.schedules import Schedule
+from weights.reader import AVERAGE_SUFFIX
+
+STEP_NAME = 'global_step'
+
+
+@dataclasses.dataclass(frozen=True)
+class Steps:
+  """What some consecutive steps measured; arrays are float64 [steps].
+
+  Attributes:
+    loss: mean cross-entropy of the examples.
+    objective: what was minimised: with auxiliary heads and weight decay.
+    accuracy: share of the examples whose most likely class was right, dropout on.
+    learning_rate: of each step.
+    gradients: `{name: gradient}` of the last step, if they were asked for.
+  """
+  loss: np.ndarray
+  objective: np.ndarray
+  accuracy: np.ndarray
+  learning_rate: np.ndarray
+  gradients: dict[str, np.ndarray]
+
+
+class _CurrentRate:
+  """A learning rate that is computed where it is used.
+
+  TensorFlow's optimizers call a function for it, except FTRL, which converts what it is given to
+  a tensor: so do all of them with this.
+  """
+
+  def __init__(self, schedule: Schedule, step: tf.Variable):
+    self._schedule = schedule
+    self._step = step
+
+  def __tf_tensor__(self, dtype=None, name=None) -> tf.Tensor:
+    return self._schedule(self._step)
+
+
+class Trainer:
+  """Trains a network; its whole state is `state()`.
+
+  The loss of each example is divided by the global batch, and the weight decay by the number of
+  replicas, so that the sum over replicas is what one replica would compute.
+  """
+
+  def __init__(self, network: Network, *, optimizer: str, settings: optimizers.Settings,
+               schedule: Schedule, batch_size: int, seed: int = 0, label_smoothing: float = 0.0,
+               moving_average_decay: float | None = None, xla: bool = False):
+    """Creates the optimizer's variables; call it under the strategy's scope.
+
+    Args:
+      network: the network, built for training.
+      optimizer: a name in `optimizers.OPTIMIZERS`.
+      settings: of the optimizer.
+      schedule: the learning rate by step.
+      batch_size: examples in a step, over all replicas.
+      seed: what the masks of dropout depend on, with the step and the example.
+      label_smoothing: see `losses.cross_entropy`.
+      moving_average_decay: keeps a moving average of every variable, with this decay or
+        (1 + step) / (10 + step) where that is less, as TF-Slim does; None keeps none.
+      xla: whether XLA compiles the forward and backward pass.
+    """
+    self.network = network
+    self._strategy = tf.distribute.get_strategy()
+    self._schedule = schedule
+    self._batch_size = batch_size
+    self._seed = seed
+    self._label_smoothing = label_smoothing
+    self._decay = moving_average_decay
+    self._step = self._local_variable(0, tf.int64, tf.VariableAggregation.ONLY_FIRST_REPLICA)
+    self._averages = {} if moving_average_decay is None else {
+        name: self._local_variable(variable.read_value(), tf.float32, tf.VariableAggregation.MEAN)
+        for name, variable in network.variables.items()}
+    kind = optimizers.get_optimizer(optimizer)
+    self._optimizer = kind.create(_CurrentRate(schedule, self._step), settings)
+    # Not inlined, so that it is optimized as a unit: a step that also returns its gradients has
+    # the same bits as one that does not.
+    self._differentiate = tf.function(self._loss_and_gradients, autograph=False, jit_compile=xla,
+                                      **({} if xla else {'experimental_attributes':
+                                                         {'_noinline': True}}))
+    self._optimizer_state = self._create_slots(kind)
+    self._run = tf.function(self._run_steps)
+
+  def _local_variable(self, value, dtype, aggregation) -> tf.Variable:
+    """Makes a variable that each replica updates for itself, all in the same way."""
+    return tf.Variable(value, dtype=dtype, trainable=False, aggregation=aggregation,
+                       synchronization=tf.VariableSynchronization.ON_READ)
+
+  def _create_slots(self, kind: optimizers.Optimizer) -> dict[str, tf.Variable]:
+    """Traces an update with zero gradients, which creates the slots, and does not run it."""
+    created = {}
+
+    def remember(next_creator, **kwargs):
+      variable = next_creator(**kwargs)
+      created[str(kwargs.get('name'))] = variable
+      return variable
+
+    def apply():
+      self._optimizer.apply_gradients(
+          [(tf.zeros(v.shape), v) for v in self._trained().values()])
+
+    with tf.variable_creator_scope(remember):
+      tf.function(lambda: self._strategy.run(apply), autograph=False).get_concrete_function()
+    return optimizers.state(kind, self._optimizer, self._trained(), created)
+
+  def _trained(self) -> dict[str, tf.Variable]:
+    return {name: self.network.variables[name] for name in self.network.trainable}
+
+  @property
+  def step(self) -> int:
+    """The number of steps made."""
+    return int(self._step.read_value())
+
+  def state(self) -> dict[str, tf.Variable]:
+    """Returns everything that a checkpoint holds, under TF-Slim's names."""
+    averages = {name + AVERAGE_SUFFIX: v for name, v in self._averages.items()}
+    return {**self.network.variables, **self._optimizer_state, **averages, STEP_NAME: self._step}
+
+  def start_averages(self) -> None:
+    """Lets the moving averages start from the variables, after a warm start."""
+    for name, average in self._averages.items():
+      average.assign(self.network.variables[name].read_value())
+
+  @contextlib.contextmanager
+  def averaged(self) -> Iterator[None]:
+    """Puts the moving averages, if there are any, in place of the variables for a while."""
+    kept = {name: self.network.variables[name].read_value() for name in self._averages}
+    for name, average in self._averages.items():
+      self.network.variables[name].assign(average.read_value())
+    try:
+      yield
+    finally:
+      for name, value in kept.items():
+        self.network.variables[name].assign(value)
+
+  def run(self, batches: Iterator, num_steps: int, *, with_gradients: bool = False) -> Steps:
+    """Makes some steps.
+
+    Args:
+      batches: iterator over batches (`datasets.input_pipeline`), distributed if there are
+        several replicas.
+      num_steps: how many.
+      with_gradients: whether to return the last step's gradients.
+    """
+    rows, gradients = self._run(batches, tf.constant(num_steps), with_gradients)
+    rows = rows.numpy().astype(np.float64)
+    weight = np.maximum(rows[:, 1], 1e-30)
+    names = self.network.trainable if with_gradients else ()
+    return Steps(loss=rows[:, 0] / weight, objective=rows[:, 3], accuracy=rows[:, 2] / weight,
+                 learning_rate=rows[:, 4] / self._strategy.num_replicas_in_sync,
+                 gradients={n: g.numpy() for n, g in zip(names, gradients, strict=True)})
+
+  def _run_steps(self, batches, num_steps, with_gradients):
+    rows = tf.TensorArray(tf.float32, num_steps, element_shape=[5])
+    gradients = [tf.zeros(v.shape) for v in self._trained().values()] if with_gradients else []
+    for index in tf.range(num_steps):
+      row, local = self._strategy.run(self._replica_step, args=(next(batches),))
+      rows = rows.write(index, self._sum(row))
+      if with_gradients:
+        gradients = [self._sum(gradient) for gradient in local]
+    return rows.stack(), gradients
+
+  def _sum(self, value) -> tf.Tensor:
+    return self._strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None)
+
+  def _replica_step(self, batch):
+    step = tf.convert_to_tensor(self._step)
+    row, gradients = self._differentiate(
+        batch['image'], batch['label'], batch['weight'],
+        noise.example_keys(self._seed, step, batch['id']))
+    row = tf.concat([row, [self._schedule(step)]], axis=0)
+    self._optimizer.apply_gradients(
+        list(zip(gradients, self._trained().values(), strict=True)))
+    self._step.assign_add(1)
+    if self._averages:
+      made = tf.cast(step + 1, tf.float32)
+      decay = tf.minimum(self._decay, (1 + made) / (10 + made))
+      for name, average in self._averages.items():
+        value = tf.convert_to_tensor(self.network.variables[name])
+        average.assign_sub((1 - decay) * (average - value))
+    return row, gradients
+
+  def _loss_and_gradients(self, images, labels, weights, keys):
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+      trained = self._trained()
+      tape.watch(list(trained.values()))
+      logits, end_points = self.network(images, is_training=True, keys=keys)
+      loss = tf.reduce_sum(weights * losses.cross_entropy(logits, labels, self._label_smoothing))
+      objective = loss
+      if 'AuxLogits' in end_points:
+        objective += losses.AUXILIARY_WEIGHT * tf.reduce_sum(weights * losses.cross_entropy(
+            end_points['AuxLogits'], labels, self._label_smoothing))
+      objective = objective / self._batch_size + (
+          self.network.regularization_loss() / self._strategy.num_replicas_in_sync)
+    gradients = tape.gradient(objective, list(trained.values()))
+    idle = [name for name, gradient in zip(trained, gradients, strict=True) if gradient is None]
+    if idle:
+      raise ValueError(f'The loss does not depend on {", ".join(idle)}; leave them out of '
+                       '--trainable_scopes.')
+    correct = tf.cast(tf.argmax(logits, 1, output_type=labels.dtype) == labels, tf.float32)
+    row = tf.stack([loss, tf.reduce_sum(weights), tf.reduce_sum(weights * correct), objective])
+    return row, gradients

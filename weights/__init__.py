@@ -1,0 +1,1 @@
+"""Weights: reading checkpoints and restoring networks from them, with a report."""
