@@ -3,13 +3,38 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
+import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping
 
-# TensorFlow's notes about its build are no news to a user; errors still come.
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+from absl import app, flags, logging
 
-from absl import app, flags, logging  # noqa: E402 (the level counts when TensorFlow is imported)
+
+def _import_tensorflow() -> None:
+  """Imports TensorFlow without its notes on how it was built.
+
+  TensorFlow 2.21 writes them before it reads TF_CPP_MIN_LOG_LEVEL. Whatever is no note is shown.
+  """
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # Errors come as exceptions.
+  sys.stderr.flush()
+  kept = os.dup(2)
+  with tempfile.TemporaryFile() as aside:
+    os.dup2(aside.fileno(), 2)
+    try:
+      import tensorflow  # noqa: F401
+    finally:
+      os.dup2(kept, 2)
+      os.close(kept)
+      aside.seek(0)
+      lines = aside.read().decode(errors='replace').splitlines()
+      notes = ('I0000 ', 'WARNING: All log messages before absl::InitializeLog')
+      shown = [line for line in lines if line and not line.startswith(notes)]
+      if shown:
+        print(*shown, sep='\n', file=sys.stderr)
+
+
+_import_tensorflow()
 
 FLAGS = flags.FLAGS
 
@@ -42,9 +67,12 @@ def run(main: Callable[[], int | None]) -> None:
 
 
 def _message(error: BaseException) -> str:
+  # TensorFlow puts its own names of the operation around what went wrong.
+  text = re.sub(r'^\{\{function_node \S+\}\} | \[Op:\w+\]( name: .*)?$', '', str(error))
   if type(error).__name__ == 'ResourceExhaustedError':
-    return (f'Out of memory: {str(error).splitlines()[0]} Lower --batch_size, or the image size.')
-  return str(error) or type(error).__name__
+    return (f'Out of memory: {text.splitlines()[0].rstrip(".")}. Lower --batch_size, or the image '
+            'size.')
+  return text or type(error).__name__
 
 
 def refuse_retired(retired: Mapping[str, tuple[object, str]]) -> None:

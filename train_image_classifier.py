@@ -198,7 +198,7 @@ def _open_data(options: dict, net, saved: dict, *, is_resumed: bool):
         f'{saved["dataset"]["num_examples"]} examples in the split {train.split_name!r} with the '
         f'same names and labels. Received: {train.num_examples}. Use the same data, or another '
         '--train_dir.')
-  if train.empty_classes:
+  if train.empty_classes and options['dataset_name'] in ('folder', 'csv'):
     raise ValueError(f'Expected examples of every class in the split {train.split_name!r}. '
                      f'Received none of: {", ".join(train.empty_classes[:10])}. Add some, or '
                      'remove the class.')
@@ -290,7 +290,7 @@ def _warm_start(trained: trainer.Trainer, prefix: str, net, folder: pathlib.Path
   exclude = [scope.strip().rstrip('/') for scope in FLAGS.checkpoint_exclude_scopes or ()]
   report = restore.plan(checkpoint, {n: v.shape for n, v in variables.items()}, exclude=exclude)
   (folder / 'restored.txt').write_text(report.table(), encoding='utf-8')
-  print(report.table())
+  print(report.table(unused=False), end='')
   restore.check(report, exclude=exclude, head=net.head, ignore_missing=FLAGS.ignore_missing_vars)
   restore.apply(report, checkpoint, variables)
   trained.start_averages()

@@ -95,7 +95,7 @@ def _good_positions(dataset, decode, progress: bool | None) -> set[int]:
   """The positions of the examples that decode without an error."""
 
   def try_to_decode(position, raw):
-    image = decode(dataset.examples.load(raw)['image'])
+    image = decode(dataset.examples.image(raw))
     # The result must depend on the pixels, or the decoding would be optimised away.
     return position, tf.reduce_max(image)
 
@@ -120,7 +120,7 @@ def _explain(dataset, decode, positions: list[int]) -> tuple[BadImage, ...]:
   found = []
   for position, raw in order:
     try:
-      decode(dataset.examples.load(raw)['image'])
+      decode(dataset.examples.image(raw))
     except (tf.errors.OpError, ValueError) as error:
       found.append(BadImage(dataset.examples.names[int(position)], short_reason(error)))
   return tuple(found)

@@ -30,8 +30,11 @@ class Examples(Protocol):
   def order(self, epoch, *, seed: int, shuffle: bool, skip=0) -> tf.data.Dataset:
     """One epoch's examples, still unread, so that skipping them is cheap."""
 
-  def load(self, raw) -> dict[str, tf.Tensor]:
-    """Reads one element of `order`; in graph mode."""
+  def facts(self, raw) -> dict[str, tf.Tensor]:
+    """'label', 'name' and 'id' of one element of `order`; nothing is read for them."""
+
+  def image(self, raw) -> tf.Tensor:
+    """The encoded image of one element of `order`."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -111,7 +114,9 @@ class Dataset:
       'name': string; 'id': int64, a stable hash of the name}.
     """
     order = self.examples.order(epoch, seed=seed, shuffle=shuffle, skip=skip)
-    return order.map(self.examples.load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return order.map(
+        lambda raw: {**self.examples.facts(raw), 'image': self.examples.image(raw)},
+        num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
   def find_bad_images(self, decode, *, progress: bool | None = None
                       ) -> tuple[bad_images.BadImage, ...]:

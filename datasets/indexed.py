@@ -53,13 +53,16 @@ class IndexedExamples:
           positions, seed=seeds.derive(seeds.ORDER, seed, epoch))
     return tf.data.Dataset.from_tensor_slices(positions[skip:])
 
-  def load(self, raw) -> dict[str, tf.Tensor]:
-    """Reads the image at a position."""
-    names, labels, images = self._tensors
-    image = tf.gather(images, raw)
+  def facts(self, raw) -> dict[str, tf.Tensor]:
+    """What is known of the example at a position without reading its image."""
+    names, labels, _ = self._tensors
     name = tf.gather(names, raw)
-    return {'image': image if self._encoded is not None else tf.io.read_file(image),
-            'label': tf.gather(labels, raw), 'name': name, 'id': dataset.example_id(name)}
+    return {'label': tf.gather(labels, raw), 'name': name, 'id': dataset.example_id(name)}
+
+  def image(self, raw) -> tf.Tensor:
+    """Reads the encoded image at a position."""
+    image = tf.gather(self._tensors[2], raw)
+    return image if self._encoded is not None else tf.io.read_file(image)
 
   @functools.cached_property
   def _tensors(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

@@ -144,12 +144,15 @@ def _loader(dataset: dataset_lib.Dataset, preprocess: Callable, bad_images: Sequ
   bad_ids = _ids_of(dataset, bad_images)
 
   def load(element):
-    example = dataset.examples.load(element['raw'])
+    example = dataset.examples.facts(element['raw'])
     bad = tf.reduce_any(tf.constant(bad_ids, tf.int64) == example['id'])
     use = element['valid'] & ~bad
-    image = tf.cond(
-        use, lambda: preprocess(example['image'], example['id'], element['epoch']),
-        lambda: tf.zeros(shape, tf.float32))
+
+    def read():
+      encoded = dataset.examples.image(element['raw'])
+      return preprocess(encoded, example['id'], element['epoch'])
+
+    image = tf.cond(use, read, lambda: tf.zeros(shape, tf.float32))
     return {
         'image': tf.ensure_shape(image, shape),
         # A slot of weight 0 may have any label that the network has.

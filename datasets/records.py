@@ -68,23 +68,26 @@ class RecordExamples:
           files, seed=seeds.derive(seeds.FILE_ORDER, seed, epoch))
     at_a_time = _FILES_AT_A_TIME if shuffle else 1
     records = tf.data.Dataset.from_tensor_slices(files).interleave(
-        self._read_file, cycle_length=at_a_time, block_length=1, deterministic=True,
-        num_parallel_calls=None)
+        self._read_file, cycle_length=at_a_time, block_length=1)
     if self._keep is not None:
       records = records.filter(self._is_kept)
     if shuffle:
       # Skipping comes after shuffling, so that the order is the same as without skipping.
-      records = records.shuffle(self._buffer_size(), seed=seeds.derive(seeds.ORDER, seed, epoch)[0],
-                                reshuffle_each_iteration=False)
+      records = records.shuffle(
+          self._buffer_size(), seed=seeds.derive_scalar(seeds.ORDER, seed, epoch),
+          reshuffle_each_iteration=False)
     return records.skip(skip)
 
-  def load(self, raw) -> dict[str, tf.Tensor]:
-    """Parses a record."""
+  def facts(self, raw) -> dict[str, tf.Tensor]:
+    """What is known of a record without parsing it."""
     _, names, starts, labels, _ = self._tensors
     name = tf.strings.join([tf.gather(names, raw['file']), tf.strings.as_string(raw['index'])], ':')
     label = tf.gather(labels, tf.gather(starts, raw['file']) + raw['index'])
-    return {'image': self._parse(raw['record']), 'label': label, 'name': name,
-            'id': dataset.example_id(name)}
+    return {'label': label, 'name': name, 'id': dataset.example_id(name)}
+
+  def image(self, raw) -> tf.Tensor:
+    """The encoded image in a record."""
+    return self._parse(raw['record'])
 
   def _read_file(self, file) -> tf.data.Dataset:
     records = tf.data.TFRecordDataset(tf.gather(self._tensors[0], file), buffer_size=2**20)

@@ -25,3 +25,9 @@ def derive(purpose: int, seed: int, *parts) -> tf.Tensor:
   for part in parts:
     key = tf.random.experimental.stateless_fold_in(key, tf.cast(part, tf.int64))
   return key
+
+
+def derive_scalar(purpose: int, seed: int, *parts) -> tf.Tensor:
+  """Derives a seed as ops take it that want a single number: scalar int64."""
+  return tf.random.stateless_uniform([], derive(purpose, seed, *parts), minval=None, maxval=None,
+                                     dtype=tf.int64)

@@ -30,12 +30,15 @@ __all__ = [
     'variance_scaling_initializer', 'xavier_initializer', 'zeros_initializer',
 ]
 
-# A regularizer is told apart from a function of a tensor by nothing but use: slim's are functions.
-l2_regularizer = tf_slim.l2_regularizer
 variance_scaling_initializer = tf_slim.variance_scaling_initializer
 xavier_initializer = tf_slim.xavier_initializer
 constant_initializer = tf.compat.v1.constant_initializer
 zeros_initializer = tf.compat.v1.zeros_initializer
+
+
+def l2_regularizer(scale: float) -> Callable[[tf.Tensor], tf.Tensor] | None:
+  """Returns the function `scale * sum(weights ** 2) / 2`, or None if `scale` is zero."""
+  return (lambda weights: scale * tf.nn.l2_loss(weights)) if scale else None
 
 
 def truncated_normal_initializer(stddev: float):
@@ -248,8 +251,12 @@ def batch_norm(inputs: tf.Tensor, *, decay: float = 0.999, center: bool = True, 
     if is_training and not (is_frozen and is_frozen(sc.name)):
       outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
           images, gamma, beta, epsilon=epsilon, is_training=True)
-      moving_mean.assign_sub((moving_mean - mean) * (1 - decay))
-      moving_variance.assign_sub((moving_variance - variance) * (1 - decay))
+      updates = [moving_mean.assign_sub((moving_mean - mean) * (1 - decay)),
+                 moving_variance.assign_sub((moving_variance - variance) * (1 - decay))]
+      if not tf.executing_eagerly() and not tf.inside_function():
+        # A session runs only what it is asked for: TF-Slim's programs ask for this collection.
+        for update in updates:
+          tf.compat.v1.add_to_collection(tf.compat.v1.GraphKeys.UPDATE_OPS, update.op)
     else:
       outputs, _, _ = tf.compat.v1.nn.fused_batch_norm(
           images, gamma, beta, tf.convert_to_tensor(moving_mean),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from nets import layers, scopes
@@ -91,7 +92,6 @@ class Network:
     """Sums the regularizers of all variables, float32 and scalar, frozen variables included."""
     losses = [regularizer(tf.convert_to_tensor(self.variables[name]))
               for name, regularizer in self._regularizers.items()]
-    losses = [loss for loss in losses if loss is not None]
     return tf.add_n(losses) if losses else tf.zeros([])
 
   def _keeps_averages(self, scope: str) -> bool:
@@ -122,11 +122,20 @@ class Network:
     kind = {} if trainable else {'synchronization': tf.VariableSynchronization.ON_READ,
                                  'aggregation': tf.VariableAggregation.MEAN}
     with tf.init_scope():
-      # slim's initializers draw from the global generator: it starts anew for each variable, so
-      # that a variable's value does not depend on which others the network has.
-      tf.random.set_seed(zlib.crc32(f'{self._seed}/{name}'.encode()))
+      return tf.Variable(self._initial_value(name, shape, initializer),
+                         name=name.replace('/', '_'), trainable=trainable, **kind)
+
+  def _initial_value(self, name: str, shape, initializer) -> np.ndarray:
+    """Draws a variable's initial value, a function of the seed and the name alone.
+
+    slim's initializers draw from the generator of the graph that they are called in. A graph of
+    its own leaves the user's generators, and those of tf.data, as they are.
+    """
+    with tf.Graph().as_default(), tf.device('CPU:0'):
+      tf.compat.v1.set_random_seed(zlib.crc32(f'{self._seed}/{name}'.encode()))
       value = initializer(list(shape), dtype=tf.float32)
-      return tf.Variable(value, name=name.replace('/', '_'), trainable=trainable, **kind)
+      with tf.compat.v1.Session() as session:
+        return session.run(value)
 
 
 _FLOAT32_END_POINTS = frozenset({'Logits', 'AuxLogits', 'Predictions'})

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 _V4_HEADER_BYTES = 108
 _MIN_BYTES = 54
+_ALPHA_MASK_END = 70
 
 
 def decode_bmp(encoded):
@@ -32,7 +33,7 @@ def decode_bmp(encoded):
   length = tf.strings.length(encoded)
   long_enough = _check(length >= _MIN_BYTES, 'a BMP header of 54 bytes', length)
   with tf.control_dependencies(long_enough):
-    head = tf.strings.substr(encoded, 0, _MIN_BYTES)
+    head = tf.strings.join([tf.strings.substr(encoded, 0, _ALPHA_MASK_END), b'\0' * 16])
   offset, header, width, height, compression, colours = (
       _integer(head, at, tf.int32) for at in (10, 14, 18, 22, 30, 46))
   bits = tf.cast(_integer(head, 28, tf.uint16), tf.int32)
@@ -68,7 +69,7 @@ def decode_bmp(encoded):
 
   def with_colours():
     has_alpha = (bits == 32) & (header >= _V4_HEADER_BYTES) & (
-        tf.strings.substr(encoded, 66, 4) == b'\x00\x00\x00\xff')
+        tf.strings.substr(head, 66, 4) == b'\x00\x00\x00\xff')
     return tf.cond(has_alpha, lambda: tf.io.decode_bmp(encoded, channels=4),
                    lambda: _opaque(_rgb(encoded, bits)))
 

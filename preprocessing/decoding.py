@@ -23,6 +23,9 @@ _CROP_MARGIN = 16
 _SIGNATURES = ((0, b'\xff\xd8\xff'), (0, b'\x89PNG'), (0, b'GIF8'), (0, b'BM'), (8, b'WEBP'))
 _JPEG = 0
 
+# Traced once a process, and not again in every data set's graph; that takes a second or two.
+_traced_once = tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
+
 
 class EncodedImage(NamedTuple):
   """An image file that has been opened and, if it is a JPEG, not been decoded.
@@ -65,9 +68,7 @@ def decode_image(encoded, channels=3):
       which every pixel can be read may pass though its last bytes are missing, such as a JPEG
       without its end marker.
   """
-  _check_channels(channels)
-  encoded = _check_encoded(encoded)
-  return to_channels(_decode_rgb(encoded, _file_format(encoded)), channels)
+  return pixels_of(open_image(_check_encoded(encoded), channels))
 
 
 def open_image(image, channels=3):
@@ -91,21 +92,7 @@ def open_image(image, channels=3):
   if image.dtype != tf.string:
     return to_channels(image, channels)
   encoded = _check_encoded(image)
-  file_format = _file_format(encoded)
-  is_jpeg = file_format == _JPEG
-
-  def of_jpeg():
-    orientation = exif.jpeg_orientation(encoded)
-    stored = tf.io.extract_jpeg_shape(encoded)
-    height, width = exif.oriented_shape(stored[0], stored[1], orientation)
-    return orientation, height, width, tf.zeros([0, 0, 3], tf.uint8)
-
-  def of_others():
-    pixels = _decode_rgb(encoded, file_format)
-    return tf.constant(1), tf.shape(pixels)[0], tf.shape(pixels)[1], pixels
-
-  orientation, height, width, pixels = tf.cond(is_jpeg, of_jpeg, of_others)
-  pixels.set_shape([None, None, 3])
+  is_jpeg, orientation, height, width, pixels = _open_file(encoded)
   return EncodedImage(encoded, is_jpeg, orientation, height, width, pixels, channels)
 
 
@@ -147,7 +134,10 @@ def pixels_of(image):
   """The whole of an image of `open_image`: uint8 [height, width, channels]."""
   if not isinstance(image, EncodedImage):
     return image
-  rgb = tf.cond(image.is_jpeg, lambda: _decode_jpeg(image.encoded), lambda: image.pixels)
+  rgb = tf.cond(
+      image.is_jpeg,
+      lambda: exif.orient(tf.io.decode_jpeg(image.encoded, channels=3), image.orientation),
+      lambda: image.pixels)
   rgb.set_shape([None, None, 3])
   return to_channels(rgb, image.channels)
 
@@ -181,15 +171,35 @@ def to_channels(pixels, channels):
 
 def _file_format(encoded):
   """Index into `_SIGNATURES`, or its length for other files; int32 scalar."""
-  head = tf.strings.substr(tf.strings.join([encoded, b'\0' * 12]), 0, 12)
+  head = tf.strings.join([tf.strings.substr(encoded, 0, 12), b'\0' * 12])
   matches = [tf.strings.substr(head, at, len(sign)) == sign for at, sign in _SIGNATURES]
   return tf.argmax(tf.stack([*matches, tf.constant(True)]), output_type=tf.int32)
 
 
-def _decode_rgb(encoded, file_format):
-  """Decodes a whole file: uint8 [height, width, 3]."""
-  rgb = tf.switch_case(file_format, [
-      lambda: _decode_jpeg(encoded),
+@_traced_once
+def _open_file(encoded):
+  """What `EncodedImage` holds of a file: is_jpeg, orientation, height, width, pixels."""
+  file_format = _file_format(encoded)
+  is_jpeg = file_format == _JPEG
+
+  def of_jpeg():
+    orientation = exif.jpeg_orientation(encoded)
+    stored = tf.io.extract_jpeg_shape(encoded)
+    height, width = exif.oriented_shape(stored[0], stored[1], orientation)
+    return orientation, height, width, tf.zeros([0, 0, 3], tf.uint8)
+
+  def of_others():
+    pixels = _decode_other(encoded, file_format)
+    return tf.constant(1), tf.shape(pixels)[0], tf.shape(pixels)[1], pixels
+
+  orientation, height, width, pixels = tf.cond(is_jpeg, of_jpeg, of_others)
+  pixels.set_shape([None, None, 3])
+  return is_jpeg, orientation, height, width, pixels
+
+
+def _decode_other(encoded, file_format):
+  """Decodes a file that is no JPEG: uint8 [height, width, 3]."""
+  rgb = tf.switch_case(file_format - 1, [
       lambda: _over_white(_decode_png(encoded)),
       lambda: gif.decode_gif(encoded),
       lambda: _over_white(bmp.decode_bmp(encoded)),
@@ -200,20 +210,16 @@ def _decode_rgb(encoded, file_format):
   return rgb
 
 
-def _decode_jpeg(encoded):
-  pixels = tf.io.decode_jpeg(encoded, channels=3)
-  return exif.orient(pixels, exif.jpeg_orientation(encoded))
-
-
 def _decode_png(encoded):
   """Decodes a PNG: uint8 [height, width, 4]."""
   pixels = tf.io.decode_png(encoded, channels=4)
-  header = tf.cast(tf.io.decode_raw(tf.strings.substr(encoded, 24, 2), tf.uint8), tf.int32)
-  depth, kind = header[0], header[1]
-  # The kernel fills in alpha for grey values of fewer than 8 bits with as many bits only, which is
-  # not the 255 of an opaque image.
-  few_bits = (kind == 0) & (depth < 8) & (tf.reduce_max(pixels[:, :, 3]) < 128)
-  return tf.cond(few_bits, lambda: tf.maximum(pixels, tf.constant([0, 0, 0, 255], tf.uint8)),
+  with tf.control_dependencies([pixels]):  # a file that is too short has failed by now
+    depth = tf.io.decode_raw(tf.strings.substr(encoded, 24, 1), tf.uint8)[0]
+  # Where the file has no transparency, the kernel fills in the largest alpha of the stored depth,
+  # which for fewer than 8 bits is not the 255 of an opaque image.
+  filled_in = tf.bitwise.left_shift(tf.constant(1, tf.uint8), tf.minimum(depth, 7)) - 1
+  opaque = (depth < 8) & tf.reduce_all(pixels[:, :, 3] == filled_in)
+  return tf.cond(opaque, lambda: tf.maximum(pixels, tf.constant([0, 0, 0, 255], tf.uint8)),
                  lambda: pixels)
 
 
@@ -242,7 +248,8 @@ def _over_white(pixels):
 
 
 def _crop_pixels(pixels, y, x, height, width):
-  return tf.slice(pixels, tf.stack([y, x, 0]), tf.stack([height, width, -1]))
+  part = tf.slice(pixels, tf.stack([y, x, 0]), tf.stack([height, width, -1]))
+  return tf.ensure_shape(part, [None, None, pixels.shape[2]])
 
 
 def _crop_jpeg(image, box):

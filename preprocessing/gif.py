@@ -1,7 +1,7 @@
 """The first picture of a GIF as it is shown on a white page.
 
-TensorFlow's own decoder paints what is transparent, or outside the first picture, black, and takes
-an animation that is cut short after its first picture for whole.
+TensorFlow's own decoder paints what is transparent black, takes the largest picture's size for the
+canvas's, and an animation that is cut short after its first picture for whole.
 
 Format: GIF89a (https://www.w3.org/Graphics/GIF/spec-gif89a.txt).
 """
@@ -35,32 +35,47 @@ def decode_gif(encoded):
       ['Expected a whole GIF file with a picture. Received one that is cut short, of bytes:',
        tf.strings.length(encoded)])
   with tf.control_dependencies([whole] if whole is not None else []):
-    first = tf.strings.join([tf.strings.substr(encoded, 0, picture_end), b'\x3b'])
-  pixels = _first_picture(first)
+    encoded = tf.identity(encoded)
+  descriptor = tf.strings.substr(encoded, picture, 10)
+  palette = tf.strings.substr(encoded, _HEADER_BYTES, palette_end - _HEADER_BYTES)
+  picture_palette = tf.strings.substr(encoded, picture + 10, picture_palette_end - picture - 10)
+
+  def decode(palette, picture_palette):
+    # Only the first picture, moved to the corner: the kernel cuts off what lies further out than
+    # the largest picture is wide.
+    pixels = tf.io.decode_gif(tf.strings.join([
+        tf.strings.substr(encoded, 0, _HEADER_BYTES), palette,
+        tf.strings.substr(encoded, palette_end, picture - palette_end), b'\x2c\0\0\0\0',
+        tf.strings.substr(descriptor, 5, 5), picture_palette,
+        tf.strings.substr(encoded, picture_palette_end, picture_end - picture_palette_end),
+        b'\x3b']))[0]
+    pixels.set_shape([None, None, 3])
+    return pixels
+
+  pixels = decode(palette, picture_palette)
 
   def over_white():
-    # The same file with only white in its palettes: white where a pixel is painted, black where
-    # none is.
-    painted = _first_picture(tf.strings.join([
-        tf.strings.substr(first, 0, _HEADER_BYTES), _white(palette_end - _HEADER_BYTES),
-        tf.strings.substr(first, palette_end, picture + 10 - palette_end),
-        _white(picture_palette_end - picture - 10),
-        tf.strings.substr(first, picture_palette_end, -1)]))
+    # With only white in its palettes: white where a pixel is painted, black where none is.
+    painted = decode(_white(palette), _white(picture_palette))
     return tf.where(painted == 0, tf.constant(255, tf.uint8), pixels)
 
-  covered = tf.strings.substr(first, picture + 1, 8) == tf.strings.join(
-      [b'\0\0\0\0', tf.strings.substr(first, 6, 4)])
-  return tf.cond(see_through | ~covered, over_white, lambda: pixels)
+  pixels = tf.cond(see_through, over_white, lambda: pixels)
+  return _on_canvas(pixels, tf.strings.substr(encoded, 6, 4), tf.strings.substr(descriptor, 1, 4))
 
 
-def _first_picture(encoded):
-  pixels = tf.io.decode_gif(encoded)[0]
-  pixels.set_shape([None, None, 3])
-  return pixels
+def _on_canvas(pixels, canvas, corner):
+  """Puts a picture on its white canvas; two little-endian 16-bit numbers, x first, give each."""
+  canvas = tf.cast(tf.io.decode_raw(canvas, tf.uint16), tf.int32)[::-1]
+  corner = tf.cast(tf.io.decode_raw(corner, tf.uint16), tf.int32)[::-1]
+  after = tf.maximum(canvas - corner - tf.shape(pixels)[:2], 0)
+  margins = tf.pad(tf.stack([corner, after], axis=1), [[0, 1], [0, 0]])
+  return tf.cond(tf.reduce_any(margins > 0), lambda: tf.pad(pixels, margins, constant_values=255),
+                 lambda: pixels)
 
 
-def _white(size):
-  return tf.strings.substr(b'\xff' * _MAX_PALETTE_BYTES, 0, size)
+def _white(palette):
+  """A palette of the same size in which every colour is white."""
+  return tf.strings.substr(b'\xff' * _MAX_PALETTE_BYTES, 0, tf.strings.length(palette))
 
 
 @tf.function(input_signature=[tf.TensorSpec([], tf.string)])

@@ -72,18 +72,22 @@ def central_crop_or_pad(image, height, width):
 
 
 def random_crop(image, height, width, *, y_seed, x_seed):
-  """Crops [height, width] out of an image at least as large, all positions alike likely."""
+  """Crops [height, width] out of an image at least as large, all positions equally likely."""
   shape = tf.shape(image)
   y = uniform_integer(y_seed, 0, shape[0] - height)
   x = uniform_integer(x_seed, 0, shape[1] - width)
-  return tf.slice(image, tf.stack([y, x, 0]), [height, width, -1])
+  return _cut(image, y, x, height, width)
 
 
 def central_crop(image, height, width):
   """Crops [height, width] out of the middle of an image at least as large."""
   shape = tf.shape(image)
-  begin = tf.stack([(shape[0] - height) // 2, (shape[1] - width) // 2, 0])
-  return tf.slice(image, begin, [height, width, -1])
+  return _cut(image, (shape[0] - height) // 2, (shape[1] - width) // 2, height, width)
+
+
+def _cut(image, y, x, height, width):
+  part = tf.slice(image, tf.stack([y, x, 0]), [height, width, -1])
+  return tf.ensure_shape(part, [height, width, image.shape[2]])
 
 
 def subtract_mean(image, mean):

@@ -77,6 +77,11 @@ report_progress() {
   done
 }
 
+# Prints what lock file $2 says of package $1: its version and its hashes.
+lock_entry() {
+  sed -n "/^$1==/,/[^\\\\]\$/p" "$2"
+}
+
 install() {
   local lock=$1 python=$2 pip
   pip=("$venv/bin/python" -m pip --disable-pip-version-check install --require-hashes)
@@ -88,12 +93,13 @@ install() {
     fail "$python cannot make a virtual environment; on Debian and Ubuntu the package" \
       "python$(python_version "$python")-venv is missing. Install it and start this again."
 
-  # One package is published as source only (promise). It is built with the setuptools of the lock
+  # One package, promise, is published as source only. It is built with the setuptools of the lock
   # file and not with whatever is the newest, so that this works next year as well.
-  sed -n '/^setuptools==/,/[^\\]$/p' "$lock" >"$venv/build.lock"
-  "${pip[@]}" --quiet --only-binary=:all: -r "$venv/build.lock"
-  "${pip[@]}" --progress-bar=off --no-build-isolation --use-pep517 \
-    --only-binary=:all: --no-binary=promise -r "$lock" | report_progress
+  lock_entry setuptools "$lock" >"$venv/setuptools.lock"
+  lock_entry promise "$lock" >"$venv/promise.lock"
+  "${pip[@]}" --quiet -r "$venv/setuptools.lock"
+  "${pip[@]}" --quiet --no-deps --no-build-isolation --use-pep517 -r "$venv/promise.lock"
+  "${pip[@]}" --progress-bar=off --only-binary=:all: -r "$lock" | report_progress
   describe "$lock" "$(python_version "$venv/bin/python")" >"$stamp.part"
   mv "$stamp.part" "$stamp"
   echo "$venv is ready."

@@ -9,7 +9,9 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGES = ('nets', 'preprocessing', 'datasets', 'weights', 'training', 'evaluation', 'export')
-LIBRARY_MODULES = ('errors',)  # The modules at the top that are no scripts.
+# The modules at the top that are no scripts: for all, and for the scripts alone.
+LIBRARY_MODULES = ('errors',)
+SCRIPT_MODULES = ('command_line',)
 
 # Parts that stand alone, and what none of them may import: each other, and what is built on them.
 INDEPENDENT = ('nets', 'preprocessing', 'datasets')
@@ -23,7 +25,8 @@ FLAG_MODULES = ('absl.flags', 'absl.app')
 
 
 def scripts():
-  return sorted(p for p in ROOT.glob('*.py') if p.stem not in LIBRARY_MODULES)
+  shared = (*LIBRARY_MODULES, *SCRIPT_MODULES)
+  return sorted(p for p in ROOT.glob('*.py') if p.stem not in shared)
 
 
 def sources():
@@ -81,7 +84,7 @@ def violations(source, path, script_names):
   tree = ast.parse(source)
   path = pathlib.PurePosixPath(path)
   owner = path.parts[0] if len(path.parts) > 1 else ''
-  of_script = owner == 'scripts' or (path.stem in script_names and not owner)
+  of_script = owner == 'scripts' or (path.stem in (*script_names, *SCRIPT_MODULES) and not owner)
   found = []
   for name in sorted(imported_names(tree, '.'.join(path.parts[:-1]))):
     top = name.split('.')[0]
@@ -89,6 +92,8 @@ def violations(source, path, script_names):
       found.append(f'{owner} imports {name}')
     if top in script_names or top == 'scripts':
       found.append(f'imports the script {name}')
+    if not of_script and top in SCRIPT_MODULES:
+      found.append(f'imports {name}, which only scripts do')
     if not of_script and any(within(name, module) for module in FLAG_MODULES):
       found.append(f'reads flags: imports {name}, which only scripts do')
     for module, why in FORBIDDEN_MODULES.items():
@@ -126,6 +131,8 @@ BROKEN = [
   ('preprocessing/a.py', 'import importlib\nimportlib.import_module("nets.b")', 'imports nets.b'),
   ('training/a.py', 'from train_image_classifier import main', 'imports the script'),
   ('predict_image.py', 'import train_image_classifier', 'imports the script'),
+  ('command_line.py', 'import train_image_classifier', 'imports the script'),
+  ('training/a.py', 'from command_line import run', 'only scripts do'),
   ('training/a.py', 'from absl import flags', 'reads flags'),
   ('errors.py', 'import absl.app', 'reads flags'),
   ('nets/a.py', 'from tensorflow.python.ops import nn', 'is private'),
@@ -141,7 +148,8 @@ SOUND = [
   ('nets/a.py', 'from nets import layers\nfrom errors import unknown_name'),
   ('nets/a.py', 'from . import layers'),
   ('training/a.py', 'from nets import network\nfrom absl import logging'),
-  ('predict_image.py', 'from absl import app, flags'),
+  ('predict_image.py', 'import command_line\nfrom absl import app, flags'),
+  ('command_line.py', 'from absl import flags'),
   ('scripts/benchmark.py', 'from absl import app\nfrom nets import nets_factory'),
   ('weights/a.py', 'import numpy as np\nnp.load("f", allow_pickle=False)'),
 ]

@@ -50,6 +50,9 @@ def save(folder: str | os.PathLike, step: int, values: Mapping[str, tf.Tensor], 
   try:
     aside.mkdir(parents=True, exist_ok=True)
     _write_aside(aside / prefix.name, values, metadata)
+    # Rather none for a moment than, interrupted, an index of other data.
+    with contextlib.suppress(FileNotFoundError):
+      os.remove(f'{prefix}.index')
     for suffix in (_DATA, '.json', '.index'):
       os.replace(f'{aside / prefix.name}{suffix}', f'{prefix}{suffix}')
     _sync(folder)
@@ -60,7 +63,7 @@ def save(folder: str | os.PathLike, step: int, values: Mapping[str, tf.Tensor], 
       remove(old)
   except (OSError, tf.errors.OpError) as error:
     reason = str(error).split('\n')[0]
-    last = latest(folder, missing_ok=True)
+    last = latest(folder, missing_ok=True) if folder.is_dir() else None
     raise CheckpointError(
         f'The checkpoint {prefix} could not be written: {reason}. Free some space or mend the '
         f'folder, then run the same command again; it goes on from '
@@ -108,18 +111,27 @@ def remove(prefix: str) -> None:
 
 def _listed(folder: pathlib.Path) -> list[str]:
   """Prefixes of the whole checkpoints that the state file of a folder names, the oldest first."""
-  state = tf.train.get_checkpoint_state(str(folder))
+  try:
+    state = tf.train.get_checkpoint_state(str(folder))
+  except ValueError:  # It is damaged; where it cannot be parsed, TensorFlow returns None.
+    state = None
   names = list(state.all_model_checkpoint_paths) if state else []
   # A folder may have been moved since: only the last component is believed.
   prefixes = [folder / os.path.basename(name) for name in names]
-  return [str(p) for p in prefixes if os.path.exists(f'{p}.index')]
+  return [str(p) for p in prefixes if _exists(str(p))]
+
+
+def _exists(prefix: str) -> bool:
+  """Whether there is a checkpoint; those of TensorFlow's first format are one file, the prefix."""
+  return os.path.exists(f'{prefix}.index') or os.path.isfile(prefix)
 
 
 def latest(path: str | os.PathLike, *, missing_ok: bool = False) -> str | None:
   """Finds the checkpoint that a path means.
 
   Args:
-    path: a checkpoint's prefix, its index or data file, or a folder with checkpoints.
+    path: a checkpoint's prefix, its index or data file, a folder with checkpoints, or the one file
+      that a checkpoint of TensorFlow's first format is.
     missing_ok: whether None may be returned where there is none.
 
   Returns:
@@ -133,7 +145,8 @@ def latest(path: str | os.PathLike, *, missing_ok: bool = False) -> str | None:
     listed = _listed(path)
     if listed:
       return listed[-1]
-    loose = sorted(str(p)[:-len('.index')] for p in path.glob('*.index'))
+    loose = sorted([str(p)[:-len('.index')] for p in path.glob('*.index')]
+                   + [str(p) for p in path.glob('*.ckpt') if p.is_file()])
     if len(loose) == 1:
       return loose[0]
     if missing_ok and not loose:
@@ -143,7 +156,7 @@ def latest(path: str | os.PathLike, *, missing_ok: bool = False) -> str | None:
         + (f'several, and no file named "checkpoint" that names one: {", ".join(loose)}. '
            'Give the path of one of them.' if loose else 'a folder without any (*.index).'))
   prefix = re.sub(r'\.(index|data-\d{5}-of-\d{5}|meta|json)$', '', str(path))
-  if os.path.exists(f'{prefix}.index'):
+  if _exists(prefix):
     return prefix
   if missing_ok:
     return None

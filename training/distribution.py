@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 
@@ -41,13 +42,23 @@ def create_strategy(num_clones: int, *, clone_on_cpu: bool = False) -> tf.distri
   if num_clones == 1:
     return tf.distribute.get_strategy()
   kind = 'CPU' if clone_on_cpu else 'GPU'
+  if clone_on_cpu:
+    _split_cpu(num_clones)
   devices = tf.config.list_logical_devices(kind)
-  if clone_on_cpu and len(devices) < num_clones:
-    cpus = tf.config.list_physical_devices('CPU')
-    tf.config.set_logical_device_configuration(
-        cpus[0], [tf.config.LogicalDeviceConfiguration()] * num_clones)
-    devices = tf.config.list_logical_devices(kind)
   if len(devices) < num_clones:
     raise ValueError(f'--num_clones={num_clones}: expected as many {kind}s. Received: '
                      f'{len(devices)}. Lower it, or use --clone_on_cpu.')
-  return tf.distribute.MirroredStrategy([d.name for d in devices[:num_clones]])
+  # The collective operations that are the default name their instances alike in every strategy of
+  # a process, and on CPUs there is nothing to gain from them.
+  reduction = tf.distribute.ReductionToOneDevice() if clone_on_cpu else None
+  return tf.distribute.MirroredStrategy([d.name for d in devices[:num_clones]], reduction)
+
+
+def _split_cpu(count: int) -> None:
+  """Makes at least so many logical CPUs, unless TensorFlow has run something already."""
+  cpu = tf.config.list_physical_devices('CPU')[0]
+  # Listing logical devices would settle their number: only their configuration is looked at.
+  if len(tf.config.get_logical_device_configuration(cpu) or ()) < count:
+    with contextlib.suppress(RuntimeError):
+      tf.config.set_logical_device_configuration(
+          cpu, [tf.config.LogicalDeviceConfiguration()] * count)

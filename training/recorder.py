@@ -32,7 +32,9 @@ class Recorder:
     if self._path.exists():
       with open(self._path, newline='', encoding='utf-8') as file:
         rows = [row for row in csv.DictReader(file)
-                if (row['step'] or '').isdigit() and int(row['step']) <= step]
+                # A row that a full disk cut short lacks columns.
+                if None not in row.values() and row.get('step', '').isdigit()
+                and int(row['step']) <= step]
     aside = self._path.with_suffix('.csv.new')
     with open(aside, 'w', newline='', encoding='utf-8') as file:
       writer = csv.DictWriter(file, _COLUMNS, extrasaction='ignore')

@@ -6,6 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 AVERAGE_SUFFIX = '/ExponentialMovingAverage'
+# What TensorFlow's reader raises; a data file that is cut short is an IndexError.
+_FAILURES = (tf.errors.OpError, RuntimeError, ValueError, IndexError, OSError)
 
 
 class Checkpoint:
@@ -22,7 +24,7 @@ class Checkpoint:
       self._reader = tf.train.load_checkpoint(prefix)
       self.shapes = {name: tuple(shape)
                      for name, shape in self._reader.get_variable_to_shape_map().items()}
-    except (tf.errors.OpError, RuntimeError, ValueError, OSError) as error:
+    except _FAILURES as error:
       raise self._damaged(error) from error
 
   def _damaged(self, error: Exception) -> ValueError:
@@ -39,7 +41,7 @@ class Checkpoint:
     """
     try:
       return self._reader.get_tensor(name)
-    except (tf.errors.OpError, RuntimeError, ValueError, OSError) as error:
+    except _FAILURES as error:
       raise self._damaged(error) from error
 
   @property

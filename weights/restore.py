@@ -1,4 +1,4 @@
-"""Matching a checkpoint with a network: each variable is restored, excluded by name, or an error."""
+"""Matching a checkpoint with a network: a variable is restored, excluded by name, or an error."""
 
 from __future__ import annotations
 
@@ -55,8 +55,12 @@ class Report:
     text += f', {len(self.unused)} of the checkpoint unused'
     return text + (f'; {averages} from their moving averages' if averages else '')
 
-  def table(self) -> str:
-    """Lists every variable, one a line, with counts at the end."""
+  def table(self, *, unused: bool = True) -> str:
+    """Lists every variable, one a line, with counts at the end.
+
+    Args:
+      unused: whether to list what the checkpoint has beyond the network.
+    """
     width = max((len(row.name) for row in self.rows), default=0)
     lines = [f'# {self.checkpoint}']
     for row in self.rows:
@@ -66,7 +70,8 @@ class Report:
       elif row.source and row.source != row.name:
         line += f' <- {row.source}'
       lines.append(line.rstrip())
-    lines += [f'{"unused":10} {name}' for name in self.unused]
+    if unused:
+      lines += [f'{"unused":10} {name}' for name in self.unused]
     return '\n'.join([*lines, f'# {self.summary()}']) + '\n'
 
 
@@ -155,11 +160,11 @@ def _scopes_for(names: Sequence[str], head: Sequence[str]) -> list[str]:
   """Finds short scopes that cover names: the head's where it covers, else each layer's."""
   covering = [scope for scope in head if any(scopes.matches(name, scope) for name in names)]
   rest = [name for name in names if not scopes.matches_any(name, covering)]
-  return list(dict.fromkeys([*covering, *(name.rpartition('/')[0] for name in rest)]))
+  return list(dict.fromkeys([*covering, *(name.rpartition('/')[0] or name for name in rest)]))
 
 
 def apply(report: Report, checkpoint: Checkpoint, variables: Mapping[str, tf.Variable]) -> None:
-  """Assigns the restored values; reads all of them first, so that a damaged file changes nothing."""
+  """Assigns the restored values, all read first: a damaged file changes nothing."""
   values = {row.name: checkpoint.read(row.source) for row in report.rows
             if row.status == RESTORED}
   for name, value in values.items():

@@ -11,6 +11,8 @@ from tf_slim.nets import alexnet, resnet_v1, vgg
 from nets import nets_factory
 
 v1 = tf.compat.v1
+# tf-slim's layers, which only this file runs, call a deprecated method of TensorFlow's.
+pytestmark = pytest.mark.filterwarnings('ignore:`layer.apply` is deprecated:UserWarning')
 
 
 @tf_slim.add_arg_scope
@@ -59,7 +61,6 @@ def test_names_and_shapes_and_end_points(name):
   ours, our_keys = build(nets_factory.get_network_fn(name, 1000))
   slims, slims_keys = build(lambda images: slim_logits(name, images, 1000))
   assert ours == slims
-  assert list(ours) == list(slims) or name == 'resnet_v1_50'
   assert our_keys >= slims_keys
   assert our_keys - slims_keys <= {'Logits', 'Predictions', 'global_pool',
                                    f'{name}/spatial_squeeze'}
@@ -67,7 +68,8 @@ def test_names_and_shapes_and_end_points(name):
 
 @pytest.mark.parametrize(('name', 'sizes'), [
   ('alexnet_v2', (224, 261)),
-  ('resnet_v1_50', (64, 97)),
+  ('resnet_v1_50', (97,)),
+  pytest.param('resnet_v1_50', (64,), marks=pytest.mark.slow),
   pytest.param('vgg_a', (224, 257), marks=pytest.mark.slow),
   pytest.param('vgg_16', (224,), marks=pytest.mark.slow),
   pytest.param('vgg_19', (224,), marks=pytest.mark.slow),

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import pytest
+import samples
+
+from datasets import dataset_factory
+
+_FILES = ('a.png', 'b.png', 'with space.png', 'sub/c,d.png')
+
+
+@pytest.fixture
+def images(tmp_path):
+  (tmp_path / 'sub').mkdir()
+  for i, name in enumerate(_FILES):
+    (tmp_path / name).write_bytes(samples.png(i))
+  return tmp_path
+
+
+def _get(path, split='all', **kwargs):
+  return dataset_factory.get_dataset('csv', split, path, **kwargs)
+
+
+@pytest.mark.parametrize('text', [
+  'a.png,cat\nb.png,dog\nwith space.png,cat\n"sub/c,d.png",dog\n',
+  'path,label\na.png,cat\nb.png,dog\nwith space.png,cat\n"sub/c,d.png",dog',
+  'picture,kind\na.png,cat\nb.png,dog\nwith space.png,cat\n"sub/c,d.png",dog',
+  'a.png;cat\nb.png;dog\nwith space.png;cat\nsub/c,d.png;dog\n',
+  'a.png\tcat\r\nb.png\tdog\r\nwith space.png\tcat\r\nsub/c,d.png\tdog\r\n',
+  '\ufeffa.png,cat\r\nb.png,dog\r\n\r\nwith space.png,cat\r\n"sub/c,d.png",dog\r\n',
+  'a.png cat\nb.png   dog\nwith space.png cat\nsub/c,d.png dog\n',
+  '"a.png" cat\nb.png dog\n"with space.png" cat\n"sub/c,d.png" dog\n',
+  'a.png, cat, 1\nb.png, dog, 2\nwith space.png, cat, 3\n"sub/c,d.png", dog, 4\n',
+])
+def test_forms_of_lists(images, text):
+  (images / 'list.txt').write_bytes(text.encode())
+  found = _get(images / 'list.txt')
+  assert found.examples.names == _FILES
+  assert found.class_names == ('cat', 'dog')
+  assert found.labels.tolist() == [0, 1, 0, 1]
+  assert not found.open_ended_labels
+  images = [samples.decode(example['image']).numpy()[0, 0, 0] for example in found.epoch(0)]
+  assert images == [0, 1, 2, 3]
+
+
+def test_integers_are_the_labels(images):
+  (images / 'list.csv').write_text('a.png,3\nb.png,0\n')
+  found = _get(images / 'list.csv')
+  assert found.class_names == ('0', '1', '2', '3')
+  assert found.labels.tolist() == [3, 0]
+  assert found.open_ended_labels
+  assert found.empty_classes == ('1', '2')
+
+
+@pytest.mark.parametrize('labels', ['0:cat\n1:dog\n2:emu\n', 'cat\ndog\nemu\n'])
+@pytest.mark.parametrize('rows', ['a.png,2\nb.png,0\n', 'a.png,emu\nb.png,cat\n'])
+def test_labels_file_names_the_classes(images, labels, rows):
+  (images / 'labels.txt').write_text(labels)
+  (images / 'train.csv').write_text(rows)
+  found = _get(images)
+  assert found.class_names == ('cat', 'dog', 'emu')
+  assert found.labels.tolist() == [2, 0]
+  assert not found.open_ended_labels
+
+
+def test_folder_of_lists(images):
+  (images / 'train.csv').write_text('a.png,cat\nb.png,dog\n')
+  (images / 'val.txt').write_text('"with space.png" dog\n')
+  assert _get(images, 'train').num_examples == 2
+  found = _get(images, 'validation')
+  assert (found.class_names, found.labels.tolist()) == (('cat', 'dog'), [1])
+
+
+def test_list_called_after_its_split(images):
+  (images / 'test.csv').write_text('a.png,cat\n')
+  assert _get(images / 'test.csv', 'test').num_examples == 1
+  with pytest.raises(ValueError, match='Available: test, all'):
+    _get(images / 'test.csv', 'train')
+
+
+@pytest.mark.parametrize(('text', 'labels', 'message'), [
+  ('a.png,cat\nb.png\n', None, r'list.csv, line 2. Received: b.png'),
+  ('a.png,cat\nb.png,\n', None, r'list.csv, line 2'),
+  ('a.png\n', None, r'list.csv, line 1'),
+  ('a.png,cat\nnone.png,dog\n', None, r'list.csv, line 2. Received a path.*none.png'),
+  ('a.png,0\nb.png,2\n', '0:x\n1:y\n', r'label in \[0, 2\), in .*list.csv, line 2. Received: 2'),
+  ('a.png,0\nb.png,-1\n', None, r'line 2. Received: -1'),
+  ('a.png,cat\nb.png,dgo\n', 'cat\ndog\n', r"line 2. Received: 'dgo'. Known: cat, dog"),
+  ('a.png,cat\na.png,dog\n', None, r'lines 1 and 2'),
+  ('', None, 'empty'),
+  ('path,label\n', None, 'empty'),
+  ('a.png,0\n', '0:x\n2:y\n', 'without label 1'),
+])
+def test_mistakes_are_explained(images, text, labels, message):
+  (images / 'list.csv').write_text(text)
+  if labels:
+    (images / 'labels.txt').write_text(labels)
+  with pytest.raises((ValueError, FileNotFoundError), match=message):
+    _get(images / 'list.csv')
+
+
+def test_two_lists_for_a_split(images):
+  for name in ('train.csv', 'train.txt'):
+    (images / name).write_text('a.png,cat\n')
+  with pytest.raises(ValueError, match='one list for split'):
+    _get(images, 'train')

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+import samples
+
+from datasets import dataset_factory
+
+
+def _get(root, split='all', **kwargs):
+  return dataset_factory.get_dataset('folder', split, root, **kwargs)
+
+
+def test_classes_are_the_sorted_folders(tmp_path):
+  samples.write_folder(tmp_path, {'roses': 2, 'daisy': 3, '.hidden': 1})
+  (tmp_path / 'README').write_text('')
+  (tmp_path / 'daisy' / '.DS_Store').write_text('')
+  found = _get(tmp_path)
+  assert found.class_names == ('daisy', 'roses')
+  assert found.labels.tolist() == [0, 0, 0, 1, 1]
+  assert found.examples.names[0] == 'daisy/000.png'
+  assert (found.channels, found.notes, found.made_split) == (3, (), False)
+
+
+@pytest.mark.parametrize('suffix', ['.jpg', '.JPEG', '.jpe', '.PNG', '.gif', '.bmp', '.webp'])
+def test_known_suffixes_are_images(tmp_path, suffix):
+  samples.write_folder(tmp_path, {'a': 1})
+  (tmp_path / 'a' / f'x{suffix}').write_bytes(b'')
+  assert _get(tmp_path).num_examples == 2
+
+
+def test_other_files_are_noted(tmp_path):
+  samples.write_folder(tmp_path, {'a': 1, 'b': 1})
+  (tmp_path / 'a' / 'x.txt').write_text('')
+  assert _get(tmp_path).notes == ('ignored 1 file that is no image: a/x.txt',)
+
+
+@pytest.mark.parametrize('validation', ['validation', 'val'])
+def test_own_splits_are_kept(tmp_path, validation):
+  samples.write_folder(tmp_path / 'train', {'a': 3, 'b': 1})
+  samples.write_folder(tmp_path / validation, {'b': 2})
+  samples.write_folder(tmp_path / 'test', {'a': 1, 'b': 1})
+  assert _get(tmp_path, 'train').num_examples == 4
+  found = _get(tmp_path, 'validation')
+  assert found.class_names == ('a', 'b')
+  assert found.labels.tolist() == [1, 1]
+  assert found.empty_classes == ('a',)
+  assert not found.made_split
+  assert _get(tmp_path, 'test').num_examples == 2
+
+
+def test_split_is_made_of_train(tmp_path):
+  samples.write_folder(tmp_path, {'a': 30, 'b': 30})
+  train, validation = _get(tmp_path, 'train'), _get(tmp_path, 'validation')
+  assert train.made_split
+  assert validation.made_split
+  assert not set(train.examples.names) & set(validation.examples.names)
+  assert train.num_examples + validation.num_examples == 60
+
+
+def test_class_called_train_is_a_class(tmp_path):
+  samples.write_folder(tmp_path, {'car': 1, 'train': 1})
+  assert _get(tmp_path).class_names == ('car', 'train')
+
+
+def test_links_are_followed_and_loops_are_not(tmp_path):
+  samples.write_folder(tmp_path / 'elsewhere', {'a': 3})
+  samples.write_folder(tmp_path / 'photos', {'b': 1})
+  (tmp_path / 'photos' / 'a').symlink_to(tmp_path / 'elsewhere' / 'a')
+  (tmp_path / 'elsewhere' / 'a' / 'again').symlink_to(tmp_path / 'elsewhere' / 'a')
+  found = _get(tmp_path / 'photos')
+  assert found.examples.names == ('a/000.png', 'a/001.png', 'a/002.png', 'b/000.png')
+
+
+def test_names_that_are_no_utf8(tmp_path):
+  samples.write_folder(tmp_path, {'a': 1})
+  with open(os.path.join(os.fsencode(tmp_path), b'a', b'\xff.png'), 'wb') as file:
+    file.write(samples.png(7))
+  found = _get(tmp_path)
+  assert [len(example['image'].numpy()) > 0 for example in found.epoch(0)] == [True, True]
+  assert found.fingerprint
+
+
+@pytest.mark.parametrize(('classes', 'empty', 'message'), [
+  ({}, [], 'Expected a folder a class'),
+  ({'a': 1}, ['b'], r'Received none in .*/b: add some'),
+  ({'train/a': 1, 'val/b': 1}, [], r'Received also: b'),
+])
+def test_wrong_layouts_are_explained(tmp_path, classes, empty, message):
+  samples.write_folder(tmp_path, classes)
+  for folder in empty:
+    (tmp_path / folder).mkdir()
+  with pytest.raises(ValueError, match=message):
+    _get(tmp_path, 'val' if 'val/b' in classes else 'all')

@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import samples
+import tensorflow as tf
+
+from datasets import dataset_factory, input_pipeline
+
+
+@pytest.fixture(params=['folder', 'tfrecord'])
+def dataset(request, tmp_path):
+  """22 examples in two classes."""
+  if request.param == 'folder':
+    samples.write_folder(tmp_path, {'a': 13, 'b': 9})
+    return dataset_factory.get_dataset('folder', 'all', tmp_path)
+  samples.write_records(tmp_path / 'my_train_0.tfrecord', [0, 1] * 7)
+  samples.write_records(tmp_path / 'my_train_1.tfrecord', [1, 0] * 4, start=14)
+  return dataset_factory.get_dataset('tfrecord', 'all', tmp_path)
+
+
+def _training(dataset, *, steps, batch_size=4, seed=1, **kwargs):
+  batches = input_pipeline.training_batches(dataset, samples.preprocess, batch_size=batch_size,
+                                            seed=seed, **kwargs)
+  return list(batches.take(steps).as_numpy_iterator())
+
+
+def _evaluation(dataset, *, batch_size=4, **kwargs):
+  batches = input_pipeline.evaluation_batches(dataset, samples.preprocess, batch_size=batch_size,
+                                              **kwargs)
+  return list(batches.as_numpy_iterator())
+
+
+def _assert_equal(batches, others):
+  assert len(batches) == len(others)
+  for batch, other in zip(batches, others, strict=True):
+    assert batch.keys() == other.keys()
+    for key in batch:
+      np.testing.assert_array_equal(batch[key], other[key])
+
+
+def _joined(batches, key):
+  return np.concatenate([batch[key] for batch in batches])
+
+
+def test_elements(dataset):
+  batches = input_pipeline.training_batches(dataset, samples.preprocess, batch_size=4, seed=1)
+  assert batches.element_spec == {
+      'image': tf.TensorSpec([4, 2, 2, 1], tf.float32), 'label': tf.TensorSpec([4], tf.int32),
+      'weight': tf.TensorSpec([4], tf.float32), 'id': tf.TensorSpec([4], tf.int64)}
+  assert batches.element_spec == input_pipeline.evaluation_batches(
+      dataset, samples.preprocess, batch_size=4).element_spec
+
+
+def test_stream_is_epoch_after_epoch(dataset):
+  ids = _joined(_training(dataset, steps=11), 'id')
+  expected = [example['id'].numpy() for epoch in range(2)
+              for example in dataset.epoch(epoch, seed=1, shuffle=True)]
+  assert ids.tolist() == expected
+
+
+def test_labels_belong_to_their_images(dataset):
+  by_id = {example['id'].numpy(): example for example in dataset.epoch(0)}
+  for batch in _training(dataset, steps=6):
+    for image, label, example_id in zip(batch['image'], batch['label'], batch['id'], strict=True):
+      example = by_id[example_id]
+      assert label == example['label'].numpy()
+      assert image[0, 0, 0] == samples.decode(example['image']).numpy()[0, 0, 0]
+
+
+@pytest.mark.parametrize('start_step', [1, 5, 6, 11, 40])
+def test_resuming_is_as_never_stopping(dataset, start_step):
+  whole = _training(dataset, steps=start_step + 8)
+  _assert_equal(_training(dataset, steps=8, start_step=start_step), whole[start_step:])
+
+
+def test_skipped_examples_are_not_read(tmp_path):
+  samples.write_folder(tmp_path, {'a': 20})
+  dataset = dataset_factory.get_dataset('folder', 'all', tmp_path)
+  names = [example['name'].numpy().decode() for example in dataset.epoch(0, seed=1, shuffle=True)]
+  for name in names[:16]:
+    (tmp_path / name).unlink()
+  assert _joined(_training(dataset, steps=1, start_step=4), 'weight').tolist() == [1] * 4
+
+
+def test_augmentation_is_a_function_of_seed_epoch_and_example(dataset):
+  def random(seed):
+    batches = _training(dataset, steps=11, seed=seed)
+    numbers = _joined(batches, 'image')[:, 0, 1, 0].tolist()
+    ids = _joined(batches, 'id').tolist()
+    return {(position // 22, example_id): number
+            for position, (example_id, number) in enumerate(zip(ids, numbers, strict=True))}
+
+  first, again, other = random(1), random(1), random(2)
+  assert first == again
+  assert len({*first.values(), *other.values()}) == 88
+
+
+def test_decoding_in_parallel_changes_nothing(dataset):
+  _assert_equal(_training(dataset, steps=9, num_parallel_calls=1),
+                _training(dataset, steps=9, num_parallel_calls=8))
+
+
+@pytest.mark.parametrize('make', [_training, _evaluation])
+@pytest.mark.parametrize(('num_replicas', 'num_workers'), [(2, 1), (4, 1), (2, 2), (4, 2)])
+def test_replicas_share_the_same_global_batches(dataset, make, num_replicas, num_workers):
+  steps = {'steps': 7} if make is _training else {}
+  whole = make(dataset, batch_size=8, **steps)
+  local = num_replicas // num_workers
+  if steps:
+    steps = {'steps': 7 * local}
+  workers = [make(dataset, batch_size=8, num_replicas=num_replicas, num_workers=num_workers,
+                  worker_index=i, **steps) for i in range(num_workers)]
+  parts = [worker[step * local + replica] for step in range(len(whole))
+           for worker in workers for replica in range(local)]
+  joined = [{key: np.concatenate([part[key] for part in group]) for key in group[0]}
+            for group in zip(*[iter(parts)] * num_replicas, strict=True)]
+  _assert_equal(joined, whole)
+
+
+def test_mirrored_strategy_gives_each_replica_its_rows(dataset):
+  whole = _training(dataset, steps=3)
+  batches = input_pipeline.training_batches(dataset, samples.preprocess, batch_size=4, seed=1,
+                                            num_replicas=2)
+  strategy = tf.distribute.MirroredStrategy(['CPU:0', 'CPU:1'])
+  distributed = strategy.distribute_datasets_from_function(lambda context: batches)
+  for batch, expected in zip(itertools.islice(distributed, 3), whole, strict=True):
+    ids = [value.numpy() for value in strategy.experimental_local_results(batch['id'])]
+    np.testing.assert_array_equal(ids, expected['id'].reshape(2, 2))
+
+
+@pytest.mark.parametrize('batch_size', [1, 4, 11, 22, 50])
+def test_evaluation_counts_every_example_once(dataset, batch_size):
+  batches = _evaluation(dataset, batch_size=batch_size)
+  assert len(batches) == -(-22 // batch_size)
+  weights, ids = _joined(batches, 'weight'), _joined(batches, 'id')
+  assert weights.tolist() == [1] * 22 + [0] * (-22 % batch_size)
+  assert ids[:22].tolist() == [example['id'].numpy() for example in dataset.epoch(0)]
+  assert (ids[22:] == -1).all()
+  assert (_joined(batches, 'image')[22:] == 0).all()
+  assert _joined(batches, 'label')[:22].tolist() == dataset.labels.tolist()
+
+
+@pytest.mark.parametrize('make', [_training, _evaluation])
+def test_bad_image_keeps_its_slot(tmp_path, make):
+  samples.write_folder(tmp_path, {'a': 6, 'b': 6})
+  dataset = dataset_factory.get_dataset('folder', 'all', tmp_path)
+  steps = {'steps': 3} if make is _training else {}
+  whole = make(dataset, **steps)
+  (tmp_path / 'b' / '002.png').write_bytes(b'no image')
+  (tmp_path / 'a' / '004.png').unlink()
+  bad = dataset.find_bad_images(samples.decode)
+  found = make(dataset, bad_images=bad, **steps)
+  assert len(bad) == 2
+  np.testing.assert_array_equal(_joined(found, 'id'), _joined(whole, 'id'))
+  weights = _joined(found, 'weight')
+  assert sorted(weights) == [0, 0] + [1] * 10
+  images = _joined(found, 'image')
+  assert (images[weights == 0] == 0).all()
+  np.testing.assert_array_equal(images[weights == 1], _joined(whole, 'image')[weights == 1])
+
+
+def test_label_map(dataset):
+  plain = _joined(_evaluation(dataset), 'label')[:22]
+  mapped = _joined(_evaluation(dataset, label_map=[7, 3]), 'label')[:22]
+  assert mapped.tolist() == [[7, 3][label] for label in plain]
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+  ({'label_map': [0, -1]}, 'classes with images that it does not have: '),
+  ({'label_map': [0]}, 'each of the 2 classes'),
+  ({'bad_images': ['nothing.png']}, 'does not hold: nothing.png'),
+  ({'num_replicas': 3}, 'divides evenly'),
+  ({'num_replicas': 2, 'num_workers': 4}, 'divides evenly'),
+])
+def test_mistakes_are_explained(dataset, arguments, message):
+  with pytest.raises(ValueError, match=message):
+    _evaluation(dataset, **arguments)
+
+
+def test_class_without_images_needs_no_place_in_the_network(tmp_path):
+  samples.write_records(tmp_path / 'my_train.tfrecord', [1, 2, 1])
+  dataset = dataset_factory.get_dataset('tfrecord', 'all', tmp_path)
+  labels = _joined(_evaluation(dataset, label_map=[-1, 0, 1]), 'label')
+  assert labels[:3].tolist() == [0, 1, 0]
+
+
+def test_preprocessing_without_a_static_shape(dataset):
+  with pytest.raises(ValueError, match='static shape'):
+    input_pipeline.evaluation_batches(
+        dataset, lambda image, seed: tf.cast(samples.decode(image), tf.float32), batch_size=2)

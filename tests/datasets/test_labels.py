@@ -1,0 +1,87 @@
+"""Labels and outputs: joined by name, or by TF-Slim's offset."""
+
+from __future__ import annotations
+
+import types
+
+import pytest
+
+from datasets import labels
+
+_NAMES = ['cat', 'dog', 'owl']
+
+
+@pytest.mark.parametrize(('offset', 'outputs', 'places'), [
+  (0, ['cat', 'dog', 'owl'], [0, 1, 2]),
+  (1, ['dog', 'owl'], [-1, 0, 1]),
+  (2, ['owl'], [-1, -1, 0]),
+  (-1, ['', 'cat', 'dog', 'owl'], [1, 2, 3]),
+  (-2, ['', '', 'cat', 'dog', 'owl'], [2, 3, 4]),
+])
+def test_offsets(offset, outputs, places):
+  assert labels.output_names(_NAMES, offset) == outputs
+  assert labels.map_by_offset(3, offset) == places
+  # Both ways of joining agree.
+  assert labels.map_by_name(_NAMES, outputs) == places
+
+
+def test_an_offset_that_leaves_nothing():
+  with pytest.raises(ValueError, match='--labels_offset=3: expected fewer than the 3 classes'):
+    labels.output_names(_NAMES, 3)
+
+
+@pytest.mark.parametrize(('outputs', 'places'), [
+  (['owl', 'cat', 'dog'], [1, 2, 0]),
+  (['owl', '', 'cat'], [2, -1, 0]),
+  (['dog', 'emu', 'cat', 'owl'], [2, 0, 3]),
+])
+def test_by_name(outputs, places):
+  assert labels.map_by_name(_NAMES, outputs) == places
+
+
+def test_a_class_without_a_name_has_no_output():
+  assert labels.map_by_name(['', 'cat'], ['', 'cat']) == [-1, 1]
+
+
+def test_other_data_altogether():
+  with pytest.raises(ValueError, match=r'Expected .*: emu, fox\. Received: cat, dog, owl'):
+    labels.map_by_name(_NAMES, ['emu', 'fox'])
+  with pytest.raises(ValueError, match=r'Received: 0, 1, 2, 3, 4, 5, 6, 7, … \(1000\)'):
+    labels.map_by_name([str(i) for i in range(1000)], ['emu'])
+
+
+def _dataset(num_classes, *, open_ended=False):
+  return types.SimpleNamespace(num_classes=num_classes, open_ended_labels=open_ended)
+
+
+@pytest.mark.parametrize(('classes', 'outputs', 'offset', 'open_ended'), [
+  (5, 5, 0, False),
+  (1001, 1000, 1, False),
+  (1000, 1001, -1, False),
+  (1000, 1000, 0, True),
+  (200, 1001, 0, True),  # A list of some of the images: its largest label says little.
+  (998, 1000, 0, True),
+])
+def test_counts_that_fit(classes, outputs, offset, open_ended):
+  labels.check_count(_dataset(classes, open_ended=open_ended), outputs, offset)
+
+
+@pytest.mark.parametrize(('classes', 'outputs', 'offset', 'open_ended', 'message'), [
+  (1000, 1001, 0, False, 'The checkpoint has one class more than the data, as ImageNet has with a '
+                         'background class at 0 and without. If that is so: --labels_offset=-1'),
+  (1001, 1000, 0, False, 'The data have one class more than the checkpoint, as ImageNet has with a '
+                         'background class at 0 and without. If that is so: --labels_offset=1'),
+  (1000, 1001, 1, False, 'which makes 999.*--labels_offset=-1$'),
+  (1001, 1000, -1, False, 'which makes 1002.*--labels_offset=1$'),
+  (1000, 1001, 0, True, '--labels_offset=-1$'),  # Also where the labels only look like 1000.
+  (1001, 1000, 0, True, '--labels_offset=1$'),
+  (5, 1000, 0, False, 'for the 1000 classes of the checkpoint. Received: 5 classes.*Name the '
+                      'dataset that the checkpoint was trained on'),
+  (1000, 5, 0, True, 'Name the dataset'),
+])
+def test_counts_that_do_not(classes, outputs, offset, open_ended, message):
+  with pytest.raises(ValueError, match=message) as error:
+    labels.check_count(_dataset(classes, open_ended=open_ended), outputs, offset)
+  if '--labels_offset=' in message:  # The advice helps.
+    advised = int(str(error.value).rpartition('=')[2])
+    labels.check_count(_dataset(classes, open_ended=open_ended), outputs, advised)

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from datasets import dataset_factory
+
+tfds = pytest.importorskip('tensorflow_datasets')
+
+
+def _pixels(i: int, channels: int) -> np.ndarray:
+  return np.full((4, 4, channels), i, np.uint8)
+
+
+class TinyImages(tfds.core.GeneratorBasedBuilder):
+  """A set of 3 channels with train and test splits."""
+
+  VERSION = tfds.core.Version('1.0.0')
+  CHANNELS = 3
+  SPLITS = {'train': 30, 'test': 5}  # noqa: RUF012
+
+  def _info(self):
+    features = tfds.features.FeaturesDict({
+        'image': tfds.features.Image(shape=(4, 4, self.CHANNELS)),
+        'label': tfds.features.ClassLabel(names=['cat', 'dog']),
+        'size': np.int64})
+    return tfds.core.DatasetInfo(builder=self, features=features,
+                                 supervised_keys=('image', 'label'))
+
+  def _split_generators(self, dl_manager):
+    return {name: self._generate_examples(count) for name, count in self.SPLITS.items()}
+
+  def _generate_examples(self, count=0):
+    for i in range(count):
+      yield i, {'image': _pixels(i, self.CHANNELS), 'label': i % 2, 'size': i}
+
+
+class TinyGrey(TinyImages):
+  """A grey set with its own validation split."""
+
+  CHANNELS = 1
+  SPLITS = {'train': 10, 'validation': 4}  # noqa: RUF012
+
+
+class TinyUnlabelled(tfds.core.GeneratorBasedBuilder):
+  """A set without labels."""
+
+  VERSION = tfds.core.Version('1.0.0')
+
+  def _info(self):
+    return tfds.core.DatasetInfo(
+        builder=self, features=tfds.features.FeaturesDict({'size': np.int64}))
+
+  def _split_generators(self, dl_manager):
+    return {'train': self._generate_examples()}
+
+  def _generate_examples(self):
+    yield 0, {'size': 1}
+
+
+def _prepare(builder_class, root, **kwargs):
+  builder_class(data_dir=root, **kwargs).download_and_prepare()
+
+
+def _get(name, split, root, **kwargs):
+  return dataset_factory.get_dataset(f'tfds/{name}', split, root, **kwargs)
+
+
+def test_same_examples_as_tfds_reads(tmp_path):
+  _prepare(TinyImages, tmp_path)
+  found = _get('tiny_images', 'train', tmp_path, validation_fraction=0)
+  assert (found.class_names, found.channels, found.num_examples) == (('cat', 'dog'), 3, 30)
+  theirs = TinyImages(data_dir=tmp_path).as_dataset(split='train', shuffle_files=False)
+  for example, expected in zip(found.epoch(0), tfds.as_numpy(theirs), strict=True):
+
+    np.testing.assert_array_equal(tf.io.decode_png(example['image']), expected['image'])
+    assert example['label'].numpy() == expected['label']
+
+
+def test_splits(tmp_path):
+  _prepare(TinyImages, tmp_path)
+  train, validation, test = (_get('tiny_images', split, tmp_path)
+                             for split in ('train', 'validation', 'test'))
+  assert (train.made_split, validation.made_split, test.made_split) == (True, True, False)
+  assert train.num_examples + validation.num_examples == 30
+  assert test.num_examples == 5
+
+
+def test_grey_and_own_validation(tmp_path):
+  _prepare(TinyGrey, tmp_path)
+  found = _get('tiny_grey:1.0.0', 'validation', tmp_path)
+  assert (found.channels, found.num_examples, found.made_split) == (1, 4, False)
+
+
+def test_unknown_set(tmp_path):
+  with pytest.raises(ValueError, match="Received 'no_such_set'"):
+    _get('no_such_set', 'train', tmp_path)
+
+
+def test_unlabelled_set(tmp_path):
+  _prepare(TinyUnlabelled, tmp_path)
+  with pytest.raises(ValueError, match='one image and one label'):
+    _get('tiny_unlabelled', 'train', tmp_path)
+
+
+def test_set_that_cannot_be_downloaded(tmp_path, monkeypatch):
+  def refuse(*args, **kwargs):
+    raise ConnectionError('no route to host')
+
+  monkeypatch.setattr(tfds.core.DatasetBuilder, 'download_and_prepare', refuse)
+  with pytest.raises(OSError, match=r'is not prepared in .* no route to host'):
+    _get('tiny_images', 'train', tmp_path)

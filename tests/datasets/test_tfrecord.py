@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import PIL.Image
+import pytest
+import samples
+import tensorflow as tf
+from tf_slim import tfexample_decoder
+
+from datasets import dataset_factory, record_files, records, tfrecord
+from datasets.converters import writer
+
+
+def _get(root, split='all', name='tfrecord', **kwargs):
+  return dataset_factory.get_dataset(name, split, root, **kwargs)
+
+
+def _feature(value):
+  if isinstance(value, bytes):
+    return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+  return tf.train.Feature(int64_list=tf.train.Int64List(value=value))
+
+
+def _write_raw(path, examples):
+  with tf.io.TFRecordWriter(str(path)) as file:
+    for example in examples:
+      features = tf.train.Features(feature={k: _feature(v) for k, v in example.items()})
+      file.write(tf.train.Example(features=features).SerializeToString())
+
+
+@pytest.mark.parametrize(('name', 'files', 'channels', 'num_classes'), [
+  ('flowers', ['flowers_train_00000-of-00002.tfrecord', 'flowers_train_00001-of-00002.tfrecord'],
+   3, 3),
+  ('cifar10', ['cifar10_train.tfrecord'], 3, 3),
+  ('mnist', ['mnist_train.tfrecord'], 1, 3),
+  ('imagenet', ['train-00000-of-01024', 'train-00001-of-01024'], 3, 1001),
+  ('visualwakewords', ['train.record-00000-of-00100'], 3, 3),
+])
+def test_tf_slims_datasets(tmp_path, name, files, channels, num_classes):
+  for i, file in enumerate(files):
+    samples.write_records(tmp_path / file, [0, 2, 1], start=3 * i)
+  found = _get(tmp_path, 'train', name, validation_fraction=0)
+  assert found.num_examples == 3 * len(files)
+  assert (found.channels, found.num_classes) == (channels, num_classes)
+  assert found.examples.names[-1] == f'{files[-1]}:2'
+  assert [samples.decode(e['image']).numpy()[0, 0, 0] for e in found.epoch(0)] == list(
+      range(3 * len(files)))
+
+
+def test_own_validation_split_is_kept(tmp_path):
+  samples.write_records(tmp_path / 'flowers_train_0.tfrecord', [0, 1] * 10)
+  samples.write_records(tmp_path / 'flowers_validation_0.tfrecord', [1, 0])
+  (tmp_path / 'labels.txt').write_text('0:daisy\n1:roses\n')
+  found = _get(tmp_path, 'validation', 'flowers')
+  assert (found.num_examples, found.made_split) == (2, False)
+  assert found.class_names == ('daisy', 'roses')
+  assert not found.open_ended_labels
+  assert _get(tmp_path, 'train', 'flowers').num_examples == 20
+
+
+def test_validation_split_is_made(tmp_path):
+  samples.write_records(tmp_path / 'cifar10_train.tfrecord', [0, 1] * 30)
+  samples.write_records(tmp_path / 'cifar10_test.tfrecord', [0, 1])
+  train, validation, test = (_get(tmp_path, split, 'cifar10')
+                             for split in ('train', 'validation', 'test'))
+  assert train.made_split
+  assert validation.made_split
+  assert (test.num_examples, test.made_split) == (2, False)
+  names = [{e['name'].numpy().decode() for e in split.epoch(0)} for split in (train, validation)]
+  assert not names[0] & names[1]
+  assert names[0] | names[1] == {f'cifar10_train.tfrecord:{i}' for i in range(60)}
+  assert set(validation.labels) == {0, 1}
+
+
+def test_any_folder_with_a_pattern(tmp_path):
+  samples.write_records(tmp_path / 'birds-train.rec', [1, 0])
+  samples.write_records(tmp_path / 'birds-val.rec', [1, 1, 1])
+  found = _get(tmp_path, 'validation', file_pattern='birds-%s.*')
+  assert found.num_examples == 3
+  assert found.open_ended_labels
+  assert found.class_names == ('0', '1')
+  assert _get(tmp_path, 'all', file_pattern='birds-*.rec').num_examples == 5
+
+
+def test_bboxes_and_other_keys_are_ignored(tmp_path):
+  _write_raw(tmp_path / 'a_train.tfrecord', [{
+      'image/encoded': samples.png(5), 'image/class/label': [1], 'image/class/text': b'x',
+      'image/object/bbox/label': [1, 1]}])
+  assert _get(tmp_path).labels.tolist() == [1]
+
+
+def test_slims_own_reader_and_ours_agree(tmp_path):
+  # TF-Slim's class for parsing records; its decoding of images no longer runs, so Pillow does it.
+  pixels = [np.random.default_rng(i).integers(0, 256, (5, 4, 3), np.uint8) for i in range(3)]
+  path = tmp_path / 'a_train.tfrecord'
+  with tf.io.TFRecordWriter(str(path)) as file:
+    for i, image in enumerate(pixels):
+      file.write(writer.serialize(writer.encode_png(image, 2 - i)))
+  decoder = tfexample_decoder.TFExampleDecoder(
+      {'image/encoded': tf.io.FixedLenFeature((), tf.string, ''),
+       'image/class/label': tf.io.FixedLenFeature([], tf.int64, 0)},
+      {'image': tfexample_decoder.Tensor('image/encoded'),
+       'label': tfexample_decoder.Tensor('image/class/label')})
+  slims = [decoder.decode(record, ['image', 'label'])
+           for record in tf.data.TFRecordDataset(str(path))]
+  for (image, label), example, expected in zip(slims, _get(tmp_path).epoch(0), pixels,
+                                               strict=True):
+    np.testing.assert_array_equal(PIL.Image.open(io.BytesIO(image.numpy())), expected)
+    assert image.numpy() == example['image'].numpy()
+    assert label.numpy() == example['label'].numpy()
+
+
+@pytest.mark.parametrize('cut', [1, 4, 20, 60])
+def test_file_cut_short_is_named(tmp_path, cut):
+  path = tmp_path / 'a_train.tfrecord'
+  samples.write_records(path, [0, 1, 2])
+  path.write_bytes(path.read_bytes()[:-cut])
+  with pytest.raises(ValueError, match=r'a_train.tfrecord, which breaks off in record 2'):
+    _get(tmp_path)
+
+
+@pytest.mark.parametrize(('records_', 'message'), [
+  ([{'image/class/label': [0]}, {'image/encoded': b''}], 'record 1 has none'),
+  ([{'image/class/label': [0, 1]}], 'record 0 cannot be read'),
+  ([{'image/class/label': [0]}, {'image/class/label': [3]}],
+   r'labels in \[0, 2\). Received 3 in record 1 of .*a_train.tfrecord'),
+  ([{'image/class/label': [-1]}], 'Received -1 in record 0'),
+])
+def test_wrong_labels_are_named(tmp_path, records_, message):
+  _write_raw(tmp_path / 'a_train.tfrecord', records_)
+  (tmp_path / 'labels.txt').write_text('0:a\n1:b\n')
+  with pytest.raises(ValueError, match=message):
+    _get(tmp_path)
+
+
+def test_damaged_record_is_named(tmp_path):
+  path = tmp_path / 'a_train.tfrecord'
+  samples.write_records(path, [0, 1, 2])
+  content = bytearray(path.read_bytes())
+  content[-30] ^= 255
+  path.write_bytes(content)
+  with pytest.raises(ValueError, match='record 2 cannot be read'):
+    _get(tmp_path)
+
+
+def test_other_files_are_no_records(tmp_path):
+  (tmp_path / 'a_train.tfrecord').write_text('this is a text file, and not a short one')
+  with pytest.raises(ValueError, match='is no TFRecord file'):
+    _get(tmp_path)
+
+
+def test_missing_files_are_explained(tmp_path):
+  with pytest.raises(FileNotFoundError, match=r'flowers_%s_.*download_and_convert_data.py'):
+    _get(tmp_path, 'train', 'flowers')
+
+
+def test_labels_are_read_once_and_again_when_a_file_changes(tmp_path, monkeypatch):
+  path = tmp_path / 'a_train.tfrecord'
+  samples.write_records(path, [0, 1])
+  assert _get(tmp_path).num_examples == 2
+  with monkeypatch.context() as patch:
+    patch.setattr(record_files, 'count_records', None)
+    assert _get(tmp_path).labels.tolist() == [0, 1]
+  samples.write_records(path, [0, 1, 1])
+  assert _get(tmp_path).labels.tolist() == [0, 1, 1]
+
+
+def test_buffer_shuffles_across_files(tmp_path, monkeypatch):
+  monkeypatch.setattr(records, '_BUFFER_RECORDS', 8)
+  monkeypatch.setattr(records, '_BUFFER_BYTES', 1)
+  for shard in range(4):
+    samples.write_records(tmp_path / f'a_train_{shard}.tfrecord', [0] * 25, start=25 * shard)
+  found = _get(tmp_path)
+  order = [int(e['name'].numpy().split(b'_')[2][:1]) for e in found.epoch(0, seed=1, shuffle=True)]
+  # Every shard's records are spread over the whole epoch.
+  for shard in range(4):
+    places = np.flatnonzero(np.array(order) == shard)
+    assert places[0] < 20
+    assert places[-1] > 80
+
+
+def test_table_is_tf_slims():
+  assert {name: source.file_pattern for name, source in tfrecord.SOURCES.items()
+          if name != 'tfrecord'} == {
+      'cifar10': 'cifar10_%s.tfrecord', 'flowers': 'flowers_%s_*.tfrecord', 'imagenet': '%s-*',
+      'mnist': 'mnist_%s.tfrecord', 'visualwakewords': '%s.record-*'}

@@ -1,0 +1,208 @@
+"""The adapter: variables by name, made once, the same in every trace and on every replica."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from nets import layers, nets_factory, network, noise
+
+
+def arg_scope(weight_decay=0.0005):
+  with layers.arg_scope([layers.conv2d, layers.fully_connected],
+                        weights_regularizer=layers.l2_regularizer(weight_decay)) as scope:
+    return scope
+
+
+def small(images, num_classes, *, is_training, scope='net'):
+  """Two convolutions, one of them and both batch norms without names, dropout and a head."""
+  with tf.compat.v1.variable_scope(scope), \
+      layers.arg_scope([layers.batch_norm, layers.dropout], is_training=is_training), \
+      layers.arg_scope([layers.conv2d], normalizer_fn=layers.batch_norm):
+    net = layers.conv2d(images, 4, 3, scope='first')
+    net = layers.conv2d(net, 4, 3)
+    net = layers.dropout(tf.reduce_mean(net, [1, 2]), 0.5, scope='drop')
+    logits = layers.fully_connected(net, num_classes, activation_fn=None, scope='head')
+  return logits, {'Logits': logits, 'features': net}
+
+
+def build(function=small, **arguments):
+  return network.Network(function, arg_scope, **{
+    'image_shape': [6, 6, 3], 'num_classes': 3, **arguments})
+
+
+IMAGES = np.random.default_rng(5).normal(size=[4, 6, 6, 3]).astype(np.float32)
+KEYS = noise.example_keys(0, 0, [0, 1, 2, 3])
+
+
+def test_names_and_order():
+  net = build()
+  norm = ('gamma', 'beta', 'moving_mean', 'moving_variance')
+  assert sorted(net.variables) == sorted([
+    'net/first/weights', *(f'net/first/BatchNorm/{n}' for n in norm if n != 'gamma'),
+    'net/Conv/weights', *(f'net/Conv/BatchNorm/{n}' for n in norm if n != 'gamma'),
+    'net/head/weights', 'net/head/biases'])
+  assert next(iter(net.variables)) == 'net/first/weights'
+  assert net.trainable == [n for n in net.variables if 'moving' not in n]
+
+
+def test_every_trace_uses_the_same_variables():
+  net = build()
+  count = len(net.variables)
+
+  @tf.function(jit_compile=False)
+  def twice(images):  # Two calls in one graph: names that are counted must start anew.
+    return net(images, is_training=False)[0], net(images, is_training=False)[0]
+
+  first, second = twice(IMAGES)
+  eager, _ = net(IMAGES, is_training=False)
+  compiled = tf.function(lambda x: net(x, is_training=False)[0], jit_compile=True)(IMAGES)
+  np.testing.assert_array_equal(first, second)
+  np.testing.assert_allclose(first, eager, atol=1e-6)
+  np.testing.assert_allclose(first, compiled, atol=1e-5)
+  net.variables['net/head/biases'].assign_add([1, 2, 3])
+  np.testing.assert_allclose(twice(IMAGES)[0], first + np.array([1, 2, 3]), atol=1e-6)
+  assert len(net.variables) == count
+
+
+def test_is_frozen_after_the_first_trace():
+  def grows(images, num_classes, *, is_training):
+    logits, end_points = small(images, num_classes, is_training=is_training)
+    if is_training:
+      logits = layers.fully_connected(logits, num_classes, scope='more')
+    return logits, end_points
+  net = build(grows)
+  with pytest.raises(ValueError, match="asked for a variable 'more/weights' that it did not have"):
+    net(IMAGES, is_training=True, keys=KEYS)
+  assert 'more/weights' in build(grows, is_training=True).variables
+
+
+def test_another_image_size_of_a_fully_connected_network():
+  net = nets_factory.build_network('lenet', image_shape=[28, 28, 1], num_classes=10)
+  with pytest.raises(ValueError, match=r"'LeNet/fc3/weights' was built with shape \[3136, 1024\]"):
+    net(np.zeros([1, 32, 32, 1], np.float32), is_training=False)
+
+
+def test_trainable_scopes():
+  net = build(trainable_scopes=['net/head', 'net/first/BatchNorm'])
+  assert net.trainable == ['net/first/BatchNorm/beta', 'net/head/weights', 'net/head/biases']
+  with pytest.raises(ValueError, match=r"--trainable_scopes: the scope 'net/heads' .* net/head"):
+    build(trainable_scopes=['net/heads'])
+
+
+def test_initial_values_depend_on_seed_and_name_only():
+  def other(images, num_classes, *, is_training):
+    """The same names in another order, and one more."""
+    with tf.compat.v1.variable_scope('net'):
+      layers.fully_connected(layers.flatten(images), 2, scope='more')
+      layers.fully_connected(tf.zeros([1, 4]), num_classes, scope='head')
+      return layers.conv2d(images, 4, 3, scope='first'), {}
+  first, again, reordered, reseeded = build(), build(), build(other), build(seed=1)
+  for name in ('net/first/weights', 'net/head/weights'):
+    np.testing.assert_array_equal(first.variables[name], again.variables[name])
+    np.testing.assert_array_equal(first.variables[name], reordered.variables[name])
+    assert (first.variables[name] != reseeded.variables[name]).numpy().all()
+  assert first.variables['net/Conv/weights'].numpy().std() > 0
+  assert not np.array_equal(first.variables['net/Conv/weights'].numpy().ravel()[:108],
+                            first.variables['net/first/weights'].numpy().ravel())
+
+
+def test_regularization_loss_equals_numpy():
+  expected = sum((v.numpy().astype(np.float64) ** 2).sum() / 2 * 0.01
+                 for name, v in build().variables.items() if name.endswith('/weights'))
+  net = build(weight_decay=0.01)
+  np.testing.assert_allclose(net.regularization_loss(), expected, rtol=1e-5)
+  # Frozen variables count, so that head-only training reports the same loss as TF-Slim's.
+  frozen = build(weight_decay=0.01, trainable_scopes=['net/head'])
+  np.testing.assert_allclose(frozen.regularization_loss(), expected, rtol=1e-5)
+  loss = build(weight_decay=0.0).regularization_loss()
+  assert loss.shape == []
+  assert loss == 0
+
+
+def test_dropout_is_random_in_training_only():
+  net = build()
+  outputs = [net(IMAGES, is_training=True, keys=KEYS)[1]['features'] for _ in range(2)]
+  np.testing.assert_array_equal(outputs[0] == 0, outputs[1] == 0)
+  with pytest.raises(ValueError, match='net/drop is random in training'):
+    net(IMAGES, is_training=True)
+
+
+@pytest.mark.parametrize(('name', 'shape'), [
+  ('lenet', (28, 28, 1)), ('cifarnet', (32, 32, 3)), ('mobilenet_v1_025', (64, 64, 3))])
+def test_bfloat16_computes_and_float32_keeps(name, shape, rng, randomize):
+  nets = [nets_factory.build_network(name, image_shape=shape, num_classes=10, dtype=dtype)
+          for dtype in (tf.float32, tf.bfloat16)]
+  values = randomize(nets[0])
+  for key, value in values.items():
+    nets[1].variables[key].assign(value)
+  assert {v.dtype for v in nets[1].variables.values()} == {tf.float32}
+  images = rng.normal(size=[2, *shape]).astype(np.float32)
+  (full, _), (half, end_points) = (net(images, is_training=False) for net in nets)
+  assert half.dtype == end_points['Logits'].dtype == end_points['Predictions'].dtype == tf.float32
+  assert next(iter(end_points.values())).dtype == tf.bfloat16
+  assert 0 < np.abs(half - full).max() < 0.1 * full.numpy().std()
+
+
+def gradients(net, images, keys):
+  variables = [net.variables[name] for name in net.trainable]
+  with tf.GradientTape() as tape:
+    logits, _ = net(images, is_training=True, keys=keys)
+    loss = tf.reduce_sum(logits ** 2)
+  return tape.gradient(loss, variables)
+
+
+@pytest.mark.parametrize(('name', 'shape'), [
+  ('lenet', (12, 12, 1)), ('cifarnet', (12, 12, 3)), ('mobilenet_v1_025', (32, 32, 3))])
+def test_gradients_are_not_zero(name, shape, rng, randomize):
+  net = nets_factory.build_network(name, image_shape=shape, num_classes=5, is_training=True)
+  randomize(net)
+  images = rng.normal(size=[8, *shape]).astype(np.float32)
+  values = gradients(net, images, noise.example_keys(0, 0, list(range(8))))
+  assert [name for name, value in zip(net.trainable, values, strict=True)
+          if not np.abs(value).max() > 0] == []
+
+
+@pytest.fixture
+def strategy():
+  return tf.distribute.MirroredStrategy(['CPU:0', 'CPU:1'])
+
+
+def per_replica(strategy, *batches):
+  """Gives each replica its half of every batch."""
+  def half(batch):
+    return strategy.experimental_distribute_values_from_function(
+      lambda context: tf.convert_to_tensor(
+        np.split(np.asarray(batch), 2)[context.replica_id_in_sync_group]))
+  return [half(batch) for batch in batches]
+
+
+def test_two_replicas_draw_the_masks_of_one(strategy):
+  def function(images, num_classes, *, is_training):
+    del num_classes
+    return layers.dropout(layers.conv2d(images, 4, 1, scope='conv'), is_training=is_training), {}
+  with strategy.scope():
+    net = build(function)
+  images, keys = per_replica(strategy, IMAGES, KEYS)
+  run = tf.function(lambda: strategy.run(
+    lambda x, k: net(x, is_training=True, keys=k)[0], args=(images, keys)))
+  halves = strategy.experimental_local_results(run())
+  np.testing.assert_allclose(tf.concat(halves, 0), build(function)(
+    IMAGES, is_training=True, keys=KEYS)[0], atol=1e-6)
+
+
+def test_two_replicas_average_their_batch_norms_averages(strategy):
+  def function(images, num_classes, *, is_training):
+    del num_classes
+    return layers.batch_norm(images, decay=0.9, is_training=is_training, scope='bn'), {}
+  with strategy.scope():
+    net = build(function)
+  images, = per_replica(strategy, IMAGES)
+  tf.function(lambda: strategy.run(lambda x: net(x, is_training=True)[0], args=(images,)))()
+  mean = np.mean([half.mean((0, 1, 2)) for half in np.split(IMAGES, 2)], axis=0)
+  np.testing.assert_allclose(net.variables['bn/moving_mean'].numpy(), 0.1 * mean, atol=1e-6)
+  logits, _ = net(IMAGES, is_training=False)
+  variance = net.variables['bn/moving_variance'].numpy()
+  np.testing.assert_allclose(logits, (IMAGES - 0.1 * mean) / np.sqrt(variance + 0.001) +
+                             net.variables['bn/beta'].numpy(), atol=1e-4)
