@@ -280,7 +280,8 @@ def _resume(trained: trainer.Trainer, prefix: str) -> None:
   """Restores the whole state of a run; nothing may differ."""
   checkpoint, state = Checkpoint(prefix), trained.state()
   report = restore.plan(checkpoint, {n: v.shape for n, v in state.items()}, use_averages=False)
-  restore.check(report)
+  restore.check(report, advice='Use the flags that the run was started with, or another '
+                '--train_dir with --checkpoint_path for a warm start.')
   restore.apply(report, checkpoint, state)
 
 
@@ -339,6 +340,7 @@ def _fit(options, facts, folder, strategy, trained, evaluator, train: Data,
   bad = {split.dataset.split_name: split.bad_images for split in (train, validation) if split}
 
   def save(where: pathlib.Path = folder, max_to_keep: int = options['max_to_keep']) -> None:
+    trained.synchronize()
     step = trained.step
     state = {name: variable.read_value() for name, variable in trained.state().items()}
     checkpoints.save(where, step, state, metadata.describe(

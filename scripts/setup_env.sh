@@ -7,7 +7,7 @@
 #
 # A second call does nothing, unless the lock file, the kind or the Python changed. A call without
 # --gpu keeps the kind that .venv has, so that the other scripts work in either.
-set -euo pipefail
+set -Eeuo pipefail # E: functions run the ERR trap too.
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 venv=.venv
@@ -120,5 +120,7 @@ if [[ -e $venv && ! -f $marker ]]; then
   fail "$venv exists and was not made by this script. Move it away and start this again."
 fi
 python=$(find_python)
-install "$lock" "$python" ||
-  fail "The installation did not finish: the lines above say why. Start it again: it begins anew."
+# Not 'install || fail': there bash would go on after a step that failed.
+trap 'fail "The installation did not finish. Start it again: it begins anew."' ERR
+trap 'exit 130' INT TERM
+install "$lock" "$python"

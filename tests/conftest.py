@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pathlib
 import shutil
+import subprocess
+import sys
 import tempfile
 
 import pytest
@@ -13,7 +15,7 @@ import pytest
 # that the programs that tests start as processes of their own inherit it.
 _HOME = tempfile.mkdtemp(prefix='slim-zoo-tests-')
 os.environ.update({
-  'TF_CPP_MIN_LOG_LEVEL': '2',
+  'TF_CPP_MIN_LOG_LEVEL': '3',  # Else it logs as errors that there is no GPU and no AVX-512.
   'CUDA_VISIBLE_DEVICES': '-1',  # One result on every machine.
   'XDG_CACHE_HOME': os.path.join(_HOME, 'cache'),  # The user's caches stay as they are.
   'KERAS_HOME': os.path.join(_HOME, 'keras'),
@@ -24,13 +26,17 @@ if int(os.environ.get('PYTEST_XDIST_WORKER_COUNT', '1')) > 1:
   for _name in ('TF_NUM_INTRAOP_THREADS', 'OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS'):
     os.environ.setdefault(_name, '1')
 
-import tensorflow as tf  # noqa: E402
 
-# Tests of replicas need a second device, and the number of devices cannot change once TensorFlow
-# has run anything. Code that names no device runs on the first one, as with a single CPU.
-tf.config.set_logical_device_configuration(
-  tf.config.list_physical_devices('CPU')[0], [tf.config.LogicalDeviceConfiguration()] * 2
-)
+def pytest_configure(config):
+  if config.getoption('dist', 'no') != 'no' and not hasattr(config, 'workerinput'):
+    return  # This process only hands tests to xdist's workers: it needs no TensorFlow.
+  import tensorflow as tf
+
+  # Tests of replicas need a second device, and the number of devices cannot change once TensorFlow
+  # has run anything. Code that names no device runs on the first one, bit for bit as with one CPU.
+  tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices('CPU')[0], [tf.config.LogicalDeviceConfiguration()] * 2
+  )
 
 
 def pytest_unconfigure():
@@ -47,3 +53,30 @@ def zoo_assets() -> pathlib.Path:
   if not path.is_dir():
     raise FileNotFoundError(f'Expected ZOO_ASSETS to name a folder. Received: {folder!r}.')
   return path
+
+
+_ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope='session')
+def start_script():
+  """Starts one of the programs as a user does: `start_script('train_image_classifier', …flags)`."""
+
+  def start(name: str, *flags: str, **arguments) -> subprocess.Popen:
+    command = [sys.executable, str(_ROOT / f'{name}.py'), *flags]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True, **arguments)
+
+  return start
+
+
+@pytest.fixture(scope='session')
+def run_script(start_script):
+  """Runs one of the programs to its end; returns (exit code, stdout, stderr)."""
+
+  def run(name: str, *flags: str, **arguments) -> tuple[int, str, str]:
+    process = start_script(name, *flags, **arguments)
+    out, err = process.communicate(timeout=500)
+    return process.returncode, out, err
+
+  return run

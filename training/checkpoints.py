@@ -56,8 +56,11 @@ def save(folder: str | os.PathLike, step: int, values: Mapping[str, tf.Tensor], 
     for suffix in (_DATA, '.json', '.index'):
       os.replace(f'{aside / prefix.name}{suffix}', f'{prefix}{suffix}')
     _sync(folder)
-    kept = [p for p in _listed(folder) if p != str(prefix)] + [str(prefix)]
-    kept, dropped = kept[-max_to_keep:], kept[:-max_to_keep]
+    # What a kill kept out of the state file is old as well, and is dropped first.
+    listed = [p for p in _listed(folder) if p != str(prefix)]
+    unlisted = [p for p in _numbered(folder) if _step_of(p) < step and p not in listed]
+    ordered = [*unlisted, *listed, str(prefix)]
+    kept, dropped = ordered[-max_to_keep:], ordered[:-max_to_keep]
     _write_state(folder, [os.path.basename(p) for p in kept])
     for old in dropped:
       remove(old)
@@ -115,10 +118,25 @@ def _listed(folder: pathlib.Path) -> list[str]:
     state = tf.train.get_checkpoint_state(str(folder))
   except ValueError:  # It is damaged; where it cannot be parsed, TensorFlow returns None.
     state = None
-  names = list(state.all_model_checkpoint_paths) if state else []
+  names = []
+  if state:  # People edit `model_checkpoint_path` alone to choose one, and TensorFlow goes by it.
+    newest = state.model_checkpoint_path
+    names = [*(n for n in state.all_model_checkpoint_paths if n != newest), newest]
   # A folder may have been moved since: only the last component is believed.
   prefixes = [folder / os.path.basename(name) for name in names]
   return [str(p) for p in prefixes if _exists(str(p))]
+
+
+def _numbered(folder: pathlib.Path) -> list[str]:
+  """Prefixes of the whole checkpoints of a folder that are named as ours are, by their step."""
+  prefixes = [str(p)[:-len('.index')] for p in folder.glob(f'{_NAME}-*.index')]
+  return sorted((p for p in prefixes if _step_of(p) >= 0), key=_step_of)
+
+
+def _step_of(prefix: str) -> int:
+  """The step in a checkpoint's name, or -1 if it has none."""
+  found = re.search(rf'{re.escape(_NAME)}-(\d+)$', prefix)
+  return int(found[1]) if found else -1
 
 
 def _exists(prefix: str) -> bool:
@@ -142,9 +160,9 @@ def latest(path: str | os.PathLike, *, missing_ok: bool = False) -> str | None:
   """
   path = pathlib.Path(path)
   if path.is_dir():
-    listed = _listed(path)
-    if listed:
-      return listed[-1]
+    known = _listed(path) or _numbered(path)
+    if known:
+      return known[-1]
     loose = sorted([str(p)[:-len('.index')] for p in path.glob('*.index')]
                    + [str(p) for p in path.glob('*.ckpt') if p.is_file()])
     if len(loose) == 1:

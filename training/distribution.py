@@ -21,6 +21,17 @@ def prepare_devices(*, clone_on_cpu: bool = False) -> None:
     tf.config.experimental.set_memory_growth(gpu, True)
 
 
+def _num_machines() -> int:
+  """Counts the machines that the environment variable `TF_CONFIG` describes."""
+  text = os.environ.get('TF_CONFIG') or '{}'
+  try:
+    jobs = json.loads(text).get('cluster', {}).values()
+    return sum(len(addresses) for addresses in jobs)
+  except (ValueError, AttributeError, TypeError) as error:
+    raise ValueError('TF_CONFIG: expected a JSON object with a "cluster" of lists of addresses. '
+                     f'Received: {text!r}. Unset it.') from error
+
+
 def create_strategy(num_clones: int, *, clone_on_cpu: bool = False) -> tf.distribute.Strategy:
   """Makes the strategy for a number of replicas on this machine.
 
@@ -32,8 +43,7 @@ def create_strategy(num_clones: int, *, clone_on_cpu: bool = False) -> tf.distri
     ValueError: if there are not as many devices, or if `TF_CONFIG` describes several machines,
       of which each would train by itself.
   """
-  workers = json.loads(os.environ.get('TF_CONFIG') or '{}').get('cluster', {})
-  if sum(len(addresses) for addresses in workers.values()) > 1:
+  if _num_machines() > 1:
     raise ValueError('TF_CONFIG describes several machines. Expected: one machine with '
                      '--num_clones GPUs; training over several is not supported yet. Unset '
                      'TF_CONFIG to train on this machine alone.')

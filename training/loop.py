@@ -59,9 +59,9 @@ class Standing:
   stopped_early: bool = False
 
   def note(self, step: int, value: float, metric: str) -> bool:
-    """Takes in a validation; returns whether it is the best."""
-    better = self.best_value is None or (
-        value != self.best_value and BEST_METRICS[metric](value, self.best_value) == value)
+    """Takes in a validation; returns whether it is the best. One that is not finite never is."""
+    better = math.isfinite(value) and (self.best_value is None or (
+        value != self.best_value and BEST_METRICS[metric](value, self.best_value) == value))
     if better:
       self.best_value, self.best_step, self.validations_since_best = value, step, 0
     else:
@@ -162,8 +162,7 @@ def _validate(step, plan, standing, recorder, progress, validate, save_best) -> 
                           **{f'validation_{name}': value for name, value in scalars.items()}})
   recorder.flush()
   value = scalars[plan.best_metric]
-  better = standing.note(step, value if math.isfinite(value) else -math.inf * (
-      1 if BEST_METRICS[plan.best_metric] is max else -1), plan.best_metric)
+  better = standing.note(step, value, plan.best_metric)
   progress.say(f'validation at step {step}: top-1 {found.top_1:.4f}, top-{found.k} '
                f'{found.top_k:.4f}, loss {found.loss:.4f} on {found.count} examples'
                + (' (best so far)' if better else ''))
@@ -172,5 +171,5 @@ def _validate(step, plan, standing, recorder, progress, validate, save_best) -> 
   elif plan.patience and standing.validations_since_best >= plan.patience:
     standing.stopped_early = True
     progress.say(f'stopping early: {standing.validations_since_best} validations without a '
-                 f'better {plan.best_metric} than {standing.best_value:.4f} at step '
+                 f'better {plan.best_metric} than {standing.best_value} at step '
                  f'{standing.best_step}')

@@ -136,9 +136,20 @@ class Trainer:
     for name, average in self._averages.items():
       average.assign(self.network.variables[name].read_value())
 
+  def synchronize(self) -> None:
+    """Gives each replica the mean of what all of them keep, as a resumed run has it.
+
+    Batch norm's averages differ between replicas; evaluation must not depend on which one asks.
+    """
+    if self._strategy.num_replicas_in_sync > 1:
+      for variable in (*self.network.variables.values(), *self._averages.values()):
+        if variable.synchronization == tf.VariableSynchronization.ON_READ:
+          variable.assign(variable.read_value())
+
   @contextlib.contextmanager
   def averaged(self) -> Iterator[None]:
     """Puts the moving averages, if there are any, in place of the variables for a while."""
+    self.synchronize()
     kept = {name: self.network.variables[name].read_value() for name in self._averages}
     for name, average in self._averages.items():
       self.network.variables[name].assign(average.read_value())

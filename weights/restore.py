@@ -113,7 +113,7 @@ def plan(checkpoint: Checkpoint, wanted: Mapping[str, Sequence[int]], *,
 
 
 def check(report: Report, *, exclude: Sequence[str] = (), head: Sequence[str] = (),
-          ignore_missing: bool = False) -> None:
+          ignore_missing: bool = False, advice: str = '') -> None:
   """Stops unless every variable is restored or excluded.
 
   Args:
@@ -121,6 +121,7 @@ def check(report: Report, *, exclude: Sequence[str] = (), head: Sequence[str] = 
     exclude: the scopes that were excluded, for the advice.
     head: the head scopes of the network, for the advice.
     ignore_missing: whether variables that the checkpoint lacks may stay as they are.
+    advice: what to do where nothing may be excluded or ignored, in place of these flags.
 
   Raises:
     ValueError: with both sides and the flag that would settle it.
@@ -134,18 +135,29 @@ def check(report: Report, *, exclude: Sequence[str] = (), head: Sequence[str] = 
   lines += [f'  {n}: the network has {_shape(rows[n].shape)}, the checkpoint '
             f'{_shape(rows[n].source_shape)}' for n in mismatched]
   lines += _shortened([f'  {n}: not in the checkpoint' for n in missing])
-  needed = _scopes_for([*mismatched, *missing], head)
-  if report.names(RESTORED):
-    flag = ','.join(dict.fromkeys([*exclude, *needed]))
-    lines.append(f'To train them anew: --checkpoint_exclude_scopes={flag}')
-  else:
-    lines.append('Nothing in it fits: is it a checkpoint of another network? '
-                 + 'It has: ' + ', '.join(_tops(report.unused)))
-  if missing and not mismatched and report.names(RESTORED):
-    lines.append('Or, to leave what is missing as it is: --ignore_missing_vars')
+  lines += [advice] if advice else _advice(report, mismatched, missing, exclude, head)
   if missing and report.unused:
     lines += ['Unused in the checkpoint:', *_shortened([f'  {n}' for n in report.unused])]
   raise ValueError('\n'.join(lines))
+
+
+def _advice(report: Report, mismatched: list[str], missing: list[str], exclude: Sequence[str],
+            head: Sequence[str]) -> list[str]:
+  """Names the flags that would settle what does not fit."""
+  if not report.names(RESTORED):
+    return ['Nothing in it fits: is it a checkpoint of another network? It has: '
+            + ', '.join(_tops(report.unused))]
+  needed = dict.fromkeys([*exclude, *_scopes_for([*mismatched, *missing], head)])
+  lines = [f'To train them anew: --checkpoint_exclude_scopes={",".join(needed)}']
+  rows = [row for row in report.rows if row.status == MISMATCHED]
+  differences = {row.shape[-1] - row.source_shape[-1] for row in rows
+                 if row.shape and row.source_shape}
+  if rows and differences in ({1}, {-1}):
+    lines.append('Or, if the checkpoint has the same classes and only one of both has a background '
+                 f'class at 0: --labels_offset={differences.pop()}')
+  if missing and not mismatched:
+    lines.append('Or, to leave what is missing as it is: --ignore_missing_vars')
+  return lines
 
 
 def _shortened(lines: list[str], most: int = 12) -> list[str]:

@@ -78,6 +78,26 @@ def test_finds_what_tensorflow_1_saves(tmp_path, version):
   assert checkpoints.read_metadata(found) == {}
 
 
+@pytest.mark.parametrize(('state', 'expected'), [
+  # Written where the folder was before.
+  ('model_checkpoint_path: "/before/model.ckpt-2"\n'
+   'all_model_checkpoint_paths: "/before/model.ckpt-1"\n'
+   'all_model_checkpoint_paths: "/before/model.ckpt-2"\n', 2),
+  ('model_checkpoint_path: "model.ckpt-1"\n', 1),
+  # Edited to go back to an earlier one.
+  ('model_checkpoint_path: "model.ckpt-1"\nall_model_checkpoint_paths: "model.ckpt-1"\n'
+   'all_model_checkpoint_paths: "model.ckpt-2"\n', 1),
+  # The newest was removed by hand.
+  ('model_checkpoint_path: "model.ckpt-3"\nall_model_checkpoint_paths: "model.ckpt-1"\n'
+   'all_model_checkpoint_paths: "model.ckpt-2"\nall_model_checkpoint_paths: "model.ckpt-3"\n', 2),
+])
+def test_latest_goes_by_the_state_file(tmp_path, state, expected):
+  _save(tmp_path, 1)
+  _save(tmp_path, 2)
+  (tmp_path / 'checkpoint').write_text(state)
+  assert checkpoints.latest(tmp_path) == str(tmp_path / f'model.ckpt-{expected}')
+
+
 @pytest.mark.parametrize('suffix', ['', '.index', '.data-00000-of-00001', '.json'])
 def test_latest_takes_any_of_the_files(tmp_path, suffix):
   _save(tmp_path, 1)
@@ -96,11 +116,27 @@ def test_a_folder_without_a_good_state_file(tmp_path, state):
   _save(tmp_path, 1)
   spoil()
   assert checkpoints.latest(tmp_path) == str(tmp_path / 'model.ckpt-1')
-  shutil.copy(tmp_path / 'model.ckpt-1.index', tmp_path / 'model.ckpt-2.index')
-  spoil() if state else None
+  for step in (9, 10):  # By number, not by letters.
+    shutil.copy(tmp_path / 'model.ckpt-1.index', tmp_path / f'model.ckpt-{step}.index')
+  assert checkpoints.latest(tmp_path) == str(tmp_path / 'model.ckpt-10')
+
+
+def test_a_folder_with_several_foreign_checkpoints(tmp_path):
+  for name in ('vgg.ckpt', 'resnet.ckpt'):
+    (tmp_path / f'{name}.index').write_bytes(b'')
   with pytest.raises(checkpoints.CheckpointError, match=r'several, and no file named "checkpoint"'
-                     r'.*model.ckpt-1, .*model.ckpt-2. Give the path of one'):
+                     r'.*resnet.ckpt, .*vgg.ckpt. Give the path of one'):
     checkpoints.latest(tmp_path, missing_ok=True)
+
+
+def test_what_a_kill_kept_out_of_the_state_file_is_dropped_first(tmp_path):
+  for step in (1, 2, 3):
+    _save(tmp_path, step)
+  state = (tmp_path / 'checkpoint').read_text()
+  (tmp_path / 'checkpoint').write_text(state.replace('model.ckpt-2"', 'gone"'))
+  checkpoints.save(tmp_path, 4, {'v': tf.zeros([])}, {}, max_to_keep=3)
+  names = sorted(path.name for path in tmp_path.glob('*.index'))
+  assert names == ['model.ckpt-1.index', 'model.ckpt-3.index', 'model.ckpt-4.index']
 
 
 def test_no_checkpoint(tmp_path):
@@ -191,23 +227,29 @@ def _kill_at(monkeypatch, call: int) -> None:
 
 # Removes an index, renames three files of the checkpoint and the state file, removes an old one.
 @pytest.mark.parametrize('call', range(8))
-@pytest.mark.parametrize(('earlier', 'step'), [
-  ([1], 2), ([1, 2], 3),
-  ([1, 2], 2),  # Over a checkpoint of the same step.
+@pytest.mark.parametrize(('earlier', 'step', 'max_to_keep'), [
+  ([1], 2, 2), ([1, 2], 3, 2), ([1], 2, 1),
+  ([1, 2], 2, 2), ([2], 2, 1),  # Over a checkpoint of the same step.
 ])
-def test_killed_between_renames(tmp_path, monkeypatch, call, earlier, step):
+def test_killed_between_renames(tmp_path, monkeypatch, call, earlier, step, max_to_keep):
   for one in earlier:
-    _save(tmp_path, one, max_to_keep=2)
+    _save(tmp_path, one, max_to_keep=max_to_keep)
   with monkeypatch.context() as patch:
     _kill_at(patch, call)
     try:
-      _save(tmp_path, step, value=100, max_to_keep=2)
+      _save(tmp_path, step, value=100, max_to_keep=max_to_keep)
     except _KilledError:
       finished = False
     else:
       finished = True
-  assert finished is (call >= (8 if step == 3 else 5))
+  num_kept = len({*earlier, step})
+  assert finished is (call >= (8 if num_kept > max_to_keep else 5))
+  if earlier == [2] and 0 < call < 4:  # The only one is being replaced: absent for a moment.
+    assert checkpoints.latest(tmp_path, missing_ok=True) is None
+    return
   found = checkpoints.latest(tmp_path)
+  if step not in earlier:  # TensorFlow finds the same.
+    assert tf.train.latest_checkpoint(str(tmp_path)) == found
   content, metadata = _content(found), checkpoints.read_metadata(found)
   assert set(content['w']) == {metadata['value']}
   assert content['global_step'] == metadata['step'] == int(found.rpartition('-')[2])

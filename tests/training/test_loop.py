@@ -194,8 +194,8 @@ _NAN, _INF = math.nan, math.inf
   ('top_1', [0.3, 0.3, 0.3], [1]),  # The first of equals.
   ('top_5', [0.5, 0.4, 0.6], [1, 3]),
   ('loss', [3.0, 4.0, 2.0, 2.0, 1.0], [1, 3, 5]),
-  ('loss', [_INF, 4.0, _NAN, 3.0], [1, 2, 4]),  # What is not finite is the worst.
-  ('top_1', [_NAN, 0.1, _NAN, 0.2], [1, 2, 4]),
+  ('loss', [_INF, 4.0, _NAN, 3.0], [2, 4]),  # What is not finite is never the best.
+  ('top_1', [_NAN, 0.1, _NAN, 0.2], [2, 4]),
 ])
 def test_best(fit, metric, values, best):
   run, standing = _Run(**{metric: values}), loop.Standing()
@@ -217,7 +217,7 @@ def test_patience(fit):
   assert run.at('validate') == [3, 6, 9, 12]
   assert run.at('save') == [12]
   assert standing == loop.Standing(0.5, 6, 2, stopped_early=True)
-  assert run.lines[-1] == ('stopping early: 2 validations without a better top_1 than 0.5000 at '
+  assert run.lines[-1] == ('stopping early: 2 validations without a better top_1 than 0.5 at '
                            'step 6')
 
 
@@ -244,7 +244,8 @@ def test_without_validation(fit):
 @pytest.mark.parametrize('bad_step', [1, 11, 17, 20])
 def test_a_loss_that_is_not_finite(fit, bad_step, seconds_a_step):
   run = _Run(bad_step=bad_step, seconds_a_step=seconds_a_step)
-  message = rf'The loss became nan at step {bad_step}, with the learning rate {0.1 / bad_step:.6g}\.'
+  rate = f'{0.1 / bad_step:.6g}'
+  message = rf'The loss became nan at step {bad_step}, with the learning rate {rate}\.'
   with pytest.raises(loop.NonFiniteLossError, match=message):
     fit(run, save_every=10, validate_every=10)
   saved = [step for step in (10, 20) if step < bad_step]

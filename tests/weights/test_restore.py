@@ -126,9 +126,23 @@ def test_the_error_states_the_flag_that_settles_it(make, changes, exclude, flag)
 def test_a_variable_in_no_scope(make):
   wanted = {'weights': (2,), 'biases': (3,)}
   checkpoint = make({'weights': (2,), 'biases': (4,)})
-  with pytest.raises(ValueError, match=r'--checkpoint_exclude_scopes=biases$'):
+  with pytest.raises(ValueError, match=r'--checkpoint_exclude_scopes=biases\n'):
     restore.check(restore.plan(checkpoint, wanted))
   restore.check(restore.plan(checkpoint, wanted, exclude=['biases']))
+
+
+@pytest.mark.parametrize(('ours', 'theirs', 'offset'), [(1001, 1000, 1), (1000, 1001, -1)])
+def test_one_class_more_or_less_may_be_the_background(make, ours, theirs, offset):
+  checkpoint = make(_with(net__Logits__fc__weights=(4, theirs), net__Logits__fc__biases=(theirs,)))
+  wanted = _NETWORK | {'net/Logits/fc/weights': (4, ours), 'net/Logits/fc/biases': (ours,)}
+  with pytest.raises(ValueError, match=rf'background class at 0: --labels_offset={offset}$'):
+    restore.check(restore.plan(checkpoint, wanted), head=_HEAD)
+
+
+def test_advice_replaces_the_flags(make):
+  with pytest.raises(ValueError, match='4×7\n(.*\n)*Use other flags.$') as error:
+    restore.check(restore.plan(make(_OTHER_HEAD), _NETWORK), advice='Use other flags.')
+  assert '--' not in str(error.value)
 
 
 def test_the_error_shows_the_shapes(make):

@@ -1,0 +1,295 @@
+"""The training and evaluation programs, as users run them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import pathlib
+import re
+import resource
+import shutil
+import signal
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+_TRAIN = 'train_image_classifier'
+_EVAL = 'eval_image_classifier'
+_DIGITS = ['--dataset_name=digits', '--model_name=lenet', '--optimizer=momentum', '--xla=off']
+
+
+def _photo(path: pathlib.Path, seed: int) -> None:
+  pixels = np.random.default_rng(seed).integers(0, 256, [40, 50, 3]).astype(np.uint8)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  path.write_bytes(tf.io.encode_jpeg(pixels).numpy())
+
+
+@pytest.fixture
+def photos(tmp_path):
+  """A folder of 8 photos in each of 3 classes, one of which has a space in its name."""
+  for number, name in enumerate(('ant', 'bee', 'sea horse')):
+    for index in range(8):
+      _photo(tmp_path / 'photos' / name / f'{index}.jpg', 10 * number + index)
+  return tmp_path / 'photos'
+
+
+def _rows(folder):
+  with open(folder / 'metrics.csv', newline='') as file:
+    return list(csv.DictReader(file))
+
+
+def _check_validation(run_script, run, rows, *flags):
+  """The last validation in training equals an evaluation, to the last digit."""
+  code, out, errors = run_script(_EVAL, f'--checkpoint_path={run}', f'--eval_dir={run}/eval',
+                                 '--dataset_split_name=validation', *flags)
+  assert code == 0, errors
+  found = json.loads((run / 'eval' / 'eval.json').read_text())
+  last = rows[-1]
+  assert [float(last[f'validation_{name}']) for name in ('top_1', 'top_5', 'loss')] == \
+      [found[name] for name in ('top_1', 'top_5', 'loss')]
+  shown = re.search(r'eval/Accuracy\[(.*?)\]eval/Recall_5\[(.*?)\]', out)
+  assert float(shown[1]) == pytest.approx(found['top_1'], abs=1e-8)
+  return found
+
+
+def test_train_fine_tune_evaluate(run_script, tmp_path):
+  scratch, tuned = tmp_path / 'scratch', tmp_path / 'tuned'
+  flags = [f'--train_dir={scratch}', *_DIGITS, '--max_number_of_steps=60',
+           '--save_summaries_secs=0', '--moving_average_decay=0.9']
+  code, out, errors = run_script(_TRAIN, *flags)
+  assert code == 0, errors
+  assert errors == ''
+  assert 'From scratch.' in out
+  assert 'Training everything of lenet: 3,274,634 numbers' in out
+  rows = _rows(scratch)
+  losses = [float(row['loss']) for row in rows if row['loss']]
+  assert losses[-1] < 0.5 * losses[0]
+  found = _check_validation(run_script, scratch, rows)
+  assert found['count'] == 164
+  assert found['top_1'] > 0.8
+  assert found['moving_averages']
+
+  code, out, _ = run_script(_TRAIN, *flags)
+  assert code == 0
+  assert 'This run is finished: it is at step 60 of 60.' in out
+
+  code, out, errors = run_script(
+      _TRAIN, f'--train_dir={tuned}', '--dataset_name=digits', '--max_number_of_steps=20',
+      f'--checkpoint_path={scratch}', '--checkpoint_exclude_scopes=LeNet/fc4',
+      '--trainable_scopes=LeNet/fc4', '--optimizer=momentum')
+  assert code == 0, errors
+  assert '6 restored, 2 excluded' in out
+  assert 'Training LeNet/fc4 of lenet: 10,250 numbers in 2 variables.' in out
+  assert (tuned / 'restored.txt').read_text().startswith(f'# {scratch}')
+  # Only the head has moved, away from the averages that the run started from.
+  start, end = (tf.train.load_checkpoint(str(folder)) for folder in (scratch, tuned))
+  for name in end.get_variable_to_shape_map():
+    if name.startswith('LeNet/') and name.count('/') == 2:
+      same = np.array_equal(start.get_tensor(f'{name}/ExponentialMovingAverage'),
+                            end.get_tensor(name))
+      assert same == ('fc4' not in name), name
+
+
+@pytest.mark.slow
+def test_two_replicas_on_photos(run_script, photos, tmp_path):
+  run = tmp_path / 'run'
+  code, out, errors = run_script(
+      _TRAIN, f'--train_dir={run}', '--dataset_name=folder', f'--dataset_dir={photos}',
+      '--model_name=mobilenet_v1_025', '--train_image_size=64', '--batch_size=3',
+      '--num_clones=2', '--clone_on_cpu', '--max_number_of_steps=4',
+      '--validation_interval_steps=4')
+  assert code == 0, errors
+  assert 'global batch 6 on 2 replica(s)' in out
+  _check_validation(run_script, run, _rows(run))
+  code, out, errors = run_script(_TRAIN, f'--train_dir={run}', '--max_number_of_steps=6')
+  assert code == 0, errors
+  assert '--max_number_of_steps: 4 -> 6' in out
+  assert 'Resumed' in out
+
+
+@pytest.mark.slow
+def test_classes_are_matched_by_name(run_script, photos, tmp_path):
+  run = tmp_path / 'run'
+  common = ['--model_name=cifarnet', '--max_number_of_steps=4', '--validation_interval_epochs=0']
+  assert run_script(_TRAIN, f'--train_dir={run}', '--dataset_name=folder',
+                    f'--dataset_dir={photos}', '--validation_fraction=0', *common)[0] == 0
+  listed = [f'"{photos}/{name}/{i}.jpg",{name}\n' for name in ('sea horse', 'ant')
+            for i in range(8)]
+  (tmp_path / 'two.csv').write_text(''.join(listed))
+  evaluate = [f'--checkpoint_path={run}', f'--eval_dir={run}/eval', '--dataset_name=csv',
+              '--dataset_split_name=all']
+  code, out, errors = run_script(_EVAL, *evaluate, f'--dataset_dir={tmp_path}/two.csv')
+  assert code == 0, errors
+  assert 'on 16 examples' in out
+  whole = run_script(_EVAL, f'--checkpoint_path={run}', f'--eval_dir={run}/whole',
+                     '--dataset_split_name=all')
+  assert whole[0] == 0, whole[2]
+  strange = ''.join(line.replace(',ant', ',cat').replace(',sea horse', ',dog') for line in listed)
+  (tmp_path / 'strange.csv').write_text(strange)
+  code, _, errors = run_script(_EVAL, *evaluate, f'--dataset_dir={tmp_path}/strange.csv')
+  assert code == 1
+  assert re.search("network's classes, matched by name: ant, bee, sea horse. Received: cat, dog",
+                   errors)
+
+
+@pytest.mark.slow
+def test_bad_images_stop_the_run_or_keep_their_slots(run_script, photos, tmp_path):
+  whole = (photos / 'bee' / '3.jpg').read_bytes()
+  (photos / 'bee' / '3.jpg').write_bytes(whole[:len(whole) // 2])
+  (photos / 'ant' / '5.jpg').write_text('<html>not a photo</html>')
+  flags = ['--dataset_name=folder', f'--dataset_dir={photos}', '--model_name=cifarnet',
+           '--max_number_of_steps=4', '--batch_size=8', '--validation_fraction=0.25']
+  code, _, errors = run_script(_TRAIN, f'--train_dir={tmp_path}/stopped', *flags)
+  assert code == 1
+  assert 'ant/5.jpg' in errors and 'bee/3.jpg' in errors and '--on_bad_image=skip' in errors
+  skipped = tmp_path / 'skipped'
+  code, out, errors = run_script(_TRAIN, f'--train_dir={skipped}', *flags, '--on_bad_image=skip')
+  assert code == 0, errors
+  assert 'ant/5.jpg' in out
+  bad = json.loads((skipped / 'model.ckpt-4.json').read_text())['bad_images']
+  assert sorted(bad['train'] + bad['validation']) == ['ant/5.jpg', 'bee/3.jpg']
+
+
+@pytest.mark.slow
+def test_two_jobs_in_one_folder(start_script, run_script, tmp_path):
+  flags = [f'--train_dir={tmp_path}/run', *_DIGITS]
+  first = start_script(_TRAIN, *flags)
+  try:
+    while not (tmp_path / 'run' / 'metrics.csv').exists() and first.poll() is None:
+      time.sleep(0.1)
+    code, _, errors = run_script(_TRAIN, *flags)
+    assert code == 1
+    assert f'Another job is training in {tmp_path}/run (process {first.pid}' in errors
+  finally:
+    first.send_signal(signal.SIGINT)
+    out, _ = first.communicate(timeout=200)
+  assert first.returncode == 128 + signal.SIGINT
+  assert 'saved step' in out
+
+
+@pytest.mark.slow
+def test_a_full_disk_loses_nothing_that_was_saved(run_script, tmp_path):
+  run = tmp_path / 'run'
+  flags = [f'--train_dir={run}', *_DIGITS, '--validation_interval_epochs=0']
+  assert run_script(_TRAIN, *flags, '--max_number_of_steps=4')[0] == 0
+  before = {path.name: path.read_bytes() for path in run.glob('model.ckpt-4.*')}
+  # No file may grow beyond 1 MB: writing lenet's 26 MB fails as on a full disk.
+  signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+  code, _, errors = run_script(
+      _TRAIN, *flags, '--max_number_of_steps=8', preexec_fn=lambda: resource.setrlimit(
+          resource.RLIMIT_FSIZE, (10**6, 10**6)))
+  assert code == 1
+  assert f'The checkpoint {run}/model.ckpt-8 could not be written' in errors
+  assert f'goes on from {run}/model.ckpt-4' in errors
+  assert 'Traceback' not in errors
+  assert {path.name: path.read_bytes() for path in run.glob('model.ckpt-*')} == before
+  code, out, errors = run_script(_TRAIN, *flags, '--max_number_of_steps=8')
+  assert code == 0, errors
+  assert f'Resumed {run}/model.ckpt-4 at step 4.' in out
+
+
+@pytest.mark.slow
+def test_a_non_finite_loss_says_where(run_script, tmp_path):
+  run = tmp_path / 'run'
+  flags = [f'--train_dir={run}', '--dataset_name=digits', '--model_name=lenet', '--optimizer=sgd',
+           '--xla=off', '--validation_interval_epochs=0']
+  assert run_script(_TRAIN, *flags, '--max_number_of_steps=5')[0] == 0
+  code, out, errors = run_script(_TRAIN, *flags, '--learning_rate=1e20',
+                                 '--max_number_of_steps=40')
+  assert code == 1
+  assert '--learning_rate: 0.01 -> 1e+20' in out
+  assert re.search(rf'The loss became (nan|inf) at step \d+, with the learning rate 1e\+20. Last '
+                   rf'good checkpoint: {run}/model.ckpt-5', errors)
+  assert not (run / 'model.ckpt-40.index').exists()
+
+
+@pytest.mark.slow
+def test_early_stopping_survives_a_restart(run_script, tmp_path):
+  run = tmp_path / 'run'
+  flags = [f'--train_dir={run}', *_DIGITS, '--learning_rate=0', '--validation_interval_steps=2',
+           '--early_stopping_patience=3']
+  code, _, errors = run_script(_TRAIN, *flags, '--max_number_of_steps=4')
+  assert code == 0, errors
+  code, out, errors = run_script(_TRAIN, *flags, '--max_number_of_steps=100')
+  assert code == 0, errors
+  # The first validation is the best; those at 4 (before the restart), 6 and 8 are not better.
+  assert 'Finished at step 8.' in out
+  assert (run / 'best' / 'model.ckpt-2.index').exists()
+  code, out, _ = run_script(_TRAIN, *flags, '--max_number_of_steps=100')
+  assert code == 0
+  assert 'This run is finished: it stopped early, with its best at step 2.' in out
+
+
+_MISTAKES = {
+    'unknown network': (_TRAIN, ['--model_name=mobilenet_v9'],
+                        'Unknown network .mobilenet_v9.. Did you mean mobilenet_v1'),
+    'unknown dataset': (_TRAIN, ['--dataset_name=digit'], 'Did you mean digits'),
+    'unknown preprocessing': (_TRAIN, ['--preprocessing_name=vgg_17'], 'Did you mean vgg'),
+    'unknown optimizer': (_TRAIN, ['--optimizer=adamw'], 'optimizer'),
+    'retired flag': (_TRAIN, ['--num_ps_tasks=2'],
+                     '--num_ps_tasks cannot act any more: .*--num_clones'),
+    'no data folder': (_TRAIN, ['--dataset_name=folder', '--dataset_dir=/nowhere'], '/nowhere'),
+    'no checkpoint': (_TRAIN, ['--checkpoint_path=/nowhere'], 'expected a checkpoint'),
+    'both lengths': (_TRAIN, ['--epochs=1', '--max_number_of_steps=5'], 'say the same'),
+    'scope of nothing': (_TRAIN, ['--trainable_scopes=LeNet/fc5'],
+                         'matches no variable.*Closest scopes: LeNet/fc'),
+    'too small an image': (_TRAIN, ['--model_name=vgg_16', '--train_image_size=100'], '224'),
+    'too many replicas': (_TRAIN, ['--num_clones=64'], '--num_clones=64: expected as many GPUs'),
+    'a stray word': (_TRAIN, ['folder'], 'Expected flags'),
+    'no such split': (_EVAL, ['--dataset_split_name=test'], 'Available: train, validation'),
+    'another network': (_EVAL, ['--model_name=cifarnet'], 'contradict.*it was lenet'),
+    'no averages': (_EVAL, ['--moving_average_decay=0.9', '--dataset_split_name=validation'],
+                    'expected moving averages'),
+}
+
+
+@pytest.fixture(scope='module')
+def trained(run_script, tmp_path_factory):
+  """A short run of lenet."""
+  run = tmp_path_factory.mktemp('trained') / 'run'
+  code, _, errors = run_script(_TRAIN, f'--train_dir={run}', *_DIGITS, '--max_number_of_steps=4')
+  assert code == 0, errors
+  return run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('mistake', _MISTAKES)
+def test_a_mistake_gets_one_clear_message(run_script, trained, tmp_path, mistake):
+  script, flags, message = _MISTAKES[mistake]
+  common = {_TRAIN: [f'--train_dir={tmp_path}/run', *_DIGITS],
+            _EVAL: [f'--checkpoint_path={trained}', f'--eval_dir={tmp_path}/eval']}[script]
+  code, out, errors = run_script(script, *common, *flags)
+  assert code != 0
+  assert re.search(message, out + errors, re.DOTALL), out + errors
+  assert 'Traceback' not in errors
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('flags', 'message'), [
+    (['--batch_size=16'], '--batch_size=16, but it was 32'),
+    (['--seed=1'], '--seed=1, but it was 0'),
+    (['--model_name=cifarnet'], '--model_name=cifarnet, but it was lenet'),
+    (['--dataset_name=mnist'], '--dataset_name=mnist, but it was digits'),
+])
+def test_resuming_another_run_stops_with_the_difference(run_script, trained, flags, message):
+  code, _, errors = run_script(_TRAIN, f'--train_dir={trained}', *flags)
+  assert code == 1
+  assert message in errors
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('suffix', ['.index', '.data-00000-of-00001', '.json'])
+def test_a_checkpoint_that_is_cut_short(run_script, trained, tmp_path, suffix):
+  run = shutil.copytree(trained, tmp_path / 'run')
+  path = run / f'model.ckpt-4{suffix}'
+  os.truncate(path, path.stat().st_size // 2)
+  for script, flags in ((_TRAIN, [f'--train_dir={run}', '--max_number_of_steps=9']),
+                        (_EVAL, [f'--checkpoint_path={run}', f'--eval_dir={tmp_path}',
+                                 '--dataset_split_name=validation'])):
+    code, _, errors = run_script(script, *flags)
+    assert code == 1
+    assert 'model.ckpt-4' in errors and ('cut short' in errors or 'damaged' in errors)
+    assert 'Traceback' not in errors
