@@ -1,8 +1,9 @@
 """Trains an image classifier, from scratch or from a checkpoint.
 
-    python train_image_classifier.py --train_dir=run --dataset_name=folder --dataset_dir=photos \
-      --model_name=mobilenet_v1 --checkpoint_path=mobilenet_v1_1.0_224.ckpt \
-      --checkpoint_exclude_scopes=MobilenetV1/Logits --trainable_scopes=MobilenetV1/Logits --epochs=5
+    python train_image_classifier.py --train_dir=run --dataset_name=folder \
+      --dataset_dir=photos --model_name=mobilenet_v1 --epochs=5 \
+      --checkpoint_path=mobilenet_v1_1.0_224.ckpt \
+      --checkpoint_exclude_scopes=MobilenetV1/Logits --trainable_scopes=MobilenetV1/Logits
 
 The same command again goes on where the run stopped.
 """
@@ -25,8 +26,18 @@ from evaluation.evaluator import Evaluator
 from nets import nets_factory, scopes
 from preprocessing import preprocessing_factory
 from preprocessing.decoding import decode_image
-from training import (checkpoints, distribution, loop, metadata, optimizers, progress, recorder,
-                      run_folder, schedules, trainer)
+from training import (
+  checkpoints,
+  distribution,
+  loop,
+  metadata,
+  optimizers,
+  progress,
+  recorder,
+  run_folder,
+  schedules,
+  trainer,
+)
 from weights import restore
 from weights.reader import Checkpoint
 
@@ -41,7 +52,7 @@ flags.DEFINE_float('validation_fraction', 0.1, 'Share of the training examples t
                    'where the data have no validation split.', lower_bound=0, upper_bound=0.9)
 flags.DEFINE_integer('labels_offset', 0, 'Subtracted from every label: 1 leaves out the '
                      "background class that VGG's and ResNet v1's checkpoints do not have.")
-flags.DEFINE_string('preprocessing_name', None, "Name of the preprocessing, or of a network whose "
+flags.DEFINE_string('preprocessing_name', None, 'Name of the preprocessing, or of a network whose '
                     'own is meant; by default that of --model_name.')
 flags.DEFINE_integer('train_image_size', None, "Height and width; by default the network's.")
 flags.DEFINE_bool('use_grayscale', False, 'Whether to turn images to grey, one channel.')
@@ -58,7 +69,7 @@ for _field in dataclasses.fields(optimizers.Settings):
   flags.DEFINE_float(_field.name, _field.default, 'For the optimizers that have it.')
 flags.DEFINE_enum('compute_dtype', 'float32', ['float32', 'bfloat16'], 'What layers compute in.')
 flags.DEFINE_enum('xla', 'auto', ['auto', 'on', 'off'], 'Whether XLA compiles the network; auto '
-                  "is what is known to be faster for it.")
+                  'is what was measured to be faster for it.')
 flags.DEFINE_enum('on_bad_image', 'error', ['error', 'skip'], 'What to do with images that '
                   'cannot be decoded: stop, or leave them out and say so.')
 flags.DEFINE_enum('best_metric', 'top_1', sorted(loop.BEST_METRICS), "What makes 'best' best.")
@@ -138,6 +149,9 @@ def main() -> int:
   with run_folder.locked(FLAGS.train_dir) as folder:
     resumed = checkpoints.latest(folder, missing_ok=True)
     source = resumed or (FLAGS.checkpoint_path and checkpoints.latest(FLAGS.checkpoint_path))
+    if FLAGS.checkpoint_exclude_scopes and not source:
+      raise ValueError('--checkpoint_exclude_scopes: expected a --checkpoint_path to exclude them '
+                       'from. Received: none, so that everything would be trained from scratch.')
     saved = checkpoints.read_metadata(source) if source else {}
     options = _settle(saved, source, is_resumed=bool(resumed))
     strategy = distribution.create_strategy(options['num_clones'],
@@ -311,6 +325,8 @@ def _announce(options, train, network, trained, length: _Length, resumed, source
         f'{len(network.trainable)} variables.')
   if options['trainable_scopes']:
     print('Batch norm outside of these scopes uses its stored averages and does not move them.')
+    if not source:
+      print('Warning: what is not trained keeps its random values, as there is no checkpoint.')
   data, end = train.dataset, length.last_step
   print(f'{data.num_examples} examples of {data.num_classes} classes, global batch '
         f'{length.batch_size} on {options["num_clones"]} replica(s): {length.steps_per_epoch:.2f} '

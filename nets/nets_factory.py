@@ -24,7 +24,8 @@ class Net:
     preprocessing: name of the recipe that its images are prepared with.
     head: scopes that depend on the number of classes, to exclude and retrain when fine-tuning.
     classes: number of classes of the published weights; None where there are none.
-    xla: whether XLA makes it faster on a CPU; it makes depthwise convolutions far slower.
+    xla: whether XLA was measured to make it faster. On CPUs it made every network that was tried
+      slower (`results/`), those with depthwise convolutions by far.
     reference: address of the paper or the first implementation.
   """
   function: Callable
@@ -33,7 +34,7 @@ class Net:
   preprocessing: str
   head: tuple[str, ...]
   classes: int | None = None
-  xla: bool = True
+  xla: bool = False
   reference: str = ''
 
   @property
@@ -49,7 +50,7 @@ def _vgg(function: Callable, scope: str, classes: int | None) -> Net:
 
 def _mobilenet_v1(function: Callable) -> Net:
   return Net(function, mobilenet_v1.mobilenet_v1_arg_scope, preprocessing='inception',
-             head=('MobilenetV1/Logits',), classes=1001, xla=False,
+             head=('MobilenetV1/Logits',), classes=1001,
              reference='https://arxiv.org/abs/1704.04861')
 
 

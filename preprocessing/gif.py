@@ -93,7 +93,7 @@ def _layout(encoded):
   picture, picture_palette_end, picture_end = tf.constant(0), tf.constant(0), tf.constant(0)
   see_through = tf.constant(False)
   block = _byte(data, position)
-  while block == _EXTENSION or block == _PICTURE:
+  while block == _EXTENSION or block == _PICTURE:  # noqa: SIM109 (AutoGraph knows no `in`)
     if block == _EXTENSION:
       if picture == 0 and _byte(data, position + 1) == _GRAPHIC_CONTROL:
         see_through = tf.bitwise.bitwise_and(_byte(data, position + 3), 1) == 1

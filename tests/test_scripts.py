@@ -233,6 +233,8 @@ _MISTAKES = {
                      '--num_ps_tasks cannot act any more: .*--num_clones'),
     'no data folder': (_TRAIN, ['--dataset_name=folder', '--dataset_dir=/nowhere'], '/nowhere'),
     'no checkpoint': (_TRAIN, ['--checkpoint_path=/nowhere'], 'expected a checkpoint'),
+    'nothing to exclude from': (_TRAIN, ['--checkpoint_exclude_scopes=LeNet/fc4'],
+                                'expected a --checkpoint_path'),
     'both lengths': (_TRAIN, ['--epochs=1', '--max_number_of_steps=5'], 'say the same'),
     'scope of nothing': (_TRAIN, ['--trainable_scopes=LeNet/fc5'],
                          'matches no variable.*Closest scopes: LeNet/fc'),

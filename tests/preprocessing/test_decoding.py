@@ -392,8 +392,7 @@ def test_no_image_is_an_error(encoded):
   with pytest.raises(tf.errors.InvalidArgumentError):
     decoding.decode_image(as_file(encoded))
   with pytest.raises(tf.errors.InvalidArgumentError):
-    opened = decoding.open_image(as_file(encoded))
-    decoding.crop(opened, 0, 0, 1, 1)
+    decoding.crop(decoding.open_image(as_file(encoded)), 0, 0, 1, 1)
 
 
 @pytest.mark.parametrize('at, value, message', [
