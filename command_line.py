@@ -69,7 +69,8 @@ def run(main: Callable[[], int | None]) -> None:
 def _message(error: BaseException) -> str:
   # TensorFlow puts its own names of the operation around what went wrong.
   text = re.sub(r'^\{\{function_node \S+\}\} | \[Op:\w+\]( name: .*)?$', '', str(error))
-  if type(error).__name__ == 'ResourceExhaustedError':
+  is_disk = 'No space left' in text or 'quota exceeded' in text
+  if type(error).__name__ == 'ResourceExhaustedError' and not is_disk:
     return (f'Out of memory: {text.splitlines()[0].rstrip(".")}. Lower --batch_size, or the image '
             'size.')
   return text or type(error).__name__
@@ -88,6 +89,18 @@ def refuse_retired(retired: Mapping[str, tuple[object, str]]) -> None:
     if FLAGS[name].value != default:
       raise ValueError(f'--{name} cannot act any more: {advice}. Expected: {default!r}, its '
                        f'default. Received: {FLAGS[name].value!r}.')
+
+
+def refuse_remote(*names: str) -> None:
+  """Stops if a flag names a folder that is not in a file system, such as gs://bucket/run.
+
+  Raises:
+    ValueError: rather than that a local folder called `gs:` be filled and never found.
+  """
+  for name in names:
+    if '://' in (FLAGS[name].value or ''):
+      raise ValueError(f'--{name}: expected a folder of this machine, or one that is mounted. '
+                       f'Received: {FLAGS[name].value}.')
 
 
 def settle_bad_images(found: Collection, split_name: str) -> tuple[str, ...]:
@@ -118,8 +131,14 @@ def show_progress(batches: Iterable, total: int) -> Iterable:
   return tqdm.tqdm(batches, total=total, unit='batch', leave=False, disable=None)
 
 
+def unless_auto(choice: str) -> str | None:
+  """Reads a flag of which 'auto' leaves the choice open."""
+  return None if choice == 'auto' else choice
+
+
 def settle(names: Collection[str], saved: Mapping, *, source: str,
-           may_change: Collection[str] = ()) -> dict:
+           may_change: Collection[str] = (),
+           resolve: Mapping[str, Callable] | None = None) -> dict:
   """Settles flags: a flag that is set counts, then what is saved, then its default.
 
   Args:
@@ -127,6 +146,8 @@ def settle(names: Collection[str], saved: Mapping, *, source: str,
     saved: what a checkpoint's metadata hold of them; may lack some, or have others.
     source: what holds `saved`, for messages.
     may_change: flags that may be set to something else than is saved, which is printed.
+    resolve: `{flag: function}` from a flag's value to what it stands for, as it is saved; None
+      leaves the choice open, as not to set the flag does.
 
   Returns:
     `{name: value}` for all names.
@@ -137,10 +158,12 @@ def settle(names: Collection[str], saved: Mapping, *, source: str,
   settled, differences = {}, []
   for name in names:
     flag = FLAGS[name]
-    settled[name] = flag.value if flag.present or name not in saved else saved[name]
-    if flag.present and name in saved and flag.value != saved[name]:
+    value = resolve[name](flag.value) if name in (resolve or {}) else flag.value
+    is_set = flag.present and value is not None
+    settled[name] = value if is_set or name not in saved else saved[name]
+    if is_set and name in saved and value != saved[name]:
       if name in may_change:
-        print(f'--{name}: {saved[name]} -> {flag.value}')
+        print(f'--{name}: {saved[name]} -> {value}')
       else:
         differences.append(f'  --{name}={flag.value}, but it was {saved[name]}')
   if differences:

@@ -68,6 +68,7 @@ _RETIRED = {'master': ('', 'the evaluation uses this machine'),
 def main() -> int:
   """Evaluates one checkpoint."""
   command_line.refuse_retired(_RETIRED)
+  command_line.refuse_remote('eval_dir')
   distribution.prepare_devices()
   checkpoint = Checkpoint(checkpoints.latest(FLAGS.checkpoint_path))
   saved = checkpoints.read_metadata(checkpoint.prefix)
@@ -84,7 +85,9 @@ def main() -> int:
       options['model_name'], image_shape=[size, size, channels], num_classes=num_classes,
       dtype=tf.dtypes.as_dtype(options['compute_dtype']))
   restored = restore.plan(checkpoint, {n: v.shape for n, v in network.variables.items()})
-  restore.check(restored)
+  restore.check(restored, advice='Expected the network, the image size and data of the channels '
+                'that it was trained with: see --model_name, --eval_image_size, --dataset_name and '
+                '--use_grayscale.')
   restore.apply(restored, checkpoint, network.variables)
   averages = restored.num_averages
   if FLAGS.moving_average_decay is not None and not averages:
@@ -107,11 +110,13 @@ def _settle(saved: dict, prefix: str) -> dict:
   elif not FLAGS['dataset_dir'].present:
     free -= {'validation_fraction'}  # Another share would evaluate what was trained on.
   options = command_line.settle((*_MODEL, *_DATA, *_COMPUTATION), known, source=prefix,
-                                may_change=free)
+                                may_change=free, resolve={
+                                    'preprocessing_name': nets_factory.preprocessing_name,
+                                    'xla': command_line.unless_auto})
   net = nets_factory.get_net(options['model_name'])
   options['preprocessing_name'] = nets_factory.preprocessing_name(
       options['preprocessing_name'] or options['model_name'])
-  if options['xla'] == 'auto':
+  if options['xla'] is None:
     options['xla'] = 'on' if net.xla else 'off'
   return options
 

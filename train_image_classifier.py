@@ -145,6 +145,7 @@ class Data:
 def main() -> int:
   """Trains: resumes `train_dir`, else warm-starts from `checkpoint_path`, else from scratch."""
   command_line.refuse_retired(_RETIRED)
+  command_line.refuse_remote('train_dir')
   distribution.prepare_devices(clone_on_cpu=FLAGS.clone_on_cpu)
   with run_folder.locked(FLAGS.train_dir) as folder:
     resumed = checkpoints.latest(folder, missing_ok=True)
@@ -190,12 +191,15 @@ def _settle(saved: dict, source: str | None, *, is_resumed: bool) -> dict:
     for name, rival in ((one, other), (other, one)):
       if FLAGS[name].present:
         known[rival] = None
-  options = command_line.settle((*_FIXED, *_FREE), known, source=source or '', may_change=free)
+  options = command_line.settle(
+      (*_FIXED, *_FREE), known, source=source or '', may_change=free,
+      resolve={'preprocessing_name': nets_factory.preprocessing_name,
+               'xla': command_line.unless_auto})
   net = nets_factory.get_net(options['model_name'])
   options['preprocessing_name'] = nets_factory.preprocessing_name(
       options['preprocessing_name'] or options['model_name'])
   options['train_image_size'] = options['train_image_size'] or net.image_size
-  if options['xla'] == 'auto':
+  if options['xla'] is None:
     options['xla'] = 'on' if net.xla else 'off'
   return options
 
@@ -212,19 +216,9 @@ def _open_data(options: dict, net, saved: dict, *, is_resumed: bool):
         f'{saved["dataset"]["num_examples"]} examples in the split {train.split_name!r} with the '
         f'same names and labels. Received: {train.num_examples}. Use the same data, or another '
         '--train_dir.')
-  if train.empty_classes and options['dataset_name'] in ('folder', 'csv'):
-    raise ValueError(f'Expected examples of every class in the split {train.split_name!r}. '
-                     f'Received none of: {", ".join(train.empty_classes[:10])}. Add some, or '
-                     'remove the class.')
   for note in train.notes:
     print(note)
-  names = labels.output_names(train.class_names, options['labels_offset'])
-  excluded = scopes.matches_any
-  keeps_head = not any(excluded(scope, FLAGS.checkpoint_exclude_scopes or ())
-                       for scope in net.head)
-  old = saved.get('class_names', [])
-  if keeps_head and sorted(old) == sorted(names):
-    names = list(old)  # The same classes in the order that the checkpoint's head has them.
+  names = _output_names(train, options, net, saved, is_resumed)
   facts = metadata.ModelFacts(options['model_name'], names, options['train_image_size'],
                               1 if options['use_grayscale'] else train.channels,
                               options['preprocessing_name'], options['labels_offset'])
@@ -235,9 +229,33 @@ def _open_data(options: dict, net, saved: dict, *, is_resumed: bool):
       validation = get(split_name='validation')
     except splits.UnknownSplitError as error:
       print(f'No validation: {error}')
+  if options['early_stopping_patience'] and not validation:
+    raise ValueError('--early_stopping_patience: expected a validation to go by. Received none: '
+                     'set --validation_interval_epochs and --validation_fraction, or leave it out.')
   train, validation = (split and Data(split, labels.map_by_name(split.class_names, names),
                                       _bad_images(split, known)) for split in (train, validation))
   return train, validation, facts
+
+
+def _output_names(train, options: dict, net, saved: dict, is_resumed: bool) -> list[str]:
+  """Names the network's outputs after the classes, and stops where they cannot be learnt."""
+  names = labels.output_names(train.class_names, options['labels_offset'])
+  empty = [name for name in train.empty_classes if name in names]
+  if empty and options['dataset_name'] in ('folder', 'csv'):
+    raise ValueError(f'Expected examples of every class in the split {train.split_name!r}. '
+                     f'Received none of: {", ".join(empty[:10])}. Add some, or remove the class.')
+  if len(names) < 2:
+    raise ValueError('Expected at least two classes, for there is nothing to learn of one. '
+                     f'Received: {", ".join(names)}. Check --dataset_dir.')
+  excluded = () if is_resumed else FLAGS.checkpoint_exclude_scopes or ()
+  keeps_head = not any(scopes.matches_any(scope, excluded) for scope in net.head)
+  old = saved.get('class_names', [])
+  if keeps_head and sorted(old) == sorted(names):
+    return list(old)  # The same classes in the order that the checkpoint's head has them.
+  if keeps_head and len(old) == len(names):
+    print('Warning: the head of the checkpoint is kept, though it knows other classes than the '
+          f'data. Exclude it to start it anew: --checkpoint_exclude_scopes={",".join(net.head)}')
+  return names
 
 
 def _bad_images(dataset, known: dict) -> tuple[str, ...]:
@@ -254,15 +272,20 @@ class _Length:
   def __init__(self, options: dict, num_examples: int):
     self.batch_size = options['batch_size'] * options['num_clones']
     self.steps_per_epoch = num_examples / self.batch_size
-    # TF-Slim's epochs of the schedule count with the batch of one replica.
-    self.steps_per_schedule_epoch = num_examples / options['batch_size']
+    self._num_examples = num_examples
+    self._batch_of_replica = options['batch_size']
     self.last_step = options['max_number_of_steps']
     if options['epochs'] is not None:
-      self.last_step = math.ceil(options['epochs'] * self.steps_per_epoch)
+      # Multiplied first: a whole number of steps must not come out a little above it.
+      self.last_step = math.ceil(options['epochs'] * num_examples / self.batch_size)
     self.validate_every = options['validation_interval_steps']
     if not self.validate_every and options['validation_interval_epochs']:
       every = options['validation_interval_epochs'] * self.steps_per_epoch
       self.validate_every = max(1, round(every))
+
+  def schedule_steps(self, epochs: float) -> int:
+    """Counts the schedule's epochs in steps, with the batch of one replica, as TF-Slim does."""
+    return int(epochs * self._num_examples / self._batch_of_replica)
 
 
 def _build_network(options: dict, net, facts: metadata.ModelFacts):
@@ -274,13 +297,12 @@ def _build_network(options: dict, net, facts: metadata.ModelFacts):
 
 
 def _build_trainer(options: dict, net, network, length: _Length) -> trainer.Trainer:
-  epoch = length.steps_per_schedule_epoch
-  decay_steps = max(1, int(epoch * options['num_epochs_per_decay']))
   schedule = schedules.Schedule(
-      options['learning_rate_decay_type'], options['learning_rate'], decay_steps=decay_steps,
+      options['learning_rate_decay_type'], options['learning_rate'],
+      decay_steps=max(1, length.schedule_steps(options['num_epochs_per_decay'])),
       decay_factor=options['learning_rate_decay_factor'],
       end_learning_rate=options['end_learning_rate'],
-      warmup_steps=int(epoch * options['warmup_epochs']))
+      warmup_steps=length.schedule_steps(options['warmup_epochs']))
   settings = optimizers.Settings(**{field.name: options[field.name]
                                     for field in dataclasses.fields(optimizers.Settings)})
   return trainer.Trainer(
@@ -359,6 +381,7 @@ def _fit(options, facts, folder, strategy, trained, evaluator, train: Data,
     trained.synchronize()
     step = trained.step
     state = {name: variable.read_value() for name, variable in trained.state().items()}
+    loop.check_state(state, step)
     checkpoints.save(where, step, state, metadata.describe(
         facts, step=step, dataset=described, flags=options, standing=standing, bad_images=bad),
         max_to_keep=max_to_keep)

@@ -13,6 +13,9 @@ from datasets import cache
 _BATCH = 32
 # Counted up when what counts as bad changes, so that older results are not reused.
 _VERSION = 1
+# What images are never the cause of: no memory, a broken device, an end from outside.
+_NOT_OF_IMAGES = (tf.errors.ResourceExhaustedError, tf.errors.InternalError, tf.errors.AbortedError,
+                  tf.errors.CancelledError, tf.errors.UnavailableError)
 
 
 class BadImage(NamedTuple):
@@ -63,10 +66,10 @@ def explain_failure(dataset, decode, error: Exception) -> str | None:
     error: what was raised.
 
   Returns:
-    A message that names the images, or None if all of them can be decoded and the error has
-    another cause.
+    A message that names the images, or None if the error has another cause: all of them can be
+    decoded, or it is of a kind that they do not raise, and none needs to be.
   """
-  if not isinstance(error, tf.errors.OpError):
+  if not isinstance(error, tf.errors.OpError) or isinstance(error, _NOT_OF_IMAGES):
     return None
   try:
     found = find(dataset, decode, use_cache=False)

@@ -9,6 +9,9 @@ from datasets import dataset, indexed, splits
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.png', '.gif', '.bmp', '.webp')
 _LISTED = 5
+# What people call splits that are called otherwise here.
+_LIKE_SPLITS = {'training': 'train', 'valid': 'validation', 'eval': 'validation',
+                'dev': 'validation', 'testing': 'test', **{name: name for name in splits.KNOWN}}
 
 
 def get_split(name: str, split_name: str, dataset_dir, *, file_pattern=None,
@@ -33,6 +36,7 @@ def get_split(name: str, split_name: str, dataset_dir, *, file_pattern=None,
   root = Path(dataset_dir)
   if not root.is_dir():
     raise FileNotFoundError(f'Expected --dataset_dir to be a folder of images. Received: {root}.')
+  _check_split_names(root)
   with_splits = [split for split in splits.KNOWN if _subfolders(root / split)]
   native = with_splits or ['train']
   chosen, part = splits.choose(split_name, native, validation_fraction, f'folder {root}')
@@ -43,6 +47,15 @@ def get_split(name: str, split_name: str, dataset_dir, *, file_pattern=None,
     examples = examples.select(splits.part_of(examples, class_names, part, validation_fraction))
   return dataset.Dataset(name, split_name, class_names, 3, examples, made_split=bool(part),
                          notes=notes)
+
+
+def _check_split_names(root: Path) -> None:
+  """Stops at a split with another name, which would be taken for a class, or left out."""
+  for name in _subfolders(root):
+    meant = _LIKE_SPLITS.get(name.lower())
+    if meant and name not in splits.KNOWN and _subfolders(root / name):
+      raise ValueError(f'Expected splits to be called {", ".join(splits.KNOWN)}. Received a folder '
+                       f'of folders {root / name}: rename it to {meant!r}, or link it.')
 
 
 def _class_names(top: Path) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Sequence
 
 # What outputs are called that no class of the data belongs to.
@@ -36,11 +37,24 @@ def map_by_offset(num_labels: int, labels_offset: int) -> list[int]:
 def map_by_name(class_names: Sequence[str], outputs: Sequence[str]) -> list[int]:
   """Returns the output of each label: the one with the class's name, -1 where there is none.
 
+  Classes that share a name, as ImageNet's two cranes do, are matched in their order.
+
   Raises:
-    ValueError: if no class at all has an output.
+    ValueError: if no class at all has an output, or if one side has a name more often than the
+      other, so that it does not tell which class is meant.
   """
-  places = {name: place for place, name in enumerate(outputs) if name != UNNAMED}
-  found = [places.get(name, -1) for name in class_names]
+  places = collections.defaultdict(list)
+  for place, name in enumerate(outputs):
+    if name != UNNAMED:
+      places[name].append(place)
+  counts = collections.Counter(class_names)
+  for name, same in places.items():
+    if counts[name] not in (0, len(same)):
+      raise ValueError(f'Expected the class name {name!r} as often in the data as in the network, '
+                       f'{len(same)} times. Received: {counts[name]}. Classes are matched by '
+                       'name: give each a name of its own.')
+  in_order = {name: iter(same) for name, same in places.items()}
+  found = [next(in_order[name]) if name in in_order else -1 for name in class_names]
   if max(found, default=-1) < 0:
     raise ValueError(
         "Expected data with the network's classes, matched by name: "

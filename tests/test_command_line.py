@@ -71,6 +71,37 @@ def test_contradictions(parse, capsys, arguments, saved):
   assert capsys.readouterr().out == f'--{name}: {old} -> {new}\n'
 
 
+_RESOLVE = {'text': lambda text: None if text == 'auto' else text.lower()}
+
+
+@pytest.mark.parametrize(('arguments', 'saved', 'expected'), [
+  (['--text=ON'], {'text': 'on'}, 'on'),  # Another word for what is saved.
+  (['--text=auto'], {'text': 'on'}, 'on'),  # The same command as at the start, set or not.
+  ([], {'text': 'on'}, 'on'),
+  (['--text=auto'], {}, None),
+  (['--text=OFF'], {}, 'off'),
+])
+def test_values_that_stand_for_others(parse, capsys, arguments, saved, expected):
+  parse(*arguments)
+  settled = command_line.settle(['text'], saved, source='run', resolve=_RESOLVE)
+  assert settled == {'text': expected}
+  assert not capsys.readouterr().out
+
+
+def test_values_that_stand_for_others_may_contradict(parse):
+  parse('--text=OFF')
+  with pytest.raises(ValueError, match='--text=OFF, but it was on'):
+    command_line.settle(['text'], {'text': 'on'}, source='run', resolve=_RESOLVE)
+
+
+def test_folders_of_other_machines(parse):
+  parse('--text=gs://bucket/run')
+  with pytest.raises(ValueError, match='--text: expected a folder of this machine.*gs://bucket'):
+    command_line.refuse_remote('text')
+  parse('--text=/gs/run')
+  command_line.refuse_remote('text')
+
+
 def test_all_contradictions_are_listed(parse):
   parse('--number=2', '--text=x', '--share=0.1')
   saved = {'number': 3, 'text': 'y', 'share': 0.1}
@@ -129,6 +160,8 @@ def main():
     tf.io.read_file('/no/such/file')
   if end == 'memory':
     raise tf.errors.ResourceExhaustedError(None, None, 'OOM when allocating')
+  if end == 'disk':
+    raise tf.errors.ResourceExhaustedError(None, None, 'run/events; No space left on device')
   if end == 'interrupt':
     raise KeyboardInterrupt
   if end == 'bug':
@@ -156,6 +189,7 @@ _CASES = {
   '--end=file': "Error: [Errno 2] No such file or directory: '/no/such/file'\nended with 1",
   '--end=memory': 'Error: Out of memory: OOM when allocating. Lower --batch_size, or the image '
                   'size.\nended with 1',
+  '--end=disk': 'Error: run/events; No space left on device\nended with 1',
   '--end=tensorflow': 'Error: /no/such/file; No such file or directory\nended with 1',
   '--end=interrupt': 'Interrupted.\nended with 130',
   'stray': "Error: Expected flags of the form --name=value. Received: 'stray'.\nended with 1",

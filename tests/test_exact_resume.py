@@ -66,7 +66,8 @@ def test_killed_runs_end_with_the_same_bits(start_script, run_script, tmp_path, 
   assert expected.keys() == received.keys()
   assert [name for name in expected if expected[name] != received[name]] == []
   # Nothing is measured twice or left out, and validation finds the same.
-  rows = [list(csv.DictReader((folder / 'metrics.csv').open())) for folder in (whole, killed)]
+  rows = [list(csv.DictReader((folder / 'metrics.csv').read_text().splitlines()))
+          for folder in (whole, killed)]
   seen = [[{name: row[name] for name in row if name == 'step' or name.startswith('validation')}
            for row in each] for each in rows]
   assert seen[0] == seen[1]

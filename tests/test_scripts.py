@@ -136,6 +136,37 @@ def test_classes_are_matched_by_name(run_script, photos, tmp_path):
 
 
 @pytest.mark.slow
+def test_labels_that_count_from_one(run_script, tmp_path):
+  for index in range(29):
+    _photo(tmp_path / f'{index}.jpg', index)
+  listed = [f'{index}.jpg,{index % 2 + 1}\n' for index in range(29)]
+  (tmp_path / 'train.csv').write_text(''.join(listed))
+  flags = [f'--train_dir={tmp_path}/run', '--dataset_name=csv', f'--dataset_dir={tmp_path}',
+           '--model_name=cifarnet', '--validation_fraction=0', '--batch_size=7', '--epochs=7']
+  code, _, errors = run_script(_TRAIN, *flags)
+  assert code == 1
+  assert 'Expected examples of every class' in errors and 'none of: 0.' in errors
+  code, out, errors = run_script(_TRAIN, *flags, '--labels_offset=1')
+  assert code == 0, errors
+  # 7 epochs of 29 / 7 steps are 29: that 7 * (29 / 7) = 29.000000000000004 makes no step more.
+  assert 'Finished at step 29.' in out
+  assert json.loads((tmp_path / 'run' / 'model.ckpt-29.json').read_text())['class_names'] == \
+      ['1', '2']
+
+
+@pytest.mark.slow
+def test_one_class_teaches_nothing(run_script, photos, tmp_path):
+  # The folder above the one that is meant.
+  (tmp_path / 'above').mkdir()
+  photos.rename(tmp_path / 'above' / 'photos')
+  code, _, errors = run_script(
+      _TRAIN, f'--train_dir={tmp_path}/run', '--dataset_name=folder',
+      f'--dataset_dir={tmp_path}/above', '--model_name=cifarnet', '--max_number_of_steps=1')
+  assert code == 1
+  assert 'at least two classes, for there is nothing to learn of one. Received: photos' in errors
+
+
+@pytest.mark.slow
 def test_bad_images_stop_the_run_or_keep_their_slots(run_script, photos, tmp_path):
   whole = (photos / 'bee' / '3.jpg').read_bytes()
   (photos / 'bee' / '3.jpg').write_bytes(whole[:len(whole) // 2])
@@ -207,6 +238,30 @@ def test_a_non_finite_loss_says_where(run_script, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_broken_state_is_not_saved(run_script, tmp_path):
+  run = tmp_path / 'run'
+  # The loss of the only step is finite; its update is not.
+  code, _, errors = run_script(
+      _TRAIN, f'--train_dir={run}', '--dataset_name=digits', '--model_name=lenet',
+      '--optimizer=sgd', '--validation_interval_epochs=0', '--learning_rate=1e39',
+      '--max_number_of_steps=1')
+  assert code == 1
+  assert re.search('LeNet/.* became infinite or NaN by step 1. Last good checkpoint: none', errors)
+  assert not list(run.glob('model.ckpt-*'))
+
+
+@pytest.mark.slow
+def test_the_same_command_goes_on_whatever_it_spells_out(run_script, tmp_path):
+  flags = [f'--train_dir={tmp_path}/run', '--dataset_name=digits', '--model_name=lenet',
+           '--xla=auto', '--preprocessing_name=lenet', '--max_number_of_steps=1',
+           '--validation_interval_epochs=0']
+  assert run_script(_TRAIN, *flags)[0] == 0
+  code, out, errors = run_script(_TRAIN, *flags)
+  assert code == 0, errors
+  assert 'This run is finished' in out
+
+
+@pytest.mark.slow
 def test_early_stopping_survives_a_restart(run_script, tmp_path):
   run = tmp_path / 'run'
   flags = [f'--train_dir={run}', *_DIGITS, '--learning_rate=0', '--validation_interval_steps=2',
@@ -236,6 +291,10 @@ _MISTAKES = {
     'nothing to exclude from': (_TRAIN, ['--checkpoint_exclude_scopes=LeNet/fc4'],
                                 'expected a --checkpoint_path'),
     'both lengths': (_TRAIN, ['--epochs=1', '--max_number_of_steps=5'], 'say the same'),
+    'nothing to be patient about': (_TRAIN, ['--early_stopping_patience=3',
+                                             '--validation_interval_epochs=0'],
+                                    '--early_stopping_patience: expected a validation'),
+    'a bucket': (_TRAIN, ['--train_dir=gs://bucket/run'], 'expected a folder of this machine'),
     'scope of nothing': (_TRAIN, ['--trainable_scopes=LeNet/fc5'],
                          'matches no variable.*Closest scopes: LeNet/fc'),
     'too small an image': (_TRAIN, ['--model_name=vgg_16', '--train_image_size=100'], '224'),

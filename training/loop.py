@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import math
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
+import tensorflow as tf
 
 from evaluation.evaluator import Measurement
 from training.progress import Progress, Stopwatch
@@ -70,7 +71,7 @@ class Standing:
 
 
 class NonFiniteLossError(ValueError):
-  """The loss became infinite or NaN."""
+  """The loss, or a variable, became infinite or NaN."""
 
 
 def fit(trainer: Trainer, batches: Iterator, plan: Plan, standing: Standing, *,
@@ -141,6 +142,17 @@ def _check_finite(steps: Steps, first: int) -> None:
     raise NonFiniteLossError(
         f'The loss became {steps.objective[bad[0]]} at step {first + int(bad[0]) + 1}, with the '
         f'learning rate {steps.learning_rate[bad[0]]:.6g}.')
+
+
+def check_state(state: Mapping[str, tf.Tensor], step: int) -> None:
+  """Stops a broken state from being saved: an update can break it after a loss that was finite.
+
+  Raises:
+    NonFiniteLossError: names the first variable that holds an infinite number or NaN.
+  """
+  for name, value in state.items():
+    if value.dtype.is_floating and not bool(tf.reduce_all(tf.math.is_finite(value))):
+      raise NonFiniteLossError(f'{name} became infinite or NaN by step {step}.')
 
 
 def _log(step, since_log, plan, recorder, progress) -> None:

@@ -26,7 +26,8 @@ class Progress:
     self.images_per_second = 0.0
     self._batch_size = batch_size
     self._last_step = last_step
-    self._is_terminal = sys.stderr.isatty()
+    # A log that stdout goes to (`| tee log`) gets its lines, whatever stderr is.
+    self._is_terminal = sys.stderr.isatty() and sys.stdout.isatty()
     self._bar = tqdm.tqdm(total=last_step, initial=first_step, unit='step', dynamic_ncols=True,
                           disable=not self._is_terminal)
     self._logged_step = first_step

@@ -85,5 +85,17 @@ def test_failure_of_a_run_is_explained(damaged):
 def test_other_failures_are_not_blamed_on_images(tmp_path):
   samples.write_folder(tmp_path, {'a': 3})
   dataset = dataset_factory.get_dataset('folder', 'all', tmp_path)
-  error = tf.errors.ResourceExhaustedError(None, None, 'no memory')
+  error = tf.errors.InvalidArgumentError(None, None, 'shapes differ')
   assert bad_images.explain_failure(dataset, samples.decode, error) is None
+
+
+@pytest.mark.parametrize('kind', ['ResourceExhaustedError', 'InternalError'])
+def test_no_image_is_decoded_for_failures_of_the_machine(damaged, kind):
+  # A GPU without memory for the batch must not cost a pass over all of ImageNet first.
+  dataset, _ = damaged
+
+  def refuse(encoded):
+    raise AssertionError('was decoded')
+
+  error = getattr(tf.errors, kind)(None, None, 'no memory')
+  assert bad_images.explain_failure(dataset, refuse, error) is None

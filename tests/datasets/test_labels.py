@@ -43,6 +43,23 @@ def test_a_class_without_a_name_has_no_output():
   assert labels.map_by_name(['', 'cat'], ['', 'cat']) == [-1, 1]
 
 
+def test_classes_that_share_a_name_are_matched_in_their_order():
+  # ImageNet's labels.txt has two: 'crane' and 'maillot'.
+  names = ['background', 'crane', 'cat', 'crane']
+  assert labels.map_by_name(names, labels.output_names(names, 0)) == [0, 1, 2, 3]
+  assert labels.map_by_name(names, labels.output_names(names, 1)) == [-1, 0, 1, 2]
+  assert labels.map_by_name(['cat', 'dog'], ['crane', 'cat', 'crane', 'dog']) == [1, 3]
+
+
+@pytest.mark.parametrize(('names', 'outputs', 'message'), [
+  (['crane', 'cat'], ['crane', 'cat', 'crane'], "'crane' as often .* 2 times. Received: 1"),
+  (['crane', 'cat', 'crane'], ['crane', 'cat'], "'crane' as often .* 1 times. Received: 2"),
+])
+def test_a_name_that_does_not_tell_which_class(names, outputs, message):
+  with pytest.raises(ValueError, match=message):
+    labels.map_by_name(names, outputs)
+
+
 def test_other_data_altogether():
   with pytest.raises(ValueError, match=r'Expected .*: emu, fox\. Received: cat, dog, owl'):
     labels.map_by_name(_NAMES, ['emu', 'fox'])

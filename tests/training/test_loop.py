@@ -8,6 +8,7 @@ import types
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from evaluation.evaluator import Measurement
 from training import loop
@@ -251,6 +252,14 @@ def test_a_loss_that_is_not_finite(fit, bad_step, seconds_a_step):
   saved = [step for step in (10, 20) if step < bad_step]
   assert run.at('save') == run.at('validate') == run.at('log') == saved
   assert set(run.at('best')) <= set(saved)
+
+
+def test_a_state_that_is_not_finite():
+  state = {'a': tf.constant([1, 2]), 'b': tf.constant([0.0, 1e38])}
+  loop.check_state(state, 7)
+  for bad in (_NAN, _INF, -_INF):
+    with pytest.raises(loop.NonFiniteLossError, match='c became infinite or NaN by step 7'):
+      loop.check_state({**state, 'c': tf.constant([0.0, bad])}, 7)
 
 
 @pytest.mark.parametrize('stop_at', [1, 5, 10, 20])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pathlib
 import re
@@ -59,6 +60,17 @@ def test_a_second_one_in_this_process_is_refused_too(tmp_path):
   with run_folder.locked(tmp_path), \
       pytest.raises(ValueError, match=f'process {os.getpid()} '), run_folder.locked(tmp_path):
     pass
+
+
+@pytest.mark.parametrize('code', [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks(tmp_path, monkeypatch, capsys, code):
+  def refuse(*_):
+    raise OSError(code, os.strerror(code))
+
+  monkeypatch.setattr(run_folder.fcntl, 'flock', refuse)
+  with run_folder.locked(tmp_path) as folder:
+    assert folder == tmp_path
+  assert f'Warning: the file system of {tmp_path} has no locks' in capsys.readouterr().out
 
 
 def test_an_error_inside_lets_go(tmp_path):

@@ -200,3 +200,21 @@ def test_examples_of_weight_0_change_nothing():
     return made.network.variables['LeNet/fc4/weights'].numpy()
 
   np.testing.assert_array_equal(weights_after(0.0), weights_after(3.0))
+
+
+@pytest.mark.parametrize('xla', [False, True])
+@pytest.mark.parametrize('replicas', [1, 2])
+@pytest.mark.parametrize('dtype', [tf.float32, tf.bfloat16])
+def test_xla_and_bfloat16_make_nearly_the_same_update(dtype, replicas, xla):
+  def build():
+    return _toy_network(dtype=dtype)
+
+  _SHAPES[build] = _SHAPES[_toy_network]
+  start = _values(_train(_toy_network, 0)[0])
+  expected = _values(_train(_toy_network, 1, replicas=replicas)[0])
+  received = _values(_train(build, 1, replicas=replicas, xla=xla)[0])
+  for name in ('toy/logits/weights', 'toy/conv2/weights'):
+    assert received[name].dtype == np.float32
+    one, other = expected[name] - start[name], received[name] - start[name]
+    cosine = np.sum(one * other) / np.linalg.norm(one) / np.linalg.norm(other)
+    assert cosine > (0.99999 if dtype == tf.float32 else 0.99), name
