@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from absl import app, flags, logging
 
@@ -62,7 +62,8 @@ def run(main: Callable[[], int | None]) -> None:
       print('Interrupted.', file=sys.stderr)
       return 130
 
-  # absl would list all flags of TensorFlow's packages at a misspelled one.
+  # Names of files and classes need not be UTF-8, and are only shown here.
+  sys.stdout.reconfigure(errors='backslashreplace')
   app.run(guarded)
 
 
@@ -103,25 +104,30 @@ def refuse_remote(*names: str) -> None:
                        f'Received: {FLAGS[name].value}.')
 
 
-def settle_bad_images(found: Collection, split_name: str) -> tuple[str, ...]:
+def settle_bad_images(dataset, decode: Callable,
+                      known: Mapping[str, Sequence[str]] | None = None) -> tuple[str, ...]:
   """Does with images that cannot be decoded what --on_bad_image says.
 
   Args:
-    found: `bad_images.BadImage`s of the split.
-    split_name: the split.
+    dataset: a split, `dataset.Dataset`.
+    decode: full decoding of an encoded image; its error makes the image bad.
+    known: the bad images by split, of a run that has decided already.
 
   Returns:
-    Their names, which are to be skipped.
+    The names of those that are to be skipped.
 
   Raises:
     ValueError: if there are some and the flag is 'error'.
   """
   from datasets import bad_images
+  if known and dataset.split_name in known:
+    return tuple(known[dataset.split_name])
+  found = dataset.find_bad_images(decode)
   if found and FLAGS.on_bad_image == 'error':
     raise ValueError(f'{bad_images.describe(found)}\nRepair or remove them, or leave them out '
                      'with --on_bad_image=skip.')
   if found:
-    print(f'Skipping, of the split {split_name!r}: {bad_images.describe(found)}')
+    print(f'Skipping, of the split {dataset.split_name!r}: {bad_images.describe(found)}')
   return tuple(image.name for image in found)
 
 

@@ -8,7 +8,6 @@ A checkpoint of this project needs no more: its metadata name the network and it
 
 from __future__ import annotations
 
-import functools
 import math
 
 import command_line  # Before TensorFlow: it quiets it.
@@ -17,13 +16,12 @@ import command_line  # Before TensorFlow: it quiets it.
 import tensorflow as tf
 from absl import flags
 
-from datasets import bad_images, dataset_factory, input_pipeline, labels
+from datasets import dataset_factory, labels
 from evaluation import report
 from evaluation.evaluator import Evaluator, Measurement
 from nets import nets_factory
-from preprocessing import preprocessing_factory
-from preprocessing.decoding import decode_image
 from training import checkpoints, distribution
+from training.inputs import Inputs, decoder
 from weights import restore
 from weights.reader import Checkpoint
 
@@ -78,7 +76,7 @@ def main() -> int:
       options['dataset_name'], FLAGS.dataset_split_name, options['dataset_dir'],
       file_pattern=options['file_pattern'], validation_fraction=options['validation_fraction'])
   num_classes, label_map = _join_classes(dataset, checkpoint, saved, net, options)
-  bad = _bad_images(dataset)
+  bad = command_line.settle_bad_images(dataset, decoder(dataset))
   channels = 1 if options['use_grayscale'] else dataset.channels
   size = FLAGS.eval_image_size or saved.get('image_size') or net.image_size
   network = nets_factory.build_network(
@@ -96,7 +94,10 @@ def main() -> int:
   print(f'Evaluating {checkpoint.prefix}: {restored.summary()}.')
   print(f'{dataset.num_examples} examples of the split {dataset.split_name!r} of {dataset.name}, '
         f'{size}×{size}, {options["preprocessing_name"]} preprocessing.', flush=True)
-  found = _measure(network, dataset, bad, label_map, options, size, channels)
+  inputs = Inputs(dataset, label_map, bad, preprocessing_name=options['preprocessing_name'],
+                  image_size=size, channels=channels,
+                  num_parallel_calls=FLAGS.num_preprocessing_threads)
+  found = _measure(Evaluator(network, xla=options['xla'] == 'on'), inputs)
   step = int(checkpoint.read('global_step')) if 'global_step' in checkpoint.shapes else 0
   _report(found, dataset, bad, checkpoint.prefix, step, averages, options)
   return 0
@@ -136,26 +137,16 @@ def _join_classes(dataset, checkpoint: Checkpoint, saved: dict, net, options):
   return num_classes, labels.map_by_offset(dataset.num_classes, offset)
 
 
-def _bad_images(dataset) -> tuple[str, ...]:
-  found = dataset.find_bad_images(functools.partial(decode_image, channels=dataset.channels))
-  return command_line.settle_bad_images(found, dataset.split_name)
-
-
-def _measure(network, dataset, bad, label_map, options, size: int, channels: int) -> Measurement:
-  preprocess = preprocessing_factory.get_preprocessing(options['preprocessing_name'],
-                                                       channels=channels)
-  batches = input_pipeline.evaluation_batches(
-      dataset, lambda image, seed: preprocess(image, size, size), batch_size=FLAGS.batch_size,
-      bad_images=bad, label_map=label_map, num_parallel_calls=FLAGS.num_preprocessing_threads)
+def _measure(evaluator: Evaluator, inputs: Inputs) -> Measurement:
+  total = math.ceil(inputs.dataset.num_examples / FLAGS.batch_size)
+  batches = inputs.evaluation_batches(batch_size=FLAGS.batch_size)
   if FLAGS.max_num_batches:
-    batches = batches.take(FLAGS.max_num_batches)
+    total = min(total, FLAGS.max_num_batches)
+    batches = batches.take(total)
   try:
-    return Evaluator(network, xla=options['xla'] == 'on').measure(
-        command_line.show_progress(batches, math.ceil(dataset.num_examples / FLAGS.batch_size)))
+    return evaluator.measure(command_line.show_progress(batches, total))
   except tf.errors.OpError as error:
-    reason = bad_images.explain_failure(
-        dataset, functools.partial(decode_image, channels=dataset.channels), error)
-    raise (ValueError(reason) if reason else error) from error
+    raise inputs.explain(error) from error
 
 
 def _report(found: Measurement, dataset, bad, prefix: str, step: int, averages: int,

@@ -21,11 +21,9 @@ import command_line  # Before TensorFlow: it quiets it.
 import tensorflow as tf
 from absl import flags
 
-from datasets import bad_images, dataset_factory, input_pipeline, labels, splits
+from datasets import dataset_factory, labels, splits
 from evaluation.evaluator import Evaluator
 from nets import nets_factory, scopes
-from preprocessing import preprocessing_factory
-from preprocessing.decoding import decode_image
 from training import (
   checkpoints,
   distribution,
@@ -38,6 +36,8 @@ from training import (
   schedules,
   trainer,
 )
+from training.inputs import Inputs, decoder
+from training.length import Length
 from weights import restore
 from weights.reader import Checkpoint
 
@@ -60,7 +60,8 @@ flags.DEFINE_integer('batch_size', 32, 'Examples a step on each replica.', lower
 flags.DEFINE_integer('num_clones', 1, 'Replicas, one a GPU.')
 flags.DEFINE_bool('clone_on_cpu', False, 'Whether to leave GPUs alone.')
 flags.DEFINE_integer('seed', 0, 'What initial values, order and augmentation depend on.')
-flags.DEFINE_list('trainable_scopes', None, 'Scopes to train; by default everything.')
+flags.DEFINE_string('trainable_scopes', None, 'Scopes to train, separated by commas; by default '
+                    'everything.')
 flags.DEFINE_float('weight_decay', 0.00004, 'Factor of the L2 regularization.')
 flags.DEFINE_float('label_smoothing', 0.0, 'Share of each target spread over all classes.')
 flags.DEFINE_float('moving_average_decay', None, 'Keeps moving averages with this decay.')
@@ -111,7 +112,8 @@ _FREE = ('dataset_dir', 'max_number_of_steps', 'epochs', 'learning_rate',
 # Where a run starts from, and what it runs on.
 flags.DEFINE_string('train_dir', '/tmp/tfmodel/', 'Where checkpoints and logs go.')
 flags.DEFINE_string('checkpoint_path', None, 'Checkpoint, or folder of them, to start from.')
-flags.DEFINE_list('checkpoint_exclude_scopes', None, 'Scopes not to restore from it.')
+flags.DEFINE_string('checkpoint_exclude_scopes', None, 'Scopes not to restore from it, separated '
+                    'by commas.')
 flags.DEFINE_bool('ignore_missing_vars', False, 'Whether to leave variables that it lacks as they '
                   'are.')
 flags.DEFINE_integer('num_preprocessing_threads', 4, 'Images to decode at a time.', lower_bound=1)
@@ -134,14 +136,6 @@ for _name, (_default, _advice) in _RETIRED.items():
 _VALIDATION_BATCH = 100
 
 
-@dataclasses.dataclass(frozen=True)
-class Data:
-  """One split as the run uses it."""
-  dataset: object
-  label_map: list[int]
-  bad_images: tuple[str, ...]
-
-
 def main() -> int:
   """Trains: resumes `train_dir`, else warm-starts from `checkpoint_path`, else from scratch."""
   command_line.refuse_retired(_RETIRED)
@@ -159,7 +153,7 @@ def main() -> int:
                                             clone_on_cpu=options['clone_on_cpu'])
     net = nets_factory.get_net(options['model_name'])
     train, validation, facts = _open_data(options, net, saved, is_resumed=bool(resumed))
-    length = _Length(options, train.dataset.num_examples)
+    length = Length(train.dataset.num_examples, options['batch_size'], options['num_clones'])
     with strategy.scope():
       network = _build_network(options, net, facts)
       trained = _build_trainer(options, net, network, length)
@@ -168,12 +162,15 @@ def main() -> int:
       _resume(trained, resumed)
     elif source:
       _warm_start(trained, source, net, folder)
-    _announce(options, train, network, trained, length, resumed, source)
+    last_step = options['max_number_of_steps'] if options['epochs'] is None else \
+        length.last_step(options['epochs'])
+    _announce(options, train, trained, length, last_step, resumed, source)
     standing = loop.Standing(**saved['standing']) if resumed and saved else loop.Standing()
-    if _is_finished(trained, standing, length):
+    if _is_finished(trained, standing, last_step):
       return 0
-    return _fit(options, facts, folder, strategy, trained, evaluator, train, validation, length,
-                standing)
+    with strategy.scope():
+      return _fit(options, facts, folder, trained, evaluator, train, validation, length, last_step,
+                  standing)
 
 
 def _settle(saved: dict, source: str | None, *, is_resumed: bool) -> dict:
@@ -232,8 +229,13 @@ def _open_data(options: dict, net, saved: dict, *, is_resumed: bool):
   if options['early_stopping_patience'] and not validation:
     raise ValueError('--early_stopping_patience: expected a validation to go by. Received none: '
                      'set --validation_interval_epochs and --validation_fraction, or leave it out.')
-  train, validation = (split and Data(split, labels.map_by_name(split.class_names, names),
-                                      _bad_images(split, known)) for split in (train, validation))
+  make = functools.partial(
+      Inputs, preprocessing_name=facts.preprocessing_name, image_size=facts.image_size,
+      channels=facts.channels, num_parallel_calls=FLAGS.num_preprocessing_threads)
+  train, validation = (
+      split and make(split, labels.map_by_name(split.class_names, names),
+                     command_line.settle_bad_images(split, decoder(split), known))
+      for split in (train, validation))
   return train, validation, facts
 
 
@@ -247,7 +249,7 @@ def _output_names(train, options: dict, net, saved: dict, is_resumed: bool) -> l
   if len(names) < 2:
     raise ValueError('Expected at least two classes, for there is nothing to learn of one. '
                      f'Received: {", ".join(names)}. Check --dataset_dir.')
-  excluded = () if is_resumed else FLAGS.checkpoint_exclude_scopes or ()
+  excluded = () if is_resumed else scopes.split(FLAGS.checkpoint_exclude_scopes)
   keeps_head = not any(scopes.matches_any(scope, excluded) for scope in net.head)
   old = saved.get('class_names', [])
   if keeps_head and sorted(old) == sorted(names):
@@ -258,45 +260,15 @@ def _output_names(train, options: dict, net, saved: dict, is_resumed: bool) -> l
   return names
 
 
-def _bad_images(dataset, known: dict) -> tuple[str, ...]:
-  """Finds what cannot be decoded, unless the run knows it already; stops or says so."""
-  if dataset.split_name in known:
-    return tuple(known[dataset.split_name])
-  found = dataset.find_bad_images(functools.partial(decode_image, channels=dataset.channels))
-  return command_line.settle_bad_images(found, dataset.split_name)
-
-
-class _Length:
-  """How long the run is, in steps and epochs."""
-
-  def __init__(self, options: dict, num_examples: int):
-    self.batch_size = options['batch_size'] * options['num_clones']
-    self.steps_per_epoch = num_examples / self.batch_size
-    self._num_examples = num_examples
-    self._batch_of_replica = options['batch_size']
-    self.last_step = options['max_number_of_steps']
-    if options['epochs'] is not None:
-      # Multiplied first: a whole number of steps must not come out a little above it.
-      self.last_step = math.ceil(options['epochs'] * num_examples / self.batch_size)
-    self.validate_every = options['validation_interval_steps']
-    if not self.validate_every and options['validation_interval_epochs']:
-      every = options['validation_interval_epochs'] * self.steps_per_epoch
-      self.validate_every = max(1, round(every))
-
-  def schedule_steps(self, epochs: float) -> int:
-    """Counts the schedule's epochs in steps, with the batch of one replica, as TF-Slim does."""
-    return int(epochs * self._num_examples / self._batch_of_replica)
-
-
 def _build_network(options: dict, net, facts: metadata.ModelFacts):
   return nets_factory.build_network(
       options['model_name'], image_shape=[facts.image_size, facts.image_size, facts.channels],
       num_classes=len(facts.class_names), weight_decay=options['weight_decay'],
-      trainable_scopes=options['trainable_scopes'] or (), is_training=True,
+      trainable_scopes=scopes.split(options['trainable_scopes']), is_training=True,
       dtype=tf.dtypes.as_dtype(options['compute_dtype']), seed=options['seed'])
 
 
-def _build_trainer(options: dict, net, network, length: _Length) -> trainer.Trainer:
+def _build_trainer(options: dict, net, network, length: Length) -> trainer.Trainer:
   schedule = schedules.Schedule(
       options['learning_rate_decay_type'], options['learning_rate'],
       decay_steps=max(1, length.schedule_steps(options['num_epochs_per_decay'])),
@@ -324,7 +296,7 @@ def _resume(trained: trainer.Trainer, prefix: str) -> None:
 def _warm_start(trained: trainer.Trainer, prefix: str, net, folder: pathlib.Path) -> None:
   """Restores the network's variables but those that are excluded, and keeps the table."""
   checkpoint, variables = Checkpoint(prefix), trained.network.variables
-  exclude = [scope.strip().rstrip('/') for scope in FLAGS.checkpoint_exclude_scopes or ()]
+  exclude = scopes.split(FLAGS.checkpoint_exclude_scopes)
   report = restore.plan(checkpoint, {n: v.shape for n, v in variables.items()}, exclude=exclude)
   (folder / 'restored.txt').write_text(report.table(), encoding='utf-8')
   print(report.table(unused=False), end='')
@@ -333,7 +305,7 @@ def _warm_start(trained: trainer.Trainer, prefix: str, net, folder: pathlib.Path
   trained.start_averages()
 
 
-def _announce(options, train, network, trained, length: _Length, resumed, source) -> None:
+def _announce(options, train, trained, length: Length, last_step, resumed, source) -> None:
   """Prints where the run starts from, what is trained, and how long it takes."""
   if resumed:
     print(f'Resumed {resumed} at step {trained.step}.')
@@ -341,15 +313,16 @@ def _announce(options, train, network, trained, length: _Length, resumed, source
       print(f'--checkpoint_path is not used: {FLAGS.train_dir} has a checkpoint of its own.')
   else:
     print(f'Warm start from {source}.' if source else 'From scratch.')
+  network = trained.network
   count = sum(math.prod(network.variables[name].shape) for name in network.trainable)
-  scope = ','.join(options['trainable_scopes'] or ()) or 'everything'
+  scope = options['trainable_scopes'] or 'everything'
   print(f'Training {scope} of {options["model_name"]}: {count:,} numbers in '
         f'{len(network.trainable)} variables.')
   if options['trainable_scopes']:
     print('Batch norm outside of these scopes uses its stored averages and does not move them.')
     if not source:
       print('Warning: what is not trained keeps its random values, as there is no checkpoint.')
-  data, end = train.dataset, length.last_step
+  data, end = train.dataset, last_step
   print(f'{data.num_examples} examples of {data.num_classes} classes, global batch '
         f'{length.batch_size} on {options["num_clones"]} replica(s): {length.steps_per_epoch:.2f} '
         'steps an epoch; ' + ('without an end.' if end is None else
@@ -357,20 +330,21 @@ def _announce(options, train, network, trained, length: _Length, resumed, source
   print(f'XLA is {options["xla"]}, {options["compute_dtype"]}, seed {options["seed"]}.', flush=True)
 
 
-def _is_finished(trained: trainer.Trainer, standing: loop.Standing, length: _Length) -> bool:
+def _is_finished(trained: trainer.Trainer, standing: loop.Standing,
+                 last_step: int | None) -> bool:
   if standing.stopped_early:
     print(f'This run is finished: it stopped early, with its best at step {standing.best_step}. '
           'Use another --train_dir to train again.')
-  elif length.last_step is not None and trained.step >= length.last_step:
-    print(f'This run is finished: it is at step {trained.step} of {length.last_step}. Raise '
+  elif last_step is not None and trained.step >= last_step:
+    print(f'This run is finished: it is at step {trained.step} of {last_step}. Raise '
           '--max_number_of_steps or --epochs to train on.')
   else:
     return False
   return True
 
 
-def _fit(options, facts, folder, strategy, trained, evaluator, train: Data,
-         validation: Data | None, length: _Length, standing: loop.Standing) -> int:
+def _fit(options, facts, folder, trained, evaluator, train: Inputs, validation: Inputs | None,
+         length: Length, last_step: int | None, standing: loop.Standing) -> int:
   """Trains on, saving as it goes."""
   data = train.dataset
   described = {'name': options['dataset_name'], 'split': data.split_name,
@@ -387,22 +361,23 @@ def _fit(options, facts, folder, strategy, trained, evaluator, train: Data,
         max_to_keep=max_to_keep)
 
   def validate():
-    batches = _distribute(strategy, input_pipeline.evaluation_batches, validation, facts, False,
-                          batch_size=_VALIDATION_BATCH * strategy.num_replicas_in_sync)
+    batches = validation.evaluation_batches(batch_size=_VALIDATION_BATCH * length.num_replicas)
     with trained.averaged():
       return evaluator.measure(batches)
 
-  batches = _distribute(strategy, input_pipeline.training_batches, train, facts, True,
-                        batch_size=length.batch_size, seed=options['seed'],
-                        start_step=trained.step)
+  batches = train.training_batches(batch_size=length.batch_size, seed=options['seed'],
+                                   start_step=trained.step)
+  validate_every = options['validation_interval_steps']
+  if not validate_every and options['validation_interval_epochs']:
+    validate_every = length.interval(options['validation_interval_epochs'])
   plan = loop.Plan(
-      last_step=length.last_step, log_every=options['log_every_n_steps'],
-      validate_every=length.validate_every, save_every=options['save_interval_steps'],
+      last_step=last_step, log_every=options['log_every_n_steps'],
+      validate_every=validate_every, save_every=options['save_interval_steps'],
       save_seconds=options['save_interval_secs'],
       histogram_seconds=options['save_summaries_secs'], steps_per_epoch=length.steps_per_epoch,
       best_metric=options['best_metric'], patience=options['early_stopping_patience'])
   records = recorder.Recorder(folder, step=trained.step)
-  shown = progress.Progress(first_step=trained.step, last_step=length.last_step,
+  shown = progress.Progress(first_step=trained.step, last_step=last_step,
                             batch_size=length.batch_size)
   try:
     ended_by = loop.fit(trained, iter(batches), plan, standing, recorder=records, progress=shown,
@@ -413,9 +388,7 @@ def _fit(options, facts, folder, strategy, trained, evaluator, train: Data,
     raise ValueError(f'{error} Last good checkpoint: {last}. Lower --learning_rate, raise '
                      '--warmup_epochs or --opt_epsilon, then run again.') from error
   except tf.errors.OpError as error:
-    reason = bad_images.explain_failure(
-        data, functools.partial(decode_image, channels=data.channels), error)
-    raise (ValueError(reason) if reason else error) from error
+    raise train.explain(error) from error
   finally:
     shown.close()
     records.close()
@@ -426,20 +399,6 @@ def _fit(options, facts, folder, strategy, trained, evaluator, train: Data,
         + (f'; the best, of step {standing.best_step}, in {folder / "best"}.'
            if standing.best_step is not None else '.'))
   return 0
-
-
-def _distribute(strategy, make_batches, split: Data, facts: metadata.ModelFacts, is_training: bool,
-                **arguments):
-  """Makes the batches of a split and shares them out among the replicas."""
-  preprocess = preprocessing_factory.get_preprocessing(
-      facts.preprocessing_name, is_training, channels=facts.channels)
-  size = facts.image_size
-  dataset = make_batches(
-      split.dataset, lambda image, seed: preprocess(image, size, size, seed=seed),
-      bad_images=split.bad_images, label_map=split.label_map,
-      num_parallel_calls=FLAGS.num_preprocessing_threads,
-      num_replicas=strategy.num_replicas_in_sync, **arguments)
-  return strategy.distribute_datasets_from_function(lambda context: dataset)
 
 
 if __name__ == '__main__':

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import re
 import subprocess
@@ -128,15 +129,20 @@ def test_retired_flags(parse):
 
 
 def test_bad_images(parse, capsys):
-  found = [types.SimpleNamespace(name='a/b.jpg', reason='it is cut short')]
+  def settle(*names, known=None):
+    images = [types.SimpleNamespace(name=name, reason='it is cut short') for name in names]
+    split = types.SimpleNamespace(split_name='train', find_bad_images=lambda decode: images)
+    return command_line.settle_bad_images(split, None, known)
+
   parse()
-  assert command_line.settle_bad_images([], 'train') == ()
+  assert settle() == ()
   with pytest.raises(ValueError, match=r'a/b.jpg(.*\n)*.*--on_bad_image=skip'):
-    command_line.settle_bad_images(found, 'train')
+    settle('a/b.jpg')
+  assert settle('a/b.jpg', known={'train': ['c.jpg']}) == ('c.jpg',)  # It was decided before.
   parse('--on_bad_image=skip')
-  assert command_line.settle_bad_images([], 'train') == ()
+  assert settle() == ()
   assert not capsys.readouterr().out
-  assert command_line.settle_bad_images(found, 'train') == ('a/b.jpg',)
+  assert settle('a/b.jpg', known={'validation': ['c.jpg']}) == ('a/b.jpg',)
   assert "Skipping, of the split 'train'" in (shown := capsys.readouterr().out)
   assert 'a/b.jpg' in shown
 
@@ -182,6 +188,19 @@ for arguments in (case.split() for case in sys.argv[1:]):
     code = f'a trace for {error}'
   print(f'ended with {code}', file=sys.stderr)
 """
+_ODD = r"""
+import command_line
+command_line.run(lambda: print('a name: \udcff'))
+"""
+
+
+def test_names_that_are_no_utf8_are_shown():
+  program = subprocess.run(
+    [sys.executable, '-c', _ODD], cwd=_ROOT, capture_output=True, check=False,
+    env={**os.environ, 'PYTHONIOENCODING': 'utf-8:strict'})
+  assert (program.returncode, program.stdout) == (0, b'a name: \\udcff\n'), program.stderr
+
+
 _CASES = {
   '': 'ended with 0',
   '--end=3': 'ended with 3',

@@ -37,6 +37,12 @@ def _logits(network):
   return network(tf.constant(_images()), is_training=False)[0].numpy()
 
 
+def _compare(received, expected):
+  print(f'\nlargest difference of the logits: {np.abs(received - expected).max():.2g}, '
+        f'standard deviation {expected.std():.2g}')
+  np.testing.assert_allclose(received, expected, atol=1e-5)
+
+
 @pytest.mark.slow
 def test_our_checkpoint_restores_in_tf_slims_graph(tmp_path):
   made = trainer.Trainer(_build(0), optimizer='momentum', settings=optimizers.Settings(),
@@ -57,7 +63,7 @@ def test_our_checkpoint_restores_in_tf_slims_graph(tmp_path):
     tf.compat.v1.train.Saver(names).restore(session, prefix)
     received = session.run(logits, {images: _images()})
     assert session.run(step) == 1
-  np.testing.assert_allclose(received, _logits(made.network), atol=1e-5)
+  _compare(received, _logits(made.network))
 
 
 @pytest.mark.slow
@@ -75,4 +81,4 @@ def test_tf_slims_checkpoint_restores_here(tmp_path):
   restore.check(report)
   restore.apply(report, checkpoint, network.variables)
   assert report.names(restore.RESTORED) == list(network.variables)
-  np.testing.assert_allclose(_logits(network), expected, atol=1e-5)
+  _compare(_logits(network), expected)

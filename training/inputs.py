@@ -1,0 +1,79 @@
+"""One split of a dataset as a network takes it: decoded, preprocessed, with its labels."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from datasets import bad_images as bad_images_lib
+from datasets import dataset as dataset_lib
+from datasets import input_pipeline
+from preprocessing import preprocessing_factory
+from preprocessing.decoding import decode_image
+
+
+def decoder(dataset: dataset_lib.Dataset) -> Callable[[tf.Tensor], tf.Tensor]:
+  """Returns the full decoding by which it is decided which images of a dataset are bad."""
+  return functools.partial(decode_image, channels=dataset.channels)
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+  """One split, and what becomes of its images and labels.
+
+  Attributes:
+    dataset: the split.
+    label_map: the network's output for each of the dataset's labels, -1 where there is none.
+    bad_images: names of the images that are left out.
+    preprocessing_name: a name in `PREPROCESSING`.
+    image_size: height and width, in pixels.
+    channels: 1 or 3.
+    num_parallel_calls: images to decode at a time.
+  """
+  dataset: dataset_lib.Dataset
+  label_map: list[int]
+  bad_images: tuple[str, ...]
+  _: dataclasses.KW_ONLY
+  preprocessing_name: str
+  image_size: int
+  channels: int
+  num_parallel_calls: int
+
+  def training_batches(self, *, batch_size: int, seed: int, start_step: int):
+    """Makes the endless stream of training batches, for the replicas of the strategy in force.
+
+    The arguments are those of `input_pipeline.training_batches`.
+    """
+    return self._distribute(input_pipeline.training_batches, True, batch_size=batch_size,
+                            seed=seed, start_step=start_step)
+
+  def evaluation_batches(self, *, batch_size: int):
+    """Makes the batches of an evaluation, for the replicas of the strategy in force.
+
+    The arguments are those of `input_pipeline.evaluation_batches`.
+    """
+    return self._distribute(input_pipeline.evaluation_batches, False, batch_size=batch_size)
+
+  def explain(self, error: tf.errors.OpError) -> Exception:
+    """Returns what to raise for an error that came up while batches were used.
+
+    Returns:
+      A ValueError that names the images behind it, or the error itself if they are not.
+    """
+    reason = bad_images_lib.explain_failure(self.dataset, decoder(self.dataset), error)
+    return ValueError(reason) if reason else error
+
+  def _distribute(self, make_batches: Callable, is_training: bool, **arguments):
+    preprocess = preprocessing_factory.get_preprocessing(
+        self.preprocessing_name, is_training, channels=self.channels)
+    strategy = tf.distribute.get_strategy()
+    batches = make_batches(
+        self.dataset,
+        lambda image, seed: preprocess(image, self.image_size, self.image_size, seed=seed),
+        bad_images=self.bad_images, label_map=self.label_map,
+        num_parallel_calls=self.num_parallel_calls,
+        num_replicas=strategy.num_replicas_in_sync, **arguments)
+    return strategy.distribute_datasets_from_function(lambda context: batches)
