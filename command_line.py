@@ -137,6 +137,13 @@ def show_progress(batches: Iterable, total: int) -> Iterable:
   return tqdm.tqdm(batches, total=total, unit='batch', leave=False, disable=None)
 
 
+def absolute(folder: str | None) -> str | None:
+  """Returns a local folder by its whole path, as other programs and runs find it too."""
+  if not folder or '://' in folder:
+    return folder
+  return os.path.abspath(os.path.expanduser(folder))
+
+
 def unless_auto(choice: str) -> str | None:
   """Reads a flag of which 'auto' leaves the choice open."""
   return None if choice == 'auto' else choice

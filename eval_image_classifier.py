@@ -112,6 +112,7 @@ def _settle(saved: dict, prefix: str) -> dict:
     free -= {'validation_fraction'}  # Another share would evaluate what was trained on.
   options = command_line.settle((*_MODEL, *_DATA, *_COMPUTATION), known, source=prefix,
                                 may_change=free, resolve={
+                                    'dataset_dir': command_line.absolute,
                                     'preprocessing_name': nets_factory.preprocessing_name,
                                     'xla': command_line.unless_auto})
   net = nets_factory.get_net(options['model_name'])

@@ -63,8 +63,10 @@ flags.DEFINE_integer('seed', 0, 'What initial values, order and augmentation dep
 flags.DEFINE_string('trainable_scopes', None, 'Scopes to train, separated by commas; by default '
                     'everything.')
 flags.DEFINE_float('weight_decay', 0.00004, 'Factor of the L2 regularization.')
-flags.DEFINE_float('label_smoothing', 0.0, 'Share of each target spread over all classes.')
-flags.DEFINE_float('moving_average_decay', None, 'Keeps moving averages with this decay.')
+flags.DEFINE_float('label_smoothing', 0.0, 'Share of each target spread over all classes.',
+                   lower_bound=0, upper_bound=0.999)
+flags.DEFINE_float('moving_average_decay', None, 'Keeps moving averages with this decay.',
+                   lower_bound=0, upper_bound=1)
 flags.DEFINE_enum('optimizer', 'rmsprop', sorted(optimizers.OPTIMIZERS), 'The optimizer.')
 for _field in dataclasses.fields(optimizers.Settings):
   flags.DEFINE_float(_field.name, _field.default, 'For the optimizers that have it.')
@@ -84,8 +86,9 @@ _FIXED = ('model_name', 'dataset_name', 'dataset_split_name', 'file_pattern',
 # What may change when a run is resumed.
 flags.DEFINE_string('dataset_dir', None, 'Where the data lie.')
 flags.DEFINE_integer('max_number_of_steps', None, 'Steps to train; by default without an end.')
-flags.DEFINE_float('epochs', None, 'Epochs to train, in place of --max_number_of_steps.')
-flags.DEFINE_float('learning_rate', 0.01, 'The initial learning rate.')
+flags.DEFINE_float('epochs', None, 'Epochs to train, in place of --max_number_of_steps.',
+                   lower_bound=0)
+flags.DEFINE_float('learning_rate', 0.01, 'The initial learning rate.', lower_bound=0)
 flags.DEFINE_enum('learning_rate_decay_type', 'exponential', sorted(schedules.DECAYS),
                   'How the learning rate falls.')
 flags.DEFINE_float('learning_rate_decay_factor', 0.94, 'Factor of an exponential decay.')
@@ -190,7 +193,8 @@ def _settle(saved: dict, source: str | None, *, is_resumed: bool) -> dict:
         known[rival] = None
   options = command_line.settle(
       (*_FIXED, *_FREE), known, source=source or '', may_change=free,
-      resolve={'preprocessing_name': nets_factory.preprocessing_name,
+      resolve={'dataset_dir': command_line.absolute,
+               'preprocessing_name': nets_factory.preprocessing_name,
                'xla': command_line.unless_auto})
   net = nets_factory.get_net(options['model_name'])
   options['preprocessing_name'] = nets_factory.preprocessing_name(
@@ -226,6 +230,10 @@ def _open_data(options: dict, net, saved: dict, *, is_resumed: bool):
       validation = get(split_name='validation')
     except splits.UnknownSplitError as error:
       print(f'No validation: {error}')
+  if is_resumed and saved and validation and saved['dataset']['validation_fingerprint'] not in (
+      None, validation.fingerprint):
+    raise ValueError(f'The validation data are not those that the run in {FLAGS.train_dir} chose '
+                     'its best by. Use the same data, or another --train_dir.')
   if options['early_stopping_patience'] and not validation:
     raise ValueError('--early_stopping_patience: expected a validation to go by. Received none: '
                      'set --validation_interval_epochs and --validation_fraction, or leave it out.')
@@ -324,8 +332,8 @@ def _announce(options, train, trained, length: Length, last_step, resumed, sourc
       print('Warning: what is not trained keeps its random values, as there is no checkpoint.')
   data, end = train.dataset, last_step
   print(f'{data.num_examples} examples of {data.num_classes} classes, global batch '
-        f'{length.batch_size} on {options["num_clones"]} replica(s): {length.steps_per_epoch:.2f} '
-        'steps an epoch; ' + ('without an end.' if end is None else
+        f'{length.batch_size} on {options["num_clones"]} replica(s), {distribution.kind()}: '
+        f'{length.steps_per_epoch:.2f} steps an epoch; ' + ('without an end.' if end is None else
                               f'{end} steps, {end / length.steps_per_epoch:.2f} epochs.'))
   print(f'XLA is {options["xla"]}, {options["compute_dtype"]}, seed {options["seed"]}.', flush=True)
 
@@ -348,7 +356,8 @@ def _fit(options, facts, folder, trained, evaluator, train: Inputs, validation: 
   """Trains on, saving as it goes."""
   data = train.dataset
   described = {'name': options['dataset_name'], 'split': data.split_name,
-               'num_examples': data.num_examples, 'fingerprint': data.fingerprint}
+               'num_examples': data.num_examples, 'fingerprint': data.fingerprint,
+               'validation_fingerprint': validation and validation.dataset.fingerprint}
   bad = {split.dataset.split_name: split.bad_images for split in (train, validation) if split}
 
   def save(where: pathlib.Path = folder, max_to_keep: int = options['max_to_keep']) -> None:
@@ -360,10 +369,12 @@ def _fit(options, facts, folder, trained, evaluator, train: Inputs, validation: 
         facts, step=step, dataset=described, flags=options, standing=standing, bad_images=bad),
         max_to_keep=max_to_keep)
 
+  held_out = validation and validation.evaluation_batches(
+      batch_size=_VALIDATION_BATCH * length.num_replicas)
+
   def validate():
-    batches = validation.evaluation_batches(batch_size=_VALIDATION_BATCH * length.num_replicas)
     with trained.averaged():
-      return evaluator.measure(batches)
+      return evaluator.measure(held_out)
 
   batches = train.training_batches(batch_size=length.batch_size, seed=options['seed'],
                                    start_step=trained.step)
@@ -388,7 +399,8 @@ def _fit(options, facts, folder, trained, evaluator, train: Inputs, validation: 
     raise ValueError(f'{error} Last good checkpoint: {last}. Lower --learning_rate, raise '
                      '--warmup_epochs or --opt_epsilon, then run again.') from error
   except tf.errors.OpError as error:
-    raise train.explain(error) from error
+    raise next((found for inputs in (train, validation) if inputs
+                and (found := inputs.explain(error)) is not error), error) from error
   finally:
     shown.close()
     records.close()

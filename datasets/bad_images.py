@@ -46,6 +46,9 @@ def find(dataset, decode, *, progress: bool | None = None,
   known = cache.load(key) if files and use_cache else None
   if known is not None:
     return tuple(BadImage(*image) for image in known)
+  if files:
+    print(f'Decoding {dataset.num_examples} images of the split {dataset.split_name!r} once, to '
+          'find bad ones; the result is kept.', flush=True)
   good = _good_positions(dataset, decode, progress)
   missing = sorted(set(range(dataset.num_examples)) - good)
   found = _explain(dataset, decode, missing) if missing else ()

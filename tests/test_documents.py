@@ -359,7 +359,7 @@ def test_names_in_a_recipe_are_known(name):
   recipe = nets_factory.preprocessing_name(run.preprocessing_name or run.model_name)
   assert recipe in preprocessing_factory.PREPROCESSING
   for flag in ('trainable_scopes', 'checkpoint_exclude_scopes'):
-    for scope in run[flag].value or ():
+    for scope in scopes.split(run[flag].value):
       assert scopes.select(variables(run.model_name), [scope], flag)
 
 
@@ -367,7 +367,7 @@ def test_names_in_a_recipe_are_known(name):
 def test_phases_of_a_recipe_belong_together(name):
   run = run_of(name)
   stem, _, phase = name.removesuffix('.flags').rpartition('_')
-  head = list(nets_factory.get_net(run.model_name).head)
+  head = ','.join(nets_factory.get_net(run.model_name).head)
   first = f'{stem}_head.flags'
   if phase == 'head':
     assert run.checkpoint_exclude_scopes == run.trainable_scopes == head

@@ -21,6 +21,12 @@ def prepare_devices(*, clone_on_cpu: bool = False) -> None:
     tf.config.experimental.set_memory_growth(gpu, True)
 
 
+def kind() -> str:
+  """Says what the run computes on, 'CPU' or the GPUs' number."""
+  gpus = len(tf.config.get_visible_devices('GPU'))
+  return f'{gpus} visible GPU(s)' if gpus else 'CPU'
+
+
 def _num_machines() -> int:
   """Counts the machines that the environment variable `TF_CONFIG` describes."""
   text = os.environ.get('TF_CONFIG') or '{}'

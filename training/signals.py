@@ -21,7 +21,8 @@ class StopRequests:
 
   def __enter__(self) -> StopRequests:
     for number in (signal.SIGINT, signal.SIGTERM):
-      self._previous[number] = signal.signal(number, self._note)
+      if signal.getsignal(number) != signal.SIG_IGN:  # nohup and `&` mean it.
+        self._previous[number] = signal.signal(number, self._note)
     return self
 
   def __exit__(self, *_) -> None:

@@ -43,8 +43,3 @@ class Checkpoint:
       return self._reader.get_tensor(name)
     except _FAILURES as error:
       raise self._damaged(error) from error
-
-  @property
-  def has_averages(self) -> bool:
-    """Whether it holds moving averages of variables."""
-    return any(name.endswith(AVERAGE_SUFFIX) for name in self.shapes)

@@ -28,11 +28,6 @@ def test_reads_shapes_and_values(prefix):
   assert checkpoint.shapes == {'a/weights': (2, 3000), 'b': ()}
   np.testing.assert_array_equal(checkpoint.read('a/weights').ravel(), np.arange(6000))
   assert checkpoint.read('b') == 5
-  assert not checkpoint.has_averages
-
-
-def test_knows_averages(tmp_path):
-  assert Checkpoint(_write(tmp_path, {'a/ExponentialMovingAverage': np.zeros(1)})).has_averages
 
 
 _DAMAGES = {
