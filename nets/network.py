@@ -76,7 +76,6 @@ class Network:
     Returns:
       Logits, float32 [batch, num_classes], and the end points, `{name: tensor}`.
     """
-    # reuse: layers without a name must count from the start in every trace.
     with tf.compat.v1.variable_scope(
         tf.compat.v1.get_variable_scope(), custom_getter=self._get, auxiliary_name_scope=False), \
         layers.arg_scope(self._arg_scope(weight_decay=self._weight_decay)), \
