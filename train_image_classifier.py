@@ -340,6 +340,8 @@ def _announce(options, train, trained, length: Length, last_step, resumed, sourc
 
 def _is_finished(trained: trainer.Trainer, standing: loop.Standing,
                  last_step: int | None) -> bool:
+  if standing.validation_due:
+    return False
   if standing.stopped_early:
     print(f'This run is finished: it stopped early, with its best at step {standing.best_step}. '
           'Use another --train_dir to train again.')
@@ -372,9 +374,9 @@ def _fit(options, facts, folder, trained, evaluator, train: Inputs, validation: 
   held_out = validation and validation.evaluation_batches(
       batch_size=_VALIDATION_BATCH * length.num_replicas)
 
-  def validate():
+  def validate(gives_up):
     with trained.averaged():
-      return evaluator.measure(held_out)
+      return evaluator.measure(held_out, gives_up)
 
   batches = train.training_batches(batch_size=length.batch_size, seed=options['seed'],
                                    start_step=trained.step)

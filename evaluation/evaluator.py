@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import tensorflow as tf
@@ -53,17 +53,26 @@ class Evaluator:
     self._forward = tf.function(self._measure, autograph=False, jit_compile=xla)
     self._step = tf.function(self._measure_batch, autograph=False)
 
-  def measure(self, batches: Iterable) -> Measurement:
+  def measure(self, batches: Iterable,
+              gives_up: Callable[[], bool] = lambda: False) -> Measurement | None:
     """Measures every example of the batches that has a weight above zero.
 
     Args:
       batches: of `datasets.input_pipeline.evaluation_batches`, distributed if there are
         several replicas.
+      gives_up: asked after each batch; once it returns true, the measurement ends.
+
+    Returns:
+      The measurement, or None if it was given up.
 
     Raises:
       ValueError: if there is no example.
     """
-    rows = [np.concatenate([part.numpy() for part in self._step(batch)]) for batch in batches]
+    rows = []
+    for batch in batches:
+      rows.append(np.concatenate([part.numpy() for part in self._step(batch)]))
+      if gives_up():
+        return None
     rows = np.concatenate(rows) if rows else np.zeros([0, 4])
     rows = rows[rows[:, 3] > 0].astype(np.float64)
     if not len(rows):

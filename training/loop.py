@@ -53,11 +53,14 @@ class Standing:
     best_value, best_step: the best validation; None before the first.
     validations_since_best: validations since then.
     stopped_early: whether patience ended the run.
+    validation_due: whether a signal cut off the validation of this step, which is then made up
+      for when the run goes on.
   """
   best_value: float | None = None
   best_step: int | None = None
   validations_since_best: int = 0
   stopped_early: bool = False
+  validation_due: bool = False
 
   def note(self, step: int, value: float, metric: str) -> bool:
     """Takes in a validation; returns whether it is the best. One that is not finite never is."""
@@ -77,7 +80,8 @@ class NonFiniteLossError(ValueError):
 def fit(trainer: Trainer, batches: Iterator, plan: Plan, standing: Standing, *,
         recorder: Recorder, progress: Progress, save: Callable[[], None],
         save_best: Callable[[], None],
-        validate: Callable[[], Measurement] | None) -> signal.Signals | None:
+        validate: Callable[[Callable[[], bool]], Measurement | None] | None
+        ) -> signal.Signals | None:
   """Trains until the plan's last step, patience's end, or a signal.
 
   Args:
@@ -88,8 +92,8 @@ def fit(trainer: Trainer, batches: Iterator, plan: Plan, standing: Standing, *,
     recorder, progress: where measurements go.
     save: writes a checkpoint of the trainer and the standing.
     save_best: writes one for the best validation so far.
-    validate: measures the network as evaluation would; None where there is nothing to
-      validate on.
+    validate: measures the network as evaluation would, but gives up and returns None once the
+      function that it is called with says so; None where there is nothing to validate on.
 
   Returns:
     The signal that ended the run, or None.
@@ -101,6 +105,16 @@ def fit(trainer: Trainer, batches: Iterator, plan: Plan, standing: Standing, *,
   since_log: list[Steps] = []
   since_save, since_histograms, pace = Stopwatch(), None, 1
   with StopRequests() as requests:
+    def validate_now() -> None:
+      standing.validation_due = True
+      found = validate(lambda: requests.received is not None)
+      if found:
+        standing.validation_due = False
+        _take_in(step, found, plan, standing, recorder, progress, save_best)
+
+    if validate and standing.validation_due:
+      validate_now()
+      save()
     while step != plan.last_step and not standing.stopped_early and not requests.received:
       count = min(pace, _next_event(step, plan) - step)
       due = since_histograms is None or since_histograms.seconds >= plan.histogram_seconds
@@ -119,7 +133,7 @@ def fit(trainer: Trainer, batches: Iterator, plan: Plan, standing: Standing, *,
         since_log = []
       if validate and plan.validate_every and (
           step % plan.validate_every == 0 or step == plan.last_step):
-        _validate(step, plan, standing, recorder, progress, validate, save_best)
+        validate_now()
       if (plan.save_every and step % plan.save_every == 0) \
           or since_save.seconds >= plan.save_seconds:
         save()
@@ -167,8 +181,7 @@ def _log(step, since_log, plan, recorder, progress) -> None:
                           'images_per_second': progress.images_per_second})
 
 
-def _validate(step, plan, standing, recorder, progress, validate, save_best) -> None:
-  found = validate()
+def _take_in(step, found: Measurement, plan, standing, recorder, progress, save_best) -> None:
   scalars = found.scalars()
   recorder.scalars(step, {'epoch': step / plan.steps_per_epoch,
                           **{f'validation_{name}': value for name, value in scalars.items()}})

@@ -61,6 +61,13 @@ def test_equals_scikit_learn(classes, batch_size):
   _check(_measure(logits, labels, batch_size=batch_size), logits, labels)
 
 
+def test_gives_up_between_batches():
+  logits, labels = _random(7)
+  batches, answers = _batches(logits, labels, batch_size=16), iter([False, False, True])
+  assert Evaluator(_network).measure(batches, lambda: next(answers)) is None
+  assert next(answers, 'asked three times') == 'asked three times'
+
+
 @pytest.mark.parametrize('xla', [False, True])
 def test_two_classes(xla):
   # Where there are two classes, scikit-learn takes the scores of one.

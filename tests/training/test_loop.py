@@ -22,10 +22,11 @@ class _Run:
   """
 
   def __init__(self, *, step=0, seconds_a_step=0.1, bad_step=None, stop_at=None, top_1=(),
-               loss=(), top_5=()):
+               loss=(), top_5=(), give_up_at=()):
     self.step = step
     self.seconds, self._seconds_a_step = 0.0, seconds_a_step
     self._bad_step, self._stop_at = bad_step, stop_at
+    self._give_up_at = give_up_at
     self._metrics = {'top_1': iter(top_1), 'loss': iter(loss), 'top_k': iter(top_5)}
     self.events: list[tuple[str, int]] = []
     self.calls: list[int] = []
@@ -75,7 +76,11 @@ class _Run:
   def save_best(self):
     self.events.append(('best', self.step))
 
-  def validate(self):
+  def validate(self, gives_up):
+    if self.step in self._give_up_at:
+      signal.raise_signal(signal.SIGTERM)
+    if gives_up():
+      return None
     self.events.append(('validate', self.step))
     values = {name: next(numbers, 0.5) for name, numbers in self._metrics.items()}
     return Measurement(count=10, k=5, **values)
@@ -105,6 +110,20 @@ def fit(monkeypatch):
                     save=run.save, save_best=run.save_best,
                     validate=run.validate if validates else None)
   return function
+
+
+@pytest.mark.parametrize('last_step', [10, 20])
+def test_a_validation_that_a_signal_cuts_off_is_made_up_for(fit, last_step):
+  run, standing = _Run(give_up_at=[10]), loop.Standing()
+  assert fit(run, standing=standing, last_step=last_step, validate_every=5) == signal.SIGTERM
+  assert run.at('validate') == [5]
+  assert run.at('save') == [10]
+  assert standing.validation_due
+  again = _Run(step=10, top_1=[0.9])
+  assert fit(again, standing=standing, last_step=last_step, validate_every=5) is None
+  assert again.at('validate') == list(range(10, last_step + 1, 5))
+  assert again.at('save') == sorted({10, last_step})
+  assert (standing.best_step, standing.validation_due) == (10, False)
 
 
 def test_log_then_validate_then_save(fit):

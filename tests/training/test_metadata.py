@@ -29,7 +29,7 @@ def test_holds_everything():
     'labels_offset': -1, 'step': 1000, 'dataset': {'name': 'folder', 'split': 'train'},
     'flags': {'seed': 0, 'weight_decay': 4e-5, 'trainable_scopes': None, 'moving': ['a', 'b']},
     'standing': {'best_value': 0.1, 'best_step': 20, 'validations_since_best': 3,
-                 'stopped_early': True},
+                 'stopped_early': True, 'validation_due': False},
     'bad_images': {'train': ['a.jpg']},
     'versions': {'python': platform.python_version(), 'tensorflow': tf.__version__,
                  'numpy': np.__version__}}
