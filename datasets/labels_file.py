@@ -12,7 +12,7 @@ FILENAME = 'labels.txt'
 def read(path) -> tuple[str, ...]:
   """Reads the class names; the position is the label.
 
-  Lines without a label are taken as the names of the labels 0, 1, ….
+  Where no line has a label, they are taken as the names of the labels 0, 1, ….
 
   Args:
     path: the file.
@@ -21,12 +21,15 @@ def read(path) -> tuple[str, ...]:
     The class names.
 
   Raises:
-    ValueError: if a label is missing or there twice.
+    ValueError: if a label is missing or there twice, or some lines have labels and others not.
   """
   lines = Path(path).read_text(encoding='utf-8-sig').splitlines()
   lines = [line.strip() for line in lines if line.strip()]
   pairs = [re.fullmatch(r'(\d+)\s*:\s*(.+)', line) for line in lines]
-  if not all(pairs):
+  if any(pairs) and not all(pairs):
+    raise ValueError(f'Expected every line of {path} to be "label:name", as others of it are. '
+                     f'Received: {lines[pairs.index(None)]!r}.')
+  if not any(pairs):
     pairs = None
     names = dict(enumerate(lines))
   else:

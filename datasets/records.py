@@ -68,7 +68,8 @@ class RecordExamples:
           files, seed=seeds.derive(seeds.FILE_ORDER, seed, epoch))
     at_a_time = _FILES_AT_A_TIME if shuffle else 1
     records = tf.data.Dataset.from_tensor_slices(files).interleave(
-        self._read_file, cycle_length=at_a_time, block_length=1)
+        self._read_file, cycle_length=at_a_time, block_length=1,
+        num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     if self._keep is not None:
       records = records.filter(self._is_kept)
     if shuffle:

@@ -1,0 +1,37 @@
+"""`labels.txt`."""
+
+from __future__ import annotations
+
+import pytest
+
+from datasets import labels_file
+
+
+@pytest.mark.parametrize(('text', 'names'), [
+    ('0:daisy\n1:rose\n', ('daisy', 'rose')),
+    ('1:rose\r\n0: daisy \r\n\r\n', ('daisy', 'rose')),
+    ('\ufeff0:caf\u00e9\n', ('caf\u00e9',)),
+    ('daisy\nrose: red\n', ('daisy', 'rose: red')),
+])
+def test_reads_names(tmp_path, text, names):
+  (tmp_path / 'labels.txt').write_text(text, encoding='utf-8')
+  assert labels_file.read(tmp_path / 'labels.txt') == names
+
+
+@pytest.mark.parametrize(('text', 'message'), [
+    ('0:daisy\n1:rose\n2:\n', 'Expected every line .* to be "label:name".* Received: .2:.'),
+    ('0:daisy\nrose\n', 'Received: .rose.'),
+    ('0:daisy\n2:rose\n', 'without label 1'),
+    ('0:daisy\n0:rose\n', '0 twice'),
+    ('', 'Received 0 lines'),
+])
+def test_mistakes_are_named(tmp_path, text, message):
+  (tmp_path / 'labels.txt').write_text(text, encoding='utf-8')
+  with pytest.raises(ValueError, match=message):
+    labels_file.read(tmp_path / 'labels.txt')
+
+
+def test_writes_what_it_reads(tmp_path):
+  labels_file.write(tmp_path / 'labels.txt', ['b', 'a'])
+  assert (tmp_path / 'labels.txt').read_text() == '0:b\n1:a\n'
+  assert labels_file.read(tmp_path / 'labels.txt') == ('b', 'a')
