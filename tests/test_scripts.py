@@ -187,7 +187,9 @@ def test_bad_images_stop_the_run_or_keep_their_slots(run_script, photos, tmp_pat
 @pytest.mark.slow
 def test_two_jobs_in_one_folder(start_script, run_script, tmp_path):
   flags = [f'--train_dir={tmp_path}/run', *_DIGITS]
-  first = start_script(_TRAIN, *flags)
+  # A test run in the background ignores SIGINT, and would hand that on.
+  first = start_script(_TRAIN, *flags,
+                       preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
   try:
     while not (tmp_path / 'run' / 'metrics.csv').exists() and first.poll() is None:
       time.sleep(0.1)
@@ -196,7 +198,10 @@ def test_two_jobs_in_one_folder(start_script, run_script, tmp_path):
     assert f'Another job is training in {tmp_path}/run (process {first.pid}' in errors
   finally:
     first.send_signal(signal.SIGINT)
-    out, _ = first.communicate(timeout=200)
+    try:
+      out, _ = first.communicate(timeout=200)
+    finally:
+      first.kill()
   assert first.returncode == 128 + signal.SIGINT
   assert 'saved step' in out
 

@@ -49,3 +49,14 @@ def test_the_second_ctrl_c_is_pythons():
     signal.raise_signal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
       signal.raise_signal(signal.SIGINT)
+
+
+def test_a_signal_that_is_ignored_stays_so():
+  before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+  try:
+    with signals.StopRequests() as requests:
+      signal.raise_signal(signal.SIGINT)
+    assert requests.received is None
+    assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+  finally:
+    signal.signal(signal.SIGINT, before)
