@@ -54,7 +54,7 @@ def test_the_second_ctrl_c_is_pythons():
 def test_a_signal_that_is_ignored_stays_so():
   before = signal.signal(signal.SIGINT, signal.SIG_IGN)
   try:
-    with signals.StopRequests() as requests:
+    with StopRequests() as requests:
       signal.raise_signal(signal.SIGINT)
     assert requests.received is None
     assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
