@@ -131,10 +131,10 @@ def settle_bad_images(dataset, decode: Callable,
   return tuple(image.name for image in found)
 
 
-def show_progress(batches: Iterable, total: int) -> Iterable:
-  """Shows a bar while batches are used, on a terminal only."""
+def show_progress(items: Iterable, total: int, unit: str = 'batch') -> Iterable:
+  """Shows a bar while batches or other items are used, on a terminal only."""
   import tqdm
-  return tqdm.tqdm(batches, total=total, unit='batch', leave=False, disable=None)
+  return tqdm.tqdm(items, total=total, unit=unit, leave=False, disable=None)
 
 
 def absolute(folder: str | None) -> str | None:

@@ -27,6 +27,14 @@ def check_images(images: tf.Tensor, smallest: int, scope: str) -> None:
                      f'Received {height}×{width}. Choose a larger image size.')
 
 
+def spatial_mean(inputs: tf.Tensor) -> tf.Tensor:
+  """Averages [batch, height, width, channels], in float32, to [batch, 1, 1, channels]."""
+  if layers.spatial_size(inputs) == (1, 1):
+    return inputs
+  mean = tf.reduce_mean(tf.cast(inputs, tf.float32), [1, 2], keepdims=True)
+  return tf.cast(mean, inputs.dtype)
+
+
 def global_pool(inputs: tf.Tensor, end_points: dict) -> tf.Tensor:
   """Averages each channel over the image, in float32, as the end point `global_pool`.
 
@@ -37,11 +45,8 @@ def global_pool(inputs: tf.Tensor, end_points: dict) -> tf.Tensor:
   Returns:
     [batch, 1, 1, channels], of the inputs' type.
   """
-  if layers.spatial_size(inputs) != (1, 1):
-    mean = tf.reduce_mean(tf.cast(inputs, tf.float32), [1, 2], keepdims=True)
-    inputs = tf.cast(mean, inputs.dtype)
-  end_points['global_pool'] = inputs
-  return inputs
+  end_points['global_pool'] = outputs = spatial_mean(inputs)
+  return outputs
 
 
 def squeeze(inputs: tf.Tensor) -> tf.Tensor:
@@ -66,9 +71,9 @@ def add_predictions(logits: tf.Tensor, end_points: dict) -> tuple[tf.Tensor, dic
 
 def fully_connected_head(inputs: tf.Tensor, num_classes: int | None, *, kernel_size: int,
                          is_training: bool, dropout_keep_prob: float, end_points: dict,
-                         weights_initializer=None, biases_initializer=None,
+                         width: int = 4096, weights_initializer=None, biases_initializer=None,
                          logits_initializer=None) -> tuple[tf.Tensor, dict]:
-  """The three fully connected layers of AlexNet and VGG, as the convolutions they are in TF-Slim.
+  """The last three layers of AlexNet, VGG and OverFeat, as the convolutions they are in TF-Slim.
 
   `fc6` covers its input at the network's own image size. Larger images give a map of answers,
   which is averaged after `fc7`: the classifier is linear, so in inference that is the mean of
@@ -81,6 +86,7 @@ def fully_connected_head(inputs: tf.Tensor, num_classes: int | None, *, kernel_s
     is_training: a Python bool; whether there is dropout.
     dropout_keep_prob: share of the outputs of `fc6` and `fc7` that dropout keeps.
     end_points: gains the layers, `global_pool`, `Logits` and `Predictions`.
+    width: channels of `fc6`.
     weights_initializer: of `fc6` and `fc7`; default Xavier's uniform one.
     biases_initializer: of `fc6` and `fc7`; default zeros.
     logits_initializer: of the weights of `fc8`; default Xavier's uniform one.
@@ -93,7 +99,7 @@ def fully_connected_head(inputs: tf.Tensor, num_classes: int | None, *, kernel_s
   with layers.arg_scope([layers.dropout], keep_prob=dropout_keep_prob, is_training=is_training):
     with layers.arg_scope([layers.conv2d], weights_initializer=weights_initializer,
                           biases_initializer=biases_initializer or zeros):
-      net = layers.conv2d(inputs, 4096, kernel_size, padding='VALID', scope='fc6')
+      net = layers.conv2d(inputs, width, kernel_size, padding='VALID', scope='fc6')
       net = layers.dropout(net, scope='dropout6')
       net = layers.conv2d(net, 4096, 1, scope='fc7')
     net = global_pool(net, end_points)

@@ -14,7 +14,7 @@ Layers take `end_points`, a dict in which they leave their outputs under their f
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 import tf_slim
@@ -23,10 +23,10 @@ from tf_slim import add_arg_scope, arg_scope, repeat
 from nets import noise
 
 __all__ = [
-    'add_arg_scope', 'arg_scope', 'avg_pool2d', 'batch_norm', 'constant_initializer', 'conv2d',
-    'drop_path', 'dropout', 'flatten', 'fully_connected', 'l2_regularizer',
+    'RANDOM', 'add_arg_scope', 'arg_scope', 'avg_pool2d', 'batch_norm', 'constant_initializer',
+    'conv2d', 'drop_path', 'dropout', 'flatten', 'fully_connected', 'l2_regularizer',
     'local_response_normalization', 'max_pool2d', 'random_normal_initializer', 'repeat',
-    'separable_conv2d', 'spatial_size', 'truncated_normal_initializer',
+    'scheduled_drop_path', 'separable_conv2d', 'spatial_size', 'truncated_normal_initializer',
     'variance_scaling_initializer', 'xavier_initializer', 'zeros_initializer',
 ]
 
@@ -96,7 +96,13 @@ def _convolve(inputs, weights, stride, padding, rate, groups) -> tf.Tensor:
     width = kernel[0] * kernel[1] * weights.shape[2]
     outputs = tf.reshape(inputs, [-1, width]) @ tf.reshape(weights, [width, weights.shape[3]])
     return outputs[:, tf.newaxis, tf.newaxis, :]
-  return tf.nn.conv2d(inputs, weights, _pair(stride), padding, dilations=_pair(rate))
+  stride = _pair(stride)
+  if kernel == (1, 1) and stride != (1, 1):
+    # The same function. In TensorFlow 2.21, oneDNN's gradient of strided 1×1 convolutions of fewer
+    # than 16 channels may write outside of its memory, and kill the process
+    # (https://github.com/uxlfoundation/oneDNN/issues/6035).
+    inputs, stride = inputs[:, ::stride[0], ::stride[1]], (1, 1)
+  return tf.nn.conv2d(inputs, weights, stride, padding, dilations=_pair(rate))
 
 
 @add_arg_scope
@@ -310,6 +316,40 @@ def drop_path(inputs: tf.Tensor, keep_prob, *, is_training: bool = True,
   if not is_training:
     return inputs
   return _scale_kept(inputs, keep_prob, keys, [1] * (inputs.shape.rank - 1), _full_name(scope))
+
+
+@add_arg_scope
+def scheduled_drop_path(keep_probs: Sequence[float], *, ramp_steps: int,
+                        dtype: tf.DType = tf.float32, keys: tf.Tensor | None = None,
+                        step: tf.Tensor | None = None,
+                        scope: str = 'drop_path') -> list[tf.Tensor]:
+  """Draws which of a network's paths are dropped (Zoph et al. 2017, https://arxiv.org/abs/1707.07012).
+
+  Every path is kept at first; the probabilities fall linearly as training goes on. All paths are
+  drawn at once: a network of 160 paths would be three times as large with as many `drop_path`.
+
+  Args:
+    keep_probs: for each path, the probability that an example keeps it in the end, in (0, 1].
+    ramp_steps: number of training steps until then.
+    dtype: of the results.
+    keys: int64 [batch, 2], the examples' keys (`nets.noise`); `Network` gives them.
+    step: scalar integer, the number of training steps made; `Network` gives it.
+    scope: name of the layer, which its random numbers depend on.
+
+  Returns:
+    A factor [batch, 1, 1, 1] for each path: zero, or the reciprocal of the probability.
+  """
+  name = _full_name(scope)
+  if step is None:
+    raise ValueError(f'{name} changes as training goes on. Expected the step. Received: None.')
+  share = tf.minimum(tf.cast(step, tf.float32) / ramp_steps, 1.0)
+  keep_probs = 1 - share * (1 - tf.constant(keep_probs, tf.float32))
+  width = keep_probs.shape[0]
+  factors = _scale_kept(tf.ones([1, width]), keep_probs, keys, [width], name)
+  return tf.unstack(tf.cast(factors, dtype)[:, :, tf.newaxis, tf.newaxis, tf.newaxis], axis=1)
+
+
+RANDOM = (dropout, drop_path, scheduled_drop_path)  # What needs the examples' keys in training.
 
 
 def _full_name(scope: str) -> str:

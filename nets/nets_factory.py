@@ -10,7 +10,49 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from errors import unknown_name
-from nets import alexnet, cifarnet, layers, lenet, mobilenet_v1, network, resnet_v1, vgg
+from nets import (
+  alexnet,
+  cifarnet,
+  efficientnet_lite,
+  inception_resnet_v2,
+  inception_v1,
+  inception_v2,
+  inception_v3,
+  inception_v4,
+  layers,
+  lenet,
+  mobilenet_v1,
+  mobilenet_v2,
+  mobilenet_v3,
+  nasnet,
+  network,
+  overfeat,
+  pnasnet,
+  resnet_v1,
+  resnet_v2,
+  squeezenet,
+  vgg,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+  """Weights that somebody published for a network, trained on ImageNet.
+
+  Attributes:
+    name: of the checkpoint or file.
+    classes: width of its logits: 1,000, or 1,001 where the first is the background.
+    top_1, top_5: accuracy on ImageNet's validation images that was published with it, in percent;
+      None where none was.
+    image_size: height and width at which it was measured, where not the network's own.
+    preprocessing: what it was measured with, where not the network's own.
+  """
+  name: str
+  classes: int
+  top_1: float | None = None
+  top_5: float | None = None
+  image_size: int | None = None
+  preprocessing: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,8 +64,10 @@ class Net:
       logits [batch, num_classes], or features [batch, width] where num_classes is 0 or None.
     arg_scope: `arg_scope(weight_decay=…)`, what the function runs under.
     preprocessing: name of the recipe that its images are prepared with.
-    head: scopes that depend on the number of classes, to exclude and retrain when fine-tuning.
-    classes: number of classes of the published weights; None where there are none.
+    head: scopes that depend on the number of classes, to exclude and retrain when fine-tuning;
+      shell wildcards may stand in them.
+    published: weights for this network's variables; None where there are none.
+    classes, channels: of the data that the network was made for.
     xla: whether XLA was measured to make it faster. On CPUs it made every network that was tried
       slower (`results/`), those with depthwise convolutions by far.
     reference: address of the paper or the first implementation.
@@ -33,7 +77,9 @@ class Net:
   _: dataclasses.KW_ONLY
   preprocessing: str
   head: tuple[str, ...]
-  classes: int | None = None
+  published: Published | None = None
+  classes: int = 1000
+  channels: int = 3
   xla: bool = False
   reference: str = ''
 
@@ -43,40 +89,217 @@ class Net:
     return self.function.default_image_size
 
 
-def _vgg(function: Callable, scope: str, classes: int | None) -> Net:
+def _efficientnet_lite(function: Callable, top_1: float) -> Net:
+  name = function.__name__
+  return Net(function, efficientnet_lite.efficientnet_lite_arg_scope, preprocessing='inception',
+             head=(f'{name}/logits',), published=Published(name.replace('_', '-'), 1000, top_1),
+             reference='https://arxiv.org/abs/1905.11946')
+
+
+def _vgg(function: Callable, scope: str, published: Published | None) -> Net:
   return Net(function, vgg.vgg_arg_scope, preprocessing='vgg', head=(f'{scope}/fc8',),
-             classes=classes, reference='https://arxiv.org/abs/1409.1556')
+             published=published, reference='https://arxiv.org/abs/1409.1556')
 
 
-def _mobilenet_v1(function: Callable) -> Net:
+def _inception(function: Callable, arg_scope: Callable, head: tuple[str, ...],
+               published: Published, reference: str) -> Net:
+  return Net(function, arg_scope, preprocessing='inception', head=head, published=published,
+             reference=reference)
+
+
+def _mobilenet_v1(function: Callable, published: Published) -> Net:
   return Net(function, mobilenet_v1.mobilenet_v1_arg_scope, preprocessing='inception',
-             head=('MobilenetV1/Logits',), classes=1001,
+             head=('MobilenetV1/Logits',), published=published,
              reference='https://arxiv.org/abs/1704.04861')
+
+
+def _architecture_search(function: Callable, arg_scope: Callable, published: Published | None,
+                         reference: str, preprocessing: str = 'inception',
+                         classes: int = 1000) -> Net:
+  return Net(function, arg_scope, preprocessing=preprocessing, head=('final_layer', 'aux_*'),
+             published=published, classes=classes, reference=reference)
+
+
+def _mobilenet_v2(function: Callable, published: Published) -> Net:
+  return Net(function, mobilenet_v2.mobilenet_v2_arg_scope, preprocessing='inception',
+             head=('MobilenetV2/Logits',), published=published,
+             reference='https://arxiv.org/abs/1801.04381')
+
+
+def _mobilenet_v3(function: Callable, published: Published, scope: str = 'MobilenetV3') -> Net:
+  return Net(function, mobilenet_v3.mobilenet_v3_arg_scope, preprocessing='inception',
+             head=(f'{scope}/Logits',), published=published,
+             reference='https://arxiv.org/abs/1905.02244')
+
+
+def _resnet_v1(function: Callable, published: Published | None, *,
+               arg_scope: Callable = resnet_v1.resnet_arg_scope,
+               preprocessing: str = 'vgg') -> Net:
+  return Net(function, arg_scope, preprocessing=preprocessing,
+             head=(f'{function.__name__}/logits',), published=published,
+             reference='https://arxiv.org/abs/1512.03385')
+
+
+def _resnet_keras(function: Callable, published: Published) -> Net:
+  return _resnet_v1(function, published, arg_scope=resnet_v1.resnet_keras_arg_scope,
+                    preprocessing='caffe')
+
+
+def _resnet_v2(function: Callable, published: Published | None) -> Net:
+  return Net(function, resnet_v2.resnet_arg_scope, preprocessing='vgg',
+             head=(f'{function.__name__}/logits',), published=published,
+             reference='https://arxiv.org/abs/1603.05027')
+
+
+def _squeezenet(function: Callable, published: Published) -> Net:
+  return Net(function, squeezenet.squeezenet_arg_scope, preprocessing='caffe',
+             head=(f'{function.__name__}/conv10',), published=published,
+             reference='https://arxiv.org/abs/1602.07360')
 
 
 NETS: dict[str, Net] = {
     'alexnet': Net(
         alexnet.alexnet, alexnet.alexnet_arg_scope, preprocessing='caffe', head=('alexnet/fc8',),
-        classes=1000, reference='https://proceedings.neurips.cc/paper/2012/hash/'
+        published=Published('bvlc_alexnet', 1000, 57.1, 80.2),
+        reference='https://proceedings.neurips.cc/paper/2012/hash/'
         'c399862d3b9d6b76c8436e924a68c45b-Abstract.html'),
     'alexnet_v2': Net(
         alexnet.alexnet_v2, alexnet.alexnet_v2_arg_scope, preprocessing='inception',
         head=('alexnet_v2/fc8',), reference='https://arxiv.org/abs/1404.5997'),
     'cifarnet': Net(
         cifarnet.cifarnet, cifarnet.cifarnet_arg_scope, preprocessing='cifarnet',
-        head=('CifarNet/logits',), reference='https://code.google.com/archive/p/cuda-convnet/'),
+        head=('CifarNet/logits',), classes=10,
+        reference='https://code.google.com/archive/p/cuda-convnet/'),
+    'efficientnet_lite0': _efficientnet_lite(efficientnet_lite.efficientnet_lite0, 75.1),
+    'efficientnet_lite1': _efficientnet_lite(efficientnet_lite.efficientnet_lite1, 76.7),
+    'efficientnet_lite2': _efficientnet_lite(efficientnet_lite.efficientnet_lite2, 77.6),
+    'efficientnet_lite3': _efficientnet_lite(efficientnet_lite.efficientnet_lite3, 79.8),
+    'efficientnet_lite4': _efficientnet_lite(efficientnet_lite.efficientnet_lite4, 81.5),
+    'inception_resnet_v2': _inception(
+        inception_resnet_v2.inception_resnet_v2, inception_resnet_v2.inception_resnet_v2_arg_scope,
+        ('InceptionResnetV2/Logits', 'InceptionResnetV2/AuxLogits'),
+        Published('inception_resnet_v2_2016_08_30', 1001, 80.4, 95.3),
+        'https://arxiv.org/abs/1602.07261'),
+    'inception_v1': _inception(
+        inception_v1.inception_v1, inception_v1.inception_v1_arg_scope, ('InceptionV1/Logits',),
+        Published('inception_v1_2016_08_28', 1001, 69.8, 89.6),
+        'https://arxiv.org/abs/1409.4842'),
+    'inception_v2': _inception(
+        inception_v2.inception_v2, inception_v2.inception_v2_arg_scope, ('InceptionV2/Logits',),
+        Published('inception_v2_2016_08_28', 1001, 73.9, 91.8),
+        'https://arxiv.org/abs/1502.03167'),
+    'inception_v3': _inception(
+        inception_v3.inception_v3, inception_v3.inception_v3_arg_scope,
+        ('InceptionV3/Logits', 'InceptionV3/AuxLogits'),
+        Published('inception_v3_2016_08_28', 1001, 78.0, 93.9),
+        'https://arxiv.org/abs/1512.00567'),
+    'inception_v4': _inception(
+        inception_v4.inception_v4, inception_v4.inception_v4_arg_scope,
+        ('InceptionV4/Logits', 'InceptionV4/AuxLogits'),
+        Published('inception_v4_2016_09_09', 1001, 80.2, 95.2),
+        'https://arxiv.org/abs/1602.07261'),
     'lenet': Net(
         lenet.lenet, lenet.lenet_arg_scope, preprocessing='lenet', head=('LeNet/fc4',),
-        reference='http://yann.lecun.com/exdb/publis/pdf/lecun-98.pdf'),
-    'mobilenet_v1': _mobilenet_v1(mobilenet_v1.mobilenet_v1),
-    'mobilenet_v1_025': _mobilenet_v1(mobilenet_v1.mobilenet_v1_025),
-    'mobilenet_v1_050': _mobilenet_v1(mobilenet_v1.mobilenet_v1_050),
-    'mobilenet_v1_075': _mobilenet_v1(mobilenet_v1.mobilenet_v1_075),
-    'resnet_v1_50': Net(
-        resnet_v1.resnet_v1_50, resnet_v1.resnet_arg_scope, preprocessing='vgg',
-        head=('resnet_v1_50/logits',), classes=1000, reference='https://arxiv.org/abs/1512.03385'),
-    'vgg_16': _vgg(vgg.vgg_16, 'vgg_16', 1000),
-    'vgg_19': _vgg(vgg.vgg_19, 'vgg_19', 1000),
+        classes=10, channels=1, reference='http://yann.lecun.com/exdb/publis/pdf/lecun-98.pdf'),
+    # Published for these two: the accuracy of the 8-bit networks made of them.
+    'mobilenet_edgetpu': _mobilenet_v3(
+        mobilenet_v3.mobilenet_edgetpu, Published('mobilenet_edgetpu_224_1.0', 1001, 75.6),
+        'MobilenetEdgeTPU'),
+    'mobilenet_edgetpu_075': _mobilenet_v3(
+        mobilenet_v3.mobilenet_edgetpu_075, Published('mobilenet_edgetpu_224_0.75', 1001, 73.5),
+        'MobilenetEdgeTPU'),
+    'mobilenet_v1': _mobilenet_v1(
+        mobilenet_v1.mobilenet_v1, Published('mobilenet_v1_1.0_224', 1001, 70.9, 89.9)),
+    'mobilenet_v1_025': _mobilenet_v1(
+        mobilenet_v1.mobilenet_v1_025,
+        Published('mobilenet_v1_0.25_128', 1001, 41.5, 66.3, image_size=128)),
+    'mobilenet_v1_050': _mobilenet_v1(
+        mobilenet_v1.mobilenet_v1_050,
+        Published('mobilenet_v1_0.50_160', 1001, 59.1, 81.9, image_size=160)),
+    'mobilenet_v1_075': _mobilenet_v1(
+        mobilenet_v1.mobilenet_v1_075, Published('mobilenet_v1_0.75_224', 1001)),
+    'mobilenet_v2': _mobilenet_v2(
+        mobilenet_v2.mobilenet_v2, Published('mobilenet_v2_1.0_224', 1001, 71.8, 91.0)),
+    'mobilenet_v2_035': _mobilenet_v2(
+        mobilenet_v2.mobilenet_v2_035, Published('mobilenet_v2_0.35_224', 1001, 60.3, 82.9)),
+    'mobilenet_v2_050': _mobilenet_v2(
+        mobilenet_v2.mobilenet_v2_050, Published('mobilenet_v2_0.5_224', 1001, 65.4, 86.4)),
+    'mobilenet_v2_140': _mobilenet_v2(
+        mobilenet_v2.mobilenet_v2_140, Published('mobilenet_v2_1.4_224', 1001, 75.0, 92.5)),
+    'mobilenet_v3_large': _mobilenet_v3(
+        mobilenet_v3.mobilenet_v3_large, Published('v3-large_224_1.0_float', 1001, 75.2)),
+    'mobilenet_v3_large_minimalistic': _mobilenet_v3(
+        mobilenet_v3.mobilenet_v3_large_minimalistic,
+        Published('v3-large-minimalistic_224_1.0_float', 1001, 72.3)),
+    'mobilenet_v3_small': _mobilenet_v3(
+        mobilenet_v3.mobilenet_v3_small, Published('v3-small_224_1.0_float', 1001, 67.5)),
+    'mobilenet_v3_small_minimalistic': _mobilenet_v3(
+        mobilenet_v3.mobilenet_v3_small_minimalistic,
+        Published('v3-small-minimalistic_224_1.0_float', 1001, 61.9)),
+    'nasnet_cifar': _architecture_search(
+        nasnet.nasnet_cifar, nasnet.nasnet_cifar_arg_scope, None,
+        'https://arxiv.org/abs/1707.07012', preprocessing='cifarnet', classes=10),
+    'nasnet_large': _architecture_search(
+        nasnet.nasnet_large, nasnet.nasnet_large_arg_scope,
+        Published('nasnet-a_large_04_10_2017', 1001, 82.7, 96.2),
+        'https://arxiv.org/abs/1707.07012'),
+    'nasnet_mobile': _architecture_search(
+        nasnet.nasnet_mobile, nasnet.nasnet_mobile_arg_scope,
+        Published('nasnet-a_mobile_04_10_2017', 1001, 74.0, 91.6),
+        'https://arxiv.org/abs/1707.07012'),
+    'pnasnet_large': _architecture_search(
+        pnasnet.pnasnet_large, pnasnet.pnasnet_arg_scope,
+        Published('pnasnet-5_large_2017_12_13', 1001, 82.9, 96.2),
+        'https://arxiv.org/abs/1712.00559'),
+    'pnasnet_mobile': _architecture_search(
+        pnasnet.pnasnet_mobile, pnasnet.pnasnet_arg_scope,
+        Published('pnasnet-5_mobile_2017_12_13', 1001, 74.2, 91.9),
+        'https://arxiv.org/abs/1712.00559'),
+    'overfeat': Net(
+        overfeat.overfeat, overfeat.overfeat_arg_scope, preprocessing='vgg',
+        head=('overfeat/fc8',), reference='https://arxiv.org/abs/1312.6229'),
+    'resnet101_keras': _resnet_keras(
+        resnet_v1.resnet101_keras, Published('Keras ResNet101', 1000, 76.4, 92.8)),
+    'resnet152_keras': _resnet_keras(
+        resnet_v1.resnet152_keras, Published('Keras ResNet152', 1000, 76.6, 93.1)),
+    'resnet50_keras': _resnet_keras(
+        resnet_v1.resnet50_keras, Published('Keras ResNet50', 1000, 74.9, 92.1)),
+    'resnet_v1_101': _resnet_v1(
+        resnet_v1.resnet_v1_101, Published('resnet_v1_101_2016_08_28', 1000, 76.4, 92.9)),
+    'resnet_v1_152': _resnet_v1(
+        resnet_v1.resnet_v1_152, Published('resnet_v1_152_2016_08_28', 1000, 76.8, 93.2)),
+    'resnet_v1_18': _resnet_v1(
+        resnet_v1.resnet_v1_18,
+        Published('torchvision resnet18-f37072fd', 1000, 69.758, 89.078,
+                  preprocessing='torchvision')),
+    'resnet_v1_200': _resnet_v1(resnet_v1.resnet_v1_200, None),
+    'resnet_v1_34': _resnet_v1(
+        resnet_v1.resnet_v1_34,
+        Published('torchvision resnet34-b627a593', 1000, 73.314, 91.42,
+                  preprocessing='torchvision')),
+    'resnet_v1_50': _resnet_v1(
+        resnet_v1.resnet_v1_50, Published('resnet_v1_50_2016_08_28', 1000, 75.2, 92.2)),
+    'resnet_v2_101': _resnet_v2(
+        resnet_v2.resnet_v2_101,
+        Published('resnet_v2_101_2017_04_14', 1001, 77.0, 93.7, image_size=299,
+                  preprocessing='inception')),
+    'resnet_v2_152': _resnet_v2(
+        resnet_v2.resnet_v2_152,
+        Published('resnet_v2_152_2017_04_14', 1001, 77.8, 94.1, image_size=299,
+                  preprocessing='inception')),
+    'resnet_v2_200': _resnet_v2(resnet_v2.resnet_v2_200, None),
+    'resnet_v2_50': _resnet_v2(
+        resnet_v2.resnet_v2_50,
+        Published('resnet_v2_50_2017_04_14', 1001, 75.6, 92.8, image_size=299,
+                  preprocessing='inception')),
+    'squeezenet': _squeezenet(
+        squeezenet.squeezenet, Published('torchvision squeezenet1_0-b66bff10', 1000, 58.1, 80.4,
+                                         image_size=224, preprocessing='torchvision')),
+    'squeezenet_1_1': _squeezenet(
+        squeezenet.squeezenet_1_1, Published('torchvision squeezenet1_1-b8a52dc0', 1000, 58.2, 80.6,
+                                             image_size=224, preprocessing='torchvision')),
+    'vgg_16': _vgg(vgg.vgg_16, 'vgg_16', Published('vgg_16_2016_08_28', 1000, 71.5, 89.8)),
+    'vgg_19': _vgg(vgg.vgg_19, 'vgg_19', Published('vgg_19_2016_08_28', 1000, 71.1, 89.8)),
     'vgg_a': _vgg(vgg.vgg_a, 'vgg_a', None),
 }
 
@@ -116,9 +339,9 @@ def get_network_fn(name: str, num_classes: int | None, weight_decay: float = 0.0
     is_training: a Python bool.
 
   Returns:
-    `network_fn(images, *, keys=None, **arguments) -> (logits, end_points)`, with the attribute
-    `default_image_size`. `keys`, from `nets.noise.example_keys`, are needed where training is
-    random; `arguments` are the network's own.
+    `network_fn(images, *, keys=None, step=None, **arguments) -> (logits, end_points)`, with the
+    attribute `default_image_size`. `keys`, from `nets.noise.example_keys`, are needed where
+    training is random, `step` where how random it is changes; `arguments` are the network's own.
 
   Raises:
     ValueError: if there is no network of this name.
@@ -126,9 +349,11 @@ def get_network_fn(name: str, num_classes: int | None, weight_decay: float = 0.0
   net = get_net(name)
 
   @functools.wraps(net.function)
-  def network_fn(images: tf.Tensor, *, keys: tf.Tensor | None = None, **arguments):
+  def network_fn(images: tf.Tensor, *, keys: tf.Tensor | None = None,
+                 step: tf.Tensor | None = None, **arguments):
     with layers.arg_scope(net.arg_scope(weight_decay=weight_decay)), \
-        layers.arg_scope([layers.dropout, layers.drop_path], keys=keys):
+        layers.arg_scope(layers.RANDOM, keys=keys), \
+        layers.arg_scope([layers.scheduled_drop_path], step=step):
       return net.function(images, num_classes, is_training=is_training, **arguments)
 
   return network_fn

@@ -56,22 +56,24 @@ class Network:
     self._seed = seed
     self._regularizers: dict[str, Callable] = {}
     self._is_frozen = False
-    trace = tf.function(lambda images, keys: self(images, is_training=is_training, keys=keys)[0],
-                        autograph=False)
+    trace = tf.function(lambda images, keys, step: self(
+        images, is_training=is_training, keys=keys, step=step)[0], autograph=False)
     trace.get_concrete_function(tf.TensorSpec([1, *image_shape], tf.float32),
-                                tf.TensorSpec([1, 2], tf.int64))
+                                tf.TensorSpec([1, 2], tf.int64), tf.TensorSpec([], tf.int64))
     self._is_frozen = True
     names = [name for name, v in self.variables.items() if v.trainable]
     self.trainable = scopes.select(names, self._trainable_scopes, 'trainable_scopes') \
         if self._trainable_scopes else names
 
-  def __call__(self, images: tf.Tensor, *, is_training: bool, keys: tf.Tensor | None = None):
+  def __call__(self, images: tf.Tensor, *, is_training: bool, keys: tf.Tensor | None = None,
+               step: tf.Tensor | None = None):
     """Applies the network.
 
     Args:
       images: float32 [batch, height, width, channels], preprocessed.
       is_training: a Python bool.
       keys: int64 [batch, 2] from `nets.noise.example_keys`, for what is random in training.
+      step: scalar integer, the number of steps made, for what changes as training goes on.
 
     Returns:
       Logits, float32 [batch, num_classes], and the end points, `{name: tensor}`.
@@ -80,7 +82,8 @@ class Network:
         tf.compat.v1.get_variable_scope(), custom_getter=self._get, auxiliary_name_scope=False), \
         layers.arg_scope(self._arg_scope(weight_decay=self._weight_decay)), \
         layers.arg_scope([layers.batch_norm], is_frozen=self._keeps_averages), \
-        layers.arg_scope([layers.dropout, layers.drop_path], keys=keys):
+        layers.arg_scope(layers.RANDOM, keys=keys), \
+        layers.arg_scope([layers.scheduled_drop_path], step=step):
       logits, end_points = self._function(tf.cast(images, self._dtype), self._num_classes,
                                           is_training=is_training)
     end_points = {name: tf.cast(value, tf.float32) if name in _FLOAT32_END_POINTS else value

@@ -7,27 +7,49 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from nets import layers
+from nets import heads, layers
+
+# Number of units in each of the four blocks, by the number of layers with weights.
+UNITS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3),
+         152: (3, 8, 36, 3), 200: (3, 24, 36, 3)}
+_BASE_DEPTHS = (64, 128, 256, 512)
 
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-  """Residual units of one depth; the last one has the stride.
+  """Residual units of one depth.
 
   Attributes:
-    base_depth: channels of a unit's narrow convolutions; its output has four times as many.
-    num_units: number of units.
-    stride: of the last unit; TF-Slim's networks reduce the image there, others in the first.
+    base_depth: channels of a unit's convolutions.
+    depth: channels of a unit's output, which may be more.
+    strides: of each unit.
   """
   base_depth: int
-  num_units: int
-  stride: int
+  depth: int
+  strides: tuple[int, ...]
 
 
-def blocks(num_units: Sequence[int]) -> tuple[Block, ...]:
-  """Makes the four blocks of a ResNet for ImageNet from their numbers of units."""
-  return tuple(Block(base_depth, count, stride) for base_depth, count, stride
-               in zip((64, 128, 256, 512), num_units, (2, 2, 2, 1), strict=True))
+def blocks_with_stride_last(num_layers: int) -> tuple[Block, ...]:
+  """Makes the blocks of TF-Slim's ResNets: the last unit of a block reduces the image.
+
+  Args:
+    num_layers: a key of `UNITS`.
+  """
+  return tuple(Block(base_depth, base_depth * 4, (*[1] * (count - 1), stride))
+               for base_depth, count, stride
+               in zip(_BASE_DEPTHS, UNITS[num_layers], (2, 2, 2, 1), strict=True))
+
+
+def blocks_with_stride_first(num_layers: int, expansion: int = 4) -> tuple[Block, ...]:
+  """Makes the blocks of the paper's ResNets: the first unit of a block reduces the image.
+
+  Args:
+    num_layers: a key of `UNITS`.
+    expansion: channels of a unit's output for each of its convolutions' channels.
+  """
+  return tuple(Block(base_depth, base_depth * expansion, (stride, *[1] * (count - 1)))
+               for base_depth, count, stride
+               in zip(_BASE_DEPTHS, UNITS[num_layers], (1, 2, 2, 2), strict=True))
 
 
 def resnet_arg_scope(weight_decay: float = 0.0001):
@@ -67,24 +89,65 @@ def conv2d_same(inputs: tf.Tensor, num_outputs: int, kernel_size: int, stride: i
                        kernel_size, stride, padding='VALID', scope=scope)
 
 
-def stack_blocks(net: tf.Tensor, stack: Sequence[Block], unit: Callable,
+def max_pool2d_same(inputs: tf.Tensor, kernel_size: int, stride: int, *,
+                    scope: str) -> tf.Tensor:
+  """Pools with a padding that does not depend on the image's size.
+
+  Args:
+    inputs: [batch, height, width, channels], none below zero, as after a ReLU: the padding is
+      zero, which changes no maximum then.
+    kernel_size, stride, scope: as in `layers.max_pool2d`.
+
+  Returns:
+    [batch, ceil(height / stride), ceil(width / stride), channels].
+  """
+  before = (kernel_size - 1) // 2
+  margins = [before, kernel_size - 1 - before]
+  return layers.max_pool2d(tf.pad(inputs, [[0, 0], margins, margins, [0, 0]]), kernel_size, stride,
+                           padding='VALID', scope=scope)
+
+
+def stack_blocks(net: tf.Tensor, blocks: Sequence[Block], unit: Callable,
                  end_points: dict) -> tf.Tensor:
   """Applies blocks, in the scopes `block1/unit_1`, `block1/unit_2` and so on.
 
   Args:
     net: [batch, height, width, channels].
-    stack: the blocks.
-    unit: `unit(net, depth, depth_bottleneck, stride, end_points)`.
+    blocks: the blocks.
+    unit: `unit(net, depth, base_depth, stride, end_points)`.
     end_points: gains each block's output.
 
   Returns:
     The last block's output.
   """
-  for i, block in enumerate(stack, start=1):
+  for i, block in enumerate(blocks, start=1):
     with tf.compat.v1.variable_scope(f'block{i}') as sc:
-      for j in range(1, block.num_units + 1):
-        stride = block.stride if j == block.num_units else 1
+      for j, stride in enumerate(block.strides, start=1):
         with tf.compat.v1.variable_scope(f'unit_{j}'):
-          net = unit(net, block.base_depth * 4, block.base_depth, stride, end_points)
+          net = unit(net, block.depth, block.base_depth, stride, end_points)
     end_points[sc.name] = net
   return net
+
+
+def classify(net: tf.Tensor, num_classes: int | None,
+             end_points: dict) -> tuple[tf.Tensor, dict]:
+  """Ends a residual network: a mean over the image and a classifier.
+
+  Args:
+    net: [batch, height, width, channels].
+    num_classes: width of the logits; 0 or None leaves the classifier out.
+    end_points: gains `global_pool`, and with classes `…/logits`, `…/spatial_squeeze`, `Logits`,
+      `Predictions` and `predictions`, TF-Slim's spelling for residual networks.
+
+  Returns:
+    Logits [batch, num_classes] or features [batch, channels], and the end points.
+  """
+  scope = tf.compat.v1.get_variable_scope().name
+  net = heads.global_pool(net, end_points)
+  if not num_classes:
+    return heads.squeeze(net), end_points
+  net = layers.conv2d(net, num_classes, 1, activation_fn=None, normalizer_fn=None, scope='logits')
+  logits = end_points[f'{scope}/spatial_squeeze'] = heads.squeeze(net)
+  heads.add_predictions(logits, end_points)
+  end_points['predictions'] = end_points['Predictions']
+  return logits, end_points

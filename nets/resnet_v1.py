@@ -1,8 +1,21 @@
-"""ResNet V1 (He et al. 2015, https://arxiv.org/abs/1512.03385, table 1)."""
+"""ResNet V1 (He et al. 2015, https://arxiv.org/abs/1512.03385, table 1), in three layouts.
+
+They differ in where the image is reduced, which does not show in the variables' shapes:
+
+- `resnet_v1_50` to `resnet_v1_200` are TF-Slim's: by the 3×3 convolution in a block's last unit.
+- `resnet50_keras` to `resnet152_keras` are Keras', whose weights were Caffe's, and the paper's: by
+  the first 1×1 convolution in a block's first unit. Their convolutions have biases and batch norm.
+- `resnet_v1_18` and `resnet_v1_34`, with units of two 3×3 convolutions, are torchvision's
+  `resnet18` and `resnet34`, and the paper's: by the first convolution in a block's first unit.
+
+The first two compute the same, TF-Slim's with less work, where the pooling's input has an odd size:
+else TF-Slim's pooling looks at other places.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
@@ -11,70 +24,164 @@ from nets import heads, layers, resnet_utils
 resnet_arg_scope = resnet_utils.resnet_arg_scope
 
 
-def bottleneck(inputs: tf.Tensor, depth: int, depth_bottleneck: int, stride: int,
-               end_points: dict) -> tf.Tensor:
+def biased_batch_norm(inputs: tf.Tensor) -> tf.Tensor:
+  """Adds biases before batch norm, which would do without: Keras' published weights have them."""
+  biases = tf.compat.v1.get_variable('biases', [inputs.shape[-1]], inputs.dtype,
+                                     initializer=layers.zeros_initializer())
+  return layers.batch_norm(tf.nn.bias_add(inputs, biases))
+
+
+def resnet_keras_arg_scope(weight_decay: float = 0.0001):
+  """The arg scope of Keras' ResNets: biases too, and Keras' constants of batch norm."""
+  with layers.arg_scope(resnet_arg_scope(weight_decay)), \
+      layers.arg_scope([layers.conv2d], normalizer_fn=biased_batch_norm), \
+      layers.arg_scope([layers.batch_norm], decay=0.99, epsilon=1.001e-5) as sc:
+    return sc
+
+
+def _shortcut(inputs: tf.Tensor, depth: int, stride: int) -> tf.Tensor:
+  """The path around a unit: the inputs, or their projection if it has another depth."""
+  if depth == inputs.shape[-1]:
+    return resnet_utils.subsample(inputs, stride)
+  return layers.conv2d(inputs, depth, 1, stride, activation_fn=None, scope='shortcut')
+
+
+def bottleneck(inputs: tf.Tensor, depth: int, base_depth: int, stride: int, end_points: dict, *,
+               stride_in: str = 'conv2') -> tf.Tensor:
   """The residual unit with three convolutions (figure 5 of the paper, right).
 
   Args:
     inputs: [batch, height, width, channels].
     depth: channels of the result.
-    depth_bottleneck: channels inside.
-    stride: of the convolution in the middle.
+    base_depth: channels inside.
+    stride: of one convolution.
     end_points: gains the unit's output.
+    stride_in: which: `conv1`, the first 1×1, or `conv2`, the 3×3.
 
   Returns:
     [batch, ceil(height / stride), ceil(width / stride), depth].
   """
+  strides = {'conv1': 1, 'conv2': 1, stride_in: stride}
   with tf.compat.v1.variable_scope('bottleneck_v1') as sc:
-    if depth == inputs.shape[-1]:
-      shortcut = resnet_utils.subsample(inputs, stride)
-    else:
-      shortcut = layers.conv2d(inputs, depth, 1, stride, activation_fn=None, scope='shortcut')
-    net = layers.conv2d(inputs, depth_bottleneck, 1, scope='conv1')
-    net = resnet_utils.conv2d_same(net, depth_bottleneck, 3, stride, scope='conv2')
+    net = layers.conv2d(inputs, base_depth, 1, strides['conv1'], scope='conv1')
+    net = resnet_utils.conv2d_same(net, base_depth, 3, strides['conv2'], scope='conv2')
     net = layers.conv2d(net, depth, 1, activation_fn=None, scope='conv3')
-    net = end_points[sc.name] = tf.nn.relu(shortcut + net)
+    net = end_points[sc.name] = tf.nn.relu(_shortcut(inputs, depth, stride) + net)
     return net
 
 
-def resnet_v1(images: tf.Tensor, num_classes: int | None, *, num_units: Sequence[int],
-              is_training: bool, scope: str) -> tuple[tf.Tensor, dict]:
-  """A convolution, four blocks of bottleneck units, a mean and a classifier.
+def basic(inputs: tf.Tensor, depth: int, base_depth: int, stride: int,
+          end_points: dict) -> tf.Tensor:
+  """The residual unit with two convolutions (figure 5 of the paper, left).
+
+  Arguments and result are those of `bottleneck`; the stride is that of the first convolution.
+  """
+  with tf.compat.v1.variable_scope('basic_v1') as sc:
+    net = resnet_utils.conv2d_same(inputs, base_depth, 3, stride, scope='conv1')
+    net = layers.conv2d(net, depth, 3, activation_fn=None, scope='conv2')
+    net = end_points[sc.name] = tf.nn.relu(_shortcut(inputs, depth, stride) + net)
+    return net
+
+
+def resnet_v1(images: tf.Tensor, num_classes: int | None, *, blocks: Sequence[resnet_utils.Block],
+              is_training: bool, scope: str, unit: Callable = bottleneck,
+              pool: Callable = layers.max_pool2d) -> tuple[tf.Tensor, dict]:
+  """A convolution, blocks of residual units, a mean and a classifier.
 
   Args:
     images: [batch, height, width, channels] of any size.
     num_classes: width of the logits; 0 or None gives the features before them instead.
-    num_units: number of units in each block.
+    blocks: the blocks.
     is_training: a Python bool; whether batch norm uses the batch's own statistics.
     scope: name of the network.
+    unit: the residual unit, `bottleneck` or `basic`.
+    pool: `pool(net, kernel_size, stride, scope=…)`, the pooling after the first convolution.
 
   Returns:
-    Logits [batch, num_classes] or features [batch, 2048], and the end points.
+    Logits [batch, num_classes] or features [batch, depth of the last block], and the end points.
   """
   heads.check_images(images, 1, scope)
   end_points = {}
-  with tf.compat.v1.variable_scope(scope, 'resnet_v1', [images]) as sc, \
+  with tf.compat.v1.variable_scope(scope, 'resnet_v1', [images]), \
       layers.arg_scope([layers.conv2d], end_points=end_points), \
       layers.arg_scope([layers.batch_norm], is_training=is_training):
     net = resnet_utils.conv2d_same(images, 64, 7, 2, scope='conv1')
-    net = layers.max_pool2d(net, 3, 2, scope='pool1')
-    net = resnet_utils.stack_blocks(net, resnet_utils.blocks(num_units), bottleneck, end_points)
-    net = heads.global_pool(net, end_points)
-    if not num_classes:
-      return heads.squeeze(net), end_points
-    net = layers.conv2d(net, num_classes, 1, activation_fn=None, normalizer_fn=None,
-                        scope='logits')
-    logits = end_points[f'{sc.name}/spatial_squeeze'] = heads.squeeze(net)
-  heads.add_predictions(logits, end_points)
-  end_points['predictions'] = end_points['Predictions']  # TF-Slim's spelling for ResNets.
-  return logits, end_points
+    net = pool(net, 3, 2, scope='pool1')
+    net = resnet_utils.stack_blocks(net, blocks, unit, end_points)
+    return resnet_utils.classify(net, num_classes, end_points)
 
 
 def resnet_v1_50(images: tf.Tensor, num_classes: int | None = None, *, is_training: bool = True,
                  scope: str = 'resnet_v1_50') -> tuple[tf.Tensor, dict]:
-  """ResNet V1 with 50 layers; arguments and results as in `resnet_v1`."""
-  return resnet_v1(images, num_classes, num_units=(3, 4, 6, 3), is_training=is_training,
-                   scope=scope)
+  """TF-Slim's ResNet V1 with 50 layers; arguments and results as in `resnet_v1`."""
+  return resnet_v1(images, num_classes, blocks=resnet_utils.blocks_with_stride_last(50),
+                   is_training=is_training, scope=scope)
 
 
-resnet_v1_50.default_image_size = 224
+def resnet_v1_101(images: tf.Tensor, num_classes: int | None = None, *, is_training: bool = True,
+                  scope: str = 'resnet_v1_101') -> tuple[tf.Tensor, dict]:
+  """TF-Slim's ResNet V1 with 101 layers; arguments and results as in `resnet_v1`."""
+  return resnet_v1(images, num_classes, blocks=resnet_utils.blocks_with_stride_last(101),
+                   is_training=is_training, scope=scope)
+
+
+def resnet_v1_152(images: tf.Tensor, num_classes: int | None = None, *, is_training: bool = True,
+                  scope: str = 'resnet_v1_152') -> tuple[tf.Tensor, dict]:
+  """TF-Slim's ResNet V1 with 152 layers; arguments and results as in `resnet_v1`."""
+  return resnet_v1(images, num_classes, blocks=resnet_utils.blocks_with_stride_last(152),
+                   is_training=is_training, scope=scope)
+
+
+def resnet_v1_200(images: tf.Tensor, num_classes: int | None = None, *, is_training: bool = True,
+                  scope: str = 'resnet_v1_200') -> tuple[tf.Tensor, dict]:
+  """TF-Slim's ResNet V1 with 200 layers; arguments and results as in `resnet_v1`."""
+  return resnet_v1(images, num_classes, blocks=resnet_utils.blocks_with_stride_last(200),
+                   is_training=is_training, scope=scope)
+
+
+def _resnet_keras(images, num_classes, *, num_layers: int, is_training: bool, scope: str):
+  return resnet_v1(images, num_classes, blocks=resnet_utils.blocks_with_stride_first(num_layers),
+                   is_training=is_training, scope=scope,
+                   unit=functools.partial(bottleneck, stride_in='conv1'),
+                   pool=resnet_utils.max_pool2d_same)
+
+
+def resnet50_keras(images: tf.Tensor, num_classes: int | None = None, *, is_training: bool = True,
+                   scope: str = 'resnet50_keras') -> tuple[tf.Tensor, dict]:
+  """Keras' ResNet50, for BGR images; arguments and results as in `resnet_v1`."""
+  return _resnet_keras(images, num_classes, num_layers=50, is_training=is_training, scope=scope)
+
+
+def resnet101_keras(images: tf.Tensor, num_classes: int | None = None, *, is_training: bool = True,
+                    scope: str = 'resnet101_keras') -> tuple[tf.Tensor, dict]:
+  """Keras' ResNet101, for BGR images; arguments and results as in `resnet_v1`."""
+  return _resnet_keras(images, num_classes, num_layers=101, is_training=is_training, scope=scope)
+
+
+def resnet152_keras(images: tf.Tensor, num_classes: int | None = None, *, is_training: bool = True,
+                    scope: str = 'resnet152_keras') -> tuple[tf.Tensor, dict]:
+  """Keras' ResNet152, for BGR images; arguments and results as in `resnet_v1`."""
+  return _resnet_keras(images, num_classes, num_layers=152, is_training=is_training, scope=scope)
+
+
+def _resnet_basic(images, num_classes, *, num_layers: int, is_training: bool, scope: str):
+  return resnet_v1(images, num_classes, is_training=is_training, scope=scope, unit=basic,
+                   blocks=resnet_utils.blocks_with_stride_first(num_layers, expansion=1),
+                   pool=resnet_utils.max_pool2d_same)
+
+
+def resnet_v1_18(images: tf.Tensor, num_classes: int | None = None, *, is_training: bool = True,
+                 scope: str = 'resnet_v1_18') -> tuple[tf.Tensor, dict]:
+  """ResNet V1 with 18 layers, torchvision's; arguments and results as in `resnet_v1`."""
+  return _resnet_basic(images, num_classes, num_layers=18, is_training=is_training, scope=scope)
+
+
+def resnet_v1_34(images: tf.Tensor, num_classes: int | None = None, *, is_training: bool = True,
+                 scope: str = 'resnet_v1_34') -> tuple[tf.Tensor, dict]:
+  """ResNet V1 with 34 layers, torchvision's; arguments and results as in `resnet_v1`."""
+  return _resnet_basic(images, num_classes, num_layers=34, is_training=is_training, scope=scope)
+
+
+for _function in (resnet_v1_18, resnet_v1_34, resnet_v1_50, resnet_v1_101, resnet_v1_152,
+                  resnet_v1_200, resnet50_keras, resnet101_keras, resnet152_keras):
+  _function.default_image_size = 224

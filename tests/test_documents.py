@@ -17,15 +17,16 @@ import tensorflow as tf
 from absl import flags
 
 from datasets import dataset_factory, indexed, tfrecord
-from nets import nets_factory, scopes
+from nets import catalogue, nets_factory, scopes
 from preprocessing import preprocessing_factory
 from training import optimizers
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-DOCUMENTS = ('README.md', 'CONTRIBUTING.md', 'CHANGELOG.md')
+DOCUMENTS = ('README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'docs/networks.md')
 RECIPES = sorted(path.name for path in (ROOT / 'scripts' / 'recipes').iterdir())
 TRAIN, EVAL = 'train_image_classifier.py', 'eval_image_classifier.py'
-PROGRAMS = (TRAIN, EVAL, 'download_and_convert_data.py', 'scripts/benchmark_training_step.py')
+PROGRAMS = (TRAIN, EVAL, 'download_and_convert_data.py', 'list_networks.py',
+            'scripts/benchmark_training_step.py')
 # What the documents call and this project does not bring, so that its options are not ours.
 FOREIGN = {'source', 'tensorboard', 'uv', 'echo', 'if', 'fi'}
 FOREIGN_OPTIONS = {'upgrade'}  # Of uv, mentioned outside of its command line.
@@ -174,16 +175,21 @@ def test_a_wrong_command_is_found():
       check_command(shlex.split(line))
 
 
+def anchors(name: str) -> set[str]:
+  """What a link into a document can name: its titles, as GitHub spells them."""
+  titles = re.findall(r'^#+ (.*)', prose(read(name)), re.MULTILINE)
+  return {re.sub(r'[^\w -]', '', title.lower()).replace(' ', '-') for title in titles}
+
+
 @documents
 def test_paths_and_links_exist(name):
   text = prose(read(name))
-  anchors = {re.sub(r'[^\w -]', '', title.lower()).replace(' ', '-')
-             for title in re.findall(r'^#+ (.*)', text, re.MULTILINE)}
   for target in re.findall(r'\]\(([^)]+)\)', text):
-    if target.startswith('#'):
-      assert target[1:] in anchors
-    elif '://' not in target:
-      assert (ROOT / target).exists(), target
+    if '://' in target:
+      continue
+    path, _, anchor = target.partition('#')
+    assert not path or (ROOT / path).exists(), target
+    assert not anchor or anchor in anchors(path or name), target
   tops = {path.name for path in ROOT.iterdir() if path.is_dir()}
   for path in re.findall(r'`([\w./-]+)`', text):
     top = path.split('/')[0]
@@ -199,16 +205,29 @@ def test_tables_of_the_code_are_where_they_are_said_to_be(name):
     assert re.search(rf'^{table}\b.* = ', read(path), re.MULTILINE), f'{table} in {path}'
 
 
-def test_readme_has_every_network_as_its_record_has_it():
-  expected = []
-  for name in nets_factory.list_nets():
-    net = nets_factory.get_net(name)
-    count = sum(int(np.prod(shape)) for shape in variables(name).values())
-    head = ', '.join(f'`{scope}`' for scope in net.head)
-    expected.append(f'| [`{name}`]({net.reference}) | {count:,} | {net.image_size} | '
-                    f'`{net.preprocessing}` | {head} | {net.classes or "–"} |')
-  table = re.search(r'^\| `--model_name` .*?\n\n', read('README.md'), re.MULTILINE | re.DOTALL)
-  assert table.group().splitlines()[2:-1] == expected, '\n'.join(expected)
+def catalogue_rows() -> dict[str, list[str]]:
+  """The rows of the catalogue's table, by the network's name."""
+  lines = [line for line in read('docs/networks.md').splitlines() if line.startswith('|')]
+  rows = [[cell.strip() for cell in line.strip('|').split('|')] for line in lines]
+  assert rows[0] == [*catalogue.HEADERS]
+  return {row[0]: row for row in rows[2:]}
+
+
+def test_the_catalogue_has_every_network():
+  assert [*catalogue_rows()] == nets_factory.list_nets()
+
+
+@pytest.mark.parametrize('name', nets_factory.list_nets())
+def test_the_catalogue_is_what_the_records_say(name):
+  assert catalogue_rows()[name] == [*catalogue.row(name)]
+
+
+def test_readme_names_every_family():
+  text = read('README.md')
+  table = text[text.index('## Networks'):text.index('## How a run starts')]
+  named = set(re.findall(r'`([\w]+)`', table)) & {*nets_factory.NETS}
+  stems = {re.match(r'[a-z]+(?:_v\d)?', name).group() for name in named}
+  assert [name for name in nets_factory.NETS if not name.startswith(tuple(stems))] == []
 
 
 def test_readme_has_every_dataset_retired_flag_and_recipe():

@@ -193,7 +193,7 @@ class Trainer:
     step = tf.convert_to_tensor(self._step)
     row, gradients = self._differentiate(
         batch['image'], batch['label'], batch['weight'],
-        noise.example_keys(self._seed, step, batch['id']))
+        noise.example_keys(self._seed, step, batch['id']), step)
     row = tf.concat([row, [self._schedule(step)]], axis=0)
     self._optimizer.apply_gradients(
         list(zip(gradients, self._trained().values(), strict=True)))
@@ -206,11 +206,11 @@ class Trainer:
         average.assign_sub((1 - decay) * (average - value))
     return row, gradients
 
-  def _loss_and_gradients(self, images, labels, weights, keys):
+  def _loss_and_gradients(self, images, labels, weights, keys, step):
     with tf.GradientTape(watch_accessed_variables=False) as tape:
       trained = self._trained()
       tape.watch(list(trained.values()))
-      logits, end_points = self.network(images, is_training=True, keys=keys)
+      logits, end_points = self.network(images, is_training=True, keys=keys, step=step)
       loss = tf.reduce_sum(weights * losses.cross_entropy(logits, labels, self._label_smoothing))
       objective = loss
       if 'AuxLogits' in end_points:

@@ -49,6 +49,8 @@ def value(net, name):
   ((5, 5), 5, 1, 'SAME', 1),
   ((5, 5), 3, 1, 'VALID', 2),
   ((8, 9), (3, 2), (2, 1), 'SAME', 1),
+  ((8, 9), 1, 2, 'SAME', 1),  # Sees every other pixel only.
+  ((7, 9), 1, (3, 2), 'VALID', 1),
 ])
 def test_conv2d(size, kernel, stride, padding, rate, rng):
   images = normal(rng, 2, *size, 3)
@@ -60,6 +62,18 @@ def test_conv2d(size, kernel, stride, padding, rate, rng):
   outputs, end_points = net(images, is_training=False)
   np.testing.assert_allclose(outputs, expected, atol=1e-5)
   np.testing.assert_array_equal(outputs, end_points['conv'])
+
+
+def test_strided_1x1_convolutions_have_no_strided_gradient():
+  # That of oneDNN writes outside of its memory: PNASNet's training at 97 pixels was killed by it.
+  with tf.Graph().as_default() as graph:
+    images = tf.zeros([4, 48, 48, 13])
+    outputs = layers.conv2d(images, 13, 1, 2, scope='conv')
+    gradients = tf.gradients(outputs, [images, *tf.compat.v1.trainable_variables()])
+    assert None not in gradients
+    strides = {tuple(op.get_attr('strides')) for op in graph.get_operations()
+               if op.type.startswith('Conv2D')}
+  assert strides == {(1, 1, 1, 1)}
 
 
 @pytest.mark.parametrize(('size', 'kernel', 'makes_product'), [

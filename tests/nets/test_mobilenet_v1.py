@@ -55,7 +55,7 @@ def test_published_checkpoint_has_the_same_names_and_shapes(zoo_assets):
   published = reader.get_variable_to_shape_map()
   published.pop('global_step')
   network = nets_factory.build_network('mobilenet_v1', image_shape=(224, 224, 3),
-                                       num_classes=nets_factory.NETS['mobilenet_v1'].classes)
+                                       num_classes=nets_factory.NETS['mobilenet_v1'].published.classes)
   assert {name: list(v.shape) for name, v in network.variables.items()} == published
 
 

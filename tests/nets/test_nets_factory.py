@@ -1,12 +1,14 @@
-"""The table of networks: every fact of every network, from shape-only traces in a `tf.Graph`."""
+"""The table of networks: every fact of every network, from traces that compute nothing."""
 
 from __future__ import annotations
+
+import functools
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from nets import nets_factory
+from nets import nets_factory, outline, scopes
 
 v1 = tf.compat.v1
 
@@ -15,46 +17,79 @@ GOLDEN = {
   'alexnet': (3, 1000, 60_965_224),  # Shapes of bvlc_alexnet's published arrays.
   'alexnet_v2': (3, 1000, 50_303_912),  # tf_slim.nets.
   'cifarnet': (3, 10, 1_756_426),  # 4,864 + 102,464 + 1,573,248 + 73,920 + 1,930.
+  'efficientnet_lite0': (3, 1000, 4_652_008),  # timm, this and the next four.
+  'efficientnet_lite1': (3, 1000, 5_416_680),
+  'efficientnet_lite2': (3, 1000, 6_092_072),
+  'efficientnet_lite3': (3, 1000, 8_197_096),
+  'efficientnet_lite4': (3, 1000, 13_006_568),
+  'inception_resnet_v2': (3, 1000, 55_813_192),  # keras.applications.
+  'inception_v1': (3, 1000, 6_617_624),  # TF-Slim's own, this and the next.
+  'inception_v2': (3, 1000, 11_178_336),
+  'inception_v3': (3, 1000, 23_817_352),  # keras.applications.
+  'inception_v4': (3, 1000, 42_648_232),  # TF-Slim's own.
   'lenet': (1, 10, 3_274_634),  # TensorFlow's first MNIST tutorial, the same layers.
+  'mobilenet_edgetpu': (3, 1000, 4_091_432),  # TF-Slim's own, this and the next.
+  'mobilenet_edgetpu_075': (3, 1000, 2_988_160),
   'mobilenet_v1': (3, 1000, 4_231_976),  # keras.applications.MobileNet, this and the next three.
   'mobilenet_v1_075': (3, 1000, 2_585_560),
   'mobilenet_v1_050': (3, 1000, 1_331_592),
   'mobilenet_v1_025': (3, 1000, 470_072),
+  'mobilenet_v2': (3, 1000, 3_504_872),  # keras.applications, this and the next seven.
+  'mobilenet_v2_035': (3, 1000, 1_677_128),
+  'mobilenet_v2_050': (3, 1000, 1_968_680),
+  'mobilenet_v2_140': (3, 1000, 6_108_776),
+  'mobilenet_v3_large': (3, 1000, 5_483_032),
+  'mobilenet_v3_large_minimalistic': (3, 1000, 3_924_288),
+  'mobilenet_v3_small': (3, 1000, 2_542_856),
+  'mobilenet_v3_small_minimalistic': (3, 1000, 2_044_736),
+  'nasnet_cifar': (3, 10, 3_346_538),  # TF-Slim's own.
+  'nasnet_large': (3, 1000, 88_753_150),  # keras.applications, this and the next.
+  'nasnet_mobile': (3, 1000, 5_289_978),
+  'overfeat': (3, 1000, 145_704_424),  # tf_slim.nets.
+  'pnasnet_large': (3, 1000, 86_057_668),  # timm's pnasnet5large.
+  'pnasnet_mobile': (3, 1000, 5_064_487),  # TF-Slim's own.
+  'resnet50_keras': (3, 1000, 25_583_592),  # keras.applications, this and the next two.
+  'resnet101_keras': (3, 1000, 44_601_832),
+  'resnet152_keras': (3, 1000, 60_268_520),
+  'resnet_v1_18': (3, 1000, 11_689_512),  # torchvision's resnet18 and resnet34.
+  'resnet_v1_34': (3, 1000, 21_797_672),
   'resnet_v1_50': (3, 1000, 25_557_032),  # tf_slim.nets; torchvision's resnet50.
+  'resnet_v1_101': (3, 1000, 44_549_160),  # tf_slim.nets, this and the next two.
+  'resnet_v1_152': (3, 1000, 60_192_808),
+  'resnet_v1_200': (3, 1000, 64_673_832),
+  'resnet_v2_50': (3, 1000, 25_568_360),  # keras.applications.ResNet50V2, this and the next two.
+  'resnet_v2_101': (3, 1000, 44_577_896),
+  'resnet_v2_152': (3, 1000, 60_236_904),
+  'resnet_v2_200': (3, 1001, 64_728_169),  # tf_slim.nets.
+  'squeezenet': (3, 1000, 1_248_424),  # torchvision's squeezenet1_0 and squeezenet1_1.
+  'squeezenet_1_1': (3, 1000, 1_235_496),
   'vgg_a': (3, 1000, 132_863_336),  # The VGGs: tf_slim.nets; torchvision.
   'vgg_16': (3, 1000, 138_357_544),
   'vgg_19': (3, 1000, 143_667_240),
 }
 
-# TF-Slim's keys beside `Logits` and `Predictions`, as its networks return them.
-END_POINTS = {
-  'alexnet_v2': [f'alexnet_v2/{name}' for name in (
-    'conv1', 'pool1', 'conv2', 'pool2', 'conv3', 'conv4', 'conv5', 'pool5', 'fc6', 'fc7', 'fc8')],
-  'lenet': ['conv1', 'pool1', 'conv2', 'pool2', 'Flatten', 'fc3', 'dropout3'],
-  'cifarnet': ['conv1', 'pool1', 'conv2', 'pool2', 'Flatten', 'fc3', 'fc4'],
-  'mobilenet_v1': ['Conv2d_0', *(f'Conv2d_{i}_{kind}' for i in range(1, 14)
-                                 for kind in ('depthwise', 'pointwise')), 'AvgPool_1a'],
-  'vgg_a': ['vgg_a/conv1/conv1_1', 'vgg_a/pool1', 'vgg_a/conv5/conv5_2', 'vgg_a/pool5',
-            'vgg_a/fc6', 'vgg_a/fc7', 'vgg_a/fc8'],
-}
-OF_EACH_SIZE = ('alexnet', 'alexnet_v2', 'vgg_a', 'resnet_v1_50', 'mobilenet_v1_025')
-SMALLEST = {'alexnet': 227, 'alexnet_v2': 195, 'vgg_a': 224, 'vgg_16': 224, 'vgg_19': 224,
-            'lenet': 4, 'cifarnet': 4}
+# The least image; the others take any.
+SMALLEST = {
+  'alexnet': 227, 'alexnet_v2': 195, 'cifarnet': 4, 'inception_resnet_v2': 75, 'inception_v3': 75,
+  'inception_v4': 75, 'lenet': 4, 'nasnet_large': 3, 'nasnet_mobile': 3, 'overfeat': 231,
+  'pnasnet_large': 3, 'pnasnet_mobile': 3, 'squeezenet': 21, 'squeezenet_1_1': 17, 'vgg_16': 224,
+  'vgg_19': 224, 'vgg_a': 224}
+# Their fully connected layers are made for one size of image.
+FLATTENED = ('cifarnet', 'lenet')
+# What is decayed beside `weights`.
+DECAYED = {'efficientnet': {'biases', 'depthwise_weights'}, 'inception_resnet_v2': {'biases'},
+           'inception_v2': set(), 'nasnet': {'depthwise_weights', 'pointwise_weights'},
+           'pnasnet': {'depthwise_weights', 'pointwise_weights'}}
+# Graphs of a training step that take long to build.
+SLOW = ('inception_resnet', 'inception_v4', 'nasnet', 'pnasnet', 'resnet101', 'resnet152',
+        'resnet_v1_1', 'resnet_v1_2', 'resnet_v2_1', 'resnet_v2_2')
 names = pytest.mark.parametrize('name', nets_factory.list_nets())
 
 
-@pytest.fixture(autouse=True)
-def graph():
-  with tf.Graph().as_default() as graph:
-    yield graph
-
-
-def trace(name, num_classes=10, *, size=None, channels=3, is_training=False, weight_decay=0.0):
-  """Applies a network to two placeholders for images."""
-  function = nets_factory.get_network_fn(name, num_classes, weight_decay, is_training)
-  size = size or function.default_image_size
-  return function(v1.placeholder(tf.float32, [2, size, size, channels]),
-                  keys=v1.placeholder(tf.int64, [2, 2]))
+@functools.cache
+def found(name, num_classes=10, *, size=None, channels=3):
+  size = size or nets_factory.get_net(name).image_size
+  return outline.trace(name, num_classes, image_shape=[size, size, channels])
 
 
 def test_golden_counts_are_complete():
@@ -64,43 +99,35 @@ def test_golden_counts_are_complete():
 @names
 def test_parameter_count(name):
   channels, classes, expected = GOLDEN[name]
-  trace(name, classes, channels=channels)
-  assert sum(int(np.prod(v.shape)) for v in v1.trainable_variables()) == expected
+  shapes = found(name, classes, channels=channels).trainable
+  assert sum(int(np.prod(shape)) for shape in shapes.values()) == expected
 
 
 @names
 def test_logits_predictions_and_features(name):
-  logits, end_points = trace(name, 10, is_training=True)
-  assert logits.shape == [2, 10]
-  assert end_points['Logits'] is logits
-  assert end_points['Predictions'].shape == [2, 10]
-  every = {v.op.name for v in v1.global_variables()}
-  with tf.Graph().as_default():
-    features, end_points = trace(name, None, is_training=True)
-    assert features.shape.rank == 2
-    assert 'Logits' not in end_points
-    rest = {v.op.name for v in v1.global_variables()}
-  head = tuple(f'{scope}/' for scope in nets_factory.NETS[name].head)
-  assert every - rest == {key for key in every if key.startswith(head)} != set()
+  whole = found(name)
+  assert whole.output.shape == [1, 10]
+  assert whole.end_points['Logits'] is whole.output
+  assert whole.end_points['Predictions'].shape == [1, 10]
+  assert 'AuxLogits' not in whole.end_points
+  assert {'global_pool', 'Flatten', 'PreLogits'} & {*whole.end_points}
+  features = found(name, None)
+  assert features.output.shape.rank == 2
+  assert 'Logits' not in features.end_points
+  head = {*whole.trainable, *whole.others} - {*features.trainable, *features.others}
+  scope = nets_factory.get_net(name).head
+  assert head == {key for key in whole.trainable if scopes.matches_any(key, scope)} != set()
 
 
 @pytest.mark.parametrize('name', ['alexnet_v2', 'cifarnet', 'mobilenet_v1_025', 'lenet'])
 def test_no_classes_may_be_zero(name):
-  assert trace(name, 0)[0].shape == [2, {'alexnet_v2': 4096, 'cifarnet': 192, 'lenet': 1024,
-                                         'mobilenet_v1_025': 256}[name]]
-
-
-@pytest.mark.parametrize('name', END_POINTS)
-def test_end_points_have_slims_keys(name):
-  _, end_points = trace(name)
-  assert [key for key in END_POINTS[name] if key not in end_points] == []
-  assert {'Logits', 'Predictions'} <= set(end_points)
+  assert found(name, 0).output.shape == [1, {'alexnet_v2': 4096, 'cifarnet': 192, 'lenet': 1024,
+                                             'mobilenet_v1_025': 256}[name]]
 
 
 def test_shapes_of_slims_alexnet():
-  _, end_points = trace('alexnet_v2', 5)
   shapes = {key.removeprefix('alexnet_v2/'): tuple(value.shape[1:])
-            for key, value in end_points.items()}
+            for key, value in found('alexnet_v2', 5).end_points.items()}
   assert shapes == {
     'conv1': (54, 54, 64), 'pool1': (26, 26, 64), 'conv2': (26, 26, 192), 'pool2': (12, 12, 192),
     'conv3': (12, 12, 384), 'conv4': (12, 12, 384), 'conv5': (12, 12, 256), 'pool5': (5, 5, 256),
@@ -109,49 +136,44 @@ def test_shapes_of_slims_alexnet():
 
 
 def test_resnet_has_its_stride_in_the_last_unit():
-  _, end_points = trace('resnet_v1_50')
+  end_points = found('resnet_v1_50').end_points
   assert [end_points[f'resnet_v1_50/block{i}'].shape[1] for i in (1, 2, 3, 4)] == [28, 14, 7, 7]
   assert end_points['resnet_v1_50/block1/unit_2/bottleneck_v1'].shape[1] == 56
   assert end_points['predictions'] is end_points['Predictions']
-  assert end_points['resnet_v1_50/logits'].shape == [2, 1, 1, 10]
+  assert end_points['resnet_v1_50/logits'].shape == [1, 1, 1, 10]
 
 
 def test_depth_multiplier_has_a_least_depth():
   function = nets_factory.get_network_fn('mobilenet_v1', 10)
-  _, end_points = function(tf.zeros([1, 32, 32, 3]), depth_multiplier=0.1)
-  assert end_points['Conv2d_0'].shape[-1] == 8
-  with pytest.raises(ValueError, match='depth_multiplier > 0'):
-    function(tf.zeros([1, 32, 32, 3]), depth_multiplier=0)
+  with tf.Graph().as_default():
+    _, end_points = function(tf.zeros([1, 32, 32, 3]), depth_multiplier=0.1)
+    assert end_points['Conv2d_0'].shape[-1] == 8
+    with pytest.raises(ValueError, match='depth_multiplier > 0'):
+      function(tf.zeros([1, 32, 32, 3]), depth_multiplier=0)
 
 
 @names
 def test_one_channel(name):
-  logits, _ = trace(name, channels=1)
-  first = v1.trainable_variables()[0]
-  assert logits.shape == [2, 10]
-  assert first.shape[2] == 1
+  ours = found(name, channels=1)
+  assert ours.output.shape == [1, 10]
+  assert next(iter(ours.trainable.values()))[2] == 1
 
 
-@pytest.mark.parametrize('name', OF_EACH_SIZE)
+@pytest.mark.parametrize('name', [n for n in nets_factory.list_nets() if n not in FLATTENED])
 def test_larger_images_use_the_same_variables(name):
-  trace(name)
-  v1.get_variable_scope().reuse_variables()
-  logits, _ = trace(name, size=nets_factory.get_net(name).image_size + 65)
-  assert logits.shape == [2, 10]
+  own, larger = found(name), found(name, size=nets_factory.get_net(name).image_size + 65)
+  assert larger.output.shape == [1, 10]
+  assert (larger.trainable, larger.others) == (own.trainable, own.others)
 
 
-@pytest.mark.parametrize(('name', 'smallest'), SMALLEST.items())
-def test_smallest_image(name, smallest):
-  logits, _ = trace(name, size=smallest)
-  assert logits.shape == [2, 10]
-  with tf.Graph().as_default(), pytest.raises(
-      ValueError, match=f'at least {smallest}×{smallest} pixels. Received {smallest - 1}×'):
-    trace(name, size=smallest - 1)
-
-
-@pytest.mark.parametrize('name', ['resnet_v1_50', 'mobilenet_v1'])
-def test_fully_convolutional_networks_take_any_image(name):
-  assert trace(name, size=1)[0].shape == [2, 10]
+@names
+def test_smallest_image(name):
+  smallest = SMALLEST.get(name, 1)
+  assert found(name, size=smallest).output.shape == [1, 10]
+  if smallest > 1:
+    with pytest.raises(
+        ValueError, match=f'at least {smallest}×{smallest} pixels. Received {smallest - 1}×'):
+      found(name, size=smallest - 1)
 
 
 def test_images_of_another_rank_are_refused():
@@ -159,33 +181,47 @@ def test_images_of_another_rank_are_refused():
     nets_factory.get_network_fn('lenet', 10)(tf.zeros([28, 28, 1]))
 
 
-@names
-def test_gradients_reach_every_trainable_variable(name):
-  logits, _ = trace(name, is_training=True)
-  variables = v1.trainable_variables()
-  gradients = tf.gradients(tf.reduce_sum(logits ** 2), variables)
-  assert [v.op.name for v, g in zip(variables, gradients, strict=True) if g is None] == []
-
-
-@names
-def test_weight_decay_is_on_weights_only(name):
-  trace(name, weight_decay=0.1)
-  losses = v1.losses.get_regularization_losses()
-  assert {loss.op.name.split('/Regularizer/')[0].split('/')[-1] for loss in losses} == {'weights'}
+@pytest.mark.parametrize('name', [
+  pytest.param(name, marks=pytest.mark.slow) if name.startswith(SLOW) else name
+  for name in nets_factory.list_nets()])
+def test_training(name):
+  with tf.Graph().as_default():
+    function = nets_factory.get_network_fn(name, 10, weight_decay=0.1, is_training=True)
+    size = function.default_image_size
+    logits, end_points = function(v1.placeholder(tf.float32, [2, size, size, 3]),
+                                  keys=v1.placeholder(tf.int64, [2, 2]), step=tf.constant(0))
+    outputs = [logits, *([end_points['AuxLogits']] if 'AuxLogits' in end_points else [])]
+    assert [output.shape for output in outputs] == [[2, 10]] * len(outputs)
+    variables = v1.trainable_variables()
+    gradients = tf.gradients([tf.reduce_sum(output ** 2) for output in outputs], variables)
+    assert [v.op.name for v, g in zip(variables, gradients, strict=True) if g is None] == []
+    wide = {v.op.name for v in variables if v.shape[-1] == 10}
+    head = nets_factory.get_net(name).head
+    assert [key for key in wide if not scopes.matches_any(key, head)] == []
+    assert len(wide) == 2 * len(outputs)
+    kinds = {loss.op.name.split('/Regularizer/')[0].split('/')[-1]
+             for loss in v1.losses.get_regularization_losses()}
+  others = [kinds for prefix, kinds in DECAYED.items() if name.startswith(prefix)]
+  assert kinds == {'weights', *(others[0] if others else ())}
 
 
 def test_no_weight_decay_no_losses():
-  trace('lenet')
-  assert v1.losses.get_regularization_losses() == []
+  with tf.Graph().as_default():
+    nets_factory.get_network_fn('lenet', 10)(tf.zeros([1, 28, 28, 1]))
+    assert v1.losses.get_regularization_losses() == []
 
 
 @names
 def test_record_is_whole(name):
   net = nets_factory.get_net(name)
   assert net.image_size == nets_factory.get_network_fn(name, 10).default_image_size >= 28
-  assert net.classes in (None, 1000, 1001)
+  assert (net.channels, net.classes) in ((3, 1000), (3, 10), (1, 10))
   assert net.preprocessing
   assert net.reference.startswith('http')
+  if net.published:
+    assert net.published.classes in (1000, 1001)
+    assert None in (net.published.top_1, net.published.top_5) or \
+        50 > net.published.top_5 - net.published.top_1 > 0
 
 
 def test_unknown_name_suggests_the_closest():

@@ -1,0 +1,223 @@
+"""What the Inception networks share: branches as data, their arg scope, their heads.
+
+A network is a tuple of `Conv`, `MaxPool` and `Mixed`, each with an `apply`. Their names are
+TF-Slim's, and with them their variables'. Some do not tell the true kernel or place of their layer:
+published checkpoints have them so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import tensorflow as tf
+
+from nets import heads, layers
+
+Depth = Callable[[int], int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Conv:
+  """A convolution.
+
+  Attributes:
+    name: its scope.
+    depth: channels of its result, before the network's multiplier.
+    kernel: one number, or (height, width).
+    stride, padding: as in `layers.conv2d`.
+    stddev: of the weights' initial values; None leaves them to the arg scope.
+  """
+  name: str
+  depth: int
+  kernel: int | tuple[int, int]
+  stride: int = 1
+  padding: str = 'SAME'
+  stddev: float | None = None
+
+  def apply(self, inputs: tf.Tensor, depth: Depth) -> tf.Tensor:
+    """Convolves [batch, height, width, channels]."""
+    initial = {} if self.stddev is None else {
+        'weights_initializer': layers.truncated_normal_initializer(self.stddev)}
+    return layers.conv2d(inputs, depth(self.depth), self.kernel, self.stride, self.padding,
+                         scope=self.name, **initial)
+
+
+@dataclasses.dataclass(frozen=True)
+class MaxPool:
+  """The maximum of each window; attributes as in `Conv`."""
+  name: str
+  kernel: int
+  stride: int = 1
+  padding: str = 'SAME'
+
+  def apply(self, inputs: tf.Tensor, depth: Depth) -> tf.Tensor:
+    """Takes the maxima."""
+    del depth
+    return layers.max_pool2d(inputs, self.kernel, self.stride, self.padding, scope=self.name)
+
+
+@dataclasses.dataclass(frozen=True)
+class AvgPool:
+  """The mean of each 3×3 window, of what is inside the image."""
+  name: str = 'AvgPool_0a_3x3'
+
+  def apply(self, inputs: tf.Tensor, depth: Depth) -> tf.Tensor:
+    """Takes the means."""
+    del depth
+    return layers.avg_pool2d(inputs, 3, 1, 'SAME', scope=self.name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Fork:
+  """Layers side by side at the end of a branch, concatenated."""
+  layers: tuple[Conv, ...]
+
+  def apply(self, inputs: tf.Tensor, depth: Depth) -> tf.Tensor:
+    """Concatenates what each layer gives."""
+    return tf.concat([layer.apply(inputs, depth) for layer in self.layers], axis=3)
+
+
+Branch = tuple[Conv | MaxPool | AvgPool | Fork, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Mixed:
+  """An Inception block: branches of the same input, concatenated."""
+  name: str
+  branches: tuple[Branch, ...]
+
+  def apply(self, inputs: tf.Tensor, depth: Depth) -> tf.Tensor:
+    """Concatenates what each branch gives, under the scope `name`."""
+    with tf.compat.v1.variable_scope(self.name):
+      return concatenate(inputs, self.branches, depth)
+
+
+def _unchanged(depth: int) -> int:
+  return depth
+
+
+def multiplier(depth_multiplier: float, min_depth: int) -> Depth:
+  """Returns the function that thins a network's layers.
+
+  Args:
+    depth_multiplier: factor of every layer's number of channels, above zero.
+    min_depth: least number of channels.
+
+  Raises:
+    ValueError: if `depth_multiplier` is not above zero.
+  """
+  if depth_multiplier <= 0:
+    raise ValueError(f'Expected depth_multiplier > 0. Received: {depth_multiplier}.')
+  return lambda depth: max(int(depth * depth_multiplier), min_depth)
+
+
+def concatenate(inputs: tf.Tensor, branches: Sequence[Branch],
+                depth: Depth = _unchanged) -> tf.Tensor:
+  """Applies branches under the scopes `Branch_0` and on, and concatenates their channels."""
+  outputs = []
+  for i, branch in enumerate(branches):
+    net = inputs
+    with tf.compat.v1.variable_scope(f'Branch_{i}'):
+      for layer in branch:
+        net = layer.apply(net, depth)
+    outputs.append(net)
+  return tf.concat(outputs, axis=3)
+
+
+def build(inputs: tf.Tensor, stack: Sequence[Conv | MaxPool | Mixed], end_points: dict,
+          depth: Depth = _unchanged) -> tf.Tensor:
+  """Applies layers and blocks one after the other.
+
+  Args:
+    inputs: [batch, height, width, channels].
+    stack: what to apply.
+    end_points: gains the output of each, under its name.
+    depth: from `multiplier`.
+
+  Returns:
+    The last one's output.
+  """
+  net = inputs
+  for layer in stack:
+    net = end_points[layer.name] = layer.apply(net, depth)
+  return net
+
+
+def inception_arg_scope(weight_decay: float = 0.00004):
+  """The arg scope of Inception V1 to V4: batch norm without `gamma`, ReLU, L2 on weights."""
+  with layers.arg_scope([layers.conv2d, layers.fully_connected],
+                        weights_regularizer=layers.l2_regularizer(weight_decay)), \
+      layers.arg_scope([layers.batch_norm], decay=0.9997, epsilon=0.001), \
+      layers.arg_scope([layers.conv2d],
+                       weights_initializer=layers.variance_scaling_initializer(),
+                       activation_fn=tf.nn.relu, normalizer_fn=layers.batch_norm) as sc:
+    return sc
+
+
+def convolutional_head(inputs: tf.Tensor, num_classes: int | None, *, dropout_keep_prob: float,
+                       end_points: dict) -> tuple[tf.Tensor, dict]:
+  """A mean, dropout and a 1×1 convolution: how Inception V2 and V3 end.
+
+  Args:
+    inputs: [batch, height, width, channels].
+    num_classes: width of the logits; 0 or None gives the mean instead.
+    dropout_keep_prob: share of the features that dropout keeps.
+    end_points: gains `AvgPool_1a`, `PreLogits` and what `heads` adds.
+
+  Returns:
+    Logits [batch, num_classes] or features [batch, channels], and the end points.
+  """
+  net = end_points['AvgPool_1a'] = heads.global_pool(inputs, end_points)
+  if not num_classes:
+    return heads.squeeze(net), end_points
+  with tf.compat.v1.variable_scope('Logits'):
+    net = end_points['PreLogits'] = layers.dropout(net, dropout_keep_prob, scope='Dropout_1b')
+    net = layers.conv2d(net, num_classes, 1, activation_fn=None, normalizer_fn=None,
+                        scope='Conv2d_1c_1x1')
+  return heads.add_predictions(heads.squeeze(net), end_points)
+
+
+def connected_head(inputs: tf.Tensor, num_classes: int | None, *, dropout_keep_prob: float,
+                   end_points: dict) -> tuple[tf.Tensor, dict]:
+  """A mean, dropout and a fully connected layer: how Inception V4 and Inception-ResNet end.
+
+  Arguments and results are those of `convolutional_head`; the end point before the classifier is
+  `PreLogitsFlatten`, [batch, channels].
+  """
+  net = heads.squeeze(heads.global_pool(inputs, end_points))
+  if not num_classes:
+    return net, end_points
+  with tf.compat.v1.variable_scope('Logits'):
+    net = layers.dropout(net, dropout_keep_prob, scope='Dropout_1b')
+    end_points['PreLogitsFlatten'] = net
+    logits = layers.fully_connected(net, num_classes, activation_fn=None, scope='Logits')
+  return heads.add_predictions(logits, end_points)
+
+
+def auxiliary_features(inputs: tf.Tensor, name: str, *, stddev: float | None = None,
+                       depth: Depth = _unchanged) -> tf.Tensor:
+  """What an auxiliary classifier sees (https://arxiv.org/abs/1512.00567, section 4).
+
+  The last kernel is 5×5, which at the network's own image size covers its input. It is cut to the
+  inputs of smaller images; over those of larger ones the features are averaged, which, the
+  classifier being linear, averages the logits.
+
+  Args:
+    inputs: [batch, height, width, channels].
+    name: scope of the last convolution.
+    stddev: of the initial values of its weights; None leaves them to the arg scope.
+    depth: from `multiplier`.
+
+  Returns:
+    [batch, 1, 1, depth(768)].
+  """
+  net = layers.avg_pool2d(inputs, _at_most_5(inputs), 3, scope='AvgPool_1a_5x5')
+  net = Conv('Conv2d_1b_1x1', 128, 1).apply(net, depth)
+  kernel = _at_most_5(net)
+  net = Conv(name.format(*kernel), 768, kernel, padding='VALID', stddev=stddev).apply(net, depth)
+  return heads.global_pool(net, {})  # The end point of this name is the network's own mean.
+
+
+def _at_most_5(inputs: tf.Tensor) -> tuple[int, int]:
+  return tuple(5 if size is None else min(size, 5) for size in layers.spatial_size(inputs))

@@ -1,0 +1,94 @@
+"""ResNet V2 (He et al. 2016, https://arxiv.org/abs/1603.05027, figure 4e), in TF-Slim's layout."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from nets import heads, layers, resnet_utils
+
+resnet_arg_scope = resnet_utils.resnet_arg_scope
+
+
+def bottleneck(inputs: tf.Tensor, depth: int, base_depth: int, stride: int,
+               end_points: dict) -> tf.Tensor:
+  """The residual unit whose batch norm and ReLU come before the convolutions.
+
+  Args:
+    inputs: [batch, height, width, channels], neither normalized nor activated.
+    depth: channels of the result.
+    base_depth: channels inside.
+    stride: of the convolution in the middle.
+    end_points: gains the unit's output.
+
+  Returns:
+    [batch, ceil(height / stride), ceil(width / stride), depth].
+  """
+  linear = {'activation_fn': None, 'normalizer_fn': None}
+  with tf.compat.v1.variable_scope('bottleneck_v2') as sc:
+    preact = layers.batch_norm(inputs, activation_fn=tf.nn.relu, scope='preact')
+    if depth == inputs.shape[-1]:
+      shortcut = resnet_utils.subsample(inputs, stride)
+    else:
+      shortcut = layers.conv2d(preact, depth, 1, stride, scope='shortcut', **linear)
+    net = layers.conv2d(preact, base_depth, 1, scope='conv1')
+    net = resnet_utils.conv2d_same(net, base_depth, 3, stride, scope='conv2')
+    net = layers.conv2d(net, depth, 1, scope='conv3', **linear)
+    net = end_points[sc.name] = shortcut + net
+    return net
+
+
+def resnet_v2(images: tf.Tensor, num_classes: int | None, *, num_layers: int, is_training: bool,
+              scope: str) -> tuple[tf.Tensor, dict]:
+  """A convolution, four blocks of bottleneck units, batch norm, a mean and a classifier.
+
+  Args:
+    images: [batch, height, width, channels] of any size.
+    num_classes: width of the logits; 0 or None gives the features before them instead.
+    num_layers: 50, 101, 152 or 200.
+    is_training: a Python bool; whether batch norm uses the batch's own statistics.
+    scope: name of the network.
+
+  Returns:
+    Logits [batch, num_classes] or features [batch, 2048], and the end points.
+  """
+  heads.check_images(images, 1, scope)
+  end_points = {}
+  blocks = resnet_utils.blocks_with_stride_last(num_layers)
+  with tf.compat.v1.variable_scope(scope, 'resnet_v2', [images]), \
+      layers.arg_scope([layers.conv2d], end_points=end_points), \
+      layers.arg_scope([layers.batch_norm], is_training=is_training):
+    # The first unit begins with batch norm: the convolution before it has biases instead.
+    with layers.arg_scope([layers.conv2d], activation_fn=None, normalizer_fn=None):
+      net = resnet_utils.conv2d_same(images, 64, 7, 2, scope='conv1')
+    net = layers.max_pool2d(net, 3, 2, scope='pool1')
+    net = resnet_utils.stack_blocks(net, blocks, bottleneck, end_points)
+    net = layers.batch_norm(net, activation_fn=tf.nn.relu, scope='postnorm')
+    return resnet_utils.classify(net, num_classes, end_points)
+
+
+def resnet_v2_50(images: tf.Tensor, num_classes: int | None = None, *, is_training: bool = True,
+                 scope: str = 'resnet_v2_50') -> tuple[tf.Tensor, dict]:
+  """ResNet V2 with 50 layers; arguments and results as in `resnet_v2`."""
+  return resnet_v2(images, num_classes, num_layers=50, is_training=is_training, scope=scope)
+
+
+def resnet_v2_101(images: tf.Tensor, num_classes: int | None = None, *, is_training: bool = True,
+                  scope: str = 'resnet_v2_101') -> tuple[tf.Tensor, dict]:
+  """ResNet V2 with 101 layers; arguments and results as in `resnet_v2`."""
+  return resnet_v2(images, num_classes, num_layers=101, is_training=is_training, scope=scope)
+
+
+def resnet_v2_152(images: tf.Tensor, num_classes: int | None = None, *, is_training: bool = True,
+                  scope: str = 'resnet_v2_152') -> tuple[tf.Tensor, dict]:
+  """ResNet V2 with 152 layers; arguments and results as in `resnet_v2`."""
+  return resnet_v2(images, num_classes, num_layers=152, is_training=is_training, scope=scope)
+
+
+def resnet_v2_200(images: tf.Tensor, num_classes: int | None = None, *, is_training: bool = True,
+                  scope: str = 'resnet_v2_200') -> tuple[tf.Tensor, dict]:
+  """ResNet V2 with 200 layers; arguments and results as in `resnet_v2`."""
+  return resnet_v2(images, num_classes, num_layers=200, is_training=is_training, scope=scope)
+
+
+for _function in (resnet_v2_50, resnet_v2_101, resnet_v2_152, resnet_v2_200):
+  _function.default_image_size = 224

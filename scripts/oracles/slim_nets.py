@@ -1,0 +1,70 @@
+"""TF-Slim's own networks, made to run on today's TensorFlow, for the fixtures.
+
+Nothing of the project imports this. It changes modules of other packages, which is why it is only
+used in a process and an environment of its own.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import types
+
+import numpy as np
+import tensorflow as tf
+
+
+class HParams(types.SimpleNamespace):
+  """What NASNet used of TensorFlow 1's class of this name."""
+
+  def set_hparam(self, name: str, value) -> None:
+    """Changes a parameter."""
+    setattr(self, name, value)
+
+
+def _register_legacy_layers() -> None:
+  """Gives tf-slim the modules under the names that it imports them by."""
+  for name in ('', '.base', '.normalization', '.convolutional', '.core', '.pooling'):
+    sys.modules[f'tf_keras.legacy_tf_layers{name}'] = importlib.import_module(
+        f'tf_keras.src.legacy_tf_layers{name}')
+  sys.modules['tf_keras'].legacy_tf_layers = sys.modules['tf_keras.legacy_tf_layers']
+
+
+def _register_contrib() -> None:
+  training = types.ModuleType('tensorflow.contrib.training')
+  training.HParams = HParams
+  contrib = types.ModuleType('tensorflow.contrib')
+  contrib.training = training
+  sys.modules.update({'tensorflow.contrib': contrib, 'tensorflow.contrib.training': training})
+
+
+def _without_randomness(nasnet_utils: types.ModuleType) -> None:
+  """Lets dropout and drop path keep everything, so that training can be compared."""
+  import tf_slim
+
+  @tf_slim.add_arg_scope
+  def dropout(inputs, keep_prob=0.5, is_training=True, scope=None, outputs_collections=None):
+    del keep_prob, is_training, scope, outputs_collections
+    return tf.identity(inputs)
+
+  @tf_slim.add_arg_scope
+  def drop_path(net, keep_prob, is_training=True):
+    del keep_prob, is_training
+    return net
+
+  tf_slim.dropout = tf_slim.layers.dropout = dropout
+  nasnet_utils.drop_path = drop_path
+
+
+def load(folder: str):
+  """Imports TF-Slim's `nets_factory`.
+
+  Args:
+    folder: `research/slim` of https://github.com/tensorflow/models.
+  """
+  np.int = int  # Gone since NumPy 1.24; MobileNet V3 uses it.
+  _register_legacy_layers()
+  _register_contrib()
+  sys.path.insert(0, folder)
+  _without_randomness(importlib.import_module('nets.nasnet.nasnet_utils'))
+  return importlib.import_module('nets.nets_factory')

@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Makes the environments of the oracles and writes the fixtures of the tests again.
+#
+#   scripts/oracles/write_fixtures.sh slim     TF-Slim's own networks
+#   scripts/oracles/write_fixtures.sh torch    timm's and torchvision's
+#
+# Names of networks may follow; without them all are written, which takes about an hour (slim) or
+# some minutes (torch) on two cores. Needs Python 3.11 (or PYTHON) and PyPI; .venv must be there
+# (scripts/setup_env.sh). Environments are kept in .oracles.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+kind=${1:?slim or torch}
+shift
+folder=$PWD/.oracles
+mkdir -p "$folder"
+if [[ ! -x $folder/$kind/bin/python ]]; then
+  "${PYTHON:-python3}" -m venv "$folder/$kind"
+  if [[ $kind == torch ]]; then
+    # torchvision and timm ask for the build of PyTorch with CUDA; what they need is listed.
+    "$folder/torch/bin/pip" install --quiet --extra-index-url https://download.pytorch.org/whl/cpu \
+      torch==2.13.* numpy pillow pyyaml safetensors huggingface_hub
+    "$folder/torch/bin/pip" install --quiet --no-deps -r scripts/oracles/requirements-torch.in
+  else
+    "$folder/slim/bin/pip" install --quiet -r scripts/oracles/requirements-slim.in
+  fi
+fi
+
+# oneDNN's gradient of strided 1×1 convolutions kills the process for some numbers of channels.
+export TF_CPP_MIN_LOG_LEVEL=3 CUDA_VISIBLE_DEVICES=-1 TF_ENABLE_ONEDNN_OPTS=0
+case $kind in
+  slim)
+    # The last TF-Slim with all of its networks, as a package on PyPI holds it: it is not installed.
+    package=tf-models-research-object-detection version=2.8.0.post1
+    source=$folder/tf_models_research_object_detection-$version
+    if [[ ! -d $source ]]; then
+      echo "$package==$version --hash=sha256:c701ea455646553a64c5f161641e8d5a94054b162b81961dcfff3dd619870004" > "$folder/source.txt"
+      "$folder/slim/bin/pip" download --quiet --no-deps --no-binary :all: --no-build-isolation \
+        --dest "$folder" -r "$folder/source.txt"
+      tar -xzf "$source.tar.gz" -C "$folder"
+    fi
+    "$folder/slim/bin/python" scripts/oracles/write_slim_fixtures.py --slim_dir="$source/slim" "$@"
+    ;;
+  torch)
+    .venv/bin/python scripts/oracles/write_shapes.py "$folder/shapes.json"
+    "$folder/torch/bin/python" scripts/oracles/write_torch_fixtures.py \
+      --shapes="$folder/shapes.json" "$@"
+    ;;
+esac

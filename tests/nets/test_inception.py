@@ -1,0 +1,147 @@
+"""The Inception networks against Keras' own, and their auxiliary heads."""
+
+from __future__ import annotations
+
+import re
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from nets import inception_blocks, inception_v2, inception_v3, layers, nets_factory
+
+v1 = tf.compat.v1
+KERAS = {'inception_v3': keras.applications.InceptionV3,
+         'inception_resnet_v2': keras.applications.InceptionResNetV2}
+# Keras' names of those layers of Inception-ResNet that have one; the others are only numbered.
+NAMED = {r'Repeat(_\d)?/block(\d+)_(\d+)/Conv2d_1x1': r'block\2_\3_conv',
+         r'Block8/Conv2d_1x1': 'block8_10_conv', r'Conv2d_7b_1x1': 'conv_7b',
+         r'Conv2d_7b_1x1/BatchNorm': 'conv_7b_bn'}
+KINDS = {'weights': 'kernel', 'biases': 'bias'}
+
+
+def name_in_keras(layer):
+  """Maps what follows the network's scope to Keras' name, or to None where it is a number."""
+  if layer.startswith('Logits'):
+    return 'predictions'
+  for pattern, name in NAMED.items():
+    if re.fullmatch(pattern, layer):
+      return re.sub(pattern, name, layer)
+  return None
+
+
+def numbered(model, kind):
+  """The layers of a kind that Keras named by number only, in the order they were made in."""
+  found = [layer for layer in model.layers if re.fullmatch(rf'{kind}(_\d+)?', layer.name)]
+  return sorted(found, key=lambda layer: int(layer.name.rpartition('_')[2])
+                if layer.name != kind else 0)
+
+
+def variables_of_keras(model, network):
+  """Maps our names to Keras' variables, layer by layer; every one of them must be used.
+
+  Batch norm has no `gamma` on either side. Keras has no auxiliary heads.
+  """
+  convolutions = iter(numbered(model, 'conv2d'))
+  batch_norms = iter(numbered(model, 'batch_normalization'))
+  layers, mapped, used = {}, {}, set()
+  for name in network.variables:
+    scope, _, kind = name.partition('/')[2].rpartition('/')
+    if scope not in layers:
+      keras_name = name_in_keras(scope)
+      rest = batch_norms if scope.endswith('BatchNorm') else convolutions
+      layers[scope] = model.get_layer(keras_name) if keras_name else next(rest)
+    variable, = (v for v in layers[scope].weights
+                 if v.path.split('/')[-1] == KINDS.get(kind, kind))
+    mapped[name] = variable
+    used.add(variable.path)
+  assert used == {variable.path for variable in model.weights}
+  assert len(mapped) == len(model.weights)
+  return mapped
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('name', 'size'), [
+  ('inception_v3', 107), ('inception_v3', 130),
+  ('inception_resnet_v2', 107), ('inception_resnet_v2', 130)])
+def test_logits_equal_keras(name, size, rng, randomize):
+  model = KERAS[name](input_shape=(size, size, 3), weights=None, classes=12,
+                      classifier_activation=None)
+  network = nets_factory.build_network(name, image_shape=(299, 299, 3), num_classes=12)
+  values = randomize(network)
+  for ours, theirs in variables_of_keras(model, network).items():
+    theirs.assign(values[ours].reshape(theirs.shape))
+  images = rng.uniform(-1, 1, [3, size, size, 3]).astype(np.float32)
+  expected = model(images, training=False).numpy()
+  logits, _ = network(images, is_training=False)
+  assert np.abs(expected[0] - expected[1]).max() > 0.01 * expected.std()
+  print(f'{name} at {size}: {np.abs(logits - expected).max() / expected.std():.1e}')
+  np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4 * expected.std())
+
+
+def trace(name, size, *, is_training):
+  """Applies a network to a placeholder for images."""
+  function = nets_factory.get_network_fn(name, 10, is_training=is_training)
+  return function(v1.placeholder(tf.float32, [2, size, size, 3]),
+                  keys=v1.placeholder(tf.int64, [2, 2]))
+
+
+@pytest.mark.parametrize('name', [
+  'inception_v3', 'inception_v4', pytest.param('inception_resnet_v2', marks=pytest.mark.slow)])
+def test_auxiliary_head_is_there_in_training_only(name):
+  """At the smallest size that the networks take."""
+  for is_training in (True, False):
+    with tf.Graph().as_default():
+      _, end_points = trace(name, 75, is_training=is_training)
+      names = [v.op.name for v in v1.global_variables() if '/AuxLogits/' in v.op.name]
+    if is_training:
+      assert end_points['AuxLogits'].shape == [2, 10]
+      assert len(names) == 10  # Two convolutions with batch norm, and the classifier.
+    else:
+      assert 'AuxLogits' not in end_points
+      assert names == []
+
+
+# What Inception V3 has for images of 75, 203, 299 and 427 pixels.
+@pytest.mark.parametrize(('size', 'kernel'), [(3, 1), (11, 3), (17, 5), (25, 5)])
+def test_auxiliary_kernel_is_cut_to_small_maps(size, kernel):
+  with tf.Graph().as_default():
+    with layers.arg_scope(inception_blocks.inception_arg_scope()):
+      features = inception_blocks.auxiliary_features(tf.zeros([2, size, size, 8]), 'last_{}x{}')
+    shapes = {v.op.name: v.shape.as_list() for v in v1.trainable_variables()}
+  assert features.shape == [2, 1, 1, 768]
+  assert shapes[f'last_{kernel}x{kernel}/weights'] == [kernel, kernel, 128, 768]
+
+
+def test_auxiliary_features_of_large_images_are_averaged(rng):
+  inputs = tf.constant(rng.uniform(0, 1, [2, 23, 19, 8]).astype(np.float32))
+  # What the last kernel sees at each of its three places.
+  parts = [inputs[:, 3 * y:3 * y + 17, :17] for y in (0, 1, 2)]
+  with tf.Graph().as_default(), v1.Session() as session, \
+      layers.arg_scope(inception_blocks.inception_arg_scope()), \
+      layers.arg_scope([layers.batch_norm], is_training=False):
+    def features(images):
+      with v1.variable_scope('head', reuse=v1.AUTO_REUSE):
+        return inception_blocks.auxiliary_features(tf.constant(images.numpy()), 'last')
+    whole, parts = features(inputs), [features(part) for part in parts]
+    session.run(v1.global_variables_initializer())
+    whole, parts = session.run([whole, parts])
+  assert np.abs(parts[0] - parts[1]).max() > 0.01 * parts[0].std()
+  np.testing.assert_allclose(whole, np.mean(parts, axis=0), rtol=0, atol=1e-5 * whole.std())
+
+
+@pytest.mark.parametrize('function', [inception_v2.inception_v2, inception_v3.inception_v3])
+def test_depth_multiplier(function):
+  with tf.Graph().as_default():
+    features, end_points = function(tf.zeros([1, 80, 80, 3]), None, is_training=False,
+                                    depth_multiplier=0.5)
+    assert features.shape == [1, {'inception_v2': 512, 'inception_v3': 1024}[function.__name__]]
+    assert end_points['Conv2d_2b_1x1' if 'Conv2d_2b_1x1' in end_points else
+                      'Conv2d_2b_3x3'].shape[-1] == 32
+  with tf.Graph().as_default():
+    _, end_points = function(tf.zeros([1, 80, 80, 3]), None, is_training=False,
+                             depth_multiplier=0.01)
+    assert min(value.shape[-1] for value in end_points.values()) == 16
+  with pytest.raises(ValueError, match='depth_multiplier > 0'):
+    function(tf.zeros([1, 80, 80, 3]), 10, depth_multiplier=0)

@@ -1,0 +1,64 @@
+"""MobileNet V3 against Keras' own."""
+
+from __future__ import annotations
+
+import functools
+
+import keras
+import numpy as np
+import pytest
+
+from nets import inverted_residual, nets_factory
+
+KINDS = {'weights': 'kernel', 'depthwise_weights': 'kernel', 'biases': 'bias'}
+LARGE, SMALL = keras.applications.MobileNetV3Large, keras.applications.MobileNetV3Small
+
+
+def name_in_keras(name):
+  """Maps `MobilenetV3/expanded_conv_2/squeeze_excite/Conv_1/biases` to its layer and 'bias'."""
+  _, *path, kind = name.split('/')
+  is_batch_norm = path[-1] == 'BatchNorm'
+  path = path[:1] if path[0] == 'Logits' else path[:-1] if is_batch_norm else path
+  layer = '_'.join(path).lower()
+  return (f'{layer}_bn', kind) if is_batch_norm else (layer, KINDS[kind])
+
+
+def factor(layer, layers):
+  """Makes up for the sixth in squeeze-and-excite, in the layer that follows.
+
+  It is 0.16667 in TF-Slim, and was when the weights that Keras has from there were trained.
+  """
+  return 6 * 0.16667 if f'{layer.removesuffix("_project")}_squeeze_excite_conv' in layers else 1
+
+
+# The odd size shows that Keras, which pads by hand before a stride of two, pads as 'SAME' does.
+@pytest.mark.parametrize(('name', 'function'), [
+  ('mobilenet_v3_small', SMALL),
+  pytest.param('mobilenet_v3_small_minimalistic', SMALL, marks=pytest.mark.slow),
+  pytest.param('mobilenet_v3_large', LARGE, marks=pytest.mark.slow),
+  pytest.param('mobilenet_v3_large_minimalistic', LARGE, marks=pytest.mark.slow)])
+def test_logits_equal_keras(name, function, assert_equals_keras):
+  assert_equals_keras(name, functools.partial(
+    function, minimalistic=name.endswith('minimalistic'), weights=None, classes=12,
+    classifier_activation=None, include_preprocessing=False), name_in_keras, factor)
+
+
+def test_hard_swish_equals_keras():
+  values = np.linspace(-5, 5, 101, dtype=np.float32)
+  np.testing.assert_allclose(inverted_residual.hard_swish(values),
+                             keras.activations.hard_swish(values), rtol=0, atol=1e-6)
+
+
+def test_edgetpu_has_whole_convolutions_at_first():
+  network = nets_factory.build_network('mobilenet_edgetpu', image_shape=(32, 32, 3), num_classes=10)
+  blocks = {name.split('/')[1] for name in network.variables if 'depthwise' in name}
+  assert blocks == {f'expanded_conv_{i}' for i in range(9, 22)}
+  expand = network.variables['MobilenetEdgeTPU/expanded_conv_1/expand/weights']
+  assert expand.shape == [3, 3, 16, 128]
+  _, end_points = network(np.ones([1, 32, 32, 3], np.float32), is_training=False)
+  # The second block of 96 channels that expands eight times adds no input, its neighbours do.
+  for number, adds in ((14, True), (15, False), (16, True)):
+    output = end_points[f'layer_{number}/projection_output']
+    if adds:
+      output += end_points[f'layer_{number - 1}']
+    np.testing.assert_array_equal(end_points[f'layer_{number}'], output)

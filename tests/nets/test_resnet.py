@@ -1,0 +1,147 @@
+"""ResNets against Keras' own, and where their three layouts differ."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from nets import nets_factory, resnet_utils
+
+v1 = tf.compat.v1
+KINDS = {'weights': 'kernel', 'biases': 'bias'}  # Keras' names; batch norm's are the same.
+MODELS = {
+  'resnet50_keras': keras.applications.ResNet50,
+  'resnet101_keras': keras.applications.ResNet101,
+  'resnet152_keras': keras.applications.ResNet152,
+  'resnet_v2_50': keras.applications.ResNet50V2,
+  'resnet_v2_101': keras.applications.ResNet101V2,
+  'resnet_v2_152': keras.applications.ResNet152V2,
+}
+
+
+def name_in_keras(name):
+  """Maps `…/block1/unit_2/bottleneck_v1/conv3/BatchNorm/beta` to ('conv2_block2_3_bn', 'beta')."""
+  _, *scopes, kind = name.split('/')
+  suffix = 'conv' if kind in KINDS else 'bn'
+  if scopes == ['logits']:
+    return 'predictions', KINDS[kind]
+  if scopes[0].startswith('block'):
+    block, unit = int(scopes[0].removeprefix('block')), scopes[1].removeprefix('unit_')
+    layer = {'shortcut': '0', 'preact': 'preact'}.get(scopes[3], scopes[3].removeprefix('conv'))
+    layer = f'conv{block + 1}_block{unit}_{layer}'
+  else:
+    layer = {'conv1': 'conv1', 'postnorm': 'post'}[scopes[0]]
+  return f'{layer}_{suffix}', KINDS.get(kind, kind)
+
+
+def keras_logits(model, images, values):
+  """Applies Keras' model with our values; every one of its variables must be used."""
+  theirs = {(layer.name, variable.name.split('/')[-1]): variable
+            for layer in model.layers for variable in layer.weights}
+  for name, value in values.items():
+    variable = theirs.pop(name_in_keras(name))
+    variable.assign(value.reshape(variable.shape))
+  assert theirs == {}
+  return model(images, training=False).numpy()
+
+
+@pytest.fixture
+def build(randomize):
+  """Builds a network whose numbers stay within bounds, so that biases show at any depth."""
+  def function(name, num_classes=12):
+    network = nets_factory.build_network(name, image_shape=(64, 64, 3), num_classes=num_classes)
+    values = randomize(network)
+    for key in values:
+      if key.endswith(('v1/conv3/BatchNorm/gamma', 'v2/conv3/weights')):
+        values[key] *= np.float32(0.3)
+    if name.startswith('resnet_v2'):
+      # Keras pads with zeros before the pooling, TF-Slim with nothing: above zero it is the same.
+      values[f'{name}/conv1/biases'] += np.float32(10)
+      values[f'{name}/block1/unit_1/bottleneck_v2/preact/moving_mean'] += np.float32(10)
+    for key, value in values.items():
+      network.variables[key].assign(value)
+    return network, values
+
+  return function
+
+
+# Keras pads symmetrically. So do its own weights' networks here; in ResNet V2 the pooling does not,
+# so both agree where its input has an odd size: that of images of 97 and of 66 pixels, not 64.
+@pytest.mark.parametrize(('name', 'size'), [
+  ('resnet50_keras', 97), ('resnet_v2_50', 66),
+  *(pytest.param(name, size, marks=pytest.mark.slow) for name, size in (
+    ('resnet50_keras', 64), ('resnet_v2_50', 97),
+    ('resnet101_keras', 64), ('resnet101_keras', 97),
+    ('resnet152_keras', 64), ('resnet152_keras', 97),
+    ('resnet_v2_101', 66), ('resnet_v2_101', 97),
+    ('resnet_v2_152', 66), ('resnet_v2_152', 97)))])
+def test_logits_equal_keras(name, size, rng, build):
+  network, values = build(name)
+  model = MODELS[name](input_shape=(size, size, 3), weights=None, classes=12,
+                       classifier_activation=None)
+  images = rng.uniform(-1, 1, [3, size, size, 3]).astype(np.float32)
+  expected = keras_logits(model, images, values)
+  logits, _ = network(images, is_training=False)
+  assert np.abs(expected[0] - expected[1]).max() > 0.01 * expected.std()
+  np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4 * expected.std())
+
+
+# Height of what comes out of the first and the last unit of each block at 224 pixels.
+@pytest.mark.parametrize(('name', 'unit', 'counts', 'first', 'last'), [
+  ('resnet_v1_50', 'bottleneck_v1', (3, 4, 6, 3), (56, 28, 14, 7), (28, 14, 7, 7)),
+  ('resnet_v2_50', 'bottleneck_v2', (3, 4, 6, 3), (56, 28, 14, 7), (28, 14, 7, 7)),
+  ('resnet50_keras', 'bottleneck_v1', (3, 4, 6, 3), (56, 28, 14, 7), (56, 28, 14, 7)),
+  ('resnet_v1_18', 'basic_v1', (2, 2, 2, 2), (56, 28, 14, 7), (56, 28, 14, 7)),
+  ('resnet_v1_34', 'basic_v1', (3, 4, 6, 3), (56, 28, 14, 7), (56, 28, 14, 7))])
+def test_place_of_the_stride(name, unit, counts, first, last):
+  with tf.Graph().as_default():
+    _, end_points = nets_factory.get_network_fn(name, 10)(tf.zeros([1, 224, 224, 3]))
+  for block, (count, *sizes) in enumerate(zip(counts, first, last, strict=True), start=1):
+    scope = f'{name}/block{block}'
+    assert f'{scope}/unit_{count + 1}/{unit}' not in end_points
+    assert end_points[scope] is end_points[f'{scope}/unit_{count}/{unit}']
+    assert [end_points[f'{scope}/unit_{i}/{unit}'].shape[1] for i in (1, count)] == sizes
+
+
+@pytest.mark.parametrize(('name', 'unit', 'sizes'), [
+  ('resnet_v1_50', 'block2/unit_4/bottleneck_v1', (28, 14, 14)),
+  ('resnet50_keras', 'block2/unit_1/bottleneck_v1', (28, 28, 28)),
+  ('resnet_v1_18', 'block2/unit_1/basic_v1', (28, 28))])
+def test_convolution_with_the_stride(name, unit, sizes):
+  with tf.Graph().as_default():
+    _, end_points = nets_factory.get_network_fn(name, 10)(tf.zeros([1, 224, 224, 3]))
+  assert [end_points[f'{name}/{unit}/conv{i}'].shape[1]
+          for i, _ in enumerate(sizes, start=1)] == list(sizes)
+
+
+@pytest.mark.slow
+def test_slims_layout_is_that_of_keras_but_for_the_pooling(rng, build):
+  """A stride of the last 3×3 leaves out what a stride of the next 1×1 would not look at."""
+  slims, values = build('resnet_v1_50')
+  kerass, others = build('resnet50_keras')
+  for name in others:
+    value = values.get(name.replace('resnet50_keras', 'resnet_v1_50'), np.zeros_like(others[name]))
+    kerass.variables[name].assign(value)
+  for size, is_equal in ((65, True), (64, False)):
+    images = rng.uniform(-1, 1, [2, size, size, 3]).astype(np.float32)
+    ours, theirs = (net(images, is_training=False)[0].numpy() for net in (slims, kerass))
+    assert (np.abs(ours - theirs).max() < 1e-4 * ours.std()) == is_equal
+
+
+@pytest.mark.parametrize('size', [1, 2, 7, 8])
+def test_max_pool2d_same_equals_a_padding_that_never_wins(size, rng):
+  images = tf.nn.relu(rng.normal(size=[2, size, size, 3]).astype(np.float32))
+  margins = [[0, 0], [1, 1], [1, 1], [0, 0]]
+  np.testing.assert_array_equal(
+    resnet_utils.max_pool2d_same(images, 3, 2, scope='pool'),
+    tf.nn.max_pool2d(images, 3, 2, padding=margins))
+
+
+def test_first_convolution_of_v2_has_biases_and_no_batch_norm():
+  with tf.Graph().as_default():
+    nets_factory.get_network_fn('resnet_v2_50', 10)(tf.zeros([1, 64, 64, 3]))
+    names = {v.op.name for v in v1.global_variables()}
+  assert {name for name in names if name.startswith('resnet_v2_50/conv1/')} == {
+    'resnet_v2_50/conv1/weights', 'resnet_v2_50/conv1/biases'}

@@ -1,0 +1,43 @@
+"""Our networks against timm's and torchvision's, whose results `scripts/oracles` wrote down."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from nets import nets_factory, outline
+from scripts.oracles import fixtures, values
+
+v1 = tf.compat.v1
+NAMES = fixtures.names('torch')
+SLOW = ('pnasnet',)
+of_each = pytest.mark.parametrize('name', [
+  pytest.param(name, marks=pytest.mark.slow) if name.startswith(SLOW) else name for name in NAMES])
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_the_oracle_had_our_variables(name):
+  expected = fixtures.read('torch', name)
+  size = nets_factory.get_net(name).image_size
+  found = outline.trace(name, 10, image_shape=[size, size, 3])
+  ours = {key: list(shape) for key, shape in {**found.trainable, **found.others}.items()}
+  assert ours == expected['variables']
+
+
+@of_each
+def test_inference(name):
+  expected = fixtures.read('torch', name)
+  for case in expected['inference']:
+    with tf.Graph().as_default(), v1.Session() as session:
+      function = nets_factory.get_network_fn(name, 10)
+      logits, _ = function(tf.constant(values.images(2, case['size'])))
+      initializers = {v.op.name: v.initializer for v in v1.global_variables()}
+      session.run([*initializers.values()], {
+        op.inputs[1]: values.variable(key, expected['variables'][key], expected['squares'])
+        for key, op in initializers.items()})
+      ours, theirs = session.run(logits), np.array(case['logits'])
+    assert np.abs(theirs[0] - theirs[1]).max() > 0.01 * theirs.std() > 1e-4
+    difference = np.abs(ours - theirs).max() / theirs.std()
+    print(f'{name} at {case["size"]}: {difference:.1e} of the standard deviation')
+    assert difference < 1e-4
