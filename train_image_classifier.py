@@ -258,7 +258,7 @@ def _output_names(train, options: dict, net, saved: dict, is_resumed: bool) -> l
     raise ValueError('Expected at least two classes, for there is nothing to learn of one. '
                      f'Received: {", ".join(names)}. Check --dataset_dir.')
   excluded = () if is_resumed else scopes.split(FLAGS.checkpoint_exclude_scopes)
-  keeps_head = not any(scopes.matches_any(scope, excluded) for scope in net.head)
+  keeps_head = not scopes.matches_any(net.head[0], excluded)
   old = saved.get('class_names', [])
   if keeps_head and sorted(old) == sorted(names):
     return list(old)  # The same classes in the order that the checkpoint's head has them.

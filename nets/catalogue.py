@@ -15,7 +15,7 @@ def _weights(published: nets_factory.Published) -> str:
   if published.image_size:
     conditions.append(f'measured at {published.image_size}')
   if published.preprocessing:
-    conditions.append(f'{published.preprocessing} preprocessing')
+    conditions.append(f'preprocessing: {published.preprocessing}')
   return published.name + (f' ({", ".join(conditions)})' if conditions else '')
 
 

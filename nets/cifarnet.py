@@ -54,6 +54,7 @@ def cifarnet(images: tf.Tensor, num_classes: int | None = 10, *, is_training: bo
     net = end_points['fc3'] = layers.fully_connected(net, 384, scope='fc3')
     net = layers.dropout(net, dropout_keep_prob, is_training=is_training, scope='dropout3')
     net = end_points['fc4'] = layers.fully_connected(net, 192, scope='fc4')
+    end_points['PreLogits'] = net
     if not num_classes:
       return net, end_points
     logits = layers.fully_connected(

@@ -7,13 +7,13 @@ it: the names of the variables are ours, in its manner.
 
 from __future__ import annotations
 
-import functools
 import math
 
 import tensorflow as tf
 
 from nets import heads, layers
 from nets.inverted_residual import inverted_residual, round_depth
+from nets.variants import variant
 
 # Kernel, number of blocks, channels within for each of the input, depth, stride of the first block:
 # stages 2 to 8 of table 1.
@@ -89,18 +89,16 @@ def efficientnet_lite(images: tf.Tensor, num_classes: int | None = 1000, *, widt
   return heads.add_predictions(logits, end_points)
 
 
-def _variant(name: str, image_size: int, **defaults):
-  result = functools.update_wrapper(
-      functools.partial(efficientnet_lite, scope=name, **defaults), efficientnet_lite)
-  result.__name__, result.default_image_size = name, image_size
-  return result
-
-
-efficientnet_lite0 = _variant('efficientnet_lite0', 224, width=1.0, depth=1.0)
-efficientnet_lite1 = _variant('efficientnet_lite1', 240, width=1.0, depth=1.1)
-efficientnet_lite2 = _variant('efficientnet_lite2', 260, width=1.1, depth=1.2,
-                              dropout_keep_prob=0.7)
-efficientnet_lite3 = _variant('efficientnet_lite3', 280, width=1.2, depth=1.4,
-                              dropout_keep_prob=0.7)
-efficientnet_lite4 = _variant('efficientnet_lite4', 300, width=1.4, depth=1.8,
-                              dropout_keep_prob=0.7)
+efficientnet_lite0 = variant(efficientnet_lite, 'efficientnet_lite0', image_size=224,
+                             scope='efficientnet_lite0', width=1.0, depth=1.0)
+efficientnet_lite1 = variant(efficientnet_lite, 'efficientnet_lite1', image_size=240,
+                             scope='efficientnet_lite1', width=1.0, depth=1.1)
+efficientnet_lite2 = variant(efficientnet_lite, 'efficientnet_lite2', image_size=260,
+                             scope='efficientnet_lite2', width=1.1, depth=1.2,
+                             dropout_keep_prob=0.7)
+efficientnet_lite3 = variant(efficientnet_lite, 'efficientnet_lite3', image_size=280,
+                             scope='efficientnet_lite3', width=1.2, depth=1.4,
+                             dropout_keep_prob=0.7)
+efficientnet_lite4 = variant(efficientnet_lite, 'efficientnet_lite4', image_size=300,
+                             scope='efficientnet_lite4', width=1.4, depth=1.8,
+                             dropout_keep_prob=0.7)

@@ -45,6 +45,7 @@ def lenet(images: tf.Tensor, num_classes: int | None = 10, *, is_training: bool 
     net = end_points['pool2'] = layers.max_pool2d(net, 2, scope='pool2')
     net = end_points['Flatten'] = layers.flatten(net)
     net = end_points['fc3'] = layers.fully_connected(net, 1024, scope='fc3')
+    end_points['PreLogits'] = net
     if not num_classes:
       return net, end_points
     net = end_points['dropout3'] = layers.dropout(net, dropout_keep_prob, is_training=is_training,

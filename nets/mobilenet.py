@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -140,10 +139,3 @@ def _block(inputs: tf.Tensor, block: Block, depth_multiplier: float, end_points:
       inputs, round_depth(block.depth * depth_multiplier),
       expanded=round_depth(block.expansion * inputs.shape[-1]), end_points=end_points, name=name,
       scope=scope, **arguments)
-
-
-def variant(function: Callable, name: str, **defaults) -> Callable:
-  """Gives a network, its attributes included, another name and other default arguments."""
-  result = functools.update_wrapper(functools.partial(function, **defaults), function)
-  result.__name__ = name
-  return result

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-
 import tensorflow as tf
 
 from nets import heads, layers
+from nets.variants import variant
 
 # Depth and stride of the first convolution, then of the depthwise separable ones.
 _LAYERS = ((32, 2), (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1), (512, 1),
@@ -73,13 +72,6 @@ def mobilenet_v1(images: tf.Tensor, num_classes: int | None = 1000, *, is_traini
 
 mobilenet_v1.default_image_size = 224
 
-
-def _with_multiplier(depth_multiplier: float):
-  """Gives `mobilenet_v1`, its attributes included, another default multiplier."""
-  return functools.update_wrapper(
-      functools.partial(mobilenet_v1, depth_multiplier=depth_multiplier), mobilenet_v1)
-
-
-mobilenet_v1_075 = _with_multiplier(0.75)
-mobilenet_v1_050 = _with_multiplier(0.5)
-mobilenet_v1_025 = _with_multiplier(0.25)
+mobilenet_v1_075 = variant(mobilenet_v1, 'mobilenet_v1_075', depth_multiplier=0.75)
+mobilenet_v1_050 = variant(mobilenet_v1, 'mobilenet_v1_050', depth_multiplier=0.5)
+mobilenet_v1_025 = variant(mobilenet_v1, 'mobilenet_v1_025', depth_multiplier=0.25)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from nets import mobilenet
+from nets.variants import variant
 
 mobilenet_v2_arg_scope = mobilenet.mobilenet_arg_scope
 
@@ -19,10 +20,10 @@ _V2 = mobilenet.Architecture(
                  for expansion, depth, repeats, stride in _STAGES for i in range(repeats)),
     last=1280, pooled=None, activation_fn=tf.nn.relu6)
 
-mobilenet_v2 = mobilenet.variant(
+mobilenet_v2 = variant(
     mobilenet.mobilenet, 'mobilenet_v2', architecture=_V2, scope='MobilenetV2')
-mobilenet_v2_140 = mobilenet.variant(mobilenet_v2, 'mobilenet_v2_140', depth_multiplier=1.4)
-mobilenet_v2_050 = mobilenet.variant(
+mobilenet_v2_140 = variant(mobilenet_v2, 'mobilenet_v2_140', depth_multiplier=1.4)
+mobilenet_v2_050 = variant(
     mobilenet_v2, 'mobilenet_v2_050', depth_multiplier=0.5, finegrain_classification_mode=True)
-mobilenet_v2_035 = mobilenet.variant(
+mobilenet_v2_035 = variant(
     mobilenet_v2, 'mobilenet_v2_035', depth_multiplier=0.35, finegrain_classification_mode=True)

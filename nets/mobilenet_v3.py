@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from nets import mobilenet
 from nets.inverted_residual import hard_swish
+from nets.variants import variant
 
 mobilenet_v3_arg_scope = mobilenet.mobilenet_arg_scope
 
@@ -89,16 +90,16 @@ _EDGETPU = mobilenet.Architecture(
     last=1280, pooled=None, activation_fn=_RE)
 
 
-mobilenet_v3_large = mobilenet.variant(
+mobilenet_v3_large = variant(
     mobilenet.mobilenet, 'mobilenet_v3_large', architecture=_LARGE, scope='MobilenetV3')
-mobilenet_v3_small = mobilenet.variant(
+mobilenet_v3_small = variant(
     mobilenet_v3_large, 'mobilenet_v3_small', architecture=_SMALL)
-mobilenet_v3_large_minimalistic = mobilenet.variant(
+mobilenet_v3_large_minimalistic = variant(
     mobilenet_v3_large, 'mobilenet_v3_large_minimalistic', architecture=_minimalistic(_LARGE))
-mobilenet_v3_small_minimalistic = mobilenet.variant(
+mobilenet_v3_small_minimalistic = variant(
     mobilenet_v3_large, 'mobilenet_v3_small_minimalistic', architecture=_minimalistic(_SMALL))
-mobilenet_edgetpu = mobilenet.variant(
+mobilenet_edgetpu = variant(
     mobilenet.mobilenet, 'mobilenet_edgetpu', architecture=_EDGETPU, scope='MobilenetEdgeTPU')
-mobilenet_edgetpu_075 = mobilenet.variant(
+mobilenet_edgetpu_075 = variant(
     mobilenet_edgetpu, 'mobilenet_edgetpu_075', depth_multiplier=0.75,
     finegrain_classification_mode=True)

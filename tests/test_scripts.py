@@ -94,6 +94,24 @@ def test_train_fine_tune_evaluate(run_script, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_kept_classifier_keeps_its_classes_when_the_auxiliary_head_is_new(run_script, tmp_path):
+  flags = ['--dataset_name=digits', '--train_image_size=75', '--batch_size=2',
+           '--max_number_of_steps=1', '--validation_fraction=0']
+  code, _, errors = run_script(_TRAIN, f'--train_dir={tmp_path}/first', *flags)
+  assert code == 0, errors  # TF-Slim's default network, inception_v3.
+  metadata = tmp_path / 'first' / 'model.ckpt-1.json'
+  saved = json.loads(metadata.read_text())
+  backwards = saved['class_names'][::-1]
+  metadata.write_text(json.dumps({**saved, 'class_names': backwards}))
+  code, _, errors = run_script(
+      _TRAIN, f'--train_dir={tmp_path}/second', *flags, f'--checkpoint_path={tmp_path}/first',
+      '--checkpoint_exclude_scopes=InceptionV3/AuxLogits')
+  assert code == 0, errors
+  metadata = tmp_path / 'second' / 'model.ckpt-1.json'
+  assert json.loads(metadata.read_text())['class_names'] == backwards
+
+
+@pytest.mark.slow
 def test_two_replicas_on_photos(run_script, photos, tmp_path):
   run = tmp_path / 'run'
   code, out, errors = run_script(

@@ -3,20 +3,32 @@
 #
 #   scripts/oracles/write_fixtures.sh slim     TF-Slim's own networks
 #   scripts/oracles/write_fixtures.sh torch    timm's and torchvision's
+#   scripts/oracles/write_fixtures.sh real     published weights on the photos in ZOO_ASSETS
 #
-# Names of networks may follow; without them all are written, which takes about an hour (slim) or
-# some minutes (torch) on two cores. Needs Python 3.11 (or PYTHON) and PyPI; .venv must be there
-# (scripts/setup_env.sh). Environments are kept in .oracles.
+# Names of networks may follow slim and torch; without them all are written, which takes about an
+# hour (slim) or some minutes (torch) on two cores. Needs Python 3.11 (or PYTHON) and PyPI; .venv
+# must be there (scripts/setup_env.sh). Environments are kept in .oracles.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-kind=${1:?slim or torch}
+kind=${1:?slim, torch or real}
 shift
+case $kind in
+  slim | torch) environment=$kind ;;
+  real)
+    photos=${ZOO_ASSETS:?the folder of real images and weights}/imagenet_sample
+    environment=torch
+    ;;
+  *)
+    echo "Expected slim, torch or real. Received: '$kind'." >&2
+    exit 1
+    ;;
+esac
 folder=$PWD/.oracles
 mkdir -p "$folder"
-if [[ ! -x $folder/$kind/bin/python ]]; then
-  "${PYTHON:-python3}" -m venv "$folder/$kind"
-  if [[ $kind == torch ]]; then
+if [[ ! -x $folder/$environment/bin/python ]]; then
+  "${PYTHON:-python3}" -m venv "$folder/$environment"
+  if [[ $environment == torch ]]; then
     # torchvision and timm ask for the build of PyTorch with CUDA; what they need is listed.
     "$folder/torch/bin/pip" install --quiet --extra-index-url https://download.pytorch.org/whl/cpu \
       torch==2.13.* numpy pillow pyyaml safetensors huggingface_hub
@@ -45,5 +57,10 @@ case $kind in
     .venv/bin/python scripts/oracles/write_shapes.py "$folder/shapes.json"
     "$folder/torch/bin/python" scripts/oracles/write_torch_fixtures.py \
       --shapes="$folder/shapes.json" "$@"
+    ;;
+  real)
+    .venv/bin/python scripts/oracles/write_photos.py "$photos" "$folder/photos.npz"
+    "$folder/torch/bin/python" scripts/oracles/write_real_weights_fixture.py \
+      --photos="$folder/photos.npz"
     ;;
 esac

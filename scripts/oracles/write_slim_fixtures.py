@@ -1,6 +1,6 @@
 """Writes what TF-Slim's own networks answer, for the tests to compare ours with.
 
-`scripts/oracles/setup.sh` makes the environment and calls this; see CONTRIBUTING.md.
+`scripts/oracles/write_fixtures.sh` makes the environment and calls this; see CONTRIBUTING.md.
 """
 
 from __future__ import annotations

@@ -9,7 +9,9 @@ from nets import catalogue, complexity, nets_factory, outline
 
 # Millions of multiply-adds, with 1,001 classes where the source has them: a difference of less than
 # two millions. Sources: research/slim's nets/mobilenet/README.md and nets/nasnet/README.md,
-# MobileNet V1's paper, table 6 (1.0 and 0.75) and its README.
+# MobileNet V1's paper, table 6 (1.0 and 0.75) and its README. That README has 66 and 65 million for
+# the two small MobileNets V3, and 2.9 million parameters; the network whose names and shapes are
+# TF-Slim's and whose parameters are Keras' has 57 and 52, and 2.54.
 PUBLISHED = {
   'mobilenet_v1': 569, 'mobilenet_v1_075': 325, 'mobilenet_v1_050': 149, 'mobilenet_v1_025': 41,
   'mobilenet_v2': 300, 'mobilenet_v2_035': 59, 'mobilenet_v2_050': 97, 'mobilenet_v2_140': 582,

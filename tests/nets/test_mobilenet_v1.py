@@ -8,27 +8,7 @@ import pytest
 import tensorflow as tf
 
 from nets import nets_factory
-
-
-def name_in_keras(name):
-  """Maps `MobilenetV1/Conv2d_1_depthwise/BatchNorm/beta` to ('conv_dw_1_bn', 'beta')."""
-  parts = name.removeprefix('MobilenetV1/').split('/')
-  if parts[0] == 'Logits':
-    return 'conv_preds', {'weights': 'kernel', 'biases': 'bias'}[parts[-1]]
-  _, number, *kind = parts[0].split('_')
-  layer = f'conv_{ {"depthwise": "dw", "pointwise": "pw"}[kind[0]]}_{number}' if kind else 'conv1'
-  if parts[1] == 'BatchNorm':
-    return f'{layer}_bn', parts[2]
-  return layer, 'kernel'
-
-
-def variables_of_keras(model, network):
-  """Maps our names to Keras' variables; every one of them must be used."""
-  theirs = {(layer.name, variable.name.split('/')[-1]): variable
-            for layer in model.layers for variable in layer.weights}
-  mapped = {name: theirs.pop(name_in_keras(name)) for name in network.variables}
-  assert theirs == {}
-  return mapped
+from scripts.oracles import keras_names
 
 
 @pytest.mark.parametrize(('name', 'alpha', 'size'), [
@@ -38,7 +18,7 @@ def test_logits_equal_keras(name, alpha, size, rng, randomize):
     input_shape=(size, size, 3), alpha=alpha, weights=None, classes=12, classifier_activation=None)
   network = nets_factory.build_network(name, image_shape=(224, 224, 3), num_classes=12)
   values = randomize(network)
-  for ours, theirs in variables_of_keras(model, network).items():
+  for ours, theirs in keras_names.mobilenet_v1_variables(model, network.variables).items():
     theirs.assign(values[ours].reshape(theirs.shape))
   images = rng.uniform(-1, 1, [3, size, size, 3]).astype(np.float32)
   expected = model(images, training=False).numpy()
@@ -69,7 +49,7 @@ def test_published_keras_weights_recognize_photos(zoo_assets):
   model.load_weights(zoo_assets / 'weights' / 'keras_mobilenet_0.25_128.h5')
   network = nets_factory.build_network('mobilenet_v1_025', image_shape=(128, 128, 3),
                                        num_classes=1000)
-  for ours, theirs in variables_of_keras(model, network).items():
+  for ours, theirs in keras_names.mobilenet_v1_variables(model, network.variables).items():
     network.variables[ours].assign(tf.reshape(theirs, network.variables[ours].shape))
   paths = sorted((zoo_assets / 'imagenet_sample').glob('*.jpg'))[::125]
   images = tf.stack([photo(path, 128) for path in paths])
@@ -77,4 +57,4 @@ def test_published_keras_weights_recognize_photos(zoo_assets):
   np.testing.assert_allclose(predictions, model(images, training=False), atol=1e-5)
   labels = [int(path.name.split('_')[0]) for path in paths]
   assert len(paths) == 8
-  assert np.mean(predictions.argmax(axis=1) == labels) >= 0.375  # On many photos it is 0.56.
+  assert np.mean(predictions.argmax(axis=1) == labels) >= 0.375  # On all 1,000 it is 0.45.

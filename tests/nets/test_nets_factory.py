@@ -80,9 +80,11 @@ FLATTENED = ('cifarnet', 'lenet')
 DECAYED = {'efficientnet': {'biases', 'depthwise_weights'}, 'inception_resnet_v2': {'biases'},
            'inception_v2': set(), 'nasnet': {'depthwise_weights', 'pointwise_weights'},
            'pnasnet': {'depthwise_weights', 'pointwise_weights'}}
-# Graphs of a training step that take long to build.
-SLOW = ('inception_resnet', 'inception_v4', 'nasnet', 'pnasnet', 'resnet101', 'resnet152',
-        'resnet_v1_1', 'resnet_v1_2', 'resnet_v2_1', 'resnet_v2_2')
+# Graphs of a training step that take long to build, and those that are deeper ones of these.
+SLOW = ('inception_resnet_v2', 'inception_v4', 'nasnet_cifar', 'nasnet_mobile', 'pnasnet_mobile',
+        'resnet_v1_101', 'resnet_v2_101', 'resnet101_keras')
+DEEPER = ('nasnet_large', 'pnasnet_large', 'resnet_v1_152', 'resnet_v1_200', 'resnet_v2_152',
+          'resnet_v2_200', 'resnet152_keras')
 names = pytest.mark.parametrize('name', nets_factory.list_nets())
 
 
@@ -110,7 +112,7 @@ def test_logits_predictions_and_features(name):
   assert whole.end_points['Logits'] is whole.output
   assert whole.end_points['Predictions'].shape == [1, 10]
   assert 'AuxLogits' not in whole.end_points
-  assert {'global_pool', 'Flatten', 'PreLogits'} & {*whole.end_points}
+  assert {'global_pool', 'PreLogits'} & {*whole.end_points}
   features = found(name, None)
   assert features.output.shape.rank == 2
   assert 'Logits' not in features.end_points
@@ -181,9 +183,12 @@ def test_images_of_another_rank_are_refused():
     nets_factory.get_network_fn('lenet', 10)(tf.zeros([28, 28, 1]))
 
 
-@pytest.mark.parametrize('name', [
-  pytest.param(name, marks=pytest.mark.slow) if name.startswith(SLOW) else name
-  for name in nets_factory.list_nets()])
+def mark(name):
+  markers = [pytest.mark.slow] * (name in SLOW) + [pytest.mark.thorough] * (name in DEEPER)
+  return pytest.param(name, marks=markers)
+
+
+@pytest.mark.parametrize('name', [mark(name) for name in nets_factory.list_nets()])
 def test_training(name):
   with tf.Graph().as_default():
     function = nets_factory.get_network_fn(name, 10, weight_decay=0.1, is_training=True)

@@ -12,14 +12,20 @@ from scripts.oracles import fixtures, values
 v1 = tf.compat.v1
 NAMES = fixtures.names('slim')
 AUXILIARY_WEIGHT = 0.4
+# Networks whose training graphs are those of others, only deeper.
+DEEPER = ('nasnet_large', 'pnasnet_large', 'resnet_v1_152', 'resnet_v1_200', 'resnet_v2_152',
+          'resnet_v2_200')
 # Above five seconds on one core.
 SLOW = ('inception_resnet', 'inception_v', 'nasnet', 'overfeat', 'pnasnet', 'resnet', 'vgg')
 AUXILIARY = ('aux_*', '*/AuxLogits')  # TF-Slim's Inceptions have them in inference too.
 
 
-def of_each(names):
-  return [pytest.param(name, marks=pytest.mark.slow) if name.startswith(SLOW) else name
-          for name in names]
+def of_each(names, deeper=()):
+  def mark(name):
+    if name in deeper:
+      return pytest.mark.thorough
+    return pytest.mark.slow if name.startswith(SLOW) else ()
+  return [pytest.param(name, marks=mark(name)) for name in names]
 
 
 def trained():
@@ -89,7 +95,7 @@ def test_names_and_shapes_in_inference(name):
                     expected['end_points'])
 
 
-@pytest.mark.parametrize('name', of_each(NAMES))
+@pytest.mark.parametrize('name', of_each(NAMES, DEEPER))
 def test_names_and_shapes_in_training(name):
   expected = fixtures.read('slim', name)
   size = expected['image_size']

@@ -1,0 +1,67 @@
+"""Raw numbers of files as arrays: types, sizes and byte orders."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, BinaryIO
+
+import numpy as np
+
+BFLOAT16 = 'bfloat16'  # NumPy has no such type: the upper half of a float32.
+MOST_DIMENSIONS = 32
+_CHUNK = 2 ** 20
+
+
+def are_counts(*values: Any) -> bool:
+  """Tells whether all are integers from 0 that could count elements or bytes."""
+  return all(type(value) is int and 0 <= value < 2 ** 48 for value in values)
+
+
+def itemsize(code: str) -> int:
+  """Returns the bytes of an element in a file; the code is NumPy's or `BFLOAT16`."""
+  return 2 if code == BFLOAT16 else np.dtype(code).itemsize
+
+
+def read_bytes(source: BinaryIO, size: int) -> np.ndarray:
+  """Reads uint8 [size] into memory of its own.
+
+  Raises:
+    ValueError: if the file ends before.
+  """
+  raw = np.empty(size, np.uint8)
+  view, position = memoryview(raw), 0
+  while position < size:
+    count = source.readinto(view[position:position + _CHUNK])
+    if not count:
+      raise ValueError('a file that ends too early')
+    position += count
+  return raw
+
+
+def lay_over(raw: np.ndarray, code: str, shape: Sequence[int], *, order: str = '<',
+             offset: int = 0, strides: Sequence[int] | None = None) -> np.ndarray:
+  """Makes an array of bytes; NumPy checks that it stays within them.
+
+  Args:
+    raw: uint8 [size]; the result may share its memory.
+    code: NumPy's for the elements' type, or `BFLOAT16`.
+    shape: of the result.
+    order: '<' or '>'.
+    offset: of the first element, in bytes.
+    strides: in bytes; None for C's order.
+
+  Returns:
+    An array in the machine's byte order, of the code's type; float32 for bfloat16.
+
+  Raises:
+    ValueError: if the array is not within the bytes.
+  """
+  dtype = np.dtype('u2' if code == BFLOAT16 else code).newbyteorder(order)
+  if math.prod(shape):
+    array = np.ndarray(shape, dtype, raw, offset, strides)
+  else:
+    array = np.empty(shape, dtype)
+  if code == BFLOAT16:
+    return (array.astype(np.uint32) << 16).view(np.float32)
+  return array.astype(code, copy=False)
