@@ -29,7 +29,7 @@ from weights.raw_tensors import (
   lay_over,
   read_bytes,
 )
-from weights.unpickling import NAMES, build_state, reading
+from weights.unpickling import NAMES, StateBuilder, reading
 
 _LEGACY_MAGIC = 0x1950a86a20f9469cfc6c
 _LEGACY_PROTOCOL = 1001
@@ -154,7 +154,7 @@ def _byte_order(archive: zipfile.ZipFile, info: zipfile.ZipInfo | None) -> str:
 
 def _read_legacy(file: BinaryIO, size: int) -> dict[str, np.ndarray]:
   def plain() -> Any:
-    return load(file, size - file.tell(), {}, build=build_state)
+    return load(file, size - file.tell(), {}, build=StateBuilder())
 
   if file.read(1) != b'\x80':
     raise ValueError('a file that begins as neither of its two formats (that of PyTorch before '
@@ -204,7 +204,7 @@ def _load(file: BinaryIO, size: int, file_size: int,
       raise ValueError(f'the storage {storage.key!r:.40} in two sizes')
     return storage
 
-  result = load(file, size, _NAMES, build=build_state, persistent=persistent)
+  result = load(file, size, _NAMES, build=StateBuilder(), persistent=persistent)
   check_tree(result, file_size, lambda value: (
     value.nbytes if type(value) is _Tensor else leaf_size(value)))
   return result

@@ -24,7 +24,9 @@ from weights.raw_tensors import MOST_DIMENSIONS, are_counts, read_bytes
 _NPY_MAGIC = b'\x93NUMPY'
 _LONGEST_HEADER = 2 ** 16
 _HEADER = re.compile(r"\{'descr': '([^']{1,16})', 'fortran_order': (True|False), "
-                     r"'shape': \(((?:\d{1,15}L?,? ?)*)\),? ?\}\s*")
+                     r"'shape': \(((?:\d{1,15}L?(?:, ?|(?=\))))*)\),? ?\}\s*")
+# They may hold each other, and each of them is a step of a recursion in C when they are freed.
+_MOST_OBJECT_ARRAYS = 256
 _LARGEST_CODE_POINT = 0x10FFFF
 # Whatever damaged data makes Python's and NumPy's readers raise.
 _FAILURES = (ArithmeticError, EOFError, LookupError, MemoryError, NotImplementedError, OSError,
@@ -120,7 +122,7 @@ def _read_npy(file: BinaryIO, size: int) -> Any:
 def _read_objects(file: BinaryIO, size: int) -> Any:
   """Reads a pickle that ends the file."""
   end = file.tell() + size
-  result = load(file, size, NAMES, build=build_state)
+  result = load(file, size, NAMES, build=StateBuilder())
   if file.tell() != end:
     raise ValueError(f'{end - file.tell():,} bytes behind the pickle')
   check_tree(result, size, leaf_size)
@@ -223,47 +225,59 @@ def _from_buffer(spend, data, kind, shape, order):
   return np.ndarray(shape, kind.dtype, _raw(spend, shape, kind.dtype, data), order=order)
 
 
-def build_state(spend: Callable[[int], None], target: Any, state: Any) -> None:
-  """Gives an array, a type or an ordered dict the state that a pickle has for it.
+class StateBuilder:
+  """Gives arrays, types and ordered dicts the states that one pickle has for them."""
 
-  Args:
-    spend: counts the bytes that are copied.
-    target: a `_Type`, a new array, or a dict, whose attributes (PyTorch's `_metadata`) are dropped.
-    state: as pickled.
+  def __init__(self):
+    self._object_arrays = 0
 
-  Raises:
-    ValueError: if the target is another or the state is not one of its kind.
-  """
-  if type(target) is dict and type(state) is dict:
-    return
-  if type(state) is not tuple:
-    raise ValueError(f'a state of the type {type(state).__name__}')
-  if type(target) is _Type:
-    # Version, byte order, then what only structured types have.
-    if len(state) < 5 or state[1] not in ('<', '>', '|', '=') or any(state[2:5]):
-      raise ValueError('a structured array type')
-    target.dtype = target.dtype.newbyteorder({'=': '<'}.get(state[1], state[1]))
-  elif type(target) is np.ndarray and target.dtype == np.int8 and target.size == 0:
-    _build_array(spend, target, state)
-  else:
-    raise ValueError(f'a state for the type {type(target).__name__}')
+  def __call__(self, spend: Callable[[int], None], target: Any, state: Any) -> None:
+    """Changes an object in place.
+
+    Args:
+      spend: counts the bytes that are copied.
+      target: a `_Type`, a new array, or a dict, whose attributes (PyTorch's `_metadata`) are
+        dropped.
+      state: as pickled.
+
+    Raises:
+      ValueError: if the target is another or the state is not one of its kind.
+    """
+    if type(target) is dict and type(state) is dict:
+      return
+    if type(state) is not tuple:
+      raise ValueError(f'a state of the type {type(state).__name__}')
+    if type(target) is _Type:
+      _build_type(target, state)
+    elif type(target) is np.ndarray and target.dtype == np.int8 and target.size == 0:
+      self._build_array(spend, target, state)
+    else:
+      raise ValueError(f'a state for the type {type(target).__name__}')
+
+  def _build_array(self, spend: Callable[[int], None], target: np.ndarray,
+                   state: tuple[Any, ...]) -> None:
+    """Fills a new array; the state is version, shape, type, whether columns go first, and data."""
+    if len(state) != 5 or type(state[2]) is not _Type or type(state[3]) not in (bool, int):
+      raise ValueError('an array with an unknown state')
+    _, shape, kind, fortran_order, data = state
+    dtype = kind.dtype
+    if dtype.kind == 'O':
+      if type(data) is not list or len(data) != _checked_count(shape):
+        raise ValueError('an array of objects with other data than a list')
+      spend(8 * len(data))
+      self._object_arrays += 1
+      if self._object_arrays > _MOST_OBJECT_ARRAYS:
+        raise ValueError(f'more than {_MOST_OBJECT_ARRAYS} arrays of objects')
+    else:
+      data = bytes(_raw(spend, shape, dtype, data))
+    target.__setstate__((1, shape, dtype, bool(fortran_order), data))
 
 
-def _build_array(spend: Callable[[int], None], target: np.ndarray, state: tuple[Any, ...]) -> None:
-  """Fills a new array; the state is a version, shape, type, whether columns go first, and data."""
-  if len(state) != 5 or type(state[2]) is not _Type or type(state[3]) not in (bool, int):
-    raise ValueError('an array with an unknown state')
-  _, shape, kind, fortran_order, data = state
-  dtype = kind.dtype
-  if dtype.kind == 'O':
-    # Only what is no object array itself: freeing nested ones is a recursion in C.
-    if type(data) is not list or len(data) != _checked_count(shape) or any(
-        type(item) is np.ndarray and item.dtype == object for item in data):
-      raise ValueError('an array of objects with other data than a list')
-    spend(8 * len(data))
-  else:
-    data = bytes(_raw(spend, shape, dtype, data))
-  target.__setstate__((1, shape, dtype, bool(fortran_order), data))
+def _build_type(target: _Type, state: tuple[Any, ...]) -> None:
+  """Sets a type's byte order; a version is before it, and behind it what structured types have."""
+  if len(state) < 5 or state[1] not in ('<', '>', '|', '=') or any(state[2:5]):
+    raise ValueError('a structured array type')
+  target.dtype = target.dtype.newbyteorder({'=': '<'}.get(state[1], state[1]))
 
 
 def _table(entries: dict[str, Callable[..., Any] | None]) -> dict[str, Named]:

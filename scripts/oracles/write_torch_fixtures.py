@@ -54,19 +54,21 @@ class Oracle:
     create: makes it, for `CLASSES` classes.
     find: maps our variable's name to the key in its state dict, and the change of layout.
     sizes: image sizes to compare at, one of them odd.
+    is_trained: whether to compare the training, too.
   """
   create: Callable[[], torch.nn.Module]
   find: Callable[[str], tuple[str, str]]
   sizes: tuple[int, int]
+  is_trained: bool = False
 
 
 ORACLES: dict[str, Oracle] = {
-    **{ours: Oracle(_timm(theirs), timm_names.efficientnet_lite, (64, 97))
+    **{ours: Oracle(_timm(theirs), timm_names.efficientnet_lite, (64, 97), theirs.endswith('0'))
        for ours, theirs in timm_names.EFFICIENTNET_LITE.items()},
     'pnasnet_large': Oracle(_timm('pnasnet5large'), timm_pnasnet.pnasnet_large, (64, 97)),
-    'resnet_v1_18': Oracle(_timm('resnet18'), timm_resnet.resnet_basic, (64, 97)),
+    'resnet_v1_18': Oracle(_timm('resnet18'), timm_resnet.resnet_basic, (64, 97), True),
     'resnet_v1_34': Oracle(_timm('resnet34'), timm_resnet.resnet_basic, (64, 97)),
-    'squeezenet': Oracle(_torchvision('squeezenet1_0'), timm_resnet.squeezenet, (64, 97)),
+    'squeezenet': Oracle(_torchvision('squeezenet1_0'), timm_resnet.squeezenet, (64, 97), True),
     'squeezenet_1_1': Oracle(_torchvision('squeezenet1_1'), timm_resnet.squeezenet, (64, 97)),
 }
 
@@ -113,13 +115,38 @@ def _squares(model: torch.nn.Module, oracle: Oracle, shapes: dict) -> dict[str, 
   hooks = [model.get_submodule(module).register_forward_pre_hook(watch(scope))
            for module, scope in scopes.items()]
   model.train()
-  model(_images(4, oracle.sizes[1]))
+  with torch.no_grad():
+    model(_images(4, oracle.sizes[1]))
   for hook in hooks:
     hook.remove()
   return found
 
 
-@torch.no_grad()
+def _training(model: torch.nn.Module, oracle: Oracle, shapes: dict) -> dict:
+  """Measures logits and gradients in training, nothing dropped."""
+  model.train()
+  for module in model.modules():
+    if isinstance(module, torch.nn.Dropout):
+      module.p = 0.0
+    if hasattr(module, 'drop_prob'):  # timm's DropPath.
+      module.drop_prob = 0.0
+    if hasattr(module, 'drop_rate'):  # timm's networks drop features by a function.
+      module.drop_rate = 0.0
+  size = oracle.sizes[1]
+  logits = model(_images(4, size))
+  weights = torch.from_numpy(values.coefficients('logits', logits.shape)).double()
+  (logits * weights).sum().backward()
+  parameters, gradients = dict(model.named_parameters()), {}
+  for name, shape in shapes.items():
+    key, transform = oracle.find(name)
+    if key in parameters:
+      gradient = parameters[key].grad.numpy()
+      product = np.sum(gradient * _to_torch(values.coefficients(name, shape), transform))
+      gradients[name] = fixtures.rounded(np.array([np.linalg.norm(gradient), product]))
+  return {'batch': 4, 'size': size, 'logits': fixtures.rounded(logits.detach().numpy()),
+          'gradients': gradients}
+
+
 def measure(oracle: Oracle, shapes: dict[str, list[int]]) -> dict:
   """Measures the logits of a network with the random variables of ours, in float64."""
   model = oracle.create().double()
@@ -127,11 +154,13 @@ def measure(oracle: Oracle, shapes: dict[str, list[int]]) -> dict:
   squares = _squares(model, oracle, shapes)
   _fill(model, oracle, shapes, squares)
   model.eval()
+  with torch.no_grad():
+    inference = [{'size': size, 'logits': fixtures.rounded(model(_images(2, size)).numpy())}
+                 for size in oracle.sizes]
   return {
       'oracle': f'{type(model).__module__}.{type(model).__name__}, PyTorch {torch.__version__}',
-      'variables': shapes, 'squares': squares,
-      'inference': [{'size': size, 'logits': fixtures.rounded(model(_images(2, size)).numpy())}
-                    for size in oracle.sizes]}
+      'variables': shapes, 'squares': squares, 'inference': inference,
+      **({'training': _training(model, oracle, shapes)} if oracle.is_trained else {})}
 
 
 def main() -> None:

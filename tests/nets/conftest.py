@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from nets import nets_factory, network
+from scripts.oracles import fixtures
 
 
 @pytest.fixture
@@ -110,4 +111,23 @@ def assert_equals_keras(rng, randomize):
       logits, _ = ours(images, is_training=False)
       assert np.abs(expected[0] - expected[1]).max() > 0.1 * expected.std()
       np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4 * expected.std())
+  return function
+
+
+@pytest.fixture
+def assert_gradients():
+  """`assert_gradients({name: array}, summaries)` compares gradients with an oracle's summaries."""
+  def function(ours, theirs, tolerance=2e-3):
+    assert sorted(ours) == sorted(theirs)
+    largest = max(norm for norm, _ in theirs.values())
+    errors = []
+    for name, gradient in ours.items():
+      norm, product = fixtures.gradient_summary(name, gradient)
+      # A gradient that is a small difference of large numbers has their rounding errors.
+      slack = tolerance * theirs[name][0] + 1e-6 * largest
+      np.testing.assert_allclose(norm, theirs[name][0], rtol=0, atol=slack, err_msg=name)
+      np.testing.assert_allclose(product, theirs[name][1], rtol=0, err_msg=name,
+                                 atol=slack * np.sqrt(gradient.size))
+      errors.append(abs(norm - theirs[name][0]) / largest)
+    assert np.median(errors) < 1e-4
   return function

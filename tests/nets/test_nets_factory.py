@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -88,7 +86,6 @@ DEEPER = ('nasnet_large', 'pnasnet_large', 'resnet_v1_152', 'resnet_v1_200', 're
 names = pytest.mark.parametrize('name', nets_factory.list_nets())
 
 
-@functools.cache
 def found(name, num_classes=10, *, size=None, channels=3):
   size = size or nets_factory.get_net(name).image_size
   return outline.trace(name, num_classes, image_shape=[size, size, channels])

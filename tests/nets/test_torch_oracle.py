@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nets import nets_factory, outline
+from nets import layers, nets_factory, outline
 from scripts.oracles import fixtures, values
 
 v1 = tf.compat.v1
@@ -41,3 +41,28 @@ def test_inference(name):
     difference = np.abs(ours - theirs).max() / theirs.std()
     print(f'{name} at {case["size"]}: {difference:.1e} of the standard deviation')
     assert difference < 1e-4
+
+
+@pytest.mark.parametrize('name', [
+  name for name in NAMES if 'training' in fixtures.read('torch', name)])
+def test_training(name, monkeypatch, assert_gradients):
+  monkeypatch.setattr(layers, '_scale_kept', lambda inputs, *unused: inputs)  # Nothing is dropped.
+  expected = fixtures.read('torch', name)
+  case = expected['training']
+  with tf.Graph().as_default(), v1.Session() as session:
+    function = nets_factory.get_network_fn(name, 10, is_training=True)
+    logits, _ = function(tf.constant(values.images(case['batch'], case['size'])),
+                         keys=tf.zeros([case['batch'], 2], tf.int64))
+    loss = tf.reduce_sum(logits * values.coefficients('logits', logits.shape))
+    trained = {v.op.name: v for v in v1.trainable_variables()}
+    gradients = tf.gradients(loss, [*trained.values()])
+    initializers = {v.op.name: v.initializer for v in v1.global_variables()}
+    session.run([*initializers.values()], {
+      op.inputs[1]: values.variable(key, expected['variables'][key], expected['squares'])
+      for key, op in initializers.items()})
+    logits, gradients = session.run([logits, gradients])
+  theirs = np.array(case['logits'])
+  np.testing.assert_allclose(logits, theirs, rtol=0, atol=1e-4 * theirs.std())
+  # Rounding turns some ReLUs of the deepest one on and off.
+  assert_gradients(dict(zip(trained, gradients, strict=True)), case['gradients'],
+                   tolerance=1e-2 if name.startswith('efficientnet') else 2e-3)

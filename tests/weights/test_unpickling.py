@@ -273,6 +273,9 @@ _OPCODES = {
   'array of fields': _array_state(b'(K\x01t', b'U\x01x', b'f4,f4'),
   'copies': (b'c_codecs\nencode\nq\x01(X' + struct.pack('<I', 2 ** 18) + b'x' * 2 ** 18
              + b'X\x06\x00\x00\x00latin1tq\x02]' + b'h\x01h\x02Ra' * 10_000 + b'.'),
+  'copies of an array': (
+    b'T' + struct.pack('<I', 2 ** 16) + b'x' * 2 ** 16 + b'q\x01]' + b''.join(
+      _array_state(b'(M\x00\x40t', b'h\x01')[:-1] + b'a' for _ in range(2000)) + b'.'),
   'copies of pairs': (b'ccollections\nOrderedDict\nq\x01(]' + b'(K\x01Nta' * 20_000 + b'tq\x02]'
                       + b'h\x01h\x02R0' * 10_000 + b'.'),
   'long arguments': (b'ccollections\nOrderedDict\nq\x01(' + b'N' * 50_000 + b'tq\x02'
@@ -307,6 +310,7 @@ _NPY_HEADERS = {
   'npy: fields': "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,), }",
   'npy: code': "{'descr': '<f4', 'fortran_order': False, 'shape': (__import__('os'),), }",
   'npy: nested': '(' * 5000 + ')' * 5000,
+  'npy: digits': "{'descr': '<f4', 'fortran_order': False, 'shape': (" + '1' * 60_000 + 'x), }',
   'npy: repeated': "{'descr': '<f4', 'fortran_order': False, 'shape': (" + '1, ' * 9000 + '), }',
 }
 
@@ -376,7 +380,12 @@ def test_attacks_are_refused(tmp_path):
   outcomes = read_guarded(tmp_path / 'files', _READ_PICKLE, _attack_files())
   loaded = [name for name, outcome in outcomes.items() if outcome.startswith('loaded')]
   assert loaded == []
-  assert 'os' in outcomes['os.system, protocol 4'] and 'system' in outcomes['os.system, protocol 4']
+  for name, reason in {
+      'os.system, protocol 4': "the name 'posix.system'",
+      'copies of an array': 'again and again',
+      'long arguments': 'a call with 50,000 arguments',
+  }.items():
+    assert reason in outcomes[name], (name, outcomes[name])
 
 
 @pytest.mark.parametrize('code, seen', [
