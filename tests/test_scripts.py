@@ -303,7 +303,7 @@ def test_early_stopping_survives_a_restart(run_script, tmp_path):
 
 _MISTAKES = {
     'unknown network': (_TRAIN, ['--model_name=mobilenet_v9'],
-                        'Unknown network .mobilenet_v9.. Did you mean mobilenet_v1'),
+                        'Unknown network .mobilenet_v9.. Did you mean mobilenet_v2'),
     'unknown dataset': (_TRAIN, ['--dataset_name=digit'], 'Did you mean digits'),
     'unknown preprocessing': (_TRAIN, ['--preprocessing_name=vgg_17'], 'Did you mean vgg'),
     'unknown optimizer': (_TRAIN, ['--optimizer=adamw'], 'optimizer'),

@@ -17,10 +17,8 @@ SIZES = {'alexnet': 227, 'alexnet_v2': 195, 'cifarnet': 32, 'inception_resnet_v2
          'inception_v3': 107, 'inception_v4': 107, 'lenet': 28, 'overfeat': 231, 'vgg_16': 224,
          'vgg_19': 224, 'vgg_a': 224}
 QUICK = ('cifarnet', 'lenet', 'mobilenet_v1_025')
-OF_FAMILIES = (
-  'alexnet', 'efficientnet_lite0', 'inception_resnet_v2', 'inception_v3', 'mobilenet_edgetpu_075',
-  'mobilenet_v2_035', 'mobilenet_v3_small', 'nasnet_mobile', 'overfeat', 'pnasnet_mobile',
-  'resnet50_keras', 'resnet_v1_18', 'resnet_v2_50', 'squeezenet', 'vgg_a')
+OF_FAMILIES = ('alexnet', 'efficientnet_lite0', 'inception_v3', 'mobilenet_v3_small',
+               'pnasnet_mobile', 'resnet_v2_50', 'squeezenet')
 
 
 def mark(name):
