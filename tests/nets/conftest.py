@@ -121,17 +121,17 @@ def assert_gradients():
   Rounding, which depends on the number of threads, turns some ReLUs on and off, and with them parts
   of gradients: images that differ by 1e-7 change NASNet's by up to 2.7%, other networks' by 0.5%.
   """
-  def function(ours, theirs):
+  def function(ours, theirs, tolerance=3e-2):
     assert sorted(ours) == sorted(theirs)
     largest = max(norm for norm, _ in theirs.values())
     errors = []
     for name, gradient in ours.items():
       norm, product = fixtures.gradient_summary(name, gradient)
       # A gradient that is a small difference of large numbers has their rounding errors.
-      slack = 3e-2 * theirs[name][0] + 1e-6 * largest
+      slack = tolerance * theirs[name][0] + 1e-6 * largest
       np.testing.assert_allclose(norm, theirs[name][0], rtol=0, atol=slack, err_msg=name)
       np.testing.assert_allclose(product, theirs[name][1], rtol=0, err_msg=name,
                                  atol=slack * np.sqrt(gradient.size))
       errors.append(abs(norm - theirs[name][0]) / largest)
-    assert np.median(errors) < 1e-3
+    assert np.median(errors) < tolerance / 10
   return function
