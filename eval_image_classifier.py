@@ -20,9 +20,9 @@ from datasets import dataset_factory, labels
 from evaluation import report
 from evaluation.evaluator import Evaluator, Measurement
 from nets import nets_factory
-from training import checkpoints, distribution
+from training import distribution
 from training.inputs import Inputs, decoder
-from weights import restore
+from weights import checkpoint_files, restore
 from weights.reader import Checkpoint
 
 FLAGS = flags.FLAGS
@@ -68,8 +68,8 @@ def main() -> int:
   command_line.refuse_retired(_RETIRED)
   command_line.refuse_remote('eval_dir')
   distribution.prepare_devices()
-  checkpoint = Checkpoint(checkpoints.latest(FLAGS.checkpoint_path))
-  saved = checkpoints.read_metadata(checkpoint.prefix)
+  checkpoint = Checkpoint(checkpoint_files.latest(FLAGS.checkpoint_path))
+  saved = checkpoint_files.read_metadata(checkpoint.prefix)
   options = _settle(saved, checkpoint.prefix)
   net = nets_factory.get_net(options['model_name'])
   dataset = dataset_factory.get_dataset(

@@ -38,7 +38,7 @@ from training import (
 )
 from training.inputs import Inputs, decoder
 from training.length import Length
-from weights import restore
+from weights import checkpoint_files, restore
 from weights.reader import Checkpoint
 
 FLAGS = flags.FLAGS
@@ -145,12 +145,12 @@ def main() -> int:
   command_line.refuse_remote('train_dir')
   distribution.prepare_devices(clone_on_cpu=FLAGS.clone_on_cpu)
   with run_folder.locked(FLAGS.train_dir) as folder:
-    resumed = checkpoints.latest(folder, missing_ok=True)
-    source = resumed or (FLAGS.checkpoint_path and checkpoints.latest(FLAGS.checkpoint_path))
+    resumed = checkpoint_files.latest(folder, missing_ok=True)
+    source = resumed or (FLAGS.checkpoint_path and checkpoint_files.latest(FLAGS.checkpoint_path))
     if FLAGS.checkpoint_exclude_scopes and not source:
       raise ValueError('--checkpoint_exclude_scopes: expected a --checkpoint_path to exclude them '
                        'from. Received: none, so that everything would be trained from scratch.')
-    saved = checkpoints.read_metadata(source) if source else {}
+    saved = checkpoint_files.read_metadata(source) if source else {}
     options = _settle(saved, source, is_resumed=bool(resumed))
     strategy = distribution.create_strategy(options['num_clones'],
                                             clone_on_cpu=options['clone_on_cpu'])
@@ -397,7 +397,7 @@ def _fit(options, facts, folder, trained, evaluator, train: Inputs, validation: 
                         save=save, save_best=lambda: save(folder / 'best', 1),
                         validate=validate if validation else None)
   except loop.NonFiniteLossError as error:
-    last = checkpoints.latest(folder, missing_ok=True) or 'none, as nothing was saved yet'
+    last = checkpoint_files.latest(folder, missing_ok=True) or 'none, as nothing was saved yet'
     raise ValueError(f'{error} Last good checkpoint: {last}. Lower --learning_rate, raise '
                      '--warmup_epochs or --opt_epsilon, then run again.') from error
   except tf.errors.OpError as error:

@@ -219,5 +219,22 @@ def auxiliary_features(inputs: tf.Tensor, name: str, *, stddev: float | None = N
   return heads.global_pool(net, {})  # The end point of this name is the network's own mean.
 
 
+def auxiliary_logits(inputs: tf.Tensor, num_classes: int, name: str, scope: str) -> tf.Tensor:
+  """The auxiliary classifier of Inception V4 and Inception-ResNet, fully connected.
+
+  Args:
+    inputs: [batch, height, width, channels].
+    num_classes: width of the logits.
+    name: scope of the last convolution.
+    scope: of the fully connected layer.
+
+  Returns:
+    [batch, num_classes].
+  """
+  with tf.compat.v1.variable_scope('AuxLogits'):
+    net = heads.squeeze(auxiliary_features(inputs, name))
+    return layers.fully_connected(net, num_classes, activation_fn=None, scope=scope)
+
+
 def _at_most_5(inputs: tf.Tensor) -> tuple[int, int]:
   return tuple(5 if size is None else min(size, 5) for size in layers.spatial_size(inputs))

@@ -8,17 +8,11 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from nets import heads, inception_blocks, layers
+from nets import heads, inception_blocks, inception_v3, layers
 from nets.inception_blocks import AvgPool, Branch, Conv, MaxPool, Mixed
 
 _STEM = (
-    Conv('Conv2d_1a_3x3', 32, 3, 2, 'VALID'),
-    Conv('Conv2d_2a_3x3', 32, 3, 1, 'VALID'),
-    Conv('Conv2d_2b_3x3', 64, 3),
-    MaxPool('MaxPool_3a_3x3', 3, 2, 'VALID'),
-    Conv('Conv2d_3b_1x1', 80, 1),
-    Conv('Conv2d_4a_3x3', 192, 3, 1, 'VALID'),
-    MaxPool('MaxPool_5a_3x3', 3, 2, 'VALID'),
+    *inception_v3.STEM,
     Mixed('Mixed_5b', (
         (Conv('Conv2d_1x1', 96, 1),),
         (Conv('Conv2d_0a_1x1', 48, 1), Conv('Conv2d_0b_5x5', 64, 5)),
@@ -123,10 +117,8 @@ def inception_resnet_v2(images: tf.Tensor, num_classes: int | None = 1001, *,
     net = _residual(net, _BLOCK8, 1.0, 'Block8')
     net = inception_blocks.build(net, [Conv('Conv2d_7b_1x1', 1536, 1)], end_points)
     if is_training and num_classes:
-      with tf.compat.v1.variable_scope('AuxLogits'):
-        aux = inception_blocks.auxiliary_features(end_points['PreAuxLogits'], 'Conv2d_2a_5x5')
-        end_points['AuxLogits'] = layers.fully_connected(
-            heads.squeeze(aux), num_classes, activation_fn=None, scope='Logits')
+      end_points['AuxLogits'] = inception_blocks.auxiliary_logits(
+          end_points['PreAuxLogits'], num_classes, 'Conv2d_2a_5x5', 'Logits')
     return inception_blocks.connected_head(
         net, num_classes, dropout_keep_prob=dropout_keep_prob, end_points=end_points)
 

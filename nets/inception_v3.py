@@ -43,7 +43,7 @@ def _mixed_7(name: str, second_name: str) -> Mixed:
       (AvgPool(), Conv('Conv2d_0b_1x1', 192, 1))))
 
 
-_STACK = (
+STEM = (  # That of Inception-ResNet V2, too.
     Conv('Conv2d_1a_3x3', 32, 3, 2, 'VALID'),
     Conv('Conv2d_2a_3x3', 32, 3, 1, 'VALID'),
     Conv('Conv2d_2b_3x3', 64, 3),
@@ -51,6 +51,10 @@ _STACK = (
     Conv('Conv2d_3b_1x1', 80, 1),
     Conv('Conv2d_4a_3x3', 192, 3, 1, 'VALID'),
     MaxPool('MaxPool_5a_3x3', 3, 2, 'VALID'),
+)
+
+_STACK = (
+    *STEM,
     _mixed_5('Mixed_5b', 32),
     _mixed_5('Mixed_5c', 64, five_names=('Conv2d_0b_1x1', 'Conv_1_0c_5x5')),
     _mixed_5('Mixed_5d', 64),

@@ -102,10 +102,8 @@ def inception_v4(images: tf.Tensor, num_classes: int | None = 1001, *, is_traini
       layers.arg_scope([layers.batch_norm, layers.dropout], is_training=is_training):
     net = inception_blocks.build(images, _STACK, end_points)
     if is_training and num_classes:
-      with tf.compat.v1.variable_scope('AuxLogits'):
-        aux = inception_blocks.auxiliary_features(end_points['Mixed_6h'], 'Conv2d_2a')
-        end_points['AuxLogits'] = layers.fully_connected(
-            heads.squeeze(aux), num_classes, activation_fn=None, scope='Aux_logits')
+      end_points['AuxLogits'] = inception_blocks.auxiliary_logits(
+          end_points['Mixed_6h'], num_classes, 'Conv2d_2a', 'Aux_logits')
     return inception_blocks.connected_head(
         net, num_classes, dropout_keep_prob=dropout_keep_prob, end_points=end_points)
 

@@ -252,9 +252,10 @@ def _auxiliary_head(net: tf.Tensor, num_classes: int, end_points: dict, scope: s
     end_points['AuxLogits'] = layers.fully_connected(heads.squeeze(net), num_classes, scope='FC')
 
 
-def search_network(images: tf.Tensor, num_classes: int | None, architecture: Architecture, *,
-                   is_training: bool, dropout_keep_prob: float, drop_path_keep_prob: float,
-                   total_training_steps: int, scope: str | None) -> tuple[tf.Tensor, dict]:
+def search_network(images: tf.Tensor, num_classes: int | None = 1001, *,
+                   architecture: Architecture, is_training: bool = True, dropout_keep_prob: float,
+                   drop_path_keep_prob: float, total_training_steps: int,
+                   scope: str | None = None) -> tuple[tf.Tensor, dict]:
   """Builds a network from its description.
 
   Args:

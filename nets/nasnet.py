@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import functools
 
-import tensorflow as tf
-
 from nets import nas_cells as nas
+from nets.variants import variant
 
 NORMAL_CELL = nas.Cell(
     blocks=(((0, nas.separable_5x5), (1, nas.separable_3x3)),
@@ -77,39 +76,12 @@ _LARGE = nas.Architecture(
     auxiliary_cell=11, smallest=3)
 
 
-def nasnet_cifar(images: tf.Tensor, num_classes: int | None = 10, *, is_training: bool = True,
-                 dropout_keep_prob: float = 1.0, drop_path_keep_prob: float = 0.6,
-                 total_training_steps: int = 937_500,
-                 scope: str | None = None) -> tuple[tf.Tensor, dict]:
-  """NASNet-A for CIFAR-10; arguments and results as in `nas_cells.search_network`."""
-  return nas.search_network(
-      images, num_classes, _CIFAR, is_training=is_training, dropout_keep_prob=dropout_keep_prob,
-      drop_path_keep_prob=drop_path_keep_prob, total_training_steps=total_training_steps,
-      scope=scope)
-
-
-def nasnet_mobile(images: tf.Tensor, num_classes: int | None = 1001, *, is_training: bool = True,
-                  dropout_keep_prob: float = 0.5, drop_path_keep_prob: float = 1.0,
-                  total_training_steps: int = 250_000,
-                  scope: str | None = None) -> tuple[tf.Tensor, dict]:
-  """NASNet-A (4 @ 1056); arguments and results as in `nas_cells.search_network`."""
-  return nas.search_network(
-      images, num_classes, _MOBILE, is_training=is_training, dropout_keep_prob=dropout_keep_prob,
-      drop_path_keep_prob=drop_path_keep_prob, total_training_steps=total_training_steps,
-      scope=scope)
-
-
-def nasnet_large(images: tf.Tensor, num_classes: int | None = 1001, *, is_training: bool = True,
-                 dropout_keep_prob: float = 0.5, drop_path_keep_prob: float = 0.7,
-                 total_training_steps: int = 250_000,
-                 scope: str | None = None) -> tuple[tf.Tensor, dict]:
-  """NASNet-A (6 @ 4032); arguments and results as in `nas_cells.search_network`."""
-  return nas.search_network(
-      images, num_classes, _LARGE, is_training=is_training, dropout_keep_prob=dropout_keep_prob,
-      drop_path_keep_prob=drop_path_keep_prob, total_training_steps=total_training_steps,
-      scope=scope)
-
-
-nasnet_cifar.default_image_size = 32
-nasnet_mobile.default_image_size = 224
-nasnet_large.default_image_size = 331
+nasnet_cifar = variant(nas.search_network, 'nasnet_cifar', image_size=32, architecture=_CIFAR,
+                       dropout_keep_prob=1.0, drop_path_keep_prob=0.6,
+                       total_training_steps=937_500)
+nasnet_mobile = variant(nas.search_network, 'nasnet_mobile', image_size=224, architecture=_MOBILE,
+                        dropout_keep_prob=0.5, drop_path_keep_prob=1.0,
+                        total_training_steps=250_000)
+nasnet_large = variant(nas.search_network, 'nasnet_large', image_size=331, architecture=_LARGE,
+                       dropout_keep_prob=0.5, drop_path_keep_prob=0.7,
+                       total_training_steps=250_000)

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import functools
 
-import tensorflow as tf
-
 from nets import nas_cells as nas
+from nets.variants import variant
 
 CELL = nas.Cell(
     blocks=(((1, nas.separable_5x5), (1, nas.maximum_3x3)),
@@ -46,27 +45,9 @@ _MOBILE = _architecture(9, 54, stem_depth=32)
 _LARGE = _architecture(12, 216, stem_depth=96)
 
 
-def pnasnet_mobile(images: tf.Tensor, num_classes: int | None = 1001, *, is_training: bool = True,
-                   dropout_keep_prob: float = 0.5, drop_path_keep_prob: float = 1.0,
-                   total_training_steps: int = 250_000,
-                   scope: str | None = None) -> tuple[tf.Tensor, dict]:
-  """PNASNet-5 for phones; arguments and results as in `nas_cells.search_network`."""
-  return nas.search_network(
-      images, num_classes, _MOBILE, is_training=is_training, dropout_keep_prob=dropout_keep_prob,
-      drop_path_keep_prob=drop_path_keep_prob, total_training_steps=total_training_steps,
-      scope=scope)
-
-
-def pnasnet_large(images: tf.Tensor, num_classes: int | None = 1001, *, is_training: bool = True,
-                  dropout_keep_prob: float = 0.5, drop_path_keep_prob: float = 0.6,
-                  total_training_steps: int = 250_000,
-                  scope: str | None = None) -> tuple[tf.Tensor, dict]:
-  """PNASNet-5 (N = 4, F = 216); arguments and results as in `nas_cells.search_network`."""
-  return nas.search_network(
-      images, num_classes, _LARGE, is_training=is_training, dropout_keep_prob=dropout_keep_prob,
-      drop_path_keep_prob=drop_path_keep_prob, total_training_steps=total_training_steps,
-      scope=scope)
-
-
-pnasnet_mobile.default_image_size = 224
-pnasnet_large.default_image_size = 331
+pnasnet_mobile = variant(nas.search_network, 'pnasnet_mobile', image_size=224,
+                         architecture=_MOBILE, dropout_keep_prob=0.5, drop_path_keep_prob=1.0,
+                         total_training_steps=250_000)
+pnasnet_large = variant(nas.search_network, 'pnasnet_large', image_size=331, architecture=_LARGE,
+                        dropout_keep_prob=0.5, drop_path_keep_prob=0.6,
+                        total_training_steps=250_000)

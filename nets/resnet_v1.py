@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from nets import heads, layers, resnet_utils
+from nets.variants import variant
 
 resnet_arg_scope = resnet_utils.resnet_arg_scope
 
@@ -83,8 +84,9 @@ def basic(inputs: tf.Tensor, depth: int, base_depth: int, stride: int,
     return net
 
 
-def resnet_v1(images: tf.Tensor, num_classes: int | None, *, blocks: Sequence[resnet_utils.Block],
-              is_training: bool, scope: str, unit: Callable = bottleneck,
+def resnet_v1(images: tf.Tensor, num_classes: int | None = None, *,
+              blocks: Sequence[resnet_utils.Block], is_training: bool = True, scope: str,
+              unit: Callable = bottleneck,
               pool: Callable = layers.max_pool2d) -> tuple[tf.Tensor, dict]:
   """A convolution, blocks of residual units, a mean and a classifier.
 
@@ -111,77 +113,30 @@ def resnet_v1(images: tf.Tensor, num_classes: int | None, *, blocks: Sequence[re
     return resnet_utils.classify(net, num_classes, end_points)
 
 
-def resnet_v1_50(images: tf.Tensor, num_classes: int | None = None, *, is_training: bool = True,
-                 scope: str = 'resnet_v1_50') -> tuple[tf.Tensor, dict]:
-  """TF-Slim's ResNet V1 with 50 layers; arguments and results as in `resnet_v1`."""
-  return resnet_v1(images, num_classes, blocks=resnet_utils.blocks_with_stride_last(50),
-                   is_training=is_training, scope=scope)
+def _slims(num_layers: int) -> Callable:
+  """TF-Slim's network of so many layers."""
+  name = f'resnet_v1_{num_layers}'
+  return variant(resnet_v1, name, image_size=224, scope=name,
+                 blocks=resnet_utils.blocks_with_stride_last(num_layers))
 
 
-def resnet_v1_101(images: tf.Tensor, num_classes: int | None = None, *, is_training: bool = True,
-                  scope: str = 'resnet_v1_101') -> tuple[tf.Tensor, dict]:
-  """TF-Slim's ResNet V1 with 101 layers; arguments and results as in `resnet_v1`."""
-  return resnet_v1(images, num_classes, blocks=resnet_utils.blocks_with_stride_last(101),
-                   is_training=is_training, scope=scope)
+def _basic(num_layers: int) -> Callable:
+  """Torchvision's network of so many layers, of units of two convolutions."""
+  name = f'resnet_v1_{num_layers}'
+  return variant(resnet_v1, name, image_size=224, scope=name, unit=basic,
+                 blocks=resnet_utils.blocks_with_stride_first(num_layers, expansion=1),
+                 pool=resnet_utils.max_pool2d_same)
 
 
-def resnet_v1_152(images: tf.Tensor, num_classes: int | None = None, *, is_training: bool = True,
-                  scope: str = 'resnet_v1_152') -> tuple[tf.Tensor, dict]:
-  """TF-Slim's ResNet V1 with 152 layers; arguments and results as in `resnet_v1`."""
-  return resnet_v1(images, num_classes, blocks=resnet_utils.blocks_with_stride_last(152),
-                   is_training=is_training, scope=scope)
+def _keras(num_layers: int) -> Callable:
+  """Keras' network of so many layers, whose published weights are for BGR images."""
+  name = f'resnet{num_layers}_keras'
+  return variant(resnet_v1, name, image_size=224, scope=name,
+                 unit=functools.partial(bottleneck, stride_in='conv1'),
+                 blocks=resnet_utils.blocks_with_stride_first(num_layers),
+                 pool=resnet_utils.max_pool2d_same)
 
 
-def resnet_v1_200(images: tf.Tensor, num_classes: int | None = None, *, is_training: bool = True,
-                  scope: str = 'resnet_v1_200') -> tuple[tf.Tensor, dict]:
-  """TF-Slim's ResNet V1 with 200 layers; arguments and results as in `resnet_v1`."""
-  return resnet_v1(images, num_classes, blocks=resnet_utils.blocks_with_stride_last(200),
-                   is_training=is_training, scope=scope)
-
-
-def _resnet_keras(images, num_classes, *, num_layers: int, is_training: bool, scope: str):
-  return resnet_v1(images, num_classes, blocks=resnet_utils.blocks_with_stride_first(num_layers),
-                   is_training=is_training, scope=scope,
-                   unit=functools.partial(bottleneck, stride_in='conv1'),
-                   pool=resnet_utils.max_pool2d_same)
-
-
-def resnet50_keras(images: tf.Tensor, num_classes: int | None = None, *, is_training: bool = True,
-                   scope: str = 'resnet50_keras') -> tuple[tf.Tensor, dict]:
-  """Keras' ResNet50, for BGR images; arguments and results as in `resnet_v1`."""
-  return _resnet_keras(images, num_classes, num_layers=50, is_training=is_training, scope=scope)
-
-
-def resnet101_keras(images: tf.Tensor, num_classes: int | None = None, *, is_training: bool = True,
-                    scope: str = 'resnet101_keras') -> tuple[tf.Tensor, dict]:
-  """Keras' ResNet101, for BGR images; arguments and results as in `resnet_v1`."""
-  return _resnet_keras(images, num_classes, num_layers=101, is_training=is_training, scope=scope)
-
-
-def resnet152_keras(images: tf.Tensor, num_classes: int | None = None, *, is_training: bool = True,
-                    scope: str = 'resnet152_keras') -> tuple[tf.Tensor, dict]:
-  """Keras' ResNet152, for BGR images; arguments and results as in `resnet_v1`."""
-  return _resnet_keras(images, num_classes, num_layers=152, is_training=is_training, scope=scope)
-
-
-def _resnet_basic(images, num_classes, *, num_layers: int, is_training: bool, scope: str):
-  return resnet_v1(images, num_classes, is_training=is_training, scope=scope, unit=basic,
-                   blocks=resnet_utils.blocks_with_stride_first(num_layers, expansion=1),
-                   pool=resnet_utils.max_pool2d_same)
-
-
-def resnet_v1_18(images: tf.Tensor, num_classes: int | None = None, *, is_training: bool = True,
-                 scope: str = 'resnet_v1_18') -> tuple[tf.Tensor, dict]:
-  """ResNet V1 with 18 layers, torchvision's; arguments and results as in `resnet_v1`."""
-  return _resnet_basic(images, num_classes, num_layers=18, is_training=is_training, scope=scope)
-
-
-def resnet_v1_34(images: tf.Tensor, num_classes: int | None = None, *, is_training: bool = True,
-                 scope: str = 'resnet_v1_34') -> tuple[tf.Tensor, dict]:
-  """ResNet V1 with 34 layers, torchvision's; arguments and results as in `resnet_v1`."""
-  return _resnet_basic(images, num_classes, num_layers=34, is_training=is_training, scope=scope)
-
-
-for _function in (resnet_v1_18, resnet_v1_34, resnet_v1_50, resnet_v1_101, resnet_v1_152,
-                  resnet_v1_200, resnet50_keras, resnet101_keras, resnet152_keras):
-  _function.default_image_size = 224
+resnet_v1_18, resnet_v1_34 = _basic(18), _basic(34)
+resnet_v1_50, resnet_v1_101, resnet_v1_152, resnet_v1_200 = map(_slims, (50, 101, 152, 200))
+resnet50_keras, resnet101_keras, resnet152_keras = map(_keras, (50, 101, 152))

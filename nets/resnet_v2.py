@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from nets import heads, layers, resnet_utils
+from nets.variants import variant
 
 resnet_arg_scope = resnet_utils.resnet_arg_scope
 
@@ -37,8 +40,8 @@ def bottleneck(inputs: tf.Tensor, depth: int, base_depth: int, stride: int,
     return net
 
 
-def resnet_v2(images: tf.Tensor, num_classes: int | None, *, num_layers: int, is_training: bool,
-              scope: str) -> tuple[tf.Tensor, dict]:
+def resnet_v2(images: tf.Tensor, num_classes: int | None = None, *, num_layers: int,
+              is_training: bool = True, scope: str) -> tuple[tf.Tensor, dict]:
   """A convolution, four blocks of bottleneck units, batch norm, a mean and a classifier.
 
   Args:
@@ -66,29 +69,9 @@ def resnet_v2(images: tf.Tensor, num_classes: int | None, *, num_layers: int, is
     return resnet_utils.classify(net, num_classes, end_points)
 
 
-def resnet_v2_50(images: tf.Tensor, num_classes: int | None = None, *, is_training: bool = True,
-                 scope: str = 'resnet_v2_50') -> tuple[tf.Tensor, dict]:
-  """ResNet V2 with 50 layers; arguments and results as in `resnet_v2`."""
-  return resnet_v2(images, num_classes, num_layers=50, is_training=is_training, scope=scope)
+def _variant(num_layers: int) -> Callable:
+  name = f'resnet_v2_{num_layers}'
+  return variant(resnet_v2, name, image_size=224, scope=name, num_layers=num_layers)
 
 
-def resnet_v2_101(images: tf.Tensor, num_classes: int | None = None, *, is_training: bool = True,
-                  scope: str = 'resnet_v2_101') -> tuple[tf.Tensor, dict]:
-  """ResNet V2 with 101 layers; arguments and results as in `resnet_v2`."""
-  return resnet_v2(images, num_classes, num_layers=101, is_training=is_training, scope=scope)
-
-
-def resnet_v2_152(images: tf.Tensor, num_classes: int | None = None, *, is_training: bool = True,
-                  scope: str = 'resnet_v2_152') -> tuple[tf.Tensor, dict]:
-  """ResNet V2 with 152 layers; arguments and results as in `resnet_v2`."""
-  return resnet_v2(images, num_classes, num_layers=152, is_training=is_training, scope=scope)
-
-
-def resnet_v2_200(images: tf.Tensor, num_classes: int | None = None, *, is_training: bool = True,
-                  scope: str = 'resnet_v2_200') -> tuple[tf.Tensor, dict]:
-  """ResNet V2 with 200 layers; arguments and results as in `resnet_v2`."""
-  return resnet_v2(images, num_classes, num_layers=200, is_training=is_training, scope=scope)
-
-
-for _function in (resnet_v2_50, resnet_v2_101, resnet_v2_152, resnet_v2_200):
-  _function.default_image_size = 224
+resnet_v2_50, resnet_v2_101, resnet_v2_152, resnet_v2_200 = map(_variant, (50, 101, 152, 200))

@@ -10,7 +10,7 @@ from tf_slim.nets import alexnet
 
 from nets import nets_factory
 from training import checkpoints, optimizers, schedules, trainer
-from weights import restore
+from weights import checkpoint_files, restore
 from weights.reader import Checkpoint
 
 _CLASSES = 7
@@ -75,7 +75,7 @@ def test_tf_slims_checkpoint_restores_here(tmp_path):
     expected = session.run(logits, {images: _images()})
     prefix = tf.compat.v1.train.Saver().save(session, str(tmp_path / 'model.ckpt'), global_step=5)
 
-  network, checkpoint = _build(2), Checkpoint(checkpoints.latest(tmp_path))
+  network, checkpoint = _build(2), Checkpoint(checkpoint_files.latest(tmp_path))
   assert checkpoint.prefix == prefix
   report = restore.plan(checkpoint, {n: v.shape for n, v in network.variables.items()})
   restore.check(report)

@@ -24,9 +24,9 @@ AUXILIARY_WEIGHT = 0.4
 # Families by their prefix: two image sizes, one of them odd, and of `_TRAINED` the training too.
 _SIZES = {
     'alexnet_v2': (224, 261), 'cifarnet': (32, 41), 'inception_v1': (96, 131),
-    'inception_v2': (96, 131), 'inception': (107, 140), 'lenet': (28, 33), 'mobilenet': (64, 97),
-    'nasnet_cifar': (32, 45), 'nasnet': (64, 97), 'overfeat': (231, 264), 'pnasnet': (64, 97),
-    'resnet': (64, 97), 'vgg': (224, 257),
+    'inception_v2': (96, 131), 'inception_v4': (107, 204), 'inception': (107, 140),
+    'lenet': (28, 33), 'mobilenet': (64, 97), 'nasnet_cifar': (32, 45), 'nasnet': (64, 97),
+    'overfeat': (231, 264), 'pnasnet': (64, 97), 'resnet': (64, 97), 'vgg': (224, 257),
 }
 _TRAINED = (
     'alexnet_v2', 'cifarnet', 'inception_resnet_v2', 'inception_v1', 'inception_v2',

@@ -75,6 +75,7 @@ def lenet(x, p):
 
 @pytest.mark.parametrize(('function', 'shape', 'scale'), [
   (alexnet, (227, 227, 3), 60),  # Normalization shows only at Caffe's scale of pixels.
+  (alexnet, (242, 242, 3), 60),
   (cifarnet, (32, 32, 3), 10),
   (cifarnet, (21, 26, 1), 10),
   (lenet, (28, 28, 1), 1),

@@ -36,14 +36,19 @@ def name_in_keras(name):
   return f'{layer}_{suffix}', KINDS.get(kind, kind)
 
 
-def keras_logits(model, images, values):
-  """Applies Keras' model with our values; every one of its variables must be used."""
+def assign_to_keras(model, values):
+  """Gives Keras' model our values, every one of its variables; returns them by our names."""
   theirs = {(layer.name, variable.name.split('/')[-1]): variable
             for layer in model.layers for variable in layer.weights}
-  for name, value in values.items():
-    variable = theirs.pop(name_in_keras(name))
-    variable.assign(value.reshape(variable.shape))
+  found = {name: theirs.pop(name_in_keras(name)) for name in values}
   assert theirs == {}
+  for name, variable in found.items():
+    variable.assign(values[name].reshape(variable.shape))
+  return found
+
+
+def keras_logits(model, images, values):
+  assign_to_keras(model, values)
   return model(images, training=False).numpy()
 
 
@@ -86,6 +91,37 @@ def test_logits_equal_keras(name, size, rng, build):
   logits, _ = network(images, is_training=False)
   assert np.abs(expected[0] - expected[1]).max() > 0.01 * expected.std()
   np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4 * expected.std())
+
+
+def test_training_equals_keras(rng, build):
+  network, values = build('resnet50_keras')
+  model = MODELS['resnet50_keras'](input_shape=(97, 97, 3), weights=None, classes=12,
+                                   classifier_activation=None)
+  images = rng.uniform(-1, 1, [4, 97, 97, 3]).astype(np.float32)
+  theirs = assign_to_keras(model, values)
+  weights = rng.uniform(-1, 1, [4, 12]).astype(np.float32)
+
+  def differentiate(apply, variables):
+    with tf.GradientTape() as tape:
+      logits = apply()
+      loss = tf.reduce_sum(logits * weights)
+    return logits.numpy(), tape.gradient(loss, variables)
+
+  expected, their_gradients = differentiate(
+    lambda: model(images, training=True), [theirs[key].value for key in network.trainable])
+  logits, gradients = differentiate(
+    lambda: network(images, is_training=True)[0], [network.variables[key]
+                                                   for key in network.trainable])
+  np.testing.assert_allclose(logits, expected, rtol=0, atol=2e-2 * expected.std())
+  norms = [np.linalg.norm(gradient) for gradient in their_gradients]
+  for key, ours, other, norm in zip(network.trainable, gradients, their_gradients, norms,
+                                    strict=True):
+    # Rounding turns ReLUs on and off; biases before batch norm have no gradient but rounding.
+    slack = 3e-2 * norm + 1e-5 * max(norms)
+    assert np.linalg.norm(ours - tf.reshape(other, ours.shape)) < slack, key
+  for key, variable in network.variables.items():
+    if key.endswith(('moving_mean', 'moving_variance')):
+      np.testing.assert_allclose(variable, theirs[key].numpy(), rtol=2e-2, atol=1e-3, err_msg=key)
 
 
 # Height of what comes out of the first and the last unit of each block at 224 pixels.

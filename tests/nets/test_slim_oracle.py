@@ -157,10 +157,9 @@ def test_training(name, build, assert_gradients):
   for key, output in results.items():
     slims = np.array(case[key])
     np.testing.assert_allclose(output, slims, rtol=0, atol=2e-2 * slims.std())
-  # Inception V4's last batch norms see few numbers of such images: on one thread its logits differ
-  # by 0.7% and its gradients by 6%, on two by nothing.
+  # Inception V4, the deepest of these, has gradients that differ by up to 3.6% on one thread.
   assert_gradients(dict(zip(variables, gradients, strict=True)), case['gradients'],
-                   tolerance=0.3 if name == 'inception_v4' else 3e-2)
+                   tolerance=0.1 if name == 'inception_v4' else 3e-2)
 
 
 @pytest.mark.parametrize('name', of_each(trained()))

@@ -12,6 +12,8 @@ import pytest
 import tensorflow as tf
 
 from training import checkpoints
+from weights import checkpoint_files
+from weights.checkpoint_files import CheckpointError
 
 v1 = tf.compat.v1
 _VALUES = {
@@ -70,12 +72,12 @@ def test_finds_what_tensorflow_1_saves(tmp_path, version):
     prefix = saver.save(session, str(tmp_path / 'made' / 'vgg_16.ckpt'))
   moved = (tmp_path / 'made').rename(tmp_path / 'moved')
   for path in ('vgg_16.ckpt', 'vgg_16.ckpt.meta', '.'):
-    assert os.path.basename(checkpoints.latest(moved / path)) == os.path.basename(prefix)
+    assert os.path.basename(checkpoint_files.latest(moved / path)) == os.path.basename(prefix)
   (moved / 'checkpoint').unlink()
-  found = checkpoints.latest(moved)
+  found = checkpoint_files.latest(moved)
   assert os.path.basename(found) == os.path.basename(prefix)
   np.testing.assert_array_equal(_content(found)['w'], [1, 2])
-  assert checkpoints.read_metadata(found) == {}
+  assert checkpoint_files.read_metadata(found) == {}
 
 
 @pytest.mark.parametrize(('state', 'expected'), [
@@ -95,15 +97,16 @@ def test_latest_goes_by_the_state_file(tmp_path, state, expected):
   _save(tmp_path, 1)
   _save(tmp_path, 2)
   (tmp_path / 'checkpoint').write_text(state)
-  assert checkpoints.latest(tmp_path) == str(tmp_path / f'model.ckpt-{expected}')
+  assert checkpoint_files.latest(tmp_path) == str(tmp_path / f'model.ckpt-{expected}')
 
 
 @pytest.mark.parametrize('suffix', ['', '.index', '.data-00000-of-00001', '.json'])
 def test_latest_takes_any_of_the_files(tmp_path, suffix):
   _save(tmp_path, 1)
   _save(tmp_path, 2)
-  assert checkpoints.latest(tmp_path / f'model.ckpt-1{suffix}') == str(tmp_path / 'model.ckpt-1')
-  assert checkpoints.latest(str(tmp_path)) == str(tmp_path / 'model.ckpt-2')
+  first = str(tmp_path / 'model.ckpt-1')
+  assert checkpoint_files.latest(first + suffix) == first
+  assert checkpoint_files.latest(str(tmp_path)) == str(tmp_path / 'model.ckpt-2')
 
 
 @pytest.mark.parametrize('state', [
@@ -115,18 +118,18 @@ def test_a_folder_without_a_good_state_file(tmp_path, state):
 
   _save(tmp_path, 1)
   spoil()
-  assert checkpoints.latest(tmp_path) == str(tmp_path / 'model.ckpt-1')
+  assert checkpoint_files.latest(tmp_path) == str(tmp_path / 'model.ckpt-1')
   for step in (9, 10):  # By number, not by letters.
     shutil.copy(tmp_path / 'model.ckpt-1.index', tmp_path / f'model.ckpt-{step}.index')
-  assert checkpoints.latest(tmp_path) == str(tmp_path / 'model.ckpt-10')
+  assert checkpoint_files.latest(tmp_path) == str(tmp_path / 'model.ckpt-10')
 
 
 def test_a_folder_with_several_foreign_checkpoints(tmp_path):
   for name in ('vgg.ckpt', 'resnet.ckpt'):
     (tmp_path / f'{name}.index').write_bytes(b'')
-  with pytest.raises(checkpoints.CheckpointError, match=r'several, and no file named "checkpoint"'
+  with pytest.raises(CheckpointError, match=r'several, and no file named "checkpoint"'
                      r'.*resnet.ckpt, .*vgg.ckpt. Give the path of one'):
-    checkpoints.latest(tmp_path, missing_ok=True)
+    checkpoint_files.latest(tmp_path, missing_ok=True)
 
 
 def test_what_a_kill_kept_out_of_the_state_file_is_dropped_first(tmp_path):
@@ -140,15 +143,15 @@ def test_what_a_kill_kept_out_of_the_state_file_is_dropped_first(tmp_path):
 
 
 def test_no_checkpoint(tmp_path):
-  assert checkpoints.latest(tmp_path, missing_ok=True) is None
-  assert checkpoints.latest(tmp_path / 'model.ckpt-1', missing_ok=True) is None
-  assert checkpoints.latest(tmp_path / 'no' / 'folder', missing_ok=True) is None
-  with pytest.raises(checkpoints.CheckpointError, match='a folder without any'):
-    checkpoints.latest(tmp_path)
+  assert checkpoint_files.latest(tmp_path, missing_ok=True) is None
+  assert checkpoint_files.latest(tmp_path / 'model.ckpt-1', missing_ok=True) is None
+  assert checkpoint_files.latest(tmp_path / 'no' / 'folder', missing_ok=True) is None
+  with pytest.raises(CheckpointError, match='a folder without any'):
+    checkpoint_files.latest(tmp_path)
   _save(tmp_path, 3)
-  with pytest.raises(checkpoints.CheckpointError, match=r'no file .*model.ckpt-1.index. '
+  with pytest.raises(CheckpointError, match=r'no file .*model.ckpt-1.index. '
                      r'The folder has: model.ckpt-3.index'):
-    checkpoints.latest(tmp_path / 'model.ckpt-1')
+    checkpoint_files.latest(tmp_path / 'model.ckpt-1')
 
 
 @pytest.mark.parametrize(('max_to_keep', 'kept'), [(1, [5]), (2, [4, 5]), (9, [1, 2, 3, 4, 5])])
@@ -164,7 +167,7 @@ def test_keeps_so_many(tmp_path, max_to_keep, kept):
     f'model.ckpt-{step}' for step in kept]
   # TensorFlow takes relative names for those of the folder, wherever that is moved.
   moved = made.rename(tmp_path / 'moved')
-  assert checkpoints.latest(moved) == str(moved / 'model.ckpt-5')
+  assert checkpoint_files.latest(moved) == str(moved / 'model.ckpt-5')
   assert tf.train.latest_checkpoint(str(moved)) == str(moved / 'model.ckpt-5')
   _save(moved, 6, max_to_keep=1)
   assert len(_files(moved)) == 4
@@ -187,7 +190,7 @@ def test_a_full_disk_leaves_what_was_saved(tmp_path, kilobytes, metadata):
   soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
   resource.setrlimit(resource.RLIMIT_FSIZE, (kilobytes * 1024, hard))
   try:
-    with pytest.raises(checkpoints.CheckpointError, match=r'model.ckpt-2 could not be written: .+'
+    with pytest.raises(CheckpointError, match=r'model.ckpt-2 could not be written: .+'
                        r'Free some space.*goes on from .*model.ckpt-1\.$') as error:
       _save(tmp_path, 2, metadata=metadata)
   finally:
@@ -195,12 +198,12 @@ def test_a_full_disk_leaves_what_was_saved(tmp_path, kilobytes, metadata):
   assert '\n' not in str(error.value)
   assert _files(tmp_path) == before
   assert not (tmp_path / '.saving').exists()
-  assert _save(tmp_path, 2, metadata=metadata) == checkpoints.latest(tmp_path)
+  assert _save(tmp_path, 2, metadata=metadata) == checkpoint_files.latest(tmp_path)
 
 
 def test_a_file_where_the_folder_should_be(tmp_path):
   (tmp_path / 'run').write_text('mine')
-  with pytest.raises(checkpoints.CheckpointError, match='the start, since nothing was saved'):
+  with pytest.raises(CheckpointError, match='the start, since nothing was saved'):
     _save(tmp_path / 'run', 1)
   assert (tmp_path / 'run').read_text() == 'mine'
 
@@ -245,21 +248,21 @@ def test_killed_between_renames(tmp_path, monkeypatch, call, earlier, step, max_
   num_kept = len({*earlier, step})
   assert finished is (call >= (8 if num_kept > max_to_keep else 5))
   if earlier == [2] and 0 < call < 4:  # The only one is being replaced: absent for a moment.
-    assert checkpoints.latest(tmp_path, missing_ok=True) is None
+    assert checkpoint_files.latest(tmp_path, missing_ok=True) is None
     return
-  found = checkpoints.latest(tmp_path)
+  found = checkpoint_files.latest(tmp_path)
   if step not in earlier:  # TensorFlow finds the same.
     assert tf.train.latest_checkpoint(str(tmp_path)) == found
-  content, metadata = _content(found), checkpoints.read_metadata(found)
+  content, metadata = _content(found), checkpoint_files.read_metadata(found)
   assert set(content['w']) == {metadata['value']}
   assert content['global_step'] == metadata['step'] == int(found.rpartition('-')[2])
   assert metadata['step'] in {*earlier[-2:], step}
   for index in tmp_path.glob('*.index'):  # Whatever has an index is whole.
     prefix = str(index)[:-len('.index')]
-    assert set(_content(prefix)['w']) == {checkpoints.read_metadata(prefix)['value']}
+    assert set(_content(prefix)['w']) == {checkpoint_files.read_metadata(prefix)['value']}
   # The next one is saved as if nothing had happened.
   following = _save(tmp_path, 9, max_to_keep=2)
-  assert checkpoints.latest(tmp_path) == following
+  assert checkpoint_files.latest(tmp_path) == following
   assert not (tmp_path / '.saving').exists()
 
 
@@ -268,7 +271,7 @@ def test_killed_before_the_first_is_named(tmp_path, monkeypatch):
     _kill_at(patch, 4)  # The state file is the one that is missing.
     with pytest.raises(_KilledError):
       _save(tmp_path, 1)
-  assert checkpoints.latest(tmp_path) == str(tmp_path / 'model.ckpt-1')
+  assert checkpoint_files.latest(tmp_path) == str(tmp_path / 'model.ckpt-1')
 
 
 @pytest.mark.parametrize('failing', ['.data-00000-of-00001', '.json', '.index', 'checkpoint'])
@@ -283,17 +286,17 @@ def test_failing_renames_leave_what_was_saved(tmp_path, monkeypatch, failing):
     replace(source, target)
 
   monkeypatch.setattr(os, 'replace', failing_replace)
-  with pytest.raises(checkpoints.CheckpointError, match=r'Permission denied.*model.ckpt-1\.$'):
+  with pytest.raises(CheckpointError, match=r'Permission denied.*model.ckpt-1\.$'):
     _save(tmp_path, 2)
   after = _files(tmp_path)
   assert {name: after[name] for name in before} == before
-  assert checkpoints.latest(tmp_path) == str(tmp_path / 'model.ckpt-1')
+  assert checkpoint_files.latest(tmp_path) == str(tmp_path / 'model.ckpt-1')
 
 
 def test_metadata(tmp_path):
   metadata = {'class_names': ['Äpfel', ''], 'standing': {'best_value': 0.1}, 'flags': {'seed': 0}}
   prefix = _save(tmp_path, 1, metadata=metadata)
-  assert checkpoints.read_metadata(prefix) == metadata
+  assert checkpoint_files.read_metadata(prefix) == metadata
   assert json.loads((tmp_path / 'model.ckpt-1.json').read_text('utf-8')) == metadata
 
 
@@ -303,5 +306,5 @@ def test_metadata(tmp_path):
 def test_damaged_metadata(tmp_path, text, message):
   prefix = _save(tmp_path, 1)
   (tmp_path / 'model.ckpt-1.json').write_bytes(text)
-  with pytest.raises(checkpoints.CheckpointError, match=f'model.ckpt-1.json.*{message}'):
-    checkpoints.read_metadata(prefix)
+  with pytest.raises(CheckpointError, match=f'model.ckpt-1.json.*{message}'):
+    checkpoint_files.read_metadata(prefix)

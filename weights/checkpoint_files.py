@@ -1,0 +1,102 @@
+"""Finding checkpoints and their metadata on the disk: ours, TF-Slim's and other name-based ones."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import re
+
+import tensorflow as tf
+
+NAME = 'model.ckpt'  # What ours are called, before the step.
+
+
+class CheckpointError(ValueError):
+  """A checkpoint cannot be read or written; the message says which and what to do."""
+
+
+def listed(folder: pathlib.Path) -> list[str]:
+  """Prefixes of the whole checkpoints that the state file of a folder names, the oldest first."""
+  try:
+    state = tf.train.get_checkpoint_state(str(folder))
+  except ValueError:  # It is damaged; where it cannot be parsed, TensorFlow returns None.
+    state = None
+  names = []
+  if state:  # People edit `model_checkpoint_path` alone to choose one, and TensorFlow goes by it.
+    newest = state.model_checkpoint_path
+    names = [*(n for n in state.all_model_checkpoint_paths if n != newest), newest]
+  # A folder may have been moved since: only the last component is believed.
+  prefixes = [folder / os.path.basename(name) for name in names]
+  return [str(p) for p in prefixes if _exists(str(p))]
+
+
+def numbered(folder: pathlib.Path) -> list[str]:
+  """Prefixes of the whole checkpoints of a folder that are named as ours are, by their step."""
+  prefixes = [str(p)[:-len('.index')] for p in folder.glob(f'{NAME}-*.index')]
+  return sorted((p for p in prefixes if step_of(p) >= 0), key=step_of)
+
+
+def step_of(prefix: str) -> int:
+  """The step in a checkpoint's name, or -1 if it has none."""
+  found = re.search(rf'{re.escape(NAME)}-(\d+)$', prefix)
+  return int(found[1]) if found else -1
+
+
+def _exists(prefix: str) -> bool:
+  """Whether there is a checkpoint; those of TensorFlow's first format are one file, the prefix."""
+  return os.path.exists(f'{prefix}.index') or os.path.isfile(prefix)
+
+
+def latest(path: str | os.PathLike, *, missing_ok: bool = False) -> str | None:
+  """Finds the checkpoint that a path means.
+
+  Args:
+    path: a checkpoint's prefix, its index or data file, a folder with checkpoints, or the one file
+      that a checkpoint of TensorFlow's first format is.
+    missing_ok: whether None may be returned where there is none.
+
+  Returns:
+    The prefix of the newest checkpoint.
+
+  Raises:
+    CheckpointError: if there is none.
+  """
+  path = pathlib.Path(path)
+  if path.is_dir():
+    known = listed(path) or numbered(path)
+    if known:
+      return known[-1]
+    loose = sorted([str(p)[:-len('.index')] for p in path.glob('*.index')]
+                   + [str(p) for p in path.glob('*.ckpt') if p.is_file()])
+    if len(loose) == 1:
+      return loose[0]
+    if missing_ok and not loose:
+      return None
+    raise CheckpointError(
+        f'{path}: expected a folder with a checkpoint. Received: '
+        + (f'several, and no file named "checkpoint" that names one: {", ".join(loose)}. '
+           'Give the path of one of them.' if loose else 'a folder without any (*.index).'))
+  prefix = re.sub(r'\.(index|data-\d{5}-of-\d{5}|meta|json)$', '', str(path))
+  if _exists(prefix):
+    return prefix
+  if missing_ok:
+    return None
+  hint = sorted(p.name for p in path.parent.glob('*.index')) if path.parent.is_dir() else []
+  raise CheckpointError(f'{prefix}: expected a checkpoint. Received: no file {prefix}.index.'
+                        + (f' The folder has: {", ".join(hint)}.' if hint else ''))
+
+
+def read_metadata(prefix: str) -> dict:
+  """Reads the metadata beside a checkpoint; TF-Slim's checkpoints have none, which gives {}."""
+  path = pathlib.Path(f'{prefix}.json')
+  if not path.exists():
+    return {}
+  try:
+    metadata = json.loads(path.read_text(encoding='utf-8'))
+  except (ValueError, UnicodeDecodeError) as error:
+    raise CheckpointError(f'{path} is damaged ({error}). Restore it, or remove it and name the '
+                          'model and its classes by flags.') from error
+  if not isinstance(metadata, dict):
+    raise CheckpointError(f'{path}: expected a JSON object. Received: {type(metadata).__name__}.')
+  return metadata
