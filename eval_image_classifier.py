@@ -9,6 +9,7 @@ A checkpoint of this project needs no more: its metadata name the network and it
 from __future__ import annotations
 
 import math
+import pathlib
 
 import command_line  # Before TensorFlow: it quiets it.
 
@@ -16,22 +17,25 @@ import command_line  # Before TensorFlow: it quiets it.
 import tensorflow as tf
 from absl import flags
 
+import checkpoint_flags
 from datasets import dataset_factory, labels
 from evaluation import report
 from evaluation.evaluator import Evaluator, Measurement
 from nets import nets_factory
 from training import distribution
 from training.inputs import Inputs, decoder
-from weights import checkpoint_files, restore
-from weights.reader import Checkpoint
+from weights import restore, sources
 
 FLAGS = flags.FLAGS
+
+checkpoint_flags.define_flags()
 
 # What the checkpoint's metadata answer when the flag is not set.
 flags.DEFINE_string('model_name', 'inception_v3', 'Name of the network.')
 flags.DEFINE_string('preprocessing_name', None, 'Name of the preprocessing, or of a network whose '
                     'own is meant; by default that of --model_name.')
-flags.DEFINE_integer('labels_offset', 0, 'Subtracted from every label.')
+flags.DEFINE_integer('labels_offset', None, 'Subtracted from every label; by default 0, or what '
+                     'joins ImageNet with its background class and without.')
 flags.DEFINE_bool('use_grayscale', False, 'Whether to turn images to grey, one channel.')
 flags.DEFINE_string('dataset_name', 'imagenet', 'Name of the dataset, or tfds/<name>.')
 flags.DEFINE_string('dataset_dir', None, 'Where the data lie.')
@@ -68,43 +72,48 @@ def main() -> int:
   command_line.refuse_retired(_RETIRED)
   command_line.refuse_remote('eval_dir')
   distribution.prepare_devices()
-  checkpoint = Checkpoint(checkpoint_files.latest(FLAGS.checkpoint_path))
-  saved = checkpoint_files.read_metadata(checkpoint.prefix)
-  options = _settle(saved, checkpoint.prefix)
+  weights, saved = checkpoint_flags.open_weights(FLAGS.checkpoint_path)
+  options = _settle(saved, weights.path)
   net = nets_factory.get_net(options['model_name'])
   dataset = dataset_factory.get_dataset(
       options['dataset_name'], FLAGS.dataset_split_name, options['dataset_dir'],
       file_pattern=options['file_pattern'], validation_fraction=options['validation_fraction'])
-  num_classes, label_map = _join_classes(dataset, checkpoint, saved, net, options)
+  num_classes, label_map = _join_classes(dataset, weights, saved, options)
   bad = command_line.settle_bad_images(dataset, decoder(dataset))
   channels = 1 if options['use_grayscale'] else dataset.channels
   size = FLAGS.eval_image_size or saved.get('image_size') or net.image_size
   network = nets_factory.build_network(
       options['model_name'], image_shape=[size, size, channels], num_classes=num_classes,
       dtype=tf.dtypes.as_dtype(options['compute_dtype']))
-  restored = restore.plan(checkpoint, {n: v.shape for n, v in network.variables.items()})
-  restore.check(restored, advice='Expected the network, the image size and data of the channels '
-                'that it was trained with: see --model_name, --eval_image_size, --dataset_name and '
-                '--use_grayscale.')
-  restore.apply(restored, checkpoint, network.variables)
-  averages = restored.num_averages
-  if FLAGS.moving_average_decay is not None and not averages:
-    raise ValueError(f'--moving_average_decay: expected moving averages in {checkpoint.prefix}. '
-                     'Received: none. Leave the flag out.')
-  print(f'Evaluating {checkpoint.prefix}: {restored.summary()}.')
+  restored = _restore(weights, options, network)
   print(f'{dataset.num_examples} examples of the split {dataset.split_name!r} of {dataset.name}, '
         f'{size}×{size}, {options["preprocessing_name"]} preprocessing.', flush=True)
   inputs = Inputs(dataset, label_map, bad, preprocessing_name=options['preprocessing_name'],
                   image_size=size, channels=channels,
                   num_parallel_calls=FLAGS.num_preprocessing_threads)
   found = _measure(Evaluator(network, xla=options['xla'] == 'on'), inputs)
-  step = int(checkpoint.read('global_step')) if 'global_step' in checkpoint.shapes else 0
-  _report(found, dataset, bad, checkpoint.prefix, step, averages, options)
+  step = int(weights.source.read('global_step')) if 'global_step' in weights.source.shapes else 0
+  _report(found, dataset, bad, weights.path, step, restored.num_averages, options)
   return 0
 
 
+def _restore(weights: sources.Weights, options: dict, network) -> restore.Report:
+  """Restores every variable, or stops, and keeps the table."""
+  found = checkpoint_flags.plan(weights, options['model_name'], network.variables,
+                                use_averages=FLAGS.moving_average_decay is not None or None)
+  folder = pathlib.Path(FLAGS.eval_dir)
+  folder.mkdir(parents=True, exist_ok=True)
+  (folder / 'restored.txt').write_text(found.table(), encoding='utf-8')
+  restore.check(found, advice='Expected the network, the image size and data of the channels '
+                'that it was trained with: see --model_name, --eval_image_size, --dataset_name, '
+                '--use_grayscale and --convert_input_channels.')
+  restore.apply(found, weights.source, network.variables)
+  print(f'Evaluating {weights.path}: {found.summary()}.')
+  return found
+
+
 def _settle(saved: dict, prefix: str) -> dict:
-  known = dict(saved.get('flags', {}))
+  known = checkpoint_flags.as_flags(saved)
   free = {*_DATA, *_COMPUTATION}
   if FLAGS.dataset_name != known.get('dataset_name') and FLAGS['dataset_name'].present:
     known = {n: v for n, v in known.items() if n not in _DATA}  # They are of another dataset.
@@ -123,17 +132,24 @@ def _settle(saved: dict, prefix: str) -> dict:
   return options
 
 
-def _join_classes(dataset, checkpoint: Checkpoint, saved: dict, net, options):
+def _join_classes(dataset, weights: sources.Weights, saved: dict, options: dict):
   """Returns how many classes the checkpoint has, and the output of each label."""
   for note in dataset.notes:
     print(note)
   if 'class_names' in saved:
     names = saved['class_names']
     return len(names), labels.map_by_name(dataset.class_names, names)
-  offset = options['labels_offset']
-  head = [shape[-1] for name, shape in sorted(checkpoint.shapes.items())
-          if name.startswith(f'{net.head[0]}/') and name.endswith(('/weights', '/biases'))]
-  num_classes = head[-1] if head else dataset.num_classes - offset
+  offset, num_classes = options['labels_offset'], checkpoint_flags.num_outputs(
+      weights, options['model_name'])
+  if num_classes is None:
+    raise ValueError(f'Expected weights with a classifier to evaluate. Received: {weights.path}, '
+                     f'which has none for {options["model_name"]}. Train one on them, with '
+                     '--checkpoint_path and --checkpoint_exclude_scopes, and evaluate that.')
+  if offset is None:
+    offset = labels.likely_offset(dataset, num_classes)
+    if offset:
+      print(f'--labels_offset={offset}: the checkpoint has {num_classes} classes, the data '
+            f'{dataset.num_classes}, as ImageNet has with its background class and without.')
   labels.check_count(dataset, num_classes, offset)
   return num_classes, labels.map_by_offset(dataset.num_classes, offset)
 

@@ -10,6 +10,7 @@ The same command again goes on where the run stopped.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import math
@@ -21,12 +22,14 @@ import command_line  # Before TensorFlow: it quiets it.
 import tensorflow as tf
 from absl import flags
 
+import checkpoint_flags
 from datasets import dataset_factory, labels, splits
 from evaluation.evaluator import Evaluator
 from nets import nets_factory, scopes
 from training import (
   checkpoints,
   distribution,
+  estimate,
   loop,
   metadata,
   optimizers,
@@ -38,10 +41,12 @@ from training import (
 )
 from training.inputs import Inputs, decoder
 from training.length import Length
-from weights import checkpoint_files, restore
+from weights import checkpoint_files, restore, sources
 from weights.reader import Checkpoint
 
 FLAGS = flags.FLAGS
+
+checkpoint_flags.define_flags()
 
 # What a run is made of: fixed when it starts, kept in its checkpoints.
 flags.DEFINE_string('model_name', 'inception_v3', 'Name of the network.')
@@ -50,8 +55,9 @@ flags.DEFINE_string('dataset_split_name', 'train', 'Split to train on.')
 flags.DEFINE_string('file_pattern', None, "Names of TFRecord files, '%s' being the split.")
 flags.DEFINE_float('validation_fraction', 0.1, 'Share of the training examples to validate on '
                    'where the data have no validation split.', lower_bound=0, upper_bound=0.9)
-flags.DEFINE_integer('labels_offset', 0, 'Subtracted from every label: 1 leaves out the '
-                     "background class that VGG's and ResNet v1's checkpoints do not have.")
+flags.DEFINE_integer('labels_offset', None, 'Subtracted from every label: 1 leaves out the '
+                     "background class that VGG's and ResNet v1's checkpoints do not have; by "
+                     'default 0, or what the kept head of --checkpoint_path needs.')
 flags.DEFINE_string('preprocessing_name', None, 'Name of the preprocessing, or of a network whose '
                     'own is meant; by default that of --model_name.')
 flags.DEFINE_integer('train_image_size', None, "Height and width; by default the network's.")
@@ -119,6 +125,8 @@ flags.DEFINE_string('checkpoint_exclude_scopes', None, 'Scopes not to restore fr
                     'by commas.')
 flags.DEFINE_bool('ignore_missing_vars', False, 'Whether to leave variables that it lacks as they '
                   'are.')
+flags.DEFINE_bool('dry_run', False, 'Whether to stop before the first step that counts: data, '
+                  'shapes and weights are checked, time and memory estimated, nothing is written.')
 flags.DEFINE_integer('num_preprocessing_threads', 4, 'Images to decode at a time.', lower_bound=1)
 
 # TF-Slim's flags that cannot act any more, with what to use instead.
@@ -144,18 +152,24 @@ def main() -> int:
   command_line.refuse_retired(_RETIRED)
   command_line.refuse_remote('train_dir')
   distribution.prepare_devices(clone_on_cpu=FLAGS.clone_on_cpu)
-  with run_folder.locked(FLAGS.train_dir) as folder:
+  train_dir = pathlib.Path(FLAGS.train_dir)
+  with (contextlib.nullcontext(train_dir) if FLAGS.dry_run
+        else run_folder.locked(train_dir)) as folder:
     resumed = checkpoint_files.latest(folder, missing_ok=True)
-    source = resumed or (FLAGS.checkpoint_path and checkpoint_files.latest(FLAGS.checkpoint_path))
+    source = resumed or FLAGS.checkpoint_path
     if FLAGS.checkpoint_exclude_scopes and not source:
       raise ValueError('--checkpoint_exclude_scopes: expected a --checkpoint_path to exclude them '
                        'from. Received: none, so that everything would be trained from scratch.')
-    saved = checkpoint_files.read_metadata(source) if source else {}
+    weights, saved = None, {}
+    if resumed:
+      saved = checkpoint_files.read_metadata(resumed)
+    elif source:
+      weights, saved = checkpoint_flags.open_weights(source)
     options = _settle(saved, source, is_resumed=bool(resumed))
     strategy = distribution.create_strategy(options['num_clones'],
                                             clone_on_cpu=options['clone_on_cpu'])
     net = nets_factory.get_net(options['model_name'])
-    train, validation, facts = _open_data(options, net, saved, is_resumed=bool(resumed))
+    train, validation, facts = _open_data(options, net, saved, weights, is_resumed=bool(resumed))
     length = Length(train.dataset.num_examples, options['batch_size'], options['num_clones'])
     with strategy.scope():
       network = _build_network(options, net, facts)
@@ -163,13 +177,17 @@ def main() -> int:
       evaluator = Evaluator(network, xla=options['xla'] == 'on')
     if resumed:
       _resume(trained, resumed)
-    elif source:
-      _warm_start(trained, source, net, folder)
+    elif weights:
+      _warm_start(trained, weights, options, folder)
     last_step = options['max_number_of_steps'] if options['epochs'] is None else \
         length.last_step(options['epochs'])
     _announce(options, train, trained, length, last_step, resumed, source)
     standing = loop.Standing(**saved['standing']) if resumed and saved else loop.Standing()
     if _is_finished(trained, standing, last_step):
+      return 0
+    if FLAGS.dry_run:
+      with strategy.scope():
+        _estimate(options, trained, train, length, last_step)
       return 0
     with strategy.scope():
       return _fit(options, facts, folder, trained, evaluator, train, validation, length, last_step,
@@ -182,7 +200,8 @@ def _settle(saved: dict, source: str | None, *, is_resumed: bool) -> dict:
   free = set(_FREE)
   if not is_resumed:  # Another run's checkpoint tells only what its network is like.
     inherited = {'model_name', 'preprocessing_name', 'train_image_size', 'use_grayscale'}
-    known = {name: value for name, value in known.items() if name in inherited}
+    known = {name: value for name, value in checkpoint_flags.as_flags(saved).items()
+             if name in inherited}
     free |= inherited - {'model_name'}
   for one, other in (('epochs', 'max_number_of_steps'),
                      ('validation_interval_steps', 'validation_interval_epochs')):
@@ -205,12 +224,17 @@ def _settle(saved: dict, source: str | None, *, is_resumed: bool) -> dict:
   return options
 
 
-def _open_data(options: dict, net, saved: dict, *, is_resumed: bool):
+def _open_data(options: dict, net, saved: dict, weights: sources.Weights | None, *,
+               is_resumed: bool):
   """Opens the splits and joins their labels with the network's outputs."""
   get = functools.partial(
       dataset_factory.get_dataset, options['dataset_name'], dataset_dir=options['dataset_dir'],
       file_pattern=options['file_pattern'], validation_fraction=options['validation_fraction'])
   train = get(split_name=options['dataset_split_name'])
+  if is_resumed and saved and 'dataset' not in saved:
+    raise ValueError(f'--train_dir={FLAGS.train_dir}: expected a folder for a run. Received: one '
+                     'with converted weights. Give it as --checkpoint_path, and another '
+                     '--train_dir.')
   if is_resumed and saved and train.fingerprint != saved['dataset']['fingerprint']:
     raise ValueError(
         f'The data are not those that the run in {FLAGS.train_dir} was trained on: expected '
@@ -219,6 +243,8 @@ def _open_data(options: dict, net, saved: dict, *, is_resumed: bool):
         '--train_dir.')
   for note in train.notes:
     print(note)
+  if options['labels_offset'] is None:
+    options['labels_offset'] = _likely_offset(train, net, saved, weights, options)
   names = _output_names(train, options, net, saved, is_resumed)
   facts = metadata.ModelFacts(options['model_name'], names, options['train_image_size'],
                               1 if options['use_grayscale'] else train.channels,
@@ -245,6 +271,20 @@ def _open_data(options: dict, net, saved: dict, *, is_resumed: bool):
                      command_line.settle_bad_images(split, decoder(split), known))
       for split in (train, validation))
   return train, validation, facts
+
+
+def _likely_offset(train, net, saved: dict, weights: sources.Weights | None,
+                   options: dict) -> int:
+  """Finds the offset with which the labels belong to a head that is kept."""
+  if weights is None or 'class_names' in saved or scopes.matches_any(
+      net.head[0], scopes.split(FLAGS.checkpoint_exclude_scopes)):
+    return 0
+  num_outputs = checkpoint_flags.num_outputs(weights, options['model_name'])
+  offset = labels.likely_offset(train, num_outputs) if num_outputs else 0
+  if offset:
+    print(f'--labels_offset={offset}: the checkpoint has {num_outputs} classes, the data '
+          f'{train.num_classes}, as ImageNet has with its background class and without.')
+  return offset
 
 
 def _output_names(train, options: dict, net, saved: dict, is_resumed: bool) -> list[str]:
@@ -295,22 +335,33 @@ def _build_trainer(options: dict, net, network, length: Length) -> trainer.Train
 def _resume(trained: trainer.Trainer, prefix: str) -> None:
   """Restores the whole state of a run; nothing may differ."""
   checkpoint, state = Checkpoint(prefix), trained.state()
-  report = restore.plan(checkpoint, {n: v.shape for n, v in state.items()}, use_averages=False)
+  wanted = {n: v.shape for n, v in state.items()}
+  report = restore.plan(checkpoint, wanted,
+                        restore.same_names(checkpoint, wanted, use_averages=False))
   restore.check(report, advice='Use the flags that the run was started with, or another '
                 '--train_dir with --checkpoint_path for a warm start.')
   restore.apply(report, checkpoint, state)
 
 
-def _warm_start(trained: trainer.Trainer, prefix: str, net, folder: pathlib.Path) -> None:
+def _warm_start(trained: trainer.Trainer, weights: sources.Weights, options: dict,
+                folder: pathlib.Path) -> None:
   """Restores the network's variables but those that are excluded, and keeps the table."""
-  checkpoint, variables = Checkpoint(prefix), trained.network.variables
+  variables = trained.network.variables
   exclude = scopes.split(FLAGS.checkpoint_exclude_scopes)
-  report = restore.plan(checkpoint, {n: v.shape for n, v in variables.items()}, exclude=exclude)
-  (folder / 'restored.txt').write_text(report.table(), encoding='utf-8')
-  print(report.table(unused=False), end='')
-  restore.check(report, exclude=exclude, head=net.head, ignore_missing=FLAGS.ignore_missing_vars)
-  restore.apply(report, checkpoint, variables)
+  report = checkpoint_flags.plan(weights, options['model_name'], variables, exclude=exclude)
+  if not FLAGS.dry_run:
+    (folder / 'restored.txt').write_text(report.table(), encoding='utf-8')
+  print(report.table(unused=FLAGS.dry_run), end='')
+  restore.check(report, exclude=exclude, head=nets_factory.get_net(options['model_name']).head,
+                ignore_missing=FLAGS.ignore_missing_vars)
+  restore.apply(report, weights.source, variables)
   trained.start_averages()
+  untouched = [row.name for row in report.rows if row.status != restore.RESTORED
+               and row.name not in trained.network.trainable]
+  if untouched:
+    print(f'Warning: {len(untouched)} variables are neither restored nor trained and keep their '
+          f'initial values: {", ".join(untouched[:4])}'
+          + (', …' if len(untouched) > 4 else '') + '. See --trainable_scopes.')
 
 
 def _announce(options, train, trained, length: Length, last_step, resumed, source) -> None:
@@ -351,6 +402,21 @@ def _is_finished(trained: trainer.Trainer, standing: loop.Standing,
   else:
     return False
   return True
+
+
+def _estimate(options: dict, trained: trainer.Trainer, train: Inputs, length: Length,
+              last_step: int | None) -> None:
+  """Makes a few steps that are not kept, and prints what the run will take."""
+  step = trained.step
+  batches = train.training_batches(batch_size=length.batch_size, seed=options['seed'],
+                                   start_step=step)
+  try:
+    found = estimate.measure(trained, iter(batches))
+  except tf.errors.OpError as error:
+    raise train.explain(error) from error
+  print(found.text(length.batch_size, length.steps_per_epoch,
+                   None if last_step is None else last_step - step))
+  print('A dry run: everything fits, and nothing was written.')
 
 
 def _fit(options, facts, folder, trained, evaluator, train: Inputs, validation: Inputs | None,

@@ -10,15 +10,8 @@ import hashlib
 import json
 import os
 import tempfile
-from pathlib import Path
 
-
-def folder() -> Path:
-  """The folder of the cache: `$XDG_CACHE_HOME/slim_zoo`, or `~/.cache/slim_zoo`."""
-  base = os.environ.get('XDG_CACHE_HOME') or os.path.join(os.path.expanduser('~'), '.cache')
-  if not os.path.isabs(base):  # A user without a home, as in some containers.
-    base = os.path.join(tempfile.gettempdir(), f'cache-{os.getuid()}')
-  return Path(base) / 'slim_zoo'
+from files.folders import cache_folder
 
 
 def stamp(path) -> list:
@@ -44,7 +37,7 @@ def key_of(*parts) -> str:
 def load(key: str):
   """Returns the entry `key`, or None."""
   try:
-    return json.loads((folder() / f'{key}.json').read_text())
+    return json.loads((cache_folder() / f'{key}.json').read_text())
   except (OSError, ValueError):
     return None
 
@@ -52,14 +45,14 @@ def load(key: str):
 def store(key: str, value) -> None:
   """Keeps `value` as the entry `key`; a reader sees all of it or nothing."""
   try:
-    folder().mkdir(parents=True, exist_ok=True)
-    handle, aside = tempfile.mkstemp(dir=folder(), suffix='.part')
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    handle, aside = tempfile.mkstemp(dir=cache_folder(), suffix='.part')
   except OSError:
     return
   try:
     with os.fdopen(handle, 'w') as file:
       json.dump(value, file)
-    os.replace(aside, folder() / f'{key}.json')
+    os.replace(aside, cache_folder() / f'{key}.json')
   except OSError:
     with contextlib.suppress(OSError):
       os.unlink(aside)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 # What outputs are called that no class of the data belongs to.
 UNNAMED = ''
+_IMAGENET = 1000  # Classes, without the background.
 
 
 def output_names(class_names: Sequence[str], labels_offset: int) -> list[str]:
@@ -61,6 +62,31 @@ def map_by_name(class_names: Sequence[str], outputs: Sequence[str]) -> list[int]
         f'{_listed(places)}. Received: {_listed(class_names)}. Check --checkpoint_path, '
         '--dataset_name and --dataset_dir.')
   return found
+
+
+def likely_offset(dataset, num_outputs: int) -> int:
+  """Returns the offset that joins ImageNet's labels with and without its background class.
+
+  Args:
+    dataset: a `dataset.Dataset`.
+    num_outputs: the classes of the checkpoint.
+
+  Returns:
+    1 or -1 where one of both has ImageNet's 1,000 classes and the other a background class at 0
+    besides; else 0.
+
+  Raises:
+    ValueError: if the data do not tell how many classes there are, so that both could be meant.
+  """
+  if {dataset.num_classes, num_outputs} == {_IMAGENET, _IMAGENET + 1}:
+    return dataset.num_classes - num_outputs
+  if dataset.open_ended_labels and num_outputs == _IMAGENET + 1 > dataset.num_classes:
+    raise ValueError(
+        f'Expected to know whether label 0 is the background class: the checkpoint has '
+        f'{num_outputs} classes, as ImageNet with one, and the data have labels up to '
+        f"{dataset.num_classes - 1}. Say --labels_offset=-1 if label 0 is ImageNet's first class, "
+        'or --labels_offset=0 if it is the background.')
+  return 0
 
 
 def check_count(dataset, num_outputs: int, labels_offset: int) -> None:

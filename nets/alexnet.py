@@ -1,10 +1,11 @@
-"""The two AlexNets.
+"""The three AlexNets.
 
 `alexnet_v2` is TF-Slim's, the one-column network of Krizhevsky 2014 ("One weird trick for
-parallelizing convolutional neural networks", https://arxiv.org/abs/1404.5997). `alexnet` is the
-network of Krizhevsky, Sutskever and Hinton 2012 as Caffe publishes it (`bvlc_alexnet`,
-https://github.com/BVLC/caffe/tree/master/models/bvlc_alexnet): two groups and local response
-normalization. Neither's weights fit the other.
+parallelizing convolutional neural networks", https://arxiv.org/abs/1404.5997).
+`alexnet_torchvision` is torchvision's of the same paper, with other depths, paddings and last maps.
+`alexnet` is the network of Krizhevsky, Sutskever and Hinton 2012 as Caffe publishes it
+(`bvlc_alexnet`, https://github.com/BVLC/caffe/tree/master/models/bvlc_alexnet): two groups and
+local response normalization. None's weights fit another.
 """
 
 from __future__ import annotations
@@ -37,6 +38,14 @@ _ALEXNET_V2 = (
     _Conv(256, 3, has_pool=True),
 )
 
+_ALEXNET_TORCHVISION = (
+    _Conv(64, 11, stride=4, padding='VALID', bias=0.0, has_pool=True),
+    _Conv(192, 5, bias=0.0, has_pool=True),
+    _Conv(384, 3, bias=0.0),
+    _Conv(256, 3, bias=0.0),
+    _Conv(256, 3, bias=0.0, has_pool=True),
+)
+
 _ALEXNET = (
     _Conv(96, 11, stride=4, padding='VALID', bias=0.0, has_norm=True, has_pool=True),
     _Conv(256, 5, groups=2, has_norm=True, has_pool=True),
@@ -49,6 +58,14 @@ _ALEXNET = (
 def alexnet_v2_arg_scope(weight_decay: float = 0.0005):
   """The arg scope of `alexnet_v2`: L2 on all weights."""
   with layers.arg_scope([layers.conv2d],
+                        weights_regularizer=layers.l2_regularizer(weight_decay)) as sc:
+    return sc
+
+
+def alexnet_torchvision_arg_scope(weight_decay: float = 0.0001):
+  """The arg scope of `alexnet_torchvision`: L2 on all weights, PyTorch's initial weights."""
+  pytorchs = layers.variance_scaling_initializer(factor=1 / 3, mode='FAN_IN', uniform=True)
+  with layers.arg_scope([layers.conv2d], weights_initializer=pytorchs,
                         weights_regularizer=layers.l2_regularizer(weight_decay)) as sc:
     return sc
 
@@ -151,3 +168,40 @@ def alexnet(images: tf.Tensor, num_classes: int | None = 1000, *, is_training: b
 
 
 alexnet.default_image_size = 227
+
+
+def alexnet_torchvision(images: tf.Tensor, num_classes: int | None = 1000, *,
+                        is_training: bool = True, dropout_keep_prob: float = 0.5,
+                        scope: str = 'alexnet_torchvision') -> tuple[tf.Tensor, dict]:
+  """The AlexNet of torchvision, for its published weights: one column, a border of two pixels.
+
+  `fc6` is a convolution here, as in every other network; torchvision pools other maps than the 6×6
+  of its own image size to 6×6, where this network averages the answers of several places.
+
+  Args:
+    images: [batch, height, width, channels], at least 223×223. From 255 pixels on the answers of
+      several places are averaged.
+    num_classes: width of the logits; 0 or None gives the features before them instead.
+    is_training: a Python bool; whether there is dropout.
+    dropout_keep_prob: share of the outputs of `pool5` and `fc6` that dropout keeps.
+    scope: name of the network.
+
+  Returns:
+    Logits [batch, num_classes] or features [batch, 4096], and the end points.
+
+  Raises:
+    ValueError: if the images are too small.
+  """
+  heads.check_images(images, 223, scope)
+  end_points = {}
+  with tf.compat.v1.variable_scope(scope, 'alexnet_torchvision', [images]), \
+      layers.arg_scope([layers.conv2d, layers.max_pool2d], end_points=end_points):
+    bordered = tf.pad(images, [[0, 0], [2, 2], [2, 2], [0, 0]])
+    net = _convolutions(bordered, _ALEXNET_TORCHVISION)
+    net = layers.dropout(net, dropout_keep_prob, is_training=is_training, scope='dropout5')
+    return heads.fully_connected_head(
+        net, num_classes, kernel_size=6, is_training=is_training,
+        dropout_keep_prob=dropout_keep_prob, drops_features=False, end_points=end_points)
+
+
+alexnet_torchvision.default_image_size = 224

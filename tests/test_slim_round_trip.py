@@ -76,7 +76,7 @@ def test_tf_slims_checkpoint_restores_here(tmp_path):
     prefix = tf.compat.v1.train.Saver().save(session, str(tmp_path / 'model.ckpt'), global_step=5)
 
   network, checkpoint = _build(2), Checkpoint(checkpoint_files.latest(tmp_path))
-  assert checkpoint.prefix == prefix
+  assert checkpoint.path == prefix
   report = restore.plan(checkpoint, {n: v.shape for n, v in network.variables.items()})
   restore.check(report)
   restore.apply(report, checkpoint, network.variables)

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import math
+import os
+
 import numpy as np
 import tensorflow as tf
 
+from weights import checkpoint_index
+
 AVERAGE_SUFFIX = '/ExponentialMovingAverage'
 # What TensorFlow's reader raises; a data file that is cut short is an IndexError.
-_FAILURES = (tf.errors.OpError, RuntimeError, ValueError, IndexError, OSError)
+_FAILURES = (tf.errors.OpError, RuntimeError, ValueError, IndexError, OSError, MemoryError)
 
 
 class Checkpoint:
   """A checkpoint that is open for reading.
 
   Attributes:
-    prefix: its path without suffixes.
+    path: its path without suffixes, the prefix.
     shapes: `{name: shape}` of everything in it.
   """
 
   def __init__(self, prefix: str):
-    self.prefix = prefix
+    self.path = prefix
+    self._index = self._size = None
     try:
+      if os.path.exists(f'{prefix}.index'):
+        self._index = checkpoint_index.read_index(prefix)
+      else:  # The first format.
+        self._size = checkpoint_index.check_slices(prefix)
       self._reader = tf.train.load_checkpoint(prefix)
       self.shapes = {name: tuple(shape)
                      for name, shape in self._reader.get_variable_to_shape_map().items()}
@@ -28,8 +38,9 @@ class Checkpoint:
       raise self._damaged(error) from error
 
   def _damaged(self, error: Exception) -> ValueError:
-    reason = str(error).split('\n')[0]
-    return ValueError(f'The checkpoint {self.prefix} cannot be read; it is cut short or damaged '
+    reason = str(error).split('\n')[0][:300]
+    reason = ''.join(letter if letter.isprintable() else '\ufffd' for letter in reason)
+    return ValueError(f'The checkpoint {self.path} cannot be read; it is cut short or damaged '
                       f'({reason}). Copy it again, or name another one; a training run goes on '
                       'from an older one when the damaged files are removed.')
 
@@ -40,6 +51,11 @@ class Checkpoint:
       ValueError: if the file is cut short or damaged.
     """
     try:
+      if self._index:
+        self._index.check(name)
+      elif math.prod(shape := self.shapes.get(name, ())) > self._size:
+        # Each number has a byte at least.
+        raise ValueError(f'the tensor {name!r:.80} of the shape {shape} in {self._size:,} bytes')
       return self._reader.get_tensor(name)
     except _FAILURES as error:
       raise self._damaged(error) from error

@@ -5,23 +5,61 @@ from __future__ import annotations
 import collections
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
+import numpy as np
 import tensorflow as tf
 
 from nets import scopes
-from weights.reader import AVERAGE_SUFFIX, Checkpoint
+from weights.layouts import CHANGE_CHANNELS, Take
+from weights.reader import AVERAGE_SUFFIX
 
 RESTORED, EXCLUDED, MISMATCHED, MISSING = 'restored', 'excluded', 'mismatched', 'missing'
+_NOWHERE = Take('')
+
+
+class Source(Protocol):
+  """A file of arrays that is open for reading.
+
+  Attributes:
+    path: what to call it.
+    shapes: `{name: shape}` of everything in it.
+  """
+  path: str
+  shapes: Mapping[str, tuple[int, ...]]
+
+  def read(self, name: str) -> np.ndarray:
+    """Reads one array; raises ValueError if the file is damaged."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-  """What became of one variable of the network."""
+  """What became of one variable of the network.
+
+  Attributes:
+    name, shape: the variable's.
+    status: `RESTORED`, `EXCLUDED`, `MISMATCHED` or `MISSING`.
+    take: where its value comes from, and how it changes on the way.
+    source_shape: of the array in the file.
+    fitted_shape: of the array after these changes; the variable's own where it is restored.
+  """
   name: str
   shape: tuple[int, ...]
   status: str
-  source: str = ''
+  take: Take = _NOWHERE
   source_shape: tuple[int, ...] | None = None
+  fitted_shape: tuple[int, ...] | None = None
+
+  @property
+  def source(self) -> str:
+    """The array's name in the file."""
+    return self.take.key
+
+  def origin(self) -> str:
+    """Says where the value comes from, if it is not simply the array of the same name."""
+    name = self.source if self.source != self.name else ''
+    shape = '' if self.source_shape in (None, self.shape) else _shape(self.source_shape)
+    return ', '.join(filter(None, [f'{name} {shape}'.strip(), self.take.text()]))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +67,7 @@ class Report:
   """What became of all of them.
 
   Attributes:
-    checkpoint: the checkpoint's prefix.
+    checkpoint: the path of the file.
     rows: one for each variable of the network, in its order.
     unused: names in the checkpoint that nothing was restored from.
   """
@@ -64,12 +102,9 @@ class Report:
     width = max((len(row.name) for row in self.rows), default=0)
     lines = [f'# {self.checkpoint}']
     for row in self.rows:
-      line = f'{row.status:10} {row.name:{width}} {_shape(row.shape)}'
-      if row.source_shape is not None and row.source_shape != row.shape:
-        line += f' (checkpoint: {_shape(row.source_shape)})'
-      elif row.source and row.source != row.name:
-        line += f' <- {row.source}'
-      lines.append(line.rstrip())
+      origin = row.origin()
+      lines.append(f'{row.status:10} {row.name:{width}} {_shape(row.shape)}'
+                   + (f' <- {origin}' if origin else ''))
     if unused:
       lines += [f'{"unused":10} {name}' for name in self.unused]
     return '\n'.join([*lines, f'# {self.summary()}']) + '\n'
@@ -79,15 +114,39 @@ def _shape(shape: Sequence[int]) -> str:
   return '×'.join(map(str, shape)) or 'scalar'
 
 
-def plan(checkpoint: Checkpoint, wanted: Mapping[str, Sequence[int]], *,
-         exclude: Sequence[str] = (), use_averages: bool = True) -> Report:
+def same_names(source: Source, wanted: Mapping[str, Sequence[int]], *,
+               use_averages: bool | None = None) -> dict[str, Take]:
+  """Takes every variable from the array of its own name, or from its moving average.
+
+  Args:
+    source: a checkpoint with our names.
+    wanted: `{name: shape}` of the network's variables.
+    use_averages: whether moving averages replace the variables that they are of; None if it has
+      any.
+
+  Raises:
+    ValueError: if averages are asked for and there are none.
+  """
+  averages = {name for name in wanted if name + AVERAGE_SUFFIX in source.shapes}
+  if use_averages and not averages:
+    raise ValueError(f'--use_moving_averages: expected moving averages (…{AVERAGE_SUFFIX}) in '
+                     f'{source.path}. Received: none. Leave it and --moving_average_decay out.')
+  if use_averages is False:
+    averages = set()
+  return {name: Take(name + AVERAGE_SUFFIX if name in averages else name) for name in wanted}
+
+
+def plan(source: Source, wanted: Mapping[str, Sequence[int]],
+         takes: Mapping[str, Take] | None = None, *, exclude: Sequence[str] = (),
+         change_channels: bool = False) -> Report:
   """Decides where each variable of a network comes from; reads no values.
 
   Args:
-    checkpoint: the source.
-    wanted: `{name: shape}` of the network's variables.
+    source: the file.
+    wanted: `{name: shape}` of the network's variables, in the order of its layers.
+    takes: where each is in the file; by default `same_names`.
     exclude: scopes that are not restored.
-    use_averages: whether moving averages replace the variables that they are of.
+    change_channels: whether the first layer is fitted to images of other channels.
 
   Returns:
     The report; its rows may hold mismatched and missing variables (see `check`).
@@ -95,21 +154,36 @@ def plan(checkpoint: Checkpoint, wanted: Mapping[str, Sequence[int]], *,
   Raises:
     ValueError: if a scope of `exclude` matches nothing.
   """
+  takes = same_names(source, wanted) if takes is None else takes
   excluded = set(scopes.select(wanted, exclude, 'checkpoint_exclude_scopes')) if exclude else set()
+  first = next((name for name, shape in wanted.items() if len(shape) == 4), None)
   rows = []
   for name, shape in wanted.items():
-    shape, average = tuple(shape), name + AVERAGE_SUFFIX
-    source = average if use_averages and average in checkpoint.shapes else name
-    found = checkpoint.shapes.get(source)
+    shape = tuple(shape)
+    take = takes.get(name)
     if name in excluded:
       rows.append(Row(name, shape, EXCLUDED))
-    elif found is None:
-      rows.append(Row(name, shape, MISSING))
-    else:
-      rows.append(Row(name, shape, RESTORED if found == shape else MISMATCHED, source, found))
-  used = {row.source for row in rows if row.status == RESTORED}
-  return Report(checkpoint.prefix, tuple(rows),
-                tuple(sorted(name for name in checkpoint.shapes if name not in used)))
+      continue
+    found = source.shapes.get(take.key, () if not take.key else None) if take else None
+    if found is None or (take.factor and take.factor not in source.shapes):
+      rows.append(Row(name, shape, MISSING, take or _NOWHERE))
+      continue
+    fitted = _fitted_shape(take, found, shape)
+    if change_channels and name == first and len(fitted) == 4 and fitted[2] != shape[2]:
+      take = dataclasses.replace(take, steps=(*take.steps, CHANGE_CHANNELS))
+      fitted = _fitted_shape(take, found, shape)
+    fits = fitted == shape and (
+      not take.factor or source.shapes[take.factor] == shape[-1:])
+    rows.append(Row(name, shape, RESTORED if fits else MISMATCHED, take,
+                    found if take.key else None, fitted))
+  used = {key for row in rows if row.status == RESTORED for key in (row.source, row.take.factor)}
+  return Report(source.path, tuple(rows),
+                tuple(sorted(name for name in source.shapes if name not in used)))
+
+
+def _fitted_shape(take: Take, found: Sequence[int], shape: tuple[int, ...]) -> tuple[int, ...]:
+  """Returns the shape of what a take makes; the array is a stand-in that takes no memory."""
+  return take.apply(np.broadcast_to(np.float32(0), found), shape).shape
 
 
 def check(report: Report, *, exclude: Sequence[str] = (), head: Sequence[str] = (),
@@ -133,7 +207,7 @@ def check(report: Report, *, exclude: Sequence[str] = (), head: Sequence[str] = 
   rows = {row.name: row for row in report.rows}
   lines = [f'The checkpoint {report.checkpoint} does not fit the network.']
   lines += [f'  {n}: the network has {_shape(rows[n].shape)}, the checkpoint '
-            f'{_shape(rows[n].source_shape)}' for n in mismatched]
+            f'{_shape(rows[n].fitted_shape)}' for n in mismatched]
   lines += _shortened([f'  {n}: not in the checkpoint' for n in missing])
   lines += [advice] if advice else _advice(report, mismatched, missing, exclude, head)
   if missing and report.unused:
@@ -150,8 +224,8 @@ def _advice(report: Report, mismatched: list[str], missing: list[str], exclude: 
   needed = dict.fromkeys([*exclude, *_scopes_for([*mismatched, *missing], head)])
   lines = [f'To train them anew: --checkpoint_exclude_scopes={",".join(needed)}']
   rows = [row for row in report.rows if row.status == MISMATCHED]
-  differences = {row.shape[-1] - row.source_shape[-1] for row in rows
-                 if row.shape and row.source_shape}
+  differences = {row.shape[-1] - row.fitted_shape[-1] for row in rows
+                 if row.shape and row.fitted_shape}
   if rows and differences in ({1}, {-1}):
     lines.append('Or, if the checkpoint has the same classes and only one of both has a background '
                  f'class at 0: --labels_offset={differences.pop()}')
@@ -175,9 +249,15 @@ def _scopes_for(names: Sequence[str], head: Sequence[str]) -> list[str]:
   return list(dict.fromkeys([*covering, *(name.rpartition('/')[0] or name for name in rest)]))
 
 
-def apply(report: Report, checkpoint: Checkpoint, variables: Mapping[str, tf.Variable]) -> None:
+def apply(report: Report, source: Source, variables: Mapping[str, tf.Variable]) -> None:
   """Assigns the restored values, all read first: a damaged file changes nothing."""
-  values = {row.name: checkpoint.read(row.source) for row in report.rows
-            if row.status == RESTORED}
-  for name, value in values.items():
-    variables[name].assign(tf.cast(value, variables[name].dtype))
+  values = {row.name: value(row, source) for row in report.rows if row.status == RESTORED}
+  for name, array in values.items():
+    variables[name].assign(tf.cast(array, variables[name].dtype))
+
+
+def value(row: Row, source: Source) -> np.ndarray:
+  """Reads what a variable is restored from, in its own shape."""
+  array = source.read(row.source) if row.source else np.float32(0)
+  array = row.take.apply(array, row.shape)
+  return array * source.read(row.take.factor) if row.take.factor else array

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.converters import download, writer
+from datasets.converters import writer
+from files.downloads import Resource
 
-RESOURCES = (download.Resource(
+RESOURCES = (Resource(
     'https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz', 170052171,
-    'c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd'),)
+    ('sha256', 'c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd')),)
 _BATCHES = {
     'cifar10_train.tfrecord': tuple(f'data_batch_{i}.bin' for i in range(1, 6)),
     'cifar10_test.tfrecord': ('test_batch.bin',),

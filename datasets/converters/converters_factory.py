@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from datasets.converters import archives, cifar10, download, flowers, mnist
+from datasets.converters import cifar10, flowers, mnist
 from errors import unknown_name
+from files import archives, downloads
 
 # Each module has RESOURCES, filenames() and convert().
 CONVERTERS = {'cifar10': cifar10, 'flowers': flowers, 'mnist': mnist}
+_ADVICE = 'Or download the dataset by other means and give it as --source.'
 
 
 def convert(name: str, dataset_dir, *, source=None, **options) -> bool:
@@ -36,7 +38,8 @@ def convert(name: str, dataset_dir, *, source=None, **options) -> bool:
     with archives.unpacked(source, dataset_dir) as folder:
       converter.convert(folder, dataset_dir, **options)
     return True
-  downloaded = [download.download(resource, dataset_dir) for resource in converter.RESOURCES]
+  downloaded = [downloads.download(resource, dataset_dir, advice=_ADVICE)
+                for resource in converter.RESOURCES]
   # One archive, or several files side by side.
   with archives.unpacked(downloaded[0] if len(downloaded) == 1 else dataset_dir,
                          dataset_dir) as folder:

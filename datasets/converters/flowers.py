@@ -8,11 +8,12 @@ from pathlib import Path
 import tensorflow as tf
 
 from datasets import folder as folder_source
-from datasets.converters import download, writer
+from datasets.converters import writer
+from files.downloads import Resource
 
-RESOURCES = (download.Resource(
+RESOURCES = (Resource(
     'http://download.tensorflow.org/example_images/flower_photos.tgz', 228813984,
-    '4c54ace7911aaffe13a365c34f650e71dd5bf1be0a58b464e5a7183e3e595d9c'),)
+    ('sha256', '4c54ace7911aaffe13a365c34f650e71dd5bf1be0a58b464e5a7183e3e595d9c')),)
 _SHARDS = 5
 _SEED = 0
 

@@ -11,19 +11,20 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.converters import download, writer
+from datasets.converters import writer
+from files.downloads import Resource
 
 # The original address refuses automatic downloads; this copy has the same files.
 _URL = 'https://storage.googleapis.com/cvdf-datasets/mnist/'
 RESOURCES = (
-    download.Resource(_URL + 'train-images-idx3-ubyte.gz', 9912422,
-                      '440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609'),
-    download.Resource(_URL + 'train-labels-idx1-ubyte.gz', 28881,
-                      '3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c'),
-    download.Resource(_URL + 't10k-images-idx3-ubyte.gz', 1648877,
-                      '8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6'),
-    download.Resource(_URL + 't10k-labels-idx1-ubyte.gz', 4542,
-                      'f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6'),
+    Resource(_URL + 'train-images-idx3-ubyte.gz', 9912422,
+             ('sha256', '440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609')),
+    Resource(_URL + 'train-labels-idx1-ubyte.gz', 28881,
+             ('sha256', '3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c')),
+    Resource(_URL + 't10k-images-idx3-ubyte.gz', 1648877,
+             ('sha256', '8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6')),
+    Resource(_URL + 't10k-labels-idx1-ubyte.gz', 4542,
+             ('sha256', 'f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6')),
 )
 _FILES = {'mnist_train.tfrecord': 'train', 'mnist_test.tfrecord': 't10k'}
 _CLASS_NAMES = ('zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine')

@@ -46,6 +46,32 @@ def variable(name: str, shape: Sequence[int], squares: Mapping[str, float]) -> n
   return _uniform(name, shape, -limit, limit)
 
 
+def array_of_torch(key: str, shape: Sequence[int], squares: Mapping[str, float]) -> np.ndarray:
+  """Draws an array of a PyTorch state dict.
+
+  Args:
+    key: its name; the last part tells what it is.
+    shape: in PyTorch's layout.
+    squares: `{module of a batch norm: mean square}` of what comes in there, as in `variable`.
+
+  Returns:
+    float32 of the given shape; of int64 for the number of batches, zero.
+  """
+  module, _, kind = key.rpartition('.')
+  if kind == 'num_batches_tracked':
+    return np.zeros(tuple(shape), np.int64)
+  if kind == 'running_var':
+    return _uniform(key, shape, 0.5, 1.5) * np.float32(squares.get(module, 1))
+  if kind == 'running_mean':
+    return _uniform(key, shape, -0.35, 0.35) * np.float32(squares.get(module, 1) ** 0.5)
+  if kind == 'bias':
+    return _uniform(key, shape, -0.35, 0.35)
+  if len(shape) == 1:  # A batch norm's scale.
+    return _uniform(key, shape, 0.5, 1.5)
+  limit = float((6 / np.prod(shape[1:])) ** 0.5)
+  return _uniform(key, shape, -limit, limit)
+
+
 def images(batch: int, size: int, channels: int = 3) -> np.ndarray:
   """Draws float32 images [batch, size, size, channels] in [-1, 1)."""
   return _uniform(f'images/{size}', [batch, size, size, channels], -1, 1)

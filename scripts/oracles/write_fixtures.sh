@@ -3,24 +3,26 @@
 #
 #   scripts/oracles/write_fixtures.sh slim     TF-Slim's own networks
 #   scripts/oracles/write_fixtures.sh torch    timm's and torchvision's
+#   scripts/oracles/write_fixtures.sh state_dicts    the same, by the names in their state dicts
 #   scripts/oracles/write_fixtures.sh real     published weights on the photos in ZOO_ASSETS
 #
-# Names of networks may follow slim and torch; without them all are written, which takes about an
-# hour (slim) or some minutes (torch) on two cores. Needs Python 3.11 (or PYTHON) and PyPI; .venv
+# Names may follow slim, torch and state_dicts; without them all are written, which takes about an
+# hour (slim) or some minutes (the others) on two cores. Needs Python 3.11 (or PYTHON) and PyPI; .venv
 # must be there (scripts/setup_env.sh). Environments are kept in .oracles.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-kind=${1:?slim, torch or real}
+kind=${1:?slim, torch, state_dicts or real}
 shift
 case $kind in
   slim | torch) environment=$kind ;;
+  state_dicts) environment=torch ;;
   real)
     photos=${ZOO_ASSETS:?the folder of real images and weights}/imagenet_sample
     environment=torch
     ;;
   *)
-    echo "Expected slim, torch or real. Received: '$kind'." >&2
+    echo "Expected slim, torch, state_dicts or real. Received: '$kind'." >&2
     exit 1
     ;;
 esac
@@ -58,6 +60,7 @@ case $kind in
     "$folder/torch/bin/python" scripts/oracles/write_torch_fixtures.py \
       --shapes="$folder/shapes.json" "$@"
     ;;
+  state_dicts) "$folder/torch/bin/python" scripts/oracles/write_state_dict_fixtures.py "$@" ;;
   real)
     .venv/bin/python scripts/oracles/write_photos.py "$photos" "$folder/photos.npz"
     "$folder/torch/bin/python" scripts/oracles/write_real_weights_fixture.py \

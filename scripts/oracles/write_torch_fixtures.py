@@ -10,40 +10,16 @@ import dataclasses
 import json
 import pathlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
-from scripts.oracles import fixtures, timm_names, timm_pnasnet, timm_resnet, values
-
-CLASSES = 10
-_OPERATORS = ('roi_align', 'roi_pool', 'ps_roi_align', 'ps_roi_pool', 'deform_conv2d')
-
-
-def _declare_operators() -> None:
-  """Lets torchvision be imported without its compiled operators, which no network here uses."""
-  library = torch.library.Library('torchvision', 'DEF')
-  for name in ('nms', 'qnms', 'qroi_align', *_OPERATORS,
-               *(f'_{name}_backward' for name in _OPERATORS)):
-    library.define(f'{name}(Tensor input) -> Tensor')
-  globals()['_library'] = library  # The operators live as long as it does.
-
-
-def _timm(name: str) -> Callable[[], torch.nn.Module]:
-  def create():
-    import timm
-    return timm.create_model(name, pretrained=False, num_classes=CLASSES)
-  return create
-
-
-def _torchvision(name: str) -> Callable[[], torch.nn.Module]:
-  def create():
-    import torchvision
-    return getattr(torchvision.models, name)(weights=None, num_classes=CLASSES)
-  return create
+from scripts.oracles import fixtures, torch_models, values
+from weights.dialects import torch as torch_dialects
+from weights.layouts import DEPTHWISE_OIHW, OIHW, Take
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,49 +27,70 @@ class Oracle:
   """Another implementation of one of our networks.
 
   Attributes:
-    create: makes it, for `CLASSES` classes.
-    find: maps our variable's name to the key in its state dict, and the change of layout.
+    network: our name of it.
+    dialect: how the name of the dialect begins that finds our variables in its state dict.
+    create: makes it, for ten classes.
     sizes: image sizes to compare at, one of them odd.
     is_trained: whether to compare the training, too.
   """
+  network: str
+  dialect: str
   create: Callable[[], torch.nn.Module]
-  find: Callable[[str], tuple[str, str]]
-  sizes: tuple[int, int]
+  sizes: tuple[int, int] = (64, 97)
   is_trained: bool = False
 
 
-ORACLES: dict[str, Oracle] = {
-    **{ours: Oracle(_timm(theirs), timm_names.efficientnet_lite, (64, 97), theirs.endswith('0'))
-       for ours, theirs in timm_names.EFFICIENTNET_LITE.items()},
-    'pnasnet_large': Oracle(_timm('pnasnet5large'), timm_pnasnet.pnasnet_large, (64, 97)),
-    'resnet_v1_18': Oracle(_timm('resnet18'), timm_resnet.resnet_basic, (64, 97), True),
-    'resnet_v1_34': Oracle(_timm('resnet34'), timm_resnet.resnet_basic, (64, 97)),
-    'squeezenet': Oracle(_torchvision('squeezenet1_0'), timm_resnet.squeezenet, (64, 97), True),
-    'squeezenet_1_1': Oracle(_torchvision('squeezenet1_1'), timm_resnet.squeezenet, (64, 97)),
-}
+def _timm(ours: str, theirs: str, dialect: str, **arguments) -> Oracle:
+  return Oracle(ours, dialect, torch_models.timm(theirs), **arguments)
 
 
-def _to_torch(array: np.ndarray, transform: str) -> np.ndarray:
+def _torchvision(ours: str, theirs: str, **arguments) -> Oracle:
+  return Oracle(ours, 'torchvision', torch_models.torchvision(theirs), **arguments)
+
+
+ORACLES: dict[str, Oracle] = {oracle.network: oracle for oracle in (
+    *(_timm(f'efficientnet_lite{i}', f'tf_efficientnet_lite{i}', 'timm', is_trained=i == 0)
+      for i in range(5)),
+    _timm('pnasnet_large', 'pnasnet5large', 'timm'),
+    _timm('resnet_v1_18', 'resnet18', 'torchvision', is_trained=True),
+    _timm('resnet_v1_34', 'resnet34', 'torchvision'),
+    *(_torchvision(f'resnet{layers}_torchvision', f'resnet{layers}') for layers in (50, 101, 152)),
+    _torchvision('alexnet_torchvision', 'alexnet', sizes=(224, 227)),
+    _torchvision('squeezenet', 'squeezenet1_0', is_trained=True),
+    _torchvision('squeezenet_1_1', 'squeezenet1_1'),
+)}
+
+
+_INVERSES = {
+    OIHW: lambda array: array.transpose(3, 2, 0, 1),
+    DEPTHWISE_OIHW: lambda array: array.transpose(2, 3, 0, 1).reshape(-1, 1, *array.shape[:2])}
+
+
+def _to_torch(array: np.ndarray, take: Take, shape: Sequence[int]) -> np.ndarray:
   """Changes an array from our layout to PyTorch's."""
-  if transform == 'conv':
-    return array.transpose(3, 2, 0, 1)
-  if transform == 'depthwise':
-    return array.transpose(2, 3, 0, 1).reshape(-1, 1, *array.shape[:2])
-  if transform == 'dense':
-    return array.reshape(array.shape[-2:]).T
-  return array
+  if take.factor:
+    raise ValueError(f'{take.key} has a factor, which nothing here undoes.')
+  for step in reversed(take.steps):
+    array = _INVERSES[step](array if array.ndim == 4 else array[np.newaxis, np.newaxis])
+  return array.reshape(tuple(shape))
+
+
+def _takes(oracle: Oracle, shapes: dict) -> dict[str, Take]:
+  dialect, = (dialect for dialect in torch_dialects.dialects(oracle.network)
+              if dialect.name.startswith(oracle.dialect))
+  return dialect.takes({name: tuple(shape) for name, shape in shapes.items()}, {})
 
 
 def _fill(model: torch.nn.Module, oracle: Oracle, shapes: dict, squares: dict) -> None:
   """Gives a model the random variables; every one of its own must be given."""
-  state = {}
-  for name, shape in shapes.items():
-    key, transform = oracle.find(name)
-    state[key] = torch.from_numpy(np.ascontiguousarray(
-        _to_torch(values.variable(name, shape, squares), transform))).double()
-  left = {key for key in model.state_dict() if not key.endswith('num_batches_tracked')}
-  if left != set(state):
-    raise ValueError(f'The mapping is not whole: {sorted(left ^ set(state))[:6]}.')
+  theirs = {key: value for key, value in model.state_dict().items()
+            if not key.endswith('num_batches_tracked')}
+  takes = _takes(oracle, shapes)
+  if {take.key for take in takes.values()} != set(theirs) or set(takes) != set(shapes):
+    raise ValueError(f'The names of {oracle.network} in {oracle.dialect} are not whole.')
+  state = {take.key: torch.from_numpy(np.ascontiguousarray(_to_torch(
+      values.variable(name, shapes[name], squares), take, theirs[take.key].shape))).double()
+           for name, take in takes.items()}
   model.load_state_dict(state, strict=False)
 
 
@@ -103,8 +100,8 @@ def _images(batch: int, size: int) -> torch.Tensor:
 
 def _squares(model: torch.nn.Module, oracle: Oracle, shapes: dict) -> dict[str, float]:
   """Measures `{our scope: mean square of what comes in}` of the batch norms in training."""
-  scopes = {oracle.find(name)[0].rpartition('.')[0]: name.rpartition('/')[0]
-            for name in shapes if name.endswith('/moving_mean')}
+  scopes = {take.key.rpartition('.')[0]: name.rpartition('/')[0]
+            for name, take in _takes(oracle, shapes).items() if name.endswith('/moving_mean')}
   found = {}
 
   def watch(scope):
@@ -137,11 +134,11 @@ def _training(model: torch.nn.Module, oracle: Oracle, shapes: dict) -> dict:
   weights = torch.from_numpy(values.coefficients('logits', logits.shape)).double()
   (logits * weights).sum().backward()
   parameters, gradients = dict(model.named_parameters()), {}
-  for name, shape in shapes.items():
-    key, transform = oracle.find(name)
-    if key in parameters:
-      gradient = parameters[key].grad.numpy()
-      product = np.sum(gradient * _to_torch(values.coefficients(name, shape), transform))
+  for name, take in _takes(oracle, shapes).items():
+    if take.key in parameters:
+      gradient = parameters[take.key].grad.numpy()
+      product = np.sum(gradient * _to_torch(values.coefficients(name, shapes[name]), take,
+                                            gradient.shape))
       gradients[name] = fixtures.rounded(np.array([np.linalg.norm(gradient), product]))
   return {'batch': 4, 'size': size, 'logits': fixtures.rounded(logits.detach().numpy()),
           'gradients': gradients}
@@ -170,7 +167,7 @@ def main() -> None:
   parser.add_argument('names', nargs='*', help='Networks; all by default.')
   arguments = parser.parse_args()
   shapes = json.loads(pathlib.Path(arguments.shapes).read_text())
-  _declare_operators()
+  torch_models.declare_operators()
   for name in arguments.names or ORACLES:
     print(fixtures.write('torch', name, measure(ORACLES[name], shapes[name])), flush=True)
 

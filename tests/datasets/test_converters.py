@@ -1,18 +1,13 @@
 from __future__ import annotations
 
-import functools
 import gzip
 import hashlib
-import http.server
-import io
 import os
 import re
 import struct
 import subprocess
 import sys
 import tarfile
-import threading
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -21,165 +16,8 @@ import samples
 import tensorflow as tf
 
 from datasets import dataset_factory
-from datasets.converters import archives, cifar10, converters_factory, download, flowers, mnist
-
-_CONTENT = np.random.default_rng(0).bytes(300_000)
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-  """Serves `_CONTENT`; what `behaviour` says happens first."""
-
-  def __init__(self, behaviour: dict, *args):
-    self.behaviour = behaviour
-    super().__init__(*args)
-
-  def do_GET(self):
-    asked = int(self.headers.get('Range', 'bytes=0-')[len('bytes='):-1])
-    self.behaviour['asked'].append(asked)
-    if self.behaviour.get('status'):
-      self.send_error(self.behaviour['status'])
-      return
-    start = 0 if self.behaviour.get('no_ranges') else asked
-    content = self.behaviour.get('content', _CONTENT)[start:]
-    self.send_response(200 if start == 0 and self.behaviour.get('no_ranges') else 206)
-    self.send_header('Content-Length', str(len(content)))
-    if not self.behaviour.get('no_ranges'):
-      self.send_header('Content-Range', f'bytes {start}-{len(_CONTENT) - 1}/{len(_CONTENT)}')
-    self.end_headers()
-    cuts = self.behaviour.get('cuts', [])
-    self.wfile.write(content[:cuts.pop(0)] if cuts else content)
-
-  def log_message(self, *args):
-    pass
-
-
-@pytest.fixture
-def serve():
-  """A function that starts a server and returns the resource there and its log."""
-  servers = []
-
-  def start(**behaviour):
-    behaviour['asked'] = []
-    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0),
-                                             functools.partial(_Handler, behaviour))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    servers.append((server, thread))
-    url = f'http://127.0.0.1:{server.server_port}/data.bin'
-    digest = hashlib.sha256(_CONTENT).hexdigest()
-    return download.Resource(url, len(_CONTENT), digest), behaviour['asked']
-
-  yield start
-  for server, thread in servers:
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-def _download(resource, folder, **kwargs):
-  return download.download(resource, folder, pause_seconds=0, **kwargs)
-
-
-def test_download(serve, tmp_path):
-  resource, asked = serve()
-  path = _download(resource, tmp_path)
-  assert path.read_bytes() == _CONTENT
-  assert os.listdir(tmp_path) == ['data.bin']
-  _download(resource, tmp_path)
-  assert asked == [0]
-
-
-def test_broken_connection_goes_on_where_it_broke(serve, tmp_path):
-  resource, asked = serve(cuts=[100_000, 50_000])
-  assert _download(resource, tmp_path).read_bytes() == _CONTENT
-  assert asked == [0, 100_000, 150_000]
-
-
-def test_interrupted_download_resumes_in_another_run(serve, tmp_path):
-  (tmp_path / 'data.bin.part').write_bytes(_CONTENT[:120_000])
-  resource, asked = serve()
-  assert _download(resource, tmp_path).read_bytes() == _CONTENT
-  assert asked == [120_000]
-
-
-def test_server_without_ranges_starts_again(serve, tmp_path):
-  (tmp_path / 'data.bin.part').write_bytes(_CONTENT[:120_000])
-  resource, _ = serve(no_ranges=True)
-  assert _download(resource, tmp_path).read_bytes() == _CONTENT
-
-
-@pytest.mark.parametrize('behaviour', [
-  {'content': b'x' * len(_CONTENT)},
-  {'content': _CONTENT + b'x'},
-])
-def test_something_else_is_refused(serve, tmp_path, behaviour):
-  resource, _ = serve(**behaviour)
-  with pytest.raises(ValueError, match=r'Expected 300000 bytes with sha256 .* Received'):
-    _download(resource, tmp_path)
-  assert os.listdir(tmp_path) == []
-
-
-def test_what_arrived_is_kept_when_it_gives_up(serve, tmp_path):
-  resource, asked = serve(cuts=[100_000, 0, 0, 0, 0, 0])
-  with pytest.raises(OSError, match='100000 of 300000 bytes are kept'):
-    _download(resource, tmp_path, attempts=3)
-  assert len(asked) == 4
-  assert (tmp_path / 'data.bin.part').read_bytes() == _CONTENT[:100_000]
-
-
-def test_refusal_is_final(serve, tmp_path):
-  resource, asked = serve(status=404)
-  with pytest.raises(OSError, match=r'404.*--source'):
-    _download(resource, tmp_path)
-  assert asked == [0]
-
-
-def test_damaged_copy_is_fetched_again(serve, tmp_path):
-  (tmp_path / 'data.bin').write_bytes(b'x' * len(_CONTENT))
-  resource, _ = serve()
-  assert _download(resource, tmp_path).read_bytes() == _CONTENT
-
-
-def _tar(path, members: dict[str, bytes], link: str | None = None):
-  with tarfile.open(path, 'w:gz') as archive:
-    for name, content in members.items():
-      member = tarfile.TarInfo(name)
-      member.size = len(content)
-      archive.addfile(member, io.BytesIO(content))
-    if link:
-      member = tarfile.TarInfo('link')
-      member.type, member.linkname = tarfile.SYMTYPE, link
-      archive.addfile(member)
-  return path
-
-
-def test_archives_unpack_and_vanish(tmp_path):
-  tar = _tar(tmp_path / 'a.tgz', {'a/b.txt': b'1'})
-  with zipfile.ZipFile(tmp_path / 'a.zip', 'w') as archive:
-    archive.writestr('a/b.txt', '1')
-  for path in (tar, tmp_path / 'a.zip'):
-    with archives.unpacked(path, tmp_path / 'scratch') as folder:
-      assert (folder / 'a' / 'b.txt').read_bytes() == b'1'
-    assert list((tmp_path / 'scratch').iterdir()) == []
-
-
-@pytest.mark.parametrize(('members', 'link'), [
-  ({'../evil': b'x'}, None), ({'a/../../evil': b'x'}, None), ({'/tmp/evil': b'x'}, None),
-  ({'a': b'x'}, '/etc/passwd'), ({'a': b'x'}, 'a'),
-])
-def test_archives_write_nowhere_else(tmp_path, members, link):
-  archive = _tar(tmp_path / 'a.tgz', members, link)
-  with pytest.raises(ValueError, match='Received'), archives.unpacked(archive, tmp_path / 's'):
-    pass
-  assert not list(tmp_path.rglob('evil'))
-
-
-def test_archive_cut_short(tmp_path):
-  archive = _tar(tmp_path / 'a.tgz', {'a': _CONTENT})
-  archive.write_bytes(archive.read_bytes()[:1000])
-  with pytest.raises(ValueError, match='complete tar or zip'), archives.unpacked(
-      archive, tmp_path / 's'):
-    pass
+from datasets.converters import cifar10, converters_factory, flowers, mnist
+from files import downloads
 
 
 def _names(dataset):
@@ -318,14 +156,15 @@ def test_download_is_converted_and_removed(tmp_path, monkeypatch, name, write):
     with tarfile.open(tmp_path / 'cifar-10-binary.tar.gz', 'w:gz') as archive:
       archive.add(tmp_path / 'source', 'cifar-10-batches-bin')
 
-  def fetch(resource, folder):
+  def fetch(resource, folder, **advice):
     folder.mkdir(exist_ok=True)
     parent = tmp_path / 'source' if name == 'mnist' else tmp_path
     path = folder / resource.filename
     path.write_bytes((parent / resource.filename).read_bytes())
+    assert '--source' in advice['advice']
     return path
 
-  monkeypatch.setattr(download, 'download', fetch)
+  monkeypatch.setattr(downloads, 'download', fetch)
   assert converters_factory.convert(name, tmp_path / 'out')
   module = {'mnist': mnist, 'cifar10': cifar10}[name]
   assert sorted(os.listdir(tmp_path / 'out')) == sorted([*module.filenames(), 'labels.txt'])

@@ -102,3 +102,25 @@ def test_counts_that_do_not(classes, outputs, offset, open_ended, message):
   if '--labels_offset=' in message:  # The advice helps.
     advised = int(str(error.value).rpartition('=')[2])
     labels.check_count(_dataset(classes, open_ended=open_ended), outputs, advised)
+
+
+@pytest.mark.parametrize(('classes', 'outputs', 'offset', 'open_ended'), [
+  (1001, 1000, 1, False),
+  (1000, 1001, -1, False),
+  (1000, 1001, -1, True),
+  (1001, 1000, 1, True),
+  (1000, 1000, 0, False),
+  (1001, 1001, 0, True),
+  (998, 1000, 0, True),
+  (5, 6, 0, False),  # Not ImageNet: nothing tells what the sixth is.
+])
+def test_the_offset_that_joins_imagenet(classes, outputs, offset, open_ended):
+  data = _dataset(classes, open_ended=open_ended)
+  assert labels.likely_offset(data, outputs) == offset
+  if classes != 5:
+    labels.check_count(data, outputs, offset)
+
+
+def test_labels_that_may_count_the_background_or_not():
+  with pytest.raises(ValueError, match='labels up to 199. Say --labels_offset=-1 if label 0 is'):
+    labels.likely_offset(_dataset(200, open_ended=True), 1001)

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from nets import nets_factory, network
-from scripts.oracles import fixtures
+from scripts.oracles import fixtures, keras_models
 
 
 @pytest.fixture
@@ -61,53 +61,35 @@ def random_getter(rng):
   return function
 
 
-class _Theirs:
-  """A network of `keras.applications`, its variables under our names."""
-
-  def __init__(self, model, names, name_in_keras, factor):
-    self.model = model
-    variables = {(layer.name, variable.name.split('/')[-1]): variable
-                 for layer in model.layers for variable in layer.weights}
-    self._variables = {name: variables.pop(name_in_keras(name)) for name in names}
-    assert variables == {}
-    layers = {layer.name for layer in model.layers}
-    self._factors = {name: factor(name_in_keras(name)[0], layers) for name in names}
-
-  def assign(self, values):
-    for name, variable in self._variables.items():
-      variable.assign(values[name].reshape(variable.shape) * self._factors[name])
-
-  def take_statistics(self, images):
-    """Returns the images' own moving averages: no layer of a deep network then saturates."""
-    for layer in self.model.layers:
-      if isinstance(layer, keras.layers.BatchNormalization):
-        layer.momentum = 0.0
-    self.model(images, training=True)
-    return {name: variable.numpy() for name, variable in self._variables.items()
-            if name.rpartition('/')[2].startswith('moving')}
+def _take_statistics(model, variables, images):
+  """Returns the images' own moving averages: no layer of a deep network then saturates."""
+  for layer in model.layers:
+    if isinstance(layer, keras.layers.BatchNormalization):
+      layer.momentum = 0.0
+  model(images, training=True)
+  return {name: variable.numpy() for name, variable in variables.items()
+          if name.rpartition('/')[2].startswith('moving')}
 
 
 @pytest.fixture
 def assert_equals_keras(rng, randomize):
-  """`assert_equals_keras(name, make, name_in_keras)` compares logits, at an odd and an even size.
+  """`assert_equals_keras(name, make)` compares logits, at an odd and an even size.
 
-  `make(input_shape=…)` makes Keras' network, of 12 classes; `name_in_keras` maps the name of our
-  variable to those of the layer and its variable; `factor(layer, layers)` is what our value is
-  multiplied by for Keras.
+  `make(input_shape=…)` makes Keras' network, of 12 classes.
   """
-  def function(name, make, name_in_keras, factor=lambda layer, layers: 1):
+  def function(name, make):
     ours = nets_factory.build_network(name, image_shape=(97, 97, 3), num_classes=12)
     values = randomize(ours)
     for size in (97, 64):
-      theirs = _Theirs(make(input_shape=(size, size, 3)), values, name_in_keras, factor)
-      theirs.assign(values)
+      theirs = make(input_shape=(size, size, 3))
+      variables = keras_models.assign(name, theirs, values)
       if size == 97:
         batch = rng.uniform(-1, 1, [8, size, size, 3]).astype(np.float32)
-        values.update(theirs.take_statistics(batch))
+        values.update(_take_statistics(theirs, variables, batch))
         for key, value in values.items():
           ours.variables[key].assign(value)
       images = rng.uniform(-1, 1, [3, size, size, 3]).astype(np.float32)
-      expected = theirs.model(images, training=False).numpy()
+      expected = theirs(images, training=False).numpy()
       logits, _ = ours(images, is_training=False)
       assert np.abs(expected[0] - expected[1]).max() > 0.1 * expected.std()
       np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4 * expected.std())

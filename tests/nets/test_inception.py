@@ -2,63 +2,17 @@
 
 from __future__ import annotations
 
-import re
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from nets import inception_blocks, inception_v2, inception_v3, layers, nets_factory
+from scripts.oracles import keras_models
 
 v1 = tf.compat.v1
 KERAS = {'inception_v3': keras.applications.InceptionV3,
          'inception_resnet_v2': keras.applications.InceptionResNetV2}
-# Keras' names of those layers of Inception-ResNet that have one; the others are only numbered.
-NAMED = {r'Repeat(_\d)?/block(\d+)_(\d+)/Conv2d_1x1': r'block\2_\3_conv',
-         r'Block8/Conv2d_1x1': 'block8_10_conv', r'Conv2d_7b_1x1': 'conv_7b',
-         r'Conv2d_7b_1x1/BatchNorm': 'conv_7b_bn'}
-KINDS = {'weights': 'kernel', 'biases': 'bias'}
-
-
-def name_in_keras(layer):
-  """Maps what follows the network's scope to Keras' name, or to None where it is a number."""
-  if layer.startswith('Logits'):
-    return 'predictions'
-  for pattern, name in NAMED.items():
-    if re.fullmatch(pattern, layer):
-      return re.sub(pattern, name, layer)
-  return None
-
-
-def numbered(model, kind):
-  """The layers of a kind that Keras named by number only, in the order they were made in."""
-  found = [layer for layer in model.layers if re.fullmatch(rf'{kind}(_\d+)?', layer.name)]
-  return sorted(found, key=lambda layer: int(layer.name.rpartition('_')[2])
-                if layer.name != kind else 0)
-
-
-def variables_of_keras(model, network):
-  """Maps our names to Keras' variables, layer by layer; every one of them must be used.
-
-  Batch norm has no `gamma` on either side. Keras has no auxiliary heads.
-  """
-  convolutions = iter(numbered(model, 'conv2d'))
-  batch_norms = iter(numbered(model, 'batch_normalization'))
-  layers, mapped, used = {}, {}, set()
-  for name in network.variables:
-    scope, _, kind = name.partition('/')[2].rpartition('/')
-    if scope not in layers:
-      keras_name = name_in_keras(scope)
-      rest = batch_norms if scope.endswith('BatchNorm') else convolutions
-      layers[scope] = model.get_layer(keras_name) if keras_name else next(rest)
-    variable, = (v for v in layers[scope].weights
-                 if v.path.split('/')[-1] == KINDS.get(kind, kind))
-    mapped[name] = variable
-    used.add(variable.path)
-  assert used == {variable.path for variable in model.weights}
-  assert len(mapped) == len(model.weights)
-  return mapped
 
 
 @pytest.mark.slow
@@ -69,9 +23,7 @@ def test_logits_equal_keras(name, size, rng, randomize):
   model = KERAS[name](input_shape=(size, size, 3), weights=None, classes=12,
                       classifier_activation=None)
   network = nets_factory.build_network(name, image_shape=(299, 299, 3), num_classes=12)
-  values = randomize(network)
-  for ours, theirs in variables_of_keras(model, network).items():
-    theirs.assign(values[ours].reshape(theirs.shape))
+  keras_models.assign(name, model, randomize(network))
   images = rng.uniform(-1, 1, [3, size, size, 3]).astype(np.float32)
   expected = model(images, training=False).numpy()
   logits, _ = network(images, is_training=False)

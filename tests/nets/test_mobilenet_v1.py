@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from nets import nets_factory
-from scripts.oracles import keras_names
+from scripts.oracles import keras_models
 
 
 @pytest.mark.parametrize(('name', 'alpha', 'size'), [
@@ -17,9 +17,7 @@ def test_logits_equal_keras(name, alpha, size, rng, randomize):
   model = keras.applications.MobileNet(
     input_shape=(size, size, 3), alpha=alpha, weights=None, classes=12, classifier_activation=None)
   network = nets_factory.build_network(name, image_shape=(224, 224, 3), num_classes=12)
-  values = randomize(network)
-  for ours, theirs in keras_names.mobilenet_v1_variables(model, network.variables).items():
-    theirs.assign(values[ours].reshape(theirs.shape))
+  keras_models.assign(name, model, randomize(network))
   images = rng.uniform(-1, 1, [3, size, size, 3]).astype(np.float32)
   expected = model(images, training=False).numpy()
   logits, end_points = network(images, is_training=False)
@@ -49,7 +47,7 @@ def test_published_keras_weights_recognize_photos(zoo_assets):
   model.load_weights(zoo_assets / 'weights' / 'keras_mobilenet_0.25_128.h5')
   network = nets_factory.build_network('mobilenet_v1_025', image_shape=(128, 128, 3),
                                        num_classes=1000)
-  for ours, theirs in keras_names.mobilenet_v1_variables(model, network.variables).items():
+  for ours, theirs in keras_models.variables('mobilenet_v1_025', model, network.variables).items():
     network.variables[ours].assign(tf.reshape(theirs, network.variables[ours].shape))
   paths = sorted((zoo_assets / 'imagenet_sample').glob('*.jpg'))[::125]
   images = tf.stack([photo(path, 128) for path in paths])

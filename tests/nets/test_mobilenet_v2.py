@@ -10,21 +10,6 @@ import tensorflow as tf
 
 from nets import inverted_residual, nets_factory
 
-LAYERS = {'Conv': ('Conv1', 'bn_Conv1'), 'Conv_1': ('Conv_1', 'Conv_1_bn'),
-          'Logits': ('predictions', None)}
-KINDS = {'weights': 'kernel', 'depthwise_weights': 'kernel', 'biases': 'bias'}
-
-
-def name_in_keras(name):
-  """Maps `MobilenetV2/expanded_conv_2/expand/weights` to ('block_2_expand', 'kernel')."""
-  _, layer, *path = name.split('/')
-  if layer.startswith('expanded_conv'):
-    block = layer.replace('expanded_conv_', 'block_')
-    convolution, batch_norm = f'{block}_{path[0]}', f'{block}_{path[0]}_BN'
-  else:
-    convolution, batch_norm = LAYERS[layer]
-  return (batch_norm, path[-1]) if 'BatchNorm' in path else (convolution, KINDS[path[-1]])
-
 
 # The odd size shows that Keras, which pads by hand before a stride of two, pads as 'SAME' does.
 @pytest.mark.parametrize(('name', 'alpha'), [
@@ -35,7 +20,7 @@ def name_in_keras(name):
 def test_logits_equal_keras(name, alpha, assert_equals_keras):
   assert_equals_keras(name, functools.partial(
     keras.applications.MobileNetV2, alpha=alpha, weights=None, classes=12,
-    classifier_activation=None), name_in_keras)
+    classifier_activation=None))
 
 
 @pytest.mark.parametrize(('depth', 'expected'), [

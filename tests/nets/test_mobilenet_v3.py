@@ -10,25 +10,7 @@ import pytest
 
 from nets import inverted_residual, nets_factory
 
-KINDS = {'weights': 'kernel', 'depthwise_weights': 'kernel', 'biases': 'bias'}
 LARGE, SMALL = keras.applications.MobileNetV3Large, keras.applications.MobileNetV3Small
-
-
-def name_in_keras(name):
-  """Maps `MobilenetV3/expanded_conv_2/squeeze_excite/Conv_1/biases` to its layer and 'bias'."""
-  _, *path, kind = name.split('/')
-  is_batch_norm = path[-1] == 'BatchNorm'
-  path = path[:1] if path[0] == 'Logits' else path[:-1] if is_batch_norm else path
-  layer = '_'.join(path).lower()
-  return (f'{layer}_bn', kind) if is_batch_norm else (layer, KINDS[kind])
-
-
-def factor(layer, layers):
-  """Makes up for the sixth in squeeze-and-excite, in the layer that follows.
-
-  It is 0.16667 in TF-Slim, and was when the weights that Keras has from there were trained.
-  """
-  return 6 * 0.16667 if f'{layer.removesuffix("_project")}_squeeze_excite_conv' in layers else 1
 
 
 # The odd size shows that Keras, which pads by hand before a stride of two, pads as 'SAME' does.
@@ -40,7 +22,7 @@ def factor(layer, layers):
 def test_logits_equal_keras(name, function, assert_equals_keras):
   assert_equals_keras(name, functools.partial(
     function, minimalistic=name.endswith('minimalistic'), weights=None, classes=12,
-    classifier_activation=None, include_preprocessing=False), name_in_keras, factor)
+    classifier_activation=None, include_preprocessing=False))
 
 
 def test_hard_swish_equals_keras():

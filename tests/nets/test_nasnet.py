@@ -10,59 +10,9 @@ import pytest
 import tensorflow as tf
 
 from nets import nas_cells, nets_factory, noise
-from scripts.oracles import fixtures, values
+from scripts.oracles import fixtures, keras_models, values
 
 v1 = tf.compat.v1
-
-
-def cell_in_keras(scope, cells):
-  """Maps `cell_stem_0` to ('reduction', 'stem_1'), and so on; Keras counts reductions as cells."""
-  kind, number = scope.rsplit('_', 1)
-  third, number = cells // 3, int(number)
-  if kind == 'cell_stem':
-    return 'reduction', f'stem_{number + 1}'
-  if kind == 'reduction_cell':
-    return 'reduction', f'reduce_{third * (number + 1)}'
-  return 'normal', f'{number + (number >= third)}'
-
-
-def layer_in_keras(scope, cells):
-  """Maps the scope of one of our layers to the name of Keras' layer."""
-  outside = {'conv0': 'stem_conv1', 'conv0_bn': 'stem_bn1', 'final_layer/FC': 'predictions'}
-  if scope in outside:
-    return outside[scope]
-  cell, *path = scope.split('/')
-  kind, block = cell_in_keras(cell, cells)
-  if len(path) == 1:
-    layer = {'1x1': f'{kind}_conv_1', 'beginning_bn': f'{kind}_bn_1', 'path1_conv': 'adjust_conv_1',
-             'path2_conv': 'adjust_conv_2', 'final_path_bn': 'adjust_bn',
-             'prev_1x1': 'adjust_conv_projection', 'prev_bn': 'adjust_bn'}[path[0]]
-    return f'{layer}_{block}'
-  number, side, layer = int(path[0].removeprefix('comb_iter_')) + 1, path[1], path[2]
-  if kind == 'reduction' and number == 5:
-    number = 4  # As Keras names it.
-  infix = '_bn' if layer.startswith('bn_') else ''
-  return f'separable_conv_{layer[-1]}{infix}_{kind}_{side}{number}_{block}'
-
-
-ARRAYS = {'weights': 'kernel', 'biases': 'bias', 'depthwise_weights': 'depthwise_kernel',
-          'pointwise_weights': 'pointwise_kernel'}
-
-
-def with_poolings_of_slim(model):
-  """Copies a model, with its reductions' poolings as in TF-Slim and in the paper's own code.
-
-  Keras pads their input with zeros, which then count: as numbers in a maximum of negative ones, and
-  in the number of what is averaged.
-  """
-  def copy(layer):
-    if layer.name.startswith('reduction_pad_1_'):
-      return keras.layers.Activation('linear', name=layer.name)
-    config = layer.get_config()
-    if re.match(r'reduction_(left2|left3|right5)_', layer.name):
-      config['padding'] = 'same'
-    return type(layer).from_config(config)
-  return keras.models.clone_model(model, clone_function=copy)
 
 
 def random_logits(name, images, num_classes):
@@ -81,22 +31,17 @@ def random_logits(name, images, num_classes):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(('name', 'function', 'cells', 'size'), [
-  ('nasnet_mobile', keras.applications.NASNetMobile, 12, 64),
-  ('nasnet_mobile', keras.applications.NASNetMobile, 12, 97),
-  ('nasnet_large', keras.applications.NASNetLarge, 18, 64),
-  ('nasnet_large', keras.applications.NASNetLarge, 18, 97)])
-def test_logits_equal_keras(name, function, cells, size):
-  model = with_poolings_of_slim(function(
+@pytest.mark.parametrize(('name', 'function', 'size'), [
+  ('nasnet_mobile', keras.applications.NASNetMobile, 64),
+  ('nasnet_mobile', keras.applications.NASNetMobile, 97),
+  ('nasnet_large', keras.applications.NASNetLarge, 64),
+  ('nasnet_large', keras.applications.NASNetLarge, 97)])
+def test_logits_equal_keras(name, function, size):
+  model = keras_models.with_poolings_of_slim(function(
     input_shape=(size, size, 3), weights=None, classes=12, classifier_activation=None))
   images = values.images(2, size)
   logits, arrays = random_logits(name, images, 12)
-  theirs = {(layer.name, variable.name.split('/')[-1]): variable
-            for layer in model.layers for variable in layer.weights}
-  for key, array in arrays.items():
-    scope, _, kind = key.rpartition('/')
-    theirs.pop((layer_in_keras(scope, cells), ARRAYS.get(kind, kind))).assign(array)
-  assert theirs == {}
+  keras_models.assign(name, model, arrays)
   expected = model(images, training=False).numpy()
   assert np.abs(expected[0] - expected[1]).max() > 0.01 * expected.std()
   np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4 * expected.std())

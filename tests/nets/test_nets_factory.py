@@ -13,6 +13,7 @@ v1 = tf.compat.v1
 # Trainable parameters: name: (channels, classes, count).
 GOLDEN = {
   'alexnet': (3, 1000, 60_965_224),  # Shapes of bvlc_alexnet's published arrays.
+  'alexnet_torchvision': (3, 1000, 61_100_840),  # torchvision's alexnet.
   'alexnet_v2': (3, 1000, 50_303_912),  # tf_slim.nets.
   'cifarnet': (3, 10, 1_756_426),  # 4,864 + 102,464 + 1,573,248 + 73,920 + 1,930.
   'efficientnet_lite0': (3, 1000, 4_652_008),  # timm, this and the next four.
@@ -49,7 +50,10 @@ GOLDEN = {
   'resnet50_keras': (3, 1000, 25_583_592),  # keras.applications, this and the next two.
   'resnet101_keras': (3, 1000, 44_601_832),
   'resnet152_keras': (3, 1000, 60_268_520),
-  'resnet_v1_18': (3, 1000, 11_689_512),  # torchvision's resnet18 and resnet34.
+  'resnet50_torchvision': (3, 1000, 25_557_032),  # torchvision's, this and the next four.
+  'resnet101_torchvision': (3, 1000, 44_549_160),
+  'resnet152_torchvision': (3, 1000, 60_192_808),
+  'resnet_v1_18': (3, 1000, 11_689_512),
   'resnet_v1_34': (3, 1000, 21_797_672),
   'resnet_v1_50': (3, 1000, 25_557_032),  # tf_slim.nets; torchvision's resnet50.
   'resnet_v1_101': (3, 1000, 44_549_160),  # tf_slim.nets, this and the next two.
@@ -68,10 +72,10 @@ GOLDEN = {
 
 # The least image; the others take any.
 SMALLEST = {
-  'alexnet': 227, 'alexnet_v2': 195, 'cifarnet': 4, 'inception_resnet_v2': 75, 'inception_v3': 75,
-  'inception_v4': 75, 'lenet': 4, 'nasnet_large': 3, 'nasnet_mobile': 3, 'overfeat': 231,
-  'pnasnet_large': 3, 'pnasnet_mobile': 3, 'squeezenet': 21, 'squeezenet_1_1': 17, 'vgg_16': 224,
-  'vgg_19': 224, 'vgg_a': 224}
+  'alexnet': 227, 'alexnet_torchvision': 223, 'alexnet_v2': 195, 'cifarnet': 4,
+  'inception_resnet_v2': 75, 'inception_v3': 75, 'inception_v4': 75, 'lenet': 4, 'nasnet_large': 3,
+  'nasnet_mobile': 3, 'overfeat': 231, 'pnasnet_large': 3, 'pnasnet_mobile': 3, 'squeezenet': 21,
+  'squeezenet_1_1': 17, 'vgg_16': 224, 'vgg_19': 224, 'vgg_a': 224}
 # Their fully connected layers are made for one size of image.
 FLATTENED = ('cifarnet', 'lenet')
 # What is decayed beside `weights`.
@@ -80,9 +84,9 @@ DECAYED = {'efficientnet': {'biases', 'depthwise_weights'}, 'inception_resnet_v2
            'pnasnet': {'depthwise_weights', 'pointwise_weights'}}
 # Graphs of a training step that take long to build, and those that are deeper ones of these.
 SLOW = ('inception_resnet_v2', 'inception_v4', 'nasnet_cifar', 'nasnet_mobile', 'pnasnet_mobile',
-        'resnet_v1_101', 'resnet_v2_101', 'resnet101_keras')
+        'resnet_v1_101', 'resnet_v2_101', 'resnet101_keras', 'resnet101_torchvision')
 DEEPER = ('nasnet_large', 'pnasnet_large', 'resnet_v1_152', 'resnet_v1_200', 'resnet_v2_152',
-          'resnet_v2_200', 'resnet152_keras')
+          'resnet_v2_200', 'resnet152_keras', 'resnet152_torchvision')
 names = pytest.mark.parametrize('name', nets_factory.list_nets())
 
 

@@ -1,4 +1,4 @@
-"""ResNets against Keras' own, and where their three layouts differ."""
+"""ResNets against Keras' own, and where their layouts differ."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import pytest
 import tensorflow as tf
 
 from nets import nets_factory, resnet_utils
+from scripts.oracles import keras_models
 
 v1 = tf.compat.v1
-KINDS = {'weights': 'kernel', 'biases': 'bias'}  # Keras' names; batch norm's are the same.
 MODELS = {
   'resnet50_keras': keras.applications.ResNet50,
   'resnet101_keras': keras.applications.ResNet101,
@@ -19,37 +19,6 @@ MODELS = {
   'resnet_v2_101': keras.applications.ResNet101V2,
   'resnet_v2_152': keras.applications.ResNet152V2,
 }
-
-
-def name_in_keras(name):
-  """Maps `…/block1/unit_2/bottleneck_v1/conv3/BatchNorm/beta` to ('conv2_block2_3_bn', 'beta')."""
-  _, *scopes, kind = name.split('/')
-  suffix = 'conv' if kind in KINDS else 'bn'
-  if scopes == ['logits']:
-    return 'predictions', KINDS[kind]
-  if scopes[0].startswith('block'):
-    block, unit = int(scopes[0].removeprefix('block')), scopes[1].removeprefix('unit_')
-    layer = {'shortcut': '0', 'preact': 'preact'}.get(scopes[3], scopes[3].removeprefix('conv'))
-    layer = f'conv{block + 1}_block{unit}_{layer}'
-  else:
-    layer = {'conv1': 'conv1', 'postnorm': 'post'}[scopes[0]]
-  return f'{layer}_{suffix}', KINDS.get(kind, kind)
-
-
-def assign_to_keras(model, values):
-  """Gives Keras' model our values, every one of its variables; returns them by our names."""
-  theirs = {(layer.name, variable.name.split('/')[-1]): variable
-            for layer in model.layers for variable in layer.weights}
-  found = {name: theirs.pop(name_in_keras(name)) for name in values}
-  assert theirs == {}
-  for name, variable in found.items():
-    variable.assign(values[name].reshape(variable.shape))
-  return found
-
-
-def keras_logits(model, images, values):
-  assign_to_keras(model, values)
-  return model(images, training=False).numpy()
 
 
 @pytest.fixture
@@ -87,7 +56,8 @@ def test_logits_equal_keras(name, size, rng, build):
   model = MODELS[name](input_shape=(size, size, 3), weights=None, classes=12,
                        classifier_activation=None)
   images = rng.uniform(-1, 1, [3, size, size, 3]).astype(np.float32)
-  expected = keras_logits(model, images, values)
+  keras_models.assign(name, model, values)
+  expected = model(images, training=False).numpy()
   logits, _ = network(images, is_training=False)
   assert np.abs(expected[0] - expected[1]).max() > 0.01 * expected.std()
   np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4 * expected.std())
@@ -98,7 +68,7 @@ def test_training_equals_keras(rng, build):
   model = MODELS['resnet50_keras'](input_shape=(97, 97, 3), weights=None, classes=12,
                                    classifier_activation=None)
   images = rng.uniform(-1, 1, [4, 97, 97, 3]).astype(np.float32)
-  theirs = assign_to_keras(model, values)
+  theirs = keras_models.assign('resnet50_keras', model, values)
   weights = rng.uniform(-1, 1, [4, 12]).astype(np.float32)
 
   def differentiate(apply, variables):
@@ -129,6 +99,7 @@ def test_training_equals_keras(rng, build):
   ('resnet_v1_50', 'bottleneck_v1', (3, 4, 6, 3), (56, 28, 14, 7), (28, 14, 7, 7)),
   ('resnet_v2_50', 'bottleneck_v2', (3, 4, 6, 3), (56, 28, 14, 7), (28, 14, 7, 7)),
   ('resnet50_keras', 'bottleneck_v1', (3, 4, 6, 3), (56, 28, 14, 7), (56, 28, 14, 7)),
+  ('resnet50_torchvision', 'bottleneck_v1', (3, 4, 6, 3), (56, 28, 14, 7), (56, 28, 14, 7)),
   ('resnet_v1_18', 'basic_v1', (2, 2, 2, 2), (56, 28, 14, 7), (56, 28, 14, 7)),
   ('resnet_v1_34', 'basic_v1', (3, 4, 6, 3), (56, 28, 14, 7), (56, 28, 14, 7))])
 def test_place_of_the_stride(name, unit, counts, first, last):
@@ -144,6 +115,7 @@ def test_place_of_the_stride(name, unit, counts, first, last):
 @pytest.mark.parametrize(('name', 'unit', 'sizes'), [
   ('resnet_v1_50', 'block2/unit_4/bottleneck_v1', (28, 14, 14)),
   ('resnet50_keras', 'block2/unit_1/bottleneck_v1', (28, 28, 28)),
+  ('resnet50_torchvision', 'block2/unit_1/bottleneck_v1', (56, 28, 28)),
   ('resnet_v1_18', 'block2/unit_1/basic_v1', (28, 28))])
 def test_convolution_with_the_stride(name, unit, sizes):
   with tf.Graph().as_default():

@@ -11,9 +11,17 @@ from scripts.oracles import fixtures, values
 
 v1 = tf.compat.v1
 NAMES = fixtures.names('torch')
-SLOW = ('pnasnet',)
-of_each = pytest.mark.parametrize('name', [
-  pytest.param(name, marks=pytest.mark.slow) if name.startswith(SLOW) else name for name in NAMES])
+SLOW = ('pnasnet_large', 'resnet50_torchvision')
+DEEPER = ('resnet101_torchvision', 'resnet152_torchvision')
+
+
+def mark(name):
+  if name not in (*SLOW, *DEEPER):
+    return name
+  return pytest.param(name, marks=pytest.mark.slow if name in SLOW else pytest.mark.thorough)
+
+
+of_each = pytest.mark.parametrize('name', [mark(name) for name in NAMES])
 
 
 @pytest.mark.parametrize('name', NAMES)

@@ -10,8 +10,9 @@ RANDOM = [name for name, recipe in PREPROCESSING.items() if recipe.is_random]
 
 
 def test_names():
-  assert set(PREPROCESSING) == {'inception', 'vgg', 'cifarnet', 'lenet', 'caffe'}
-  assert set(RANDOM) == {'inception', 'vgg', 'cifarnet', 'caffe'}
+  assert set(PREPROCESSING) == {'caffe', 'cifarnet', 'efficientnet_lite', 'inception', 'lenet',
+                                'torchvision', 'vgg'}
+  assert set(PREPROCESSING) - set(RANDOM) == {'lenet'}
 
 
 @pytest.mark.parametrize('name', PREPROCESSING)
@@ -26,7 +27,8 @@ def test_shape_and_type(name, is_training, channels, use_grayscale, photo, encod
   expected = [24, 28, 1 if use_grayscale else channels]
   assert of_files.element_spec == tf.TensorSpec(expected, tf.float32)
   of_pixels = [preprocess(tf.constant(pixels), 24, 28, seed=seed) for pixels in (colour, grey)]
-  low, high = {'inception': (-1, 1), 'lenet': (-1, 1), 'cifarnet': (-20, 20)}.get(name, (-130, 160))
+  low, high = {'inception': (-1, 1), 'lenet': (-1, 1), 'efficientnet_lite': (-1, 1),
+               'torchvision': (-2.2, 2.7), 'cifarnet': (-20, 20)}.get(name, (-130, 160))
   for result, same in zip(of_files, of_pixels, strict=True):
     assert same.shape == expected and same.dtype == tf.float32
     np.testing.assert_allclose(result, same, atol=1e-3)

@@ -9,6 +9,10 @@ import types
 
 import pytest
 
+sys.path.append(str(pathlib.Path(__file__).parents[1] / 'files'))
+
+import file_server
+
 
 @pytest.fixture(scope='session')
 def attacks() -> types.ModuleType:
@@ -19,3 +23,10 @@ def attacks() -> types.ModuleType:
   sys.modules[spec.name] = module  # Pickles of its classes look for it there.
   spec.loader.exec_module(module)
   return module
+
+
+@pytest.fixture
+def serve():
+  """Starts a server: `serve(content, **behaviour) -> (address, log)`."""
+  with file_server.servers() as start:
+    yield start

@@ -86,7 +86,7 @@ def test_the_table_lists_both_sides(make):
     'restored   net/conv1/BatchNorm/gamma 2',
     'excluded   net/AuxLogits/fc/weights  2×5',
     'restored   net/Logits/fc/weights     4×5',
-    'mismatched net/Logits/fc/biases      5 (checkpoint: 7)',
+    'mismatched net/Logits/fc/biases      5 <- 7',
     'unused     global_step',
     'unused     net/AuxLogits/fc/weights',
     'unused     net/Logits/fc/biases',
@@ -208,7 +208,8 @@ def test_averages_are_taken_where_there_are_any(make):
                                 checkpoint.read('net/conv1/weights' + _AVERAGE))
   np.testing.assert_array_equal(variables['net/Logits/fc/biases'],
                                 checkpoint.read('net/Logits/fc/biases'))
-  plain = restore.plan(checkpoint, _NETWORK, use_averages=False)
+  plain = restore.plan(checkpoint, _NETWORK,
+                       restore.same_names(checkpoint, _NETWORK, use_averages=False))
   assert plain.num_averages == 0
   assert plain.unused == ('net/conv1/weights' + _AVERAGE,)
 
@@ -218,7 +219,7 @@ def test_a_damaged_file_changes_no_variable(make, tmp_path):
   data = tmp_path / 'model.ckpt-1.data-00000-of-00001'
   data.write_bytes(data.read_bytes()[:-100])  # `net/b` is at the end.
   wanted = {'net/a': (3000,), 'net/b': (3000,)}
-  checkpoint = Checkpoint(checkpoint.prefix)
+  checkpoint = Checkpoint(checkpoint.path)
   assert checkpoint.read('net/a').shape == (3000,)
   variables = {name: tf.Variable(tf.zeros(shape)) for name, shape in wanted.items()}
   with pytest.raises(ValueError, match='cut short or damaged'):

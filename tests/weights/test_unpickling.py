@@ -12,7 +12,6 @@ import operator
 import os
 import pathlib
 import pickle
-import random
 import struct
 import subprocess
 import sys
@@ -20,6 +19,7 @@ import sys
 import numpy as np
 import pytest
 
+from scripts.fuzzing.mutations import mutations
 from weights.unpickling import read_pickle
 
 _ROOT = pathlib.Path(__file__).parents[2]
@@ -326,21 +326,6 @@ def _attack_files():
     files[name] = data
     files[f'npy: {name}'] = _npy(objects, data)
   return files
-
-
-def mutations(data, count, seed):
-  """Yields damaged copies: bytes changed, cut out, repeated, inserted, or the end missing."""
-  rng = random.Random(seed)
-  for _ in range(count):
-    damaged = bytearray(data)
-    for _ in range(rng.choice((1, 1, 2, 5))):
-      at, length = rng.randrange(len(damaged)), rng.choice((1, 1, 2, 4, 8, 30))
-      damaged[at:at + rng.choice((0, length))] = rng.choice((
-        b'', b'\xff' * length, rng.randbytes(length), damaged[at:at + length],
-        bytes([damaged[at] ^ 1 << rng.randrange(8)])))
-      if rng.random() < 0.05 or not damaged:
-        damaged = damaged[:at] + b'('
-    yield bytes(damaged)
 
 
 def read_guarded(folder, function, files, ignored=()):

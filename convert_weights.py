@@ -1,0 +1,78 @@
+"""Converts weights of any format to a TF-Slim checkpoint, with its metadata beside it.
+
+    python convert_weights.py --checkpoint_path=resnet18-f37072fd.pth --model_name=resnet_v1_18 \
+      --output_dir=resnet18
+
+TF-Slim's programs and ours read the result, `resnet18/model.ckpt-0`.
+"""
+
+from __future__ import annotations
+
+import pathlib
+
+import command_line  # Before TensorFlow: it quiets it.
+
+# isort: split
+import tensorflow as tf
+from absl import flags
+
+import checkpoint_flags
+from nets import nets_factory, scopes
+from training import checkpoints, metadata
+from weights import restore
+
+FLAGS = flags.FLAGS
+
+checkpoint_flags.define_flags()
+
+flags.DEFINE_string('checkpoint_path', None, 'The weights, of any format, or zoo:<name>.')
+flags.DEFINE_string('model_name', None, 'Name of the network; needed where the weights do not '
+                    'tell it.')
+flags.DEFINE_string('checkpoint_exclude_scopes', None, 'Scopes that are not converted, separated '
+                    'by commas.')
+flags.DEFINE_string('output_dir', None, 'Where the checkpoint goes.')
+flags.DEFINE_bool('use_grayscale', False, 'Whether the result is for grey images, of one channel; '
+                  'see --convert_input_channels.')
+
+
+def main() -> int:
+  """Converts one file."""
+  command_line.refuse_remote('output_dir')
+  for name in ('checkpoint_path', 'output_dir'):
+    if not FLAGS[name].value:
+      raise ValueError(f'--{name}: expected a path. Received: none.')
+  weights, saved = checkpoint_flags.open_weights(FLAGS.checkpoint_path)
+  name = command_line.settle(['model_name'], checkpoint_flags.as_flags(saved),
+                             source=weights.path)['model_name']
+  if name is None:
+    raise ValueError(f'{weights.path} does not tell its network. Expected: --model_name. '
+                     'Received: none.')
+  net = nets_factory.get_net(name)
+  num_classes = checkpoint_flags.num_outputs(weights, name)
+  size = saved.get('image_size') or net.image_size
+  channels = 1 if FLAGS.use_grayscale else saved.get('channels') or net.channels
+  network = nets_factory.build_network(name, image_shape=[size, size, channels],
+                                       num_classes=num_classes or net.classes)
+  exclude = scopes.split(FLAGS.checkpoint_exclude_scopes)
+  report = checkpoint_flags.plan(weights, name, network.variables, exclude=exclude)
+  print(report.table(), end='')
+  restore.check(report, exclude=exclude, head=net.head)
+  restore.apply(report, weights.source, network.variables)
+  facts = {'model_name': name, 'image_size': size, 'channels': channels,
+           'preprocessing_name': saved.get('preprocessing_name') or net.preprocessing,
+           'num_classes': num_classes, 'converted_from': weights.path,
+           'versions': metadata.versions()}
+  if 'class_names' in saved:
+    facts['class_names'] = saved['class_names']
+  values = {key: network.variables[key] for key in report.names(restore.RESTORED)}
+  prefix = checkpoints.save(FLAGS.output_dir, 0,
+                            {**values, 'global_step': tf.constant(0, tf.int64)}, facts,
+                            max_to_keep=1)
+  (pathlib.Path(FLAGS.output_dir) / 'restored.txt').write_text(report.table(), encoding='utf-8')
+  print(f'Wrote {prefix}: {name}, {num_classes or "no"} classes, {size}×{size}, '
+        f'{facts["preprocessing_name"]} preprocessing.')
+  return 0
+
+
+if __name__ == '__main__':
+  command_line.run(main)

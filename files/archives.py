@@ -1,0 +1,254 @@
+"""Unpacking archives without letting them write anywhere else, or without end."""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import gzip
+import lzma
+import os
+import shutil
+import stat
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import IO, NamedTuple
+
+from files.locks import locked
+
+_CHUNK = 2**20
+# What an archive may unpack to: this many times its own size, or this much if that is more. Text
+# and images shrink to a tenth at best; what shrinks to a thousandth was made to fill a disk.
+_MOST_EXPANSION = 100
+_ALWAYS_ALLOWED = 2**26
+_BLOCK = 4096  # Bytes that even an empty file counts for.
+_LONGEST_HEADER = 2**20
+_COMPRESSED = ((b'\x1f\x8b', gzip.open), (b'BZh', bz2.open), (b'\xfd7zXZ\x00', lzma.open))
+_ZIP = (b'PK\x03\x04', b'PK\x05\x06')
+# Whatever damaged data makes Python's readers raise.
+_FAILURES = (ArithmeticError, EOFError, LookupError, MemoryError, NotImplementedError, OSError,
+             RuntimeError, ValueError, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile,
+             zlib.error)
+
+
+class ArchiveError(ValueError):
+  """An archive is damaged, or is not to be trusted; the message says which and what to do."""
+
+
+class DamagedArchiveError(ArchiveError):
+  """An archive is none, or not as it was made: another copy may be whole."""
+
+
+class _Member(NamedTuple):
+  """A file or folder in an archive; a folder has no stream."""
+  name: str
+  size: int
+  stream: IO[bytes] | None
+
+
+@contextlib.contextmanager
+def unpacked(source, scratch) -> Iterator[Path]:
+  """Gives a folder with what `source` holds, for the time of a `with` block.
+
+  Args:
+    source: a folder, which is given as it is, or a tar (also compressed) or zip archive.
+    scratch: a folder with room for the archive's content, which is removed at the end.
+
+  Yields:
+    The path of the folder.
+
+  Raises:
+    FileNotFoundError: if there is no `source`.
+    ArchiveError: see `unpack`.
+  """
+  source = Path(source)
+  if source.is_dir():
+    yield source
+    return
+  if not source.is_file():
+    raise FileNotFoundError(f'Expected a folder or an archive. Received: {source}, which does not '
+                            'exist.')
+  Path(scratch).mkdir(parents=True, exist_ok=True)
+  with tempfile.TemporaryDirectory(dir=scratch, prefix='.unpacked-') as folder:
+    _extract(source, Path(folder))
+    yield Path(folder)
+
+
+def unpack(source, folder) -> Path:
+  """Unpacks an archive for good, unless that was done before.
+
+  The folder is complete or absent. Of several processes one unpacks, and the others wait.
+
+  Args:
+    source: a tar (also compressed) or zip archive.
+    folder: where to put its content.
+
+  Returns:
+    The folder.
+
+  Raises:
+    ArchiveError: if it is no archive, is cut short or damaged, has a member that is not a plain
+      file or folder below the archive's top, or unpacks to much more than its size or than the disk
+      has room for.
+    OSError: if it cannot be read, or the folder cannot be written.
+  """
+  folder = Path(folder)
+  if folder.is_dir():
+    return folder
+  folder.parent.mkdir(parents=True, exist_ok=True)
+  with locked(folder):
+    if folder.is_dir():  # Another process has done it meanwhile.
+      return folder
+    aside = folder.with_name(folder.name + '.part')
+    shutil.rmtree(aside, ignore_errors=True)  # Of a process that was killed.
+    aside.mkdir()
+    try:
+      _extract(Path(source), aside)
+      os.rename(aside, folder)
+    except BaseException:
+      shutil.rmtree(aside, ignore_errors=True)
+      raise
+  return folder
+
+
+def _extract(source: Path, folder: Path) -> None:
+  with open(source, 'rb') as file:
+    most = _most_bytes(source, file, folder)
+    head = file.read(8)
+    file.seek(0)
+    read = _zip_members if head.startswith(_ZIP) else _tar_members
+    total = 0
+    with _reading(source), contextlib.closing(read(source, file, head, most)) as members:
+      for member in members:
+        target = folder / _checked_name(source, member.name)
+        total += member.size + _BLOCK
+        if total > most:
+          raise _too_large(source, most)
+        _write(member, target)
+    if not total:
+      raise _damaged(source, 'it is empty')
+
+
+def _write(member: _Member, target: Path) -> None:
+  if member.stream is None:
+    target.mkdir(parents=True, exist_ok=True)
+    return
+  target.parent.mkdir(parents=True, exist_ok=True)
+  with open(target, 'wb') as file:
+    shutil.copyfileobj(member.stream, file, _CHUNK)
+
+
+def _most_bytes(source: Path, file: IO[bytes], folder: Path) -> int:
+  """How much an archive may unpack to."""
+  size = os.fstat(file.fileno()).st_size
+  most = max(_MOST_EXPANSION * size, _ALWAYS_ALLOWED)
+  free = shutil.disk_usage(folder).free
+  if size > free:
+    raise ArchiveError(f'Expected room for {source}, of {size} bytes, on the disk of '
+                       f'{folder.parent}. Received: {free} bytes free. Make room there.')
+  return min(most, free)
+
+
+def _too_large(source: Path, most: int) -> ArchiveError:
+  return ArchiveError(
+      f'Expected {source} to unpack to at most {most} bytes, as its size and the free space on the '
+      'disk allow. Received more. Make room on the disk; if there is enough, the archive was made '
+      'to fill it, and is not to be used.')
+
+
+@contextlib.contextmanager
+def _reading(source: Path) -> Iterator[None]:
+  """Turns whatever goes wrong with an archive into one error."""
+  try:
+    yield
+  except ArchiveError:
+    raise
+  except _FAILURES as error:
+    if isinstance(error, OSError) and error.errno is not None and not isinstance(
+        error, gzip.BadGzipFile):
+      raise  # Of the disk.
+    reason = str(error).split('\n')[0][:300] or type(error).__name__
+    raise _damaged(source, reason) from error
+
+
+def _damaged(source: Path, reason: str) -> DamagedArchiveError:
+  return DamagedArchiveError(f'Expected a complete tar or zip archive. Received: {source} '
+                             f'({reason}): download or copy it again.')
+
+
+def _zip_members(source: Path, file: IO[bytes], head: bytes, most: int) -> Iterator[_Member]:
+  del head, most  # What a member gives is bounded by the size that it states.
+  with zipfile.ZipFile(file) as archive:
+    for member in archive.infolist():
+      kind = stat.S_IFMT(member.external_attr >> 16)
+      if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise _no_plain_file(source, member.filename)
+      if member.is_dir():
+        yield _Member(member.filename, 0, None)
+        continue
+      with archive.open(member) as stream:
+        yield _Member(member.filename, member.file_size, stream)
+
+
+def _tar_members(source: Path, file: IO[bytes], head: bytes, most: int) -> Iterator[_Member]:
+  opened = next((opener for magic, opener in _COMPRESSED if head.startswith(magic)), None)
+  with opened(file) if opened else contextlib.nullcontext(file) as plain:
+    bounded = _Bounded(source, plain, most)
+    with tarfile.open(fileobj=bounded, mode='r:') as archive:
+      for member in archive:
+        if not (member.isreg() or member.isdir()) or member.issparse():
+          raise _no_plain_file(source, member.name)
+        if member.size < 0 or member.size > most:
+          raise _too_large(source, most)
+        yield _Member(member.name, member.size,
+                      None if member.isdir() else archive.extractfile(member))
+    # Behind the end are zeros; to the very end, since compressed data have their checksum there.
+    while rest := bounded.read(_LONGEST_HEADER):
+      if rest.strip(b'\0'):
+        raise _damaged(source, 'data follow after its end')
+
+
+def _no_plain_file(source: Path, name: str) -> ArchiveError:
+  return ArchiveError(f'Expected files and folders in {source}. Received {name!r}, a link, device '
+                      'or the like: unpack it yourself if you trust it.')
+
+
+def _checked_name(source: Path, name: str) -> str:
+  path = PurePosixPath(name.replace('\\', '/'))
+  if path.is_absolute() or '..' in path.parts or PureWindowsPath(name).drive:
+    raise ArchiveError(f'Expected only files below the top of {source}. Received {name!r}, which '
+                       'would be written elsewhere: do not use this archive.')
+  return str(path)
+
+
+class _Bounded:
+  """A stream that ends in an error rather than give more than an archive may hold.
+
+  `tarfile` reads what describes a member, such as a long name, at once and however long it claims
+  to be: such reads are bounded too.
+  """
+
+  def __init__(self, source: Path, stream: IO[bytes], most: int):
+    self._source, self._stream, self._most = source, stream, most
+
+  def read(self, size: int = -1) -> bytes:
+    """Reads as a file does."""
+    if not 0 <= size <= _LONGEST_HEADER:
+      raise _damaged(self._source, f'a description in it claims {size} bytes')
+    data = self._stream.read(size)
+    if self._stream.tell() > self._most:
+      raise _too_large(self._source, self._most)
+    return data
+
+  def seek(self, position: int) -> int:
+    """Goes on to a position, as a file does."""
+    if position > self._most:
+      raise _too_large(self._source, self._most)
+    return self._stream.seek(position)
+
+  def tell(self) -> int:
+    """The position, as a file gives it."""
+    return self._stream.tell()

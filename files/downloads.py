@@ -1,0 +1,268 @@
+"""Downloads that resume where they broke off, and are checked."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import errno
+import hashlib
+import http.client
+import os
+import re
+import shutil
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import NamedTuple
+
+from tqdm import tqdm
+
+from files.locks import locked
+
+_CHUNK = 2**18
+_ATTEMPTS = 5
+_TIMEOUT_SECONDS = 60
+# Kinds of digests, and what of the digest's hexadecimal form is compared.
+_ALGORITHMS = {'md5': 'md5', 'sha1': 'sha1', 'sha256': 'sha256', 'sha256-prefix': 'sha256'}
+
+
+class Resource(NamedTuple):
+  """A file on the network.
+
+  Attributes:
+    url: its address.
+    size: in bytes; None if it was not published.
+    digest: (kind, hexadecimal digits) as published, of kind 'md5', 'sha1', 'sha256' or
+      'sha256-prefix', the first digits of a sha256; None if there is none.
+    head: what the file begins with, for those that have nothing better to be checked by.
+  """
+  url: str
+  size: int | None = None
+  digest: tuple[str, str] | None = None
+  head: bytes = b''
+
+  @property
+  def filename(self) -> str:
+    """The file's name, the last part of its address."""
+    return self.url.rpartition('/')[2]
+
+  def text(self) -> str:
+    """Says what is known about the file."""
+    known = []
+    if self.size is not None:
+      known.append(f'{self.size} bytes')
+    if self.digest:
+      known.append(f'{self.digest[0]} {self.digest[1]}')
+    elif self.head:
+      known.append(f'the first bytes {self.head.hex()}')
+    return ' with '.join(known) or 'a file'
+
+
+class _Announced(NamedTuple):
+  """What a server says about the whole file; None for what it does not say."""
+  size: int | None = None
+  digest: tuple[str, str] | None = None
+
+
+def download(resource: Resource, folder, *, advice: str = '', attempts: int = _ATTEMPTS,
+             pause_seconds: float = 2.0) -> Path:
+  """Downloads a file, unless it is there already.
+
+  What arrived of it is kept beside it as `<name>.part`; the next call, also of another process,
+  asks the server for the rest only. Of several processes one downloads, and the others wait. What
+  was not published about the file is taken from the server, which tells its size and, with Google's
+  `x-goog-hash`, a digest: this finds what was damaged on its way.
+
+  Args:
+    resource: the file.
+    folder: where to put it; made if need be.
+    advice: a sentence for the errors: what else the user can do.
+    attempts: how often to go on after the connection broke without bringing anything new.
+    pause_seconds: how long to wait before that.
+
+  Returns:
+    The path of the complete file.
+
+  Raises:
+    OSError: if it cannot be had.
+    ValueError: if something else than the file arrived.
+  """
+  path = Path(folder) / resource.filename
+  if _is_complete(path, resource):
+    return path
+  path.parent.mkdir(parents=True, exist_ok=True)
+  with locked(path):
+    if _is_complete(path, resource):  # Another process has brought it meanwhile.
+      return path
+    part = path.with_name(path.name + '.part')
+    announced = _receive(resource, part, advice, attempts, pause_seconds)
+    # What was published counts; what the server says, where nothing was.
+    expected = resource._replace(
+        size=announced.size if resource.size is None else resource.size,
+        digest=resource.digest or announced.digest)
+    if not _is_complete(part, expected):
+      received = _described(part, expected)
+      part.unlink()
+      raise ValueError(
+          f'Expected {expected.text()} from {resource.url}. Received {received}; removed. Run the '
+          'command again; if this repeats, the file was changed at its source, or a proxy or a '
+          f'login page answers in its place.{_sentence(advice)}')
+    os.replace(part, path)
+  return path
+
+
+def _receive(resource: Resource, part: Path, advice: str, attempts: int,
+             pause_seconds: float) -> _Announced:
+  """Adds to `part` what it lacks, over as many connections as it takes."""
+  announced = _Announced(resource.size)
+  first, failures = _size(part), 0
+  while announced.size is None or _size(part) < announced.size:
+    before = _size(part)
+    try:
+      announced = _fetch_rest(resource, part)
+      if announced.size is None:  # It came without its size, and to its end.
+        return announced
+    except (OSError, http.client.HTTPException) as error:
+      failures = 0 if _size(part) > before else failures + 1
+      is_offline = _has_no_connection(error) and _size(part) <= first
+      if failures >= attempts or is_offline or _is_final(error):
+        raise OSError(_failure(resource, part, error) + _sentence(advice)) from error
+      time.sleep(pause_seconds)
+  return announced
+
+
+def _failure(resource: Resource, part: Path, error: Exception) -> str:
+  text = f'Could not download {resource.url}: {error}.'
+  if _has_no_connection(error):
+    host = urllib.request.Request(resource.url).host
+    text = f'Could not download {resource.url}: {host} cannot be reached ({error.reason}).'
+  if kept := _size(part):
+    of = '' if resource.size is None else f' of {resource.size}'
+    text += f' {kept}{of} bytes are kept in {part}: run the command again to go on.'
+  return text
+
+
+def _fetch_rest(resource: Resource, part: Path) -> _Announced:
+  """Adds to `part` what it lacks, as far as the connection lasts."""
+  start = _size(part)
+  request = urllib.request.Request(resource.url)
+  if start:
+    request.add_header('Range', f'bytes={start}-')
+  try:
+    response = urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS)
+  except urllib.error.HTTPError as error:
+    with error:
+      if error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE or not start:
+        raise
+      # There is no rest: it was all there, or belongs to another file and is fetched again.
+      announced = _announced(error)
+      if announced.size != start:
+        part.unlink()
+      return announced._replace(size=announced.size or start + 1)
+  with response:
+    announced = _announced(response)
+    resumed = response.status == http.client.PARTIAL_CONTENT
+    if resumed and not response.headers.get('Content-Range', '').startswith(f'bytes {start}-'):
+      raise OSError('the server sent another part of the file than was asked for')
+    # A server that knows no ranges sends everything again.
+    start = start if resumed else 0
+    size = announced.size if resource.size is None else resource.size
+    _check_room(part, (size or 0) - start)
+    with open(part, 'ab' if resumed else 'wb') as file, tqdm(
+        desc=resource.filename, total=size, initial=start, unit='B', unit_scale=True,
+        disable=not sys.stderr.isatty(), leave=False) as bar:
+      while chunk := response.read(_CHUNK):
+        file.write(chunk)
+        bar.update(len(chunk))
+        start += len(chunk)
+        if size is not None and start > size:
+          break
+      file.flush()
+      os.fsync(file.fileno())
+  if size is not None and start < size:
+    raise OSError('the connection broke off')
+  return announced._replace(size=size)
+
+
+def _announced(response) -> _Announced:
+  """Reads the headers of an answer."""
+  headers = response.headers
+  size = re.search(r'/(\d+)$', headers.get('Content-Range', ''))
+  if size is None and response.status == http.client.OK:
+    size = re.fullmatch(r'(\d+)', headers.get('Content-Length', ''))
+  digest = None
+  for value in headers.get_all('x-goog-hash') or ():
+    if found := re.search(r'\bmd5=([\w+/]+=*)', value):
+      with contextlib.suppress(binascii.Error):
+        digest = ('md5', base64.b64decode(found[1], validate=True).hex())
+  return _Announced(int(size[1]) if size else None, digest)
+
+
+def _check_room(part: Path, needed: int) -> None:
+  free = shutil.disk_usage(part.parent).free
+  if needed > free:
+    raise OSError(errno.ENOSPC, f'the {needed} bytes to come do not fit on the disk of '
+                  f'{part.parent}, which has {free} free')
+
+
+def _has_no_connection(error: Exception) -> bool:
+  return (isinstance(error, urllib.error.URLError)
+          and not isinstance(error, urllib.error.HTTPError))
+
+
+def _is_final(error: Exception) -> bool:
+  """Whether to try again would be no use: a refusal by the server, or a problem on this side."""
+  if isinstance(error, urllib.error.HTTPError):
+    return error.code < 500
+  return isinstance(error, OSError) and error.errno is not None and not isinstance(
+      error, (ConnectionError, TimeoutError))
+
+
+def _is_complete(path: Path, resource: Resource) -> bool:
+  if not path.is_file() or resource.size not in (None, _size(path)):
+    return False
+  if resource.digest:
+    kind, expected = resource.digest
+    # A prefix is compared as far as it goes, and the others have the full length.
+    return digest_of(path, _ALGORITHMS[kind])[:len(expected)] == expected.lower()
+  with open(path, 'rb') as file:
+    return file.read(len(resource.head)) == resource.head
+
+
+def _described(path: Path, resource: Resource) -> str:
+  """Says what a file is, in the terms in which it was expected."""
+  text = f'{_size(path)} bytes'
+  if resource.digest:
+    algorithm = _ALGORITHMS[resource.digest[0]]
+    return f'{text} with {algorithm} {digest_of(path, algorithm)}'
+  with open(path, 'rb') as file:
+    head = file.read(len(resource.head))
+  return f'{text} that begin with {head.hex()}' if resource.head else text
+
+
+def digest_of(path, algorithm: str = 'sha256') -> str:
+  """Computes a file's digest.
+
+  Args:
+    path: the file.
+    algorithm: 'md5', 'sha1' or 'sha256'.
+
+  Returns:
+    Its hexadecimal form.
+  """
+  digest = hashlib.new(algorithm, usedforsecurity=False)
+  with open(path, 'rb') as file:
+    while chunk := file.read(2**20):
+      digest.update(chunk)
+  return digest.hexdigest()
+
+
+def _size(path: Path) -> int:
+  return path.stat().st_size if path.exists() else 0
+
+
+def _sentence(text: str) -> str:
+  return f' {text}' if text else ''

@@ -1,0 +1,1 @@
+"""Damaged and crafted files of every format, and the process that reads them."""

@@ -1,0 +1,218 @@
+"""Downloads from a server that breaks off, lies, or is not there; and by two processes at once."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+from files.downloads import Resource, digest_of, download
+
+_CONTENT = np.random.default_rng(0).bytes(300_000)
+_DIGESTS = {kind: (kind, getattr(hashlib, kind)(_CONTENT).hexdigest())
+            for kind in ('md5', 'sha1', 'sha256')}
+_DIGESTS['sha256-prefix'] = ('sha256-prefix', _DIGESTS['sha256'][1][:8])
+
+
+def _resource(address, **known):
+  known = known or {'size': len(_CONTENT), 'digest': _DIGESTS['sha256']}
+  return Resource(f'{address}/data.bin', **known)
+
+
+def _download(resource, folder, **arguments):
+  return download(resource, folder, pause_seconds=0, **arguments)
+
+
+# What may be known: from nothing to all of it.
+_KNOWN = {
+  'size and digest': {'size': len(_CONTENT), 'digest': _DIGESTS['md5']},
+  'size': {'size': len(_CONTENT)},
+  'head': {'head': _CONTENT[:4]},
+  **{kind: {'digest': digest} for kind, digest in _DIGESTS.items()},
+}
+
+
+@pytest.mark.parametrize('known', _KNOWN)
+def test_download(serve, tmp_path, known):
+  address, asked = serve(_CONTENT)
+  for _ in range(2):
+    path = _download(_resource(address, **_KNOWN[known]), tmp_path / 'new' / 'folder')
+    assert path == tmp_path / 'new' / 'folder' / 'data.bin'
+    assert path.read_bytes() == _CONTENT
+    assert os.listdir(path.parent) == ['data.bin']
+  assert asked == [0]
+
+
+@pytest.mark.parametrize('known', _KNOWN)
+def test_broken_connection_goes_on_where_it_broke(serve, tmp_path, known):
+  address, asked = serve(_CONTENT, cuts=[100_000, 50_000])
+  resource = _resource(address, **_KNOWN[known])
+  assert _download(resource, tmp_path).read_bytes() == _CONTENT
+  assert asked == [0, 100_000, 150_000]
+
+
+@pytest.mark.parametrize('known', _KNOWN)
+@pytest.mark.parametrize('arrived', [120_000, len(_CONTENT)])
+def test_killed_download_goes_on_in_another_run(serve, tmp_path, known, arrived):
+  # At the latest between the last byte and the renaming.
+  (tmp_path / 'data.bin.part').write_bytes(_CONTENT[:arrived])
+  (tmp_path / 'data.bin.lock').touch()
+  address, asked = serve(_CONTENT)
+  resource = _resource(address, **_KNOWN[known])
+  assert _download(resource, tmp_path).read_bytes() == _CONTENT
+  assert asked in ([], [arrived])
+  assert os.listdir(tmp_path) == ['data.bin']
+
+
+def test_part_of_another_file_is_fetched_again(serve, tmp_path):
+  (tmp_path / 'data.bin.part').write_bytes(_CONTENT + b'more')
+  address, _ = serve(_CONTENT)
+  assert _download(_resource(address, head=_CONTENT[:4]), tmp_path).read_bytes() == _CONTENT
+
+
+def test_server_without_ranges_starts_again(serve, tmp_path):
+  (tmp_path / 'data.bin.part').write_bytes(_CONTENT[:120_000])
+  address, _ = serve(_CONTENT, no_ranges=True)
+  assert _download(_resource(address), tmp_path).read_bytes() == _CONTENT
+
+
+def test_server_that_tells_no_size(serve, tmp_path):
+  address, _ = serve(_CONTENT, no_length=True)
+  assert _download(_resource(address, head=_CONTENT[:4]), tmp_path).read_bytes() == _CONTENT
+
+
+@pytest.mark.parametrize('known', _KNOWN)
+def test_something_else_is_refused(serve, tmp_path, known):
+  address, _ = serve(b'<html>sign in' + _CONTENT)
+  resource = _resource(address, **_KNOWN[known])
+  with pytest.raises(ValueError, match=r'Expected .+ from http.+ Received .+; removed. Run the '
+                     r'command again; .+ login page .+ Do this.') as error:
+    _download(resource, tmp_path, advice='Do this.')
+  assert '--source' not in str(error.value)
+  assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize('kind', _DIGESTS)
+def test_wrong_digest_is_refused(serve, tmp_path, kind):
+  address, _ = serve(_CONTENT[:-1] + bytes([_CONTENT[-1] ^ 1]))
+  with pytest.raises(ValueError, match=rf'with {kind} {_DIGESTS[kind][1]} from'):
+    _download(_resource(address, digest=_DIGESTS[kind]), tmp_path)
+  assert os.listdir(tmp_path) == []
+
+
+def test_wrong_size_is_refused(serve, tmp_path):
+  for size in (len(_CONTENT) - 1, len(_CONTENT) + 1):
+    address, _ = serve(_CONTENT)
+    with pytest.raises((ValueError, OSError), match=f'{size} bytes|{len(_CONTENT)} of {size}'):
+      _download(_resource(address, size=size), tmp_path / str(size))
+    assert not (tmp_path / str(size) / 'data.bin').exists()
+
+
+def test_digest_of_the_server_counts_where_none_was_published(serve, tmp_path):
+  md5 = base64.b64encode(hashlib.md5(_CONTENT).digest()).decode()
+  headers = {'x-goog-hash': f'crc32c=AAAAAA==,md5={md5}'}
+  address, _ = serve(_CONTENT, headers=headers)
+  resource = _resource(address, head=_CONTENT[:4])
+  assert _download(resource, tmp_path / 'sound').read_bytes() == _CONTENT
+  address, _ = serve(_CONTENT[:-1] + b'x', headers=headers)
+  with pytest.raises(ValueError, match=f'with md5 {_DIGESTS["md5"][1]} from'):
+    _download(_resource(address, head=_CONTENT[:4]), tmp_path / 'damaged')
+  # What was published counts more.
+  address, _ = serve(_CONTENT, headers={'x-goog-hash': 'md5=AAAA'})
+  assert _download(_resource(address, digest=_DIGESTS['sha256']), tmp_path / 'published')
+
+
+def test_what_arrived_is_kept_when_it_gives_up(serve, tmp_path):
+  address, asked = serve(_CONTENT, cuts=[100_000, 0, 0, 0, 0, 0])
+  with pytest.raises(OSError, match='100000 of 300000 bytes are kept .+ run the command again'):
+    _download(_resource(address), tmp_path, attempts=3)
+  assert len(asked) == 4
+  assert (tmp_path / 'data.bin.part').read_bytes() == _CONTENT[:100_000]
+
+
+@pytest.mark.parametrize(('status', 'requests'), [(404, 1), (403, 1), (503, 3)])
+def test_refusals(serve, tmp_path, status, requests):
+  address, asked = serve(_CONTENT, status=status)
+  with pytest.raises(OSError, match=rf'Could not download http.+{status}.+\. Do this\.'):
+    _download(_resource(address), tmp_path, advice='Do this.', attempts=3)
+  assert asked == [0] * requests
+
+
+def _closed_port() -> int:
+  with socket.socket() as probe:
+    probe.bind(('127.0.0.1', 0))
+    return probe.getsockname()[1]
+
+
+@pytest.mark.parametrize(('host', 'reason'), [
+  ('127.0.0.1', 'refused'), ('no-such-host.invalid', 'name|Name|resolution')])
+def test_offline_is_said(tmp_path, monkeypatch, host, reason):
+  monkeypatch.setenv('no_proxy', '*')
+  where = f'{host}:{_closed_port()}'
+  with pytest.raises(OSError, match=rf'Could not download http://{where}/data.bin: {where} cannot '
+                     rf'be reached \(.*({reason}).*\)\. Put it there\.'):
+    # No pause is taken: it would show as a time-out.
+    download(Resource(f'http://{where}/data.bin'), tmp_path, advice='Put it there.',
+             pause_seconds=3600)
+  assert os.listdir(tmp_path) == []
+
+
+def test_damaged_copy_is_fetched_again(serve, tmp_path):
+  (tmp_path / 'data.bin').write_bytes(b'x' * len(_CONTENT))
+  address, _ = serve(_CONTENT)
+  assert _download(_resource(address), tmp_path).read_bytes() == _CONTENT
+
+
+def test_no_room(serve, tmp_path):
+  address, _ = serve(_CONTENT)
+  with pytest.raises(OSError, match=f'{2**60} bytes to come do not fit'):
+    _download(_resource(address, size=2**60), tmp_path)
+
+
+def test_processes_at_once(serve, tmp_path):
+  address, asked = serve(_CONTENT, cuts=[1000] * 50)
+  program = textwrap.dedent(f"""
+    from files import downloads
+    downloads.download(downloads.Resource({address!r} + '/data.bin', {len(_CONTENT)}),
+                       {str(tmp_path)!r}, pause_seconds=0.001)
+  """)
+  processes = [subprocess.Popen([sys.executable, '-c', program], stdout=subprocess.PIPE, text=True)
+               for _ in range(4)]
+  told = [process.communicate(timeout=60)[0] for process in processes]
+  assert [process.returncode for process in processes] == [0] * 4
+  assert set(told) <= {'', f'Waiting for another process that makes {tmp_path / "data.bin"}.\n'}
+  assert asked == [1000 * i for i in range(51)]  # One of them downloaded.
+  assert os.listdir(tmp_path) == ['data.bin']
+  assert (tmp_path / 'data.bin').read_bytes() == _CONTENT
+
+
+def test_killed_before_the_renaming(serve, tmp_path):
+  address, asked = serve(_CONTENT)
+  program = textwrap.dedent(f"""
+    import os, signal
+    from files import downloads
+    downloads.os.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)
+    downloads.download(downloads.Resource({address!r} + '/data.bin', head={_CONTENT[:4]!r}),
+                       {str(tmp_path)!r})
+  """)
+  killed = subprocess.run([sys.executable, '-c', program], check=False)
+  assert killed.returncode == -signal.SIGKILL
+  assert not (tmp_path / 'data.bin').exists()
+  resource = _resource(address, head=_CONTENT[:4])
+  assert _download(resource, tmp_path).read_bytes() == _CONTENT
+  assert asked == [0, len(_CONTENT)]
+  assert os.listdir(tmp_path) == ['data.bin']
+
+
+def test_digest_of(tmp_path):
+  (tmp_path / 'file').write_bytes(_CONTENT)
+  for kind in ('md5', 'sha1', 'sha256'):
+    assert digest_of(tmp_path / 'file', kind) == _DIGESTS[kind][1]

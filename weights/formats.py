@@ -1,0 +1,131 @@
+"""The formats that weights come in, and how they are recognized: by how their files begin."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from weights import (
+  caffe_files,
+  graph_files,
+  hdf5_files,
+  safetensors_files,
+  tflite_files,
+  torch_files,
+)
+from weights.dialects import caffe, frozen, keras, objects, torch
+from weights.dialects.dialect import Dialect
+from weights.layouts import HWIO, OIHW
+
+_HEAD = 64  # Bytes that tell the format.
+
+
+@dataclasses.dataclass(frozen=True)
+class Format:
+  """A format of files with weights.
+
+  Attributes:
+    name: for messages, with its article.
+    matches: `matches(path, head)`: whether a file that begins with these bytes has it.
+    read: `read(path) -> {name: array}`; raises ValueError for a damaged file. None for checkpoints,
+      whose arrays are read one by one.
+    dialects: `dialects(network, channel_order)`: how such files name a network's variables. The
+      order, 'rgb', 'bgr' or None, is what the user says that the first layer expects; ValueError if
+      it is needed and None.
+    takes_order: whether the order of the channels may be said.
+  """
+  name: str
+  matches: Callable[[str, bytes], bool]
+  read: Callable[[str], Mapping[str, np.ndarray]] | None
+  dialects: Callable[[str, str | None], Sequence[Dialect]]
+  takes_order: bool = False
+
+
+def _begins(*starts: bytes) -> Callable[[str, bytes], bool]:
+  return lambda path, head: head.startswith(starts)
+
+
+def _ends(suffix: str) -> Callable[[str, bytes], bool]:
+  return lambda path, head: str(path).endswith(suffix)
+
+
+def members(path: str, head: bytes) -> list[str]:
+  """Lists the names in a zip archive; none if it is damaged or no archive."""
+  if not head.startswith(b'PK\x03\x04'):
+    return []
+  try:
+    with zipfile.ZipFile(path) as archive:
+      return archive.namelist()
+  except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError):
+    return []
+
+
+def _is_safetensors(path: str, head: bytes) -> bool:
+  """The length of a header, which is JSON."""
+  return head[8:9] == b'{' and int.from_bytes(head[:8], 'little') + 8 <= os.path.getsize(path)
+
+
+def _is_zip_of_torch(path: str, head: bytes) -> bool:
+  return any(name.count('/') == 1 and name.endswith('/data.pkl') for name in members(path, head))
+
+
+def _torchs(network: str, order: str | None) -> Sequence[Dialect]:
+  del order  # They are for RGB images.
+  return torch.dialects(network)
+
+
+def _is_zip_of_keras(path: str, head: bytes) -> bool:
+  return {'config.json', 'model.weights.h5'} <= {*members(path, head)}
+
+
+def _kerass(network: str, order: str | None) -> Sequence[Dialect]:
+  del order  # Follows from the network.
+  return keras.dialects(network)
+
+
+def _is_tflite(path: str, head: bytes) -> bool:
+  return head[4:8] == tflite_files.IDENTIFIER
+
+
+def _frozens(network: str, order: str | None) -> Sequence[Dialect]:
+  del order  # They are used as our networks are.
+  return frozen.dialects(network)
+
+
+# How state dicts begin that PyTorch saved before it took to zip archives: with a pickled number.
+_LEGACY_TORCH = b'\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.'
+
+# In this order: the first that matches counts.
+FORMATS = (
+    Format('a safetensors file', _is_safetensors, safetensors_files.read_safetensors, _torchs),
+    Format('a PyTorch state dict', _is_zip_of_torch, torch_files.read_torch, _torchs),
+    Format('a PyTorch state dict', _begins(_LEGACY_TORCH), torch_files.read_torch, _torchs),
+    Format("Keras' weights, a .h5 file", _begins(b'\x89HDF\r\n\x1a\n'), hdf5_files.read_hdf5,
+           _kerass),
+    Format("Keras' model, a .keras file", _is_zip_of_keras, hdf5_files.read_keras, _kerass),
+    Format("a dict of Caffe's layers, a .npy file or a pickle", _begins(b'\x93NUMPY', b'\x80'),
+           caffe_files.read_npy, lambda network, order: caffe.dialects(network, HWIO, order),
+           takes_order=True),
+    Format("one of Caffe's networks, a .caffemodel file", _ends('.caffemodel'),
+           caffe_files.read_caffemodel,
+           lambda network, order: caffe.dialects(network, OIHW, order or 'bgr'), takes_order=True),
+    Format("a model of TensorFlow Lite's", _is_tflite, tflite_files.read_tflite, _frozens),
+    Format('a frozen graph, a .pb file', _ends('.pb'), graph_files.read_graph, _frozens),
+)
+
+# What `sources.open_weights` recognizes among checkpoints.
+OBJECT_BASED = Format('an object-based checkpoint of TensorFlow 2', lambda path, head: False, None,
+                      lambda network, order: objects.dialects(network))
+
+
+def recognize(path: str) -> Format | None:
+  """Recognizes a file; None for a folder, and for what may be a checkpoint of TensorFlow."""
+  if not os.path.isfile(path):
+    return None
+  with open(path, 'rb') as file:
+    head = file.read(_HEAD)
+  return next((candidate for candidate in FORMATS if candidate.matches(path, head)), None)

@@ -1,0 +1,122 @@
+"""The arrays of a graph's layers, by names that tell what each is and which layer it belongs to."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+_BETWEEN = ';'  # Names of tensors, as TensorFlow Lite's converter joins them.
+_BEFORE_PART = ' : '
+_VARIANCE = 'variance + '
+_BEFORE = ' before '
+
+RELU6, FACTOR = 'ReLU6', 'a factor'
+
+
+class LayerArrays:
+  """Collects layers: operators with constants.
+
+  An array's name is the names of its layer's operators and tensors, the result's first, and what it
+  is: `net/conv1/Relu;net/conv1/weights : kernel`. Kernels are [height, width, in, out], or
+  [in, out] of a fully connected layer; depthwise ones [height, width, channels, multiplier] or
+  [height, width, channels · multiplier, 1]. The other parts are `bias`; `scale` and `offset` of a
+  multiplication by constants and an addition, or the latter alone; and of batch norm `gamma`,
+  `beta`, `mean` and what `variance` returns. `added` names biases and offsets.
+  """
+
+  def __init__(self, size: int):
+    """Begins with no layers; `size` is the file's, in bytes, and bounds the names' length."""
+    self._arrays: dict[str, np.ndarray] = {}
+    self._counts: collections.Counter[str] = collections.Counter()
+    self._left = 16 * size + 2 ** 16
+
+  def add(self, names: Iterable[str], **parts: np.ndarray | None) -> None:
+    """Adds a layer.
+
+    Args:
+      names: of its operators and tensors, the most telling first.
+      **parts: its arrays, by what they are; None for those that it does not have.
+    """
+    parts = {part: array for part, array in parts.items() if array is not None}
+    # Of names in the same scope the first tells enough.
+    by_scope: dict[str, str] = {}
+    for name in names:
+      for piece in name.split(_BETWEEN):
+        by_scope.setdefault(piece.rpartition('/')[0], piece)
+    name = _BETWEEN.join(by_scope.values())
+    self._counts[name] += 1
+    if self._counts[name] > 1:
+      name += f'{_BETWEEN}#{self._counts[name]}'
+    self._left -= len(parts) * (len(name) + 64)
+    if self._left < 0:
+      raise ValueError('names of layers that are longer than the file')
+    self._arrays |= {f'{name}{_BEFORE_PART}{part}': array for part, array in parts.items()}
+
+  def add_array(self, name: str, array: np.ndarray) -> None:
+    """Adds an array of no known layer."""
+    if _BEFORE_PART in name or name in self._arrays:
+      raise ValueError(f'{name[:80]!r} as a name')
+    self._arrays[name] = array
+
+  def checked(self) -> dict[str, np.ndarray]:
+    """Returns all of it.
+
+    Raises:
+      ValueError: if there is nothing.
+    """
+    if not self._arrays:
+      raise ValueError('a graph without constant weights')
+    return self._arrays
+
+
+def variance(epsilon: float) -> str:
+  """Names the variance of batch norm, with the epsilon that is added to it."""
+  return f'{_VARIANCE}{np.float32(epsilon)}'
+
+
+def added(part: str, then: str) -> str:
+  """Names a bias or an offset, with what follows on the addition: `RELU6`, `FACTOR` or ''.
+
+  Programs that simplify graphs add up numbers that are added one after the other, and multiply
+  kernels and biases by a factor behind them. What follows tells whether they did.
+  """
+  return f'{part}{_BEFORE}{then}' if then else part
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+  """A layer of a file.
+
+  Attributes:
+    names: of its operators and tensors, the most telling first.
+    parts: `{what it is: the array's name}`; the variance of batch norm is `variance`.
+    epsilon: of batch norm, else None.
+    then: what follows on what it adds: `RELU6`, `FACTOR`, or '' for anything else.
+  """
+  names: Sequence[str]
+  parts: dict[str, str]
+  epsilon: float | None
+  then: str
+
+
+def layers_of(arrays: Iterable[str]) -> list[Layer]:
+  """Makes layers again of names of arrays; those of no layer are left out."""
+  found: dict[str, dict[str, str]] = {}
+  for array in arrays:
+    names, between, part = array.rpartition(_BEFORE_PART)
+    if between:
+      found.setdefault(names, {})[part] = array
+  return [_layer(names, parts) for names, parts in found.items()]
+
+
+def _layer(names: str, named: dict[str, str]) -> Layer:
+  parts, epsilon, then = {}, None, ''
+  for part, array in named.items():
+    part, _, after = part.partition(_BEFORE)
+    if part.startswith(_VARIANCE):
+      part, epsilon = 'variance', float(part.removeprefix(_VARIANCE))
+    parts[part], then = array, after or then
+  return Layer(names.split(_BETWEEN), parts, epsilon, then)

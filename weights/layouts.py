@@ -1,0 +1,138 @@
+"""How arrays of other programs change on their way to our variables."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+  """One change of an array.
+
+  Attributes:
+    text: what it does, for the report.
+    function: `function(array, shape)`: the array, and the shape that our variable has. What cannot
+      be brought to that shape is returned in another, so that the report can show both.
+  """
+  text: str
+  function: Callable[[np.ndarray, Sequence[int]], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Take:
+  """Where a variable's value comes from.
+
+  Attributes:
+    key: the array's name in the file; '' for a value that follows from none.
+    steps: what is done to it, in this order.
+    factor: name of an array [outputs] that the result is multiplied by: a batch norm's scale, where
+      our network has none; '' for none.
+  """
+  key: str
+  steps: tuple[Step, ...] = ()
+  factor: str = ''
+
+  def text(self) -> str:
+    """Names the steps, for the report."""
+    return ', '.join([*(step.text for step in self.steps if step.text),
+                      *([f'× {self.factor}'] if self.factor else [])])
+
+  def apply(self, array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Changes an array of the file to one for a variable of this shape."""
+    for step in self.steps:
+      array = step.function(array, shape)
+    return array
+
+
+def _oihw(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+  if array.ndim == 2:
+    height, width = _window(array.shape[1], shape)
+    array = array.reshape(array.shape[0], -1, height, width)
+  array = array.transpose(2, 3, 1, 0)
+  return _flat(array, shape)
+
+
+def _hwio(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+  if array.ndim == 2 and len(shape) == 4:
+    height, width = _window(array.shape[0], shape)
+    return array.reshape(height, width, -1, array.shape[1])
+  return _flat(array, shape)
+
+
+def _window(size: int, shape: Sequence[int]) -> tuple[int, int]:
+  """Height and width of the map that `size` inputs of a fully connected layer were flattened from.
+
+  They are those of our kernel, if it is a convolution and they divide.
+  """
+  height, width = shape[:2] if len(shape) == 4 else (1, 1)
+  return (height, width) if size % (height * width) == 0 else (1, 1)
+
+
+def _flat(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+  """Takes the window off a kernel of 1×1 where our variable has none."""
+  if array.ndim == 4 and array.shape[:2] == (1, 1) and len(shape) == 2:
+    return array.reshape(array.shape[2:])
+  return array
+
+
+def _depthwise_oihw(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+  multiplier = shape[3] if len(shape) == 4 and array.shape[0] % shape[3] == 0 else 1
+  return array.reshape(-1, multiplier, *array.shape[2:]).transpose(2, 3, 0, 1)
+
+
+def _depthwise_hwio(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+  if array.ndim == 4 and array.shape[3] == 1 and array.shape[2] == math.prod(shape[2:]):
+    return array.reshape(*array.shape[:2], *shape[2:])
+  return array
+
+
+# Kernels of PyTorch and Caffe: [out, in, height, width], or [out, in] of a fully connected layer,
+# whose inputs were flattened from channels, height and width. In groups, `in` is one group's.
+OIHW = Step('OIHW to HWIO', _oihw)
+# Depthwise ones of PyTorch: [channels · multiplier, 1, height, width].
+DEPTHWISE_OIHW = Step('OIHW to HWIM', _depthwise_oihw)
+# Depthwise ones of TensorFlow Lite: [height, width, channels · multiplier, 1].
+DEPTHWISE_HWIO = Step('', _depthwise_hwio)
+# Kernels of Keras and TensorFlow: ours, or [in, out] of a fully connected layer, whose inputs were
+# flattened from height, width and channels.
+HWIO = Step('', _hwio)
+# The first layer's kernel, in our layout already, for images whose channels come the other way.
+SWAP_RED_AND_BLUE = Step('BGR to RGB', lambda array, shape: array[:, :, ::-1])
+
+
+def plus(number: float) -> Step:
+  """Adds a number, such as the difference of two epsilons of batch norm."""
+  return Step(f'+ {number:g}', lambda array, shape: array + np.asarray(number, array.dtype))
+
+
+def times(number: float) -> Step:
+  """Multiplies by a number."""
+  return Step(f'× {number:g}', lambda array, shape: array * np.asarray(number, array.dtype))
+
+
+def constant(number: float) -> Take:
+  """A value that no array of the file has: the same number everywhere."""
+  return Take('', (Step(f'{number:g}', lambda array, shape: np.full(shape, number, np.float32)),))
+
+
+def change_channels(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+  """Fits the first layer's kernel [height, width, in, out] to images of other channels.
+
+  Fewer channels get sums, one channel that of all; more channels get the kernels in turn, each
+  divided by how often it comes. So an image of equal channels gives what it gave before.
+  """
+  if array.ndim != 4 or len(shape) != 4 or array.shape[2] == shape[2]:
+    return array
+  given, wanted = array.shape[2], shape[2]
+  if wanted < given:
+    return np.stack([array[:, :, start::wanted].sum(axis=2) for start in range(wanted)], axis=2)
+  order = np.arange(wanted) % given
+  counts = np.bincount(order).astype(array.dtype)
+  return array[:, :, order] / counts[order][:, np.newaxis]
+
+
+CHANGE_CHANNELS = Step('channels summed or repeated', change_channels)

@@ -1,0 +1,91 @@
+"""Protocol buffers' wire format, for the few messages that weights come in.
+
+(https://protobuf.dev/programming-guides/encoding.) Nothing is copied: a field that has a length is
+a part of the file's bytes, however often messages lie within each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+_LONGEST_VARINT = 10
+
+
+def varint(data: memoryview, at: int) -> tuple[int, int]:
+  """Reads a number of variable length.
+
+  Args:
+    data: bytes.
+    at: where it begins.
+
+  Returns:
+    The number, unsigned, and where it ends.
+
+  Raises:
+    ValueError: if it is cut off or too long.
+  """
+  value = 0
+  for shift in range(0, 7 * _LONGEST_VARINT, 7):
+    if at >= len(data):
+      raise ValueError('a message that ends within a number')
+    byte = data[at]
+    at += 1
+    value |= (byte & 127) << shift
+    if byte < 128:
+      if (shift and not byte) or value >= 2 ** 64:  # Some readers take such ones, others do not.
+        raise ValueError('a number with bytes that it does not need')
+      return value, at
+  raise ValueError('a number of more than ten bytes')
+
+
+def fields(message: memoryview) -> Iterator[tuple[int, int, int | memoryview]]:
+  """Reads the fields of a message.
+
+  Args:
+    message: its bytes.
+
+  Yields:
+    Each field's number and kind, with its value: an integer for `VARINT`, else its bytes.
+
+  Raises:
+    ValueError: if the bytes are no message.
+  """
+  at = 0
+  while at < len(message):
+    key, at = varint(message, at)
+    number, kind = key >> 3, key & 7
+    if kind == VARINT:
+      value, at = varint(message, at)
+      yield number, kind, value
+      continue
+    if kind == BYTES:
+      size, at = varint(message, at)
+    elif kind in (FIXED64, FIXED32):
+      size = 8 if kind == FIXED64 else 4
+    else:
+      raise ValueError(f'a field of the kind {kind}')
+    if not number or size > len(message) - at:
+      raise ValueError(f'the field {number} of {size:,} bytes, with {len(message) - at:,} left')
+    yield number, kind, message[at:at + size]
+    at += size
+
+
+def signed(value: int) -> int:
+  """Reads a 64-bit number as a signed one."""
+  return value - 2 ** 64 if value >= 2 ** 63 else value
+
+
+def varints(message: memoryview, most: int) -> list[int]:
+  """Reads numbers that are packed in one field, signed.
+
+  Raises:
+    ValueError: if they are more than `most` or cut off.
+  """
+  numbers, at = [], 0
+  while at < len(message):
+    value, at = varint(message, at)
+    numbers.append(signed(value))
+    if len(numbers) > most:
+      raise ValueError(f'a field of more than {most:,} numbers')
+  return numbers
