@@ -1,11 +1,13 @@
-"""The three AlexNets.
+"""The AlexNets.
 
 `alexnet_v2` is TF-Slim's, the one-column network of Krizhevsky 2014 ("One weird trick for
 parallelizing convolutional neural networks", https://arxiv.org/abs/1404.5997).
 `alexnet_torchvision` is torchvision's of the same paper, with other depths, paddings and last maps.
 `alexnet` is the network of Krizhevsky, Sutskever and Hinton 2012 as Caffe publishes it
 (`bvlc_alexnet`, https://github.com/BVLC/caffe/tree/master/models/bvlc_alexnet): two groups and
-local response normalization. None's weights fit another.
+local response normalization. `caffenet` is the same with its first poolings before the
+normalization (`bvlc_reference_caffenet`): its weights have the same shapes, and another meaning.
+None's weights fit another.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import dataclasses
 import tensorflow as tf
 
 from nets import heads, layers
+from nets.variants import variant
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,16 +87,19 @@ def alexnet_arg_scope(weight_decay: float = 0.0005):
     return sc
 
 
-def _convolutions(net: tf.Tensor, convs: tuple[_Conv, ...]) -> tf.Tensor:
-  """Applies conv1, norm1, pool1, conv2, … where they exist."""
+def _convolutions(net: tf.Tensor, convs: tuple[_Conv, ...], *,
+                  pools_first: bool = False) -> tf.Tensor:
+  """Applies conv1, norm1, pool1, conv2, … where they exist, or pool1 before norm1."""
   for i, conv in enumerate(convs, start=1):
     net = layers.conv2d(net, conv.num_outputs, conv.kernel_size, conv.stride, conv.padding,
                         groups=conv.groups, scope=f'conv{i}',
                         biases_initializer=layers.constant_initializer(conv.bias))
-    if conv.has_norm:
+    if conv.has_norm and not pools_first:
       net = layers.local_response_normalization(net, scope=f'norm{i}')
     if conv.has_pool:
       net = layers.max_pool2d(net, 3, 2, scope=f'pool{i}')
+    if conv.has_norm and pools_first:
+      net = layers.local_response_normalization(net, scope=f'norm{i}')
   return net
 
 
@@ -132,7 +138,8 @@ alexnet_v2.default_image_size = 224
 
 
 def alexnet(images: tf.Tensor, num_classes: int | None = 1000, *, is_training: bool = True,
-            dropout_keep_prob: float = 0.5, scope: str = 'alexnet') -> tuple[tf.Tensor, dict]:
+            dropout_keep_prob: float = 0.5, pools_first: bool = False,
+            scope: str = 'alexnet') -> tuple[tf.Tensor, dict]:
   """Caffe's AlexNet, for its published weights: BGR images without their mean.
 
   `fc6` to `fc8` are convolutions with TF-Slim's shapes, as in every other network here: Caffe's
@@ -145,6 +152,7 @@ def alexnet(images: tf.Tensor, num_classes: int | None = 1000, *, is_training: b
     num_classes: width of the logits; 0 or None gives the features before them instead.
     is_training: a Python bool; whether there is dropout.
     dropout_keep_prob: share of the outputs of `fc6` and `fc7` that dropout keeps.
+    pools_first: whether the first two poolings come before the normalization.
     scope: name of the network.
 
   Returns:
@@ -158,7 +166,7 @@ def alexnet(images: tf.Tensor, num_classes: int | None = 1000, *, is_training: b
   with tf.compat.v1.variable_scope(scope, 'alexnet', [images]), \
       layers.arg_scope([layers.conv2d, layers.max_pool2d, layers.local_response_normalization],
                        end_points=end_points):
-    net = _convolutions(images, _ALEXNET)
+    net = _convolutions(images, _ALEXNET, pools_first=pools_first)
     return heads.fully_connected_head(
         net, num_classes, kernel_size=6, is_training=is_training,
         dropout_keep_prob=dropout_keep_prob, end_points=end_points,
@@ -168,6 +176,8 @@ def alexnet(images: tf.Tensor, num_classes: int | None = 1000, *, is_training: b
 
 
 alexnet.default_image_size = 227
+
+caffenet = variant(alexnet, 'caffenet', pools_first=True, scope='caffenet')
 
 
 def alexnet_torchvision(images: tf.Tensor, num_classes: int | None = 1000, *,

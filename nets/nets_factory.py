@@ -178,6 +178,10 @@ NETS: dict[str, Net] = {
     'alexnet_v2': Net(
         alexnet.alexnet_v2, alexnet.alexnet_v2_arg_scope, preprocessing='inception',
         head=('alexnet_v2/fc8',), reference='https://arxiv.org/abs/1404.5997'),
+    'caffenet': Net(
+        alexnet.caffenet, alexnet.alexnet_arg_scope, preprocessing='caffe', head=('caffenet/fc8',),
+        published=Published('bvlc_reference_caffenet', 1000),
+        reference='https://github.com/BVLC/caffe/tree/master/models/bvlc_reference_caffenet'),
     'cifarnet': Net(
         cifarnet.cifarnet, cifarnet.cifarnet_arg_scope, preprocessing='cifarnet',
         head=('CifarNet/logits',), classes=10,

@@ -13,7 +13,8 @@ from scripts.oracles import fixtures, values
 
 CLASSES, BATCH = 10, 4
 # Small images make quick tests; what the network or the maps of its last layers allow.
-SIZES = {'alexnet': 227, 'alexnet_torchvision': 223, 'alexnet_v2': 195, 'cifarnet': 32,
+SIZES = {'alexnet': 227, 'alexnet_torchvision': 223, 'alexnet_v2': 195, 'caffenet': 227,
+         'cifarnet': 32,
          'inception_resnet_v2': 107, 'inception_v3': 107, 'inception_v4': 107, 'lenet': 28,
          'overfeat': 231, 'vgg_16': 224, 'vgg_19': 224, 'vgg_a': 224}
 QUICK = ('cifarnet', 'lenet', 'mobilenet_v1_025')

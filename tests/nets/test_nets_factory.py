@@ -13,6 +13,7 @@ v1 = tf.compat.v1
 # Trainable parameters: name: (channels, classes, count).
 GOLDEN = {
   'alexnet': (3, 1000, 60_965_224),  # Shapes of bvlc_alexnet's published arrays.
+  'caffenet': (3, 1000, 60_965_224),  # The same shapes.
   'alexnet_torchvision': (3, 1000, 61_100_840),  # torchvision's alexnet.
   'alexnet_v2': (3, 1000, 50_303_912),  # tf_slim.nets.
   'cifarnet': (3, 10, 1_756_426),  # 4,864 + 102,464 + 1,573,248 + 73,920 + 1,930.
@@ -72,7 +73,8 @@ GOLDEN = {
 
 # The least image; the others take any.
 SMALLEST = {
-  'alexnet': 227, 'alexnet_torchvision': 223, 'alexnet_v2': 195, 'cifarnet': 4,
+  'alexnet': 227, 'alexnet_torchvision': 223, 'alexnet_v2': 195, 'caffenet': 227,
+  'cifarnet': 4,
   'inception_resnet_v2': 75, 'inception_v3': 75, 'inception_v4': 75, 'lenet': 4, 'nasnet_large': 3,
   'nasnet_mobile': 3, 'overfeat': 231, 'pnasnet_large': 3, 'pnasnet_mobile': 3, 'squeezenet': 21,
   'squeezenet_1_1': 17, 'vgg_16': 224, 'vgg_19': 224, 'vgg_a': 224}

@@ -1,4 +1,4 @@
-"""`alexnet`, `cifarnet` and `lenet` against a forward pass in NumPy, written from their papers."""
+"""`alexnet`, `caffenet`, `cifarnet` and `lenet` against a forward pass in NumPy, written from their papers."""
 
 from __future__ import annotations
 
@@ -50,6 +50,16 @@ def fully_connected(x, layer):
 def alexnet(x, p):
   x = pool(normalize(conv(x, p['conv1'], stride=4), 5, 1e-4, 0.75), 3, 2)
   x = pool(normalize(conv(x, p['conv2'], pad=2, groups=2), 5, 1e-4, 0.75), 3, 2)
+  return _rest_of_alexnet(x, p)
+
+
+def caffenet(x, p):
+  x = normalize(pool(conv(x, p['conv1'], stride=4), 3, 2), 5, 1e-4, 0.75)
+  x = normalize(pool(conv(x, p['conv2'], pad=2, groups=2), 3, 2), 5, 1e-4, 0.75)
+  return _rest_of_alexnet(x, p)
+
+
+def _rest_of_alexnet(x, p):
   x = conv(x, p['conv3'], pad=1)
   x = conv(x, p['conv4'], pad=1, groups=2)
   x = pool(conv(x, p['conv5'], pad=1, groups=2), 3, 2)
@@ -76,6 +86,7 @@ def lenet(x, p):
 @pytest.mark.parametrize(('function', 'shape', 'scale'), [
   (alexnet, (227, 227, 3), 60),  # Normalization shows only at Caffe's scale of pixels.
   (alexnet, (242, 242, 3), 60),
+  (caffenet, (227, 227, 3), 60),
   (cifarnet, (32, 32, 3), 10),
   (cifarnet, (21, 26, 1), 10),
   (lenet, (28, 28, 1), 1),

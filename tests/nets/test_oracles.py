@@ -6,7 +6,7 @@ from nets import nets_factory
 from scripts.oracles import fixtures
 
 # Compared with keras.applications and a NumPy forward pass directly, in tests/nets.
-DIRECTLY = {'alexnet', 'resnet50_keras', 'resnet101_keras', 'resnet152_keras'}
+DIRECTLY = {'alexnet', 'caffenet', 'resnet50_keras', 'resnet101_keras', 'resnet152_keras'}
 
 
 def test_every_network_has_an_oracle():

@@ -212,11 +212,14 @@ def test_caffenet_is_not_alexnet(tmp_path, layer):
   assert len(sources.open_weights(path).takes('alexnet', shapes)) == 16
   assert not sources.open_weights(path).facts('alexnet', shapes)
   path = _save(tmp_path / 'y.caffemodel', _caffemodel(_small(), layer, pools_first=True))
-  with pytest.raises(ValueError, match='Received: those of CaffeNet'):
+  with pytest.raises(ValueError, match='Received: those of caffenet.*--model_name=caffenet'):
     sources.open_weights(path).takes('alexnet', shapes)
+  caffenets = {name.replace('alexnet', 'caffenet'): shape for name, shape in shapes.items()}
+  takes = sources.open_weights(path).takes('caffenet', caffenets)
+  assert takes['caffenet/conv1/weights'].key == 'conv1/weights' and len(takes) == 16
   path = _save(tmp_path / 'x.npy', _lists(_small()))
   note = sources.open_weights(path).facts('alexnet', shapes)['note']
-  assert 'bvlc_reference_caffenet pools before it normalizes' in note
+  assert 'bvlc_reference_caffenet (caffenet) pools before it normalizes' in note
 
 
 @pytest.mark.slow

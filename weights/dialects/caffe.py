@@ -12,9 +12,11 @@ from weights.caffe_files import POOLS_FIRST
 from weights.dialects.dialect import Dialect, Shapes, by_name
 from weights.layouts import HWIO, SWAP_RED_AND_BLUE, Step, Take
 
-_FIRST = {'alexnet': 'conv1', 'vgg_16': 'conv1_1', 'vgg_19': 'conv1_1', 'vgg_a': 'conv1_1'}
-_CAFFENET = ('bvlc_reference_caffenet pools before it normalizes; its weights fit alexnet '
-             '(bvlc_alexnet), which normalizes first, and give other answers there.')
+_FIRST = {'alexnet': 'conv1', 'caffenet': 'conv1', 'vgg_16': 'conv1_1', 'vgg_19': 'conv1_1',
+          'vgg_a': 'conv1_1'}
+_ALEXNETS = ('alexnet', 'caffenet')  # Their variables have the same shapes.
+_TWINS = ('bvlc_reference_caffenet (caffenet) pools before it normalizes, bvlc_alexnet (alexnet) '
+          'after: the weights of each fit the other, and give other answers there.')
 
 
 def _layer(name: str) -> tuple[str, str]:
@@ -46,26 +48,28 @@ def dialects(network: str, layout: Step, order: str | None) -> tuple[Dialect, ..
   """
   if network not in _FIRST:
     return ()
-  own = 'bgr' if network == 'alexnet' else 'rgb'
-  if order is None and network != 'alexnet':
+  own = 'bgr' if network in _ALEXNETS else 'rgb'
+  if order is None and network not in _ALEXNETS:
     raise ValueError(f"{network}'s layers exist in such files for BGR images, as Caffe's were, and "
                      'for RGB images, and the file does not tell. Expected: '
                      '--checkpoint_channel_order=bgr (vgg16.npy, made from Caffe) or rgb (made '
                      'from PyTorch or TF-Slim). Received: neither.')
   function = by_name(_caffes(network, layout, order not in (None, own)))
-  if network != 'alexnet':
+  if network not in _ALEXNETS:
     return (Dialect('Caffe', function),)
-  # Only a .caffemodel, whose kernels are OIHW, tells one from the other.
-  note = f'A file made of another network looks the same: {_CAFFENET}' if layout is HWIO else ''
-  return (Dialect('Caffe', _not_caffenets(function), note=note),)
+  if layout is HWIO:  # A .npy file; a .caffemodel, whose kernels are OIHW, tells which it is.
+    return (Dialect('Caffe', function, note=f'The file does not tell which it was made of: '
+                    f'{_TWINS}'),)
+  return (Dialect('Caffe', _checked(network, function)),)
 
 
-def _not_caffenets(function: Callable[[Shapes, Shapes], dict[str, Take]]) -> (
+def _checked(network: str, function: Callable[[Shapes, Shapes], dict[str, Take]]) -> (
     Callable[[Shapes, Shapes], dict[str, Take]]):
-  """Refuses CaffeNet."""
+  """Refuses the other one of the twins."""
   def takes(ours: Shapes, theirs: Shapes) -> dict[str, Take]:
-    if POOLS_FIRST in theirs:
-      raise ValueError(f'Expected the weights of bvlc_alexnet. Received: those of CaffeNet. '
-                       f'{_CAFFENET}')
+    found = 'caffenet' if POOLS_FIRST in theirs else 'alexnet'
+    if found != network:
+      raise ValueError(f'Expected the weights of {network}. Received: those of {found}. {_TWINS} '
+                       f'Use --model_name={found}.')
     return function(ours, theirs)
   return takes
