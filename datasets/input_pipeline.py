@@ -20,8 +20,9 @@ _ENDLESS = 2**62
 _PADDING_ID = -1
 
 
-def training_batches(dataset: dataset_lib.Dataset, preprocess: Callable, *, batch_size: int,
-                     seed: int, start_step: int = 0, bad_images: Sequence = (),
+def training_batches(dataset: dataset_lib.Dataset, preprocess: Callable | None, *,
+                     batch_size: int, seed: int, start_step: int = 0, num_views: int | None = None,
+                     gather: Callable | None = None, bad_images: Sequence = (),
                      label_map: Sequence[int] | None = None,
                      num_parallel_calls: int = tf.data.AUTOTUNE, num_replicas: int = 1,
                      num_workers: int = 1, worker_index: int = 0) -> tf.data.Dataset:
@@ -38,6 +39,10 @@ def training_batches(dataset: dataset_lib.Dataset, preprocess: Callable, *, batc
     batch_size: the global batch, over all replicas.
     seed: the run's seed.
     start_step: the first step; the examples before it are neither parsed nor decoded.
+    num_views: in how many ways each example is augmented, one an epoch in turn; None makes every
+      epoch's its own.
+    gather: in place of `preprocess`, function (id int64 [B], view int64 [B]) -> what a batch has as
+      its images; nothing is read then.
     bad_images: `bad_images.BadImage`s or names. They keep their slots, undecoded, as zeros with
       weight 0.
     label_map: the network's label for each of the dataset's, -1 where it has none.
@@ -62,18 +67,50 @@ def training_batches(dataset: dataset_lib.Dataset, preprocess: Callable, *, batc
   def one_epoch(epoch):
     skip = tf.where(epoch == start_epoch, tf.constant(first_skip, tf.int64), 0)
     order = dataset.examples.order(epoch, seed=seed, shuffle=True, skip=skip)
-    return order.map(lambda raw: {'raw': raw, 'epoch': epoch, 'valid': True})
+    view = epoch % num_views if num_views else epoch
+    return order.map(lambda raw: {'raw': raw, 'view': view, 'valid': True})
 
-  def augment(encoded, example_id, epoch):
-    return preprocess(encoded, seeds.derive(seeds.AUGMENTATION, seed, epoch, example_id))
-
-  load = _loader(dataset, augment, bad_images, label_map)
+  load = _loader(dataset, _augmented(preprocess, seed), bad_images, label_map)
   stream = tf.data.Dataset.range(start_epoch, _ENDLESS).flat_map(one_epoch)
   stream = _rows_of_worker(stream, batch_size, num_workers, worker_index)
-  return _batched(stream, load, per_replica, num_parallel_calls)
+  return _batched(stream, load, per_replica, num_parallel_calls, gather)
 
 
-def evaluation_batches(dataset: dataset_lib.Dataset, preprocess: Callable, *, batch_size: int,
+def view_batches(dataset: dataset_lib.Dataset, preprocess: Callable, *, batch_size: int, seed: int,
+                 num_views: int = 1, start: int = 0, bad_images: Sequence = (),
+                 num_parallel_calls: int = tf.data.AUTOTUNE) -> tf.data.Dataset:
+  """Makes batches of the views that training has, in the order of the source: view after view.
+
+  Args:
+    dataset: the split.
+    preprocess: see `training_batches`.
+    batch_size: of each batch; the last one is filled up as an evaluation's is.
+    seed: the run's seed.
+    num_views: how many views of each example.
+    start: the first; those before it are not decoded. Number v·n + i is the view v of example i.
+    bad_images, num_parallel_calls: see `training_batches`.
+
+  Returns:
+    A finite tf.data.Dataset of elements as `training_batches` has.
+  """
+  total = num_views * dataset.num_examples
+  start_view, first_skip = divmod(start, dataset.num_examples)
+
+  def one_view(view):
+    skip = tf.where(view == start_view, tf.constant(first_skip, tf.int64), 0)
+    order = dataset.examples.order(0, seed=0, shuffle=False, skip=skip)
+    return order.map(lambda raw: {'raw': raw, 'view': view, 'valid': True})
+
+  filling = dataset.examples.order(0, seed=0, shuffle=False).take(1).repeat(
+      -(total - start) % batch_size)
+  stream = tf.data.Dataset.range(start_view, num_views).flat_map(one_view).concatenate(
+      filling.map(lambda raw: {'raw': raw, 'view': tf.constant(0, tf.int64), 'valid': False}))
+  load = _loader(dataset, _augmented(preprocess, seed), bad_images, None)
+  return _batched(stream, load, batch_size, num_parallel_calls, None)
+
+
+def evaluation_batches(dataset: dataset_lib.Dataset, preprocess: Callable | None, *,
+                       batch_size: int, gather: Callable | None = None,
                        bad_images: Sequence = (), label_map: Sequence[int] | None = None,
                        num_parallel_calls: int = tf.data.AUTOTUNE, num_replicas: int = 1,
                        num_workers: int = 1, worker_index: int = 0) -> tf.data.Dataset:
@@ -86,7 +123,7 @@ def evaluation_batches(dataset: dataset_lib.Dataset, preprocess: Callable, *, ba
     preprocess: function (encoded, seed) -> float32 [height, width, channels] of a static shape;
       `seed` is None.
     batch_size: the global batch, over all replicas.
-    bad_images: see `training_batches`, as for the rest.
+    gather, bad_images: see `training_batches`, as for the rest.
     label_map: the network's label for each of the dataset's, -1 where it has none.
     num_parallel_calls: how many images to decode at a time.
     num_replicas: into how many consecutive elements each global batch is cut.
@@ -102,15 +139,21 @@ def evaluation_batches(dataset: dataset_lib.Dataset, preprocess: Callable, *, ba
   per_replica = _per_replica_batch(batch_size, num_replicas, num_workers)
 
   def mark(valid):
-    return lambda raw: {'raw': raw, 'epoch': tf.constant(0, tf.int64), 'valid': valid}
+    return lambda raw: {'raw': raw, 'view': tf.constant(0, tf.int64), 'valid': valid}
 
   order = dataset.examples.order(0, seed=0, shuffle=False)
   filling = order.take(1).repeat(-dataset.num_examples % batch_size)
-  load = _loader(dataset, lambda encoded, example_id, epoch: preprocess(encoded, None),
-                 bad_images, label_map)
+  load = _loader(dataset, preprocess and (
+      lambda encoded, example_id, view: preprocess(encoded, None)), bad_images, label_map)
   stream = order.map(mark(True)).concatenate(filling.map(mark(False)))
   stream = _rows_of_worker(stream, batch_size, num_workers, worker_index)
-  return _batched(stream, load, per_replica, num_parallel_calls)
+  return _batched(stream, load, per_replica, num_parallel_calls, gather)
+
+
+def _augmented(preprocess: Callable | None, seed: int) -> Callable | None:
+  """Makes (encoded, id, view) -> image of (encoded, seed) -> image."""
+  return preprocess and (lambda encoded, example_id, view: preprocess(
+      encoded, seeds.derive(seeds.AUGMENTATION, seed, view, example_id)))
 
 
 def _per_replica_batch(batch_size: int, num_replicas: int, num_workers: int) -> int:
@@ -133,13 +176,13 @@ def _rows_of_worker(stream: tf.data.Dataset, batch_size: int, num_workers: int,
   return mine.map(lambda _, element: element)
 
 
-def _loader(dataset: dataset_lib.Dataset, preprocess: Callable, bad_images: Sequence,
+def _loader(dataset: dataset_lib.Dataset, preprocess: Callable | None, bad_images: Sequence,
             label_map: Sequence[int] | None) -> Callable:
   """Makes the function from an element of the stream to an example of a batch.
 
-  `preprocess` is called as (encoded, id, epoch).
+  `preprocess` is called as (encoded, id, view); without it an example has its view and no image.
   """
-  shape = _static_shape(preprocess)
+  shape = preprocess and _static_shape(preprocess)
   labels = tf.constant(_network_labels(dataset, label_map), tf.int32)
   bad_ids = _ids_of(dataset, bad_images)
 
@@ -150,11 +193,12 @@ def _loader(dataset: dataset_lib.Dataset, preprocess: Callable, bad_images: Sequ
 
     def read():
       encoded = dataset.examples.image(element['raw'])
-      return preprocess(encoded, example['id'], element['epoch'])
+      return preprocess(encoded, example['id'], element['view'])
 
-    image = tf.cond(use, read, lambda: tf.zeros(shape, tf.float32))
+    if preprocess:
+      image = tf.cond(use, read, lambda: tf.zeros(shape, tf.float32))
     return {
-        'image': tf.ensure_shape(image, shape),
+        **({'image': tf.ensure_shape(image, shape)} if preprocess else {'view': element['view']}),
         # A slot of weight 0 may have any label that the network has.
         'label': tf.where(use, tf.gather(labels, example['label']), 0),
         'weight': tf.cast(use, tf.float32),
@@ -164,10 +208,15 @@ def _loader(dataset: dataset_lib.Dataset, preprocess: Callable, bad_images: Sequ
   return load
 
 
-def _batched(stream: tf.data.Dataset, load: Callable, batch_size: int,
-             num_parallel_calls: int) -> tf.data.Dataset:
+def _batched(stream: tf.data.Dataset, load: Callable, batch_size: int, num_parallel_calls: int,
+             gather: Callable | None) -> tf.data.Dataset:
   loaded = stream.map(load, num_parallel_calls=num_parallel_calls, deterministic=True)
-  batches = loaded.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+  batches = loaded.batch(batch_size, drop_remainder=True)
+  if gather:
+    batches = batches.map(lambda batch: {
+        'image': gather(batch['id'], batch['view']),
+        **{name: batch[name] for name in ('label', 'weight', 'id')}})
+  batches = batches.prefetch(tf.data.AUTOTUNE)
   options = tf.data.Options()
   options.deterministic = True
   # Rows are shared out above; TensorFlow must not do it a second time.

@@ -8,8 +8,10 @@ an error instead of one more untrained variable.
 
 from __future__ import annotations
 
+import functools
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -66,7 +68,7 @@ class Network:
         if self._trainable_scopes else names
 
   def __call__(self, images: tf.Tensor, *, is_training: bool, keys: tf.Tensor | None = None,
-               step: tf.Tensor | None = None):
+               step: tf.Tensor | None = None, variables: Mapping[str, Any] | None = None):
     """Applies the network.
 
     Args:
@@ -74,12 +76,14 @@ class Network:
       is_training: a Python bool.
       keys: int64 [batch, 2] from `nets.noise.example_keys`, for what is random in training.
       step: scalar integer, the number of steps made, for what changes as training goes on.
+      variables: stand-ins for the variables, to trace the network without using these.
 
     Returns:
       Logits, float32 [batch, num_classes], and the end points, `{name: tensor}`.
     """
+    getter = functools.partial(self._get, self.variables if variables is None else variables)
     with tf.compat.v1.variable_scope(
-        tf.compat.v1.get_variable_scope(), custom_getter=self._get, auxiliary_name_scope=False), \
+        tf.compat.v1.get_variable_scope(), custom_getter=getter, auxiliary_name_scope=False), \
         layers.arg_scope(self._arg_scope(weight_decay=self._weight_decay)), \
         layers.arg_scope([layers.batch_norm], is_frozen=self._keeps_averages), \
         layers.arg_scope(layers.RANDOM, keys=keys), \
@@ -101,11 +105,11 @@ class Network:
         scopes.matches_any(f'{scope}/{name}', self._trainable_scopes)
         for name in ('beta', 'gamma', 'moving_mean'))
 
-  def _get(self, getter, name: str, *, shape, dtype, initializer, regularizer=None,
+  def _get(self, variables, getter, name: str, *, shape, dtype, initializer, regularizer=None,
            trainable: bool | None = True, **unused):
     """Answers `tf.compat.v1.get_variable`."""
     del getter, unused  # get_variable's own way to make a variable, and its other arguments.
-    variable = self.variables.get(name)
+    variable = variables.get(name)
     if variable is None:
       if self._is_frozen:
         raise ValueError(f'The network asked for a variable {name!r} that it did not have when '

@@ -32,6 +32,9 @@ class Inputs:
     image_size: height and width, in pixels.
     channels: 1 or 3.
     num_parallel_calls: images to decode at a time.
+    num_views: in how many ways each image is augmented for training; 0 for not at all, as in an
+      evaluation; None for anew in every epoch.
+    gather: gives what was computed ahead in place of images; see `input_pipeline`.
   """
   dataset: dataset_lib.Dataset
   label_map: list[int]
@@ -41,21 +44,38 @@ class Inputs:
   image_size: int
   channels: int
   num_parallel_calls: int
+  num_views: int | None = None
+  gather: Callable | None = None
 
   def training_batches(self, *, batch_size: int, seed: int, start_step: int):
     """Makes the endless stream of training batches, for the replicas of the strategy in force.
 
     The arguments are those of `input_pipeline.training_batches`.
     """
-    return self._distribute(input_pipeline.training_batches, True, batch_size=batch_size,
-                            seed=seed, start_step=start_step)
+    return self._distribute(input_pipeline.training_batches, is_training=self.num_views != 0,
+                            batch_size=batch_size, seed=seed, start_step=start_step,
+                            num_views=self.num_views or None)
 
   def evaluation_batches(self, *, batch_size: int):
     """Makes the batches of an evaluation, for the replicas of the strategy in force.
 
     The arguments are those of `input_pipeline.evaluation_batches`.
     """
-    return self._distribute(input_pipeline.evaluation_batches, False, batch_size=batch_size)
+    return self._distribute(input_pipeline.evaluation_batches, is_training=False,
+                            batch_size=batch_size)
+
+  def view_batches(self, *, batch_size: int, seed: int, start: int, is_training: bool):
+    """Makes batches of all views, in order, on one device; see `input_pipeline.view_batches`.
+
+    Args:
+      batch_size, seed, start: see there.
+      is_training: whether they are the views that training has, or what an evaluation has.
+    """
+    views = self.num_views if is_training else 0
+    return input_pipeline.view_batches(
+        self.dataset, self._preprocess(bool(views)), batch_size=batch_size, seed=seed,
+        num_views=views or 1, start=start, bad_images=self.bad_images,
+        num_parallel_calls=self.num_parallel_calls)
 
   def explain(self, error: tf.errors.OpError) -> Exception:
     """Returns what to raise for an error that came up while batches were used.
@@ -66,14 +86,15 @@ class Inputs:
     reason = bad_images_lib.explain_failure(self.dataset, decoder(self.dataset), error)
     return ValueError(reason) if reason else error
 
-  def _distribute(self, make_batches: Callable, is_training: bool, **arguments):
-    preprocess = preprocessing_factory.get_preprocessing(
-        self.preprocessing_name, is_training, channels=self.channels)
-    strategy = tf.distribute.get_strategy()
+  def _preprocess(self, is_training: bool) -> Callable:
+    function = preprocessing_factory.get_preprocessing(self.preprocessing_name, is_training,
+                                                       channels=self.channels)
+    return lambda image, seed: function(image, self.image_size, self.image_size, seed=seed)
+
+  def _distribute(self, make_batches: Callable, *, is_training: bool, **arguments):
     batches = make_batches(
-        self.dataset,
-        lambda image, seed: preprocess(image, self.image_size, self.image_size, seed=seed),
+        self.dataset, None if self.gather else self._preprocess(is_training), gather=self.gather,
         bad_images=self.bad_images, label_map=self.label_map,
         num_parallel_calls=self.num_parallel_calls,
-        num_replicas=strategy.num_replicas_in_sync, **arguments)
-    return strategy.distribute_datasets_from_function(lambda context: batches)
+        num_replicas=tf.distribute.get_strategy().num_replicas_in_sync, **arguments)
+    return tf.distribute.get_strategy().distribute_datasets_from_function(lambda context: batches)

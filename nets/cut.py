@@ -1,0 +1,234 @@
+"""A network in two parts: a trunk, the same for an image at every step, and the head behind it.
+
+The trunk is whatever depends on the images but on no variable that is trained and on nothing
+random. It is found in the network's graph, so that no network has to say where it ends; there may
+be several tensors at the boundary. The head has the call of a `network.Network` and takes these
+tensors in place of images.
+
+Both parts take the variables' values from the replica that calls them: gradients and batch norm's
+averages are as in the whole network.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Mapping, Sequence
+
+import tensorflow as tf
+
+from nets.network import Network
+
+_IMAGES, _KEYS, _STEP = 'cut/images', 'cut/keys', 'cut/step'
+# End points that training and evaluation use.
+_OUTPUTS = ('AuxLogits',)
+
+
+@dataclasses.dataclass(frozen=True)
+class Boundary:
+  """One tensor between trunk and head.
+
+  Attributes:
+    name: in the network's graph.
+    shape: of one example.
+    dtype: of its numbers.
+  """
+  name: str
+  shape: tuple[int, ...]
+  dtype: tf.DType
+
+
+class _StandIn:
+  """A variable while the network is traced: a placeholder that notes how it is to be updated."""
+
+  def __init__(self, name: str, variable: tf.Variable):
+    self.shape, self.dtype, self.update = variable.shape, variable.dtype, None
+    self.value = tf.compat.v1.placeholder(variable.dtype, variable.shape, f'cut/variables/{name}')
+
+  def __tf_tensor__(self, dtype=None, name=None) -> tf.Tensor:
+    return self.value
+
+  def __sub__(self, other) -> tf.Tensor:
+    return self.value - other
+
+  def assign_sub(self, delta: tf.Tensor) -> tf.Tensor:
+    """Notes what is to be subtracted."""
+    self.update = delta
+    return tf.identity(delta)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Trace:
+  """A network's graph, with placeholders for all that comes from outside.
+
+  Attributes:
+    graph: the graph.
+    placeholders: of the variables, by name.
+    outputs: names of the tensors that are of use: 'logits', end points, and the updates of
+      variables, by `update/` and their name.
+  """
+  graph: tf.Graph
+  placeholders: dict[str, str]
+  outputs: dict[str, str]
+
+
+def _trace(network: Network, image_shape: Sequence[int], batch: int, is_training: bool) -> _Trace:
+  with tf.Graph().as_default() as graph:
+    # The batch is of a fixed size, so that no shape is computed from the trunk's tensors.
+    images = tf.compat.v1.placeholder(tf.float32, [batch, *image_shape], _IMAGES)
+    keys = tf.compat.v1.placeholder(tf.int64, [batch, 2], _KEYS)
+    step = tf.compat.v1.placeholder(tf.int64, [], _STEP)
+    variables = {name: _StandIn(name, variable) for name, variable in network.variables.items()}
+    logits, end_points = network(images, is_training=is_training, keys=keys, step=step,
+                                 variables=variables)
+    outputs = {'logits': logits, **{name: end_points[name] for name in _OUTPUTS
+                                    if name in end_points}}
+    outputs |= {f'update/{name}': variable.update for name, variable in variables.items()
+                if variable.update is not None}
+  return _Trace(graph, {name: variable.value.name for name, variable in variables.items()},
+                {key: tensor.name for key, tensor in outputs.items()})
+
+
+def _boundary(trace: _Trace, inference: tf.Graph, trainable: Sequence[str]) -> list[tf.Tensor]:
+  """Finds the tensors of the trunk that the rest, or the result, takes from it.
+
+  What differs in inference, dropout's scaling and batch norm on the batch's own statistics among
+  it, is not of the trunk, so that one trunk serves training and validation.
+  """
+  graph = trace.graph
+  same = {op.name: op.node_def for op in inference.get_operations()}
+  hot = {trace.placeholders[name].partition(':')[0] for name in trainable} | {_KEYS, _STEP}
+  trunk, found = set(), {}
+  for op in graph.get_operations():  # In the order in which they were made: inputs come first.
+    inputs = [*(tensor.op.name for tensor in op.inputs), *(o.name for o in op.control_inputs)]
+    if op.name in hot or same.get(op.name) != op.node_def or any(name in hot for name in inputs):
+      hot.add(op.name)
+      found |= {tensor.name: tensor for tensor in op.inputs if tensor.op.name in trunk}
+    elif op.name == _IMAGES or any(name in trunk for name in inputs):
+      trunk.add(op.name)
+  outputs = [graph.get_tensor_by_name(name) for name in trace.outputs.values()]
+  found |= {tensor.name: tensor for tensor in outputs if tensor.op.name in trunk}
+  return list(found.values())
+
+
+def _definition(trace: _Trace, ends: Sequence[str],
+                starts: Sequence[str]) -> tf.compat.v1.GraphDef:
+  """Returns the operations that `ends` need, given the tensors `starts`."""
+  given = set(starts)
+  needed, waiting = set(), [name for name in ends if name not in given]
+  while waiting:
+    op = trace.graph.get_tensor_by_name(waiting.pop()).op
+    if op.name in needed:
+      continue
+    needed.add(op.name)
+    waiting += [tensor.name for tensor in op.inputs if tensor.name not in given]
+    waiting += [f'{control.name}:0' for control in op.control_inputs if control.outputs]
+  whole = trace.graph.as_graph_def()
+  part = tf.compat.v1.GraphDef(versions=whole.versions, library=whole.library)
+  part.node.extend(node for node in whole.node if node.name in needed)
+  return part
+
+
+class _Part:
+  """A part of a network as a function of the tensors that it takes, and of variables' values.
+
+  Being a function of its own, it is differentiated as a whole: a `tf.GradientTape` does not see
+  operations that are imported into the function that it watches.
+  """
+
+  def __init__(self, trace: _Trace, ends: Sequence[str], starts: Sequence[str]):
+    definition = _definition(trace, ends, starts)
+    present = {node.name for node in definition.node}
+    self.variables = [name for name, placeholder in trace.placeholders.items()
+                      if placeholder.partition(':')[0] in present]
+    self.others = [name for name in (_IMAGES, _KEYS, _STEP) if name in present]
+    taken = {name if ':' in name else f'{name}:0' for node in definition.node
+             for name in node.input}
+    self._needed = [name in taken for name in starts]
+    names = [*itertools.compress(starts, self._needed), *(f'{name}:0' for name in self.others),
+             *(trace.placeholders[name] for name in self.variables)]
+    self._apply = tf.function(lambda *values: tf.graph_util.import_graph_def(
+        definition, dict(zip(names, values, strict=True)), list(ends), name=''), autograph=False)
+
+  def __call__(self, starts: Sequence[tf.Tensor], others: Mapping[str, tf.Tensor],
+               variables: Mapping[str, tf.Variable]) -> list[tf.Tensor]:
+    """Computes the ends.
+
+    Args:
+      starts: the tensors that stand for those of the same place.
+      others: images, keys and step, as far as they are needed.
+      variables: of the network.
+    """
+    return self._apply(*itertools.compress(starts, self._needed),
+                       *(others[name] for name in self.others),
+                       *(tf.convert_to_tensor(variables[name]) for name in self.variables))
+
+
+class Trunk:
+  """The part of a network that stays the same; call it inside a `tf.function`."""
+
+  def __init__(self, network: Network, image_shape: Sequence[int], boundary: Sequence[Boundary]):
+    def make(batch: int) -> _Part:
+      trace = _trace(network, image_shape, batch, is_training=False)
+      return _Part(trace, [tensor.name for tensor in boundary], ())
+
+    self._network, self._part = network, functools.cache(make)
+
+  def __call__(self, images: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    """Computes the boundary's tensors of float32 [batch, height, width, channels]."""
+    return tuple(self._part(images.shape[0])((), {_IMAGES: images}, self._network.variables))
+
+
+class Head:
+  """What is behind the boundary, with the interface of a `network.Network`."""
+
+  def __init__(self, network: Network, image_shape: Sequence[int], boundary: Sequence[Boundary]):
+    def make(batch: int, is_training: bool) -> tuple[_Trace, _Part]:
+      trace = _trace(network, image_shape, batch, is_training)
+      part = _Part(trace, list(trace.outputs.values()), [tensor.name for tensor in boundary])
+      if _IMAGES in part.others and all(tensor.name != f'{_IMAGES}:0' for tensor in boundary):
+        raise ValueError('The network cannot be cut: what follows the frozen part needs the '
+                         'images. Set --cache_features=off.')
+      return trace, part
+
+    self.variables, self.trainable = network.variables, network.trainable
+    self.regularization_loss = network.regularization_loss
+    self._part = functools.cache(make)
+
+  def __call__(self, features: Sequence[tf.Tensor], *, is_training: bool,
+               keys: tf.Tensor | None = None, step: tf.Tensor | None = None):
+    """Applies the head.
+
+    Args:
+      features: the boundary's tensors, [batch, …] each.
+      is_training, keys, step: see `network.Network`.
+
+    Returns:
+      Logits, float32 [batch, num_classes], and those end points that training uses.
+    """
+    trace, part = self._part(features[0].shape[0], is_training)
+    found = dict(zip(trace.outputs, part(features, {_KEYS: keys, _STEP: step}, self.variables),
+                     strict=True))
+    for key, value in found.items():
+      if key.startswith('update/'):
+        self.variables[key.removeprefix('update/')].assign_sub(value)
+    return found['logits'], {name: found[name] for name in _OUTPUTS if name in found}
+
+
+def cut(network: Network, image_shape: Sequence[int]) -> tuple[Trunk, Head, tuple[Boundary, ...]]:
+  """Cuts a network where what is trained, or random, begins.
+
+  Args:
+    network: built for training, with its `trainable` variables.
+    image_shape: [height, width, channels].
+
+  Returns:
+    The trunk, the head and the boundary between them: the images alone where nothing can be
+    computed ahead.
+  """
+  trace = _trace(network, image_shape, 1, is_training=True)
+  inference = _trace(network, image_shape, 1, is_training=False)
+  boundary = tuple(Boundary(tensor.name, tuple(tensor.shape[1:]), tensor.dtype)
+                   for tensor in _boundary(trace, inference.graph, network.trainable))
+  return (Trunk(network, image_shape, boundary), Head(network, image_shape, boundary), boundary)

@@ -1,0 +1,135 @@
+"""Cutting networks where what is trained begins: both parts together are the whole."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from nets import cut, nets_factory
+
+# Networks that need their own size, and the size of the others.
+_SIZES = {'alexnet': 227, 'alexnet_v2': 224, 'overfeat': 231, 'vgg': 224, 'inception_v4': 107,
+          'inception_resnet': 107, 'inception_v3': 107, 'cifarnet': 32, 'lenet': 28}
+_OF_FAMILIES = ('alexnet_v2', 'efficientnet_lite0', 'inception_v3', 'lenet', 'mobilenet_v3_small',
+                'nasnet_cifar', 'resnet_v1_18', 'squeezenet')
+_DROP_PATHS = ('efficientnet', 'nasnet_cifar', 'nasnet_large', 'pnasnet_large')
+_KEYS = tf.constant([[1, 2], [3, 4], [5, 6]], tf.int64)
+_STEP = tf.constant(5, tf.int64)
+
+
+def _size(name):
+  return next((size for prefix, size in _SIZES.items() if name.startswith(prefix)), 64)
+
+
+def _build(name, trainable_scopes=None):
+  net, size = nets_factory.get_net(name), _size(name)
+  network = nets_factory.build_network(
+    name, image_shape=[size, size, net.channels], num_classes=7, weight_decay=1e-4,
+    trainable_scopes=net.head[:1] if trainable_scopes is None else trainable_scopes,
+    is_training=True)
+  return network, [size, size, net.channels]
+
+
+@tf.function(autograph=False)
+def _differentiate(network, images, is_training):
+  with tf.GradientTape(watch_accessed_variables=False) as tape:
+    trained = [network.variables[name] for name in network.trainable]
+    tape.watch(trained)
+    logits, end_points = network(images, is_training=is_training, keys=_KEYS, step=_STEP)
+    loss = tf.reduce_sum(tf.square(logits) * tf.range(1.0, 8))
+    if 'AuxLogits' in end_points:
+      loss += tf.reduce_sum(end_points['AuxLogits'])
+  return logits, tape.gradient(loss, trained)
+
+
+def _assert_parts_equal_the_whole(network, shape, rng):
+  trunk, head, boundary = cut.cut(network, shape)
+  images = tf.constant(rng.normal(size=[3, *shape]), tf.float32)
+  start = {name: variable.numpy() for name, variable in network.variables.items()}
+  results = []
+  for part in (network, head):
+    for name, variable in network.variables.items():
+      variable.assign(start[name])
+    inputs = images if part is network else list(tf.function(trunk, autograph=False)(images))
+    found = [_differentiate(part, inputs, is_training) for is_training in (True, False)]
+    results.append((found, {n: v.numpy() for n, v in network.variables.items()}))
+  (whole, after), (parts, after_parts) = results
+  tf.nest.map_structure(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * np.abs(a).max()),
+    whole, parts)
+  for name, value in after.items():  # Batch norm's averages.
+    np.testing.assert_allclose(after_parts[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
+  return boundary
+
+
+@pytest.mark.parametrize('name', [
+  pytest.param(name, marks=pytest.mark.slow if name in _OF_FAMILIES else pytest.mark.thorough)
+  for name in sorted(nets_factory.NETS)])
+def test_every_network_is_cut_before_its_head(name):
+  net = nets_factory.get_net(name)
+  network, shape = _build(name)
+  _, _, boundary = cut.cut(network, shape)
+  assert boundary
+  assert all(tensor.name != 'cut/images:0' for tensor in boundary), boundary
+  classifier = next(network.variables[n] for n in network.trainable if len(
+    network.variables[n].shape) > 1)
+  if name.startswith(_DROP_PATHS):
+    return  # They are random long before.
+  # What the classifier takes is among the boundary, or what dropout takes before it.
+  assert classifier.shape[-2] in {tensor.shape[-1] for tensor in boundary}, (net.head, boundary)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', [
+  'alexnet_v2', 'inception_v1', 'inception_v3', 'mobilenet_v3_small', 'resnet_v2_50'])
+def test_trunk_and_head_are_the_network(name, rng):
+  network, shape = _build(name)
+  _assert_parts_equal_the_whole(network, shape, rng)
+
+
+@pytest.mark.parametrize(('name', 'scopes', 'expected'), [
+  ('lenet', ['LeNet/fc3', 'LeNet/fc4'], ['LeNet/Reshape:0']),
+  ('mobilenet_v1_025', ['MobilenetV1/Conv2d_13_pointwise', 'MobilenetV1/Logits'],
+   ['MobilenetV1/Conv2d_13_depthwise/Relu6:0']),
+  # Batch norm that is trained moves its averages, in the head alone.
+  ('mobilenet_v1_025', ['MobilenetV1/Conv2d_12_pointwise/BatchNorm', 'MobilenetV1/Logits'], None),
+])
+def test_scopes_deeper_down(name, scopes, expected, rng):
+  network, shape = _build(name, scopes)
+  boundary = _assert_parts_equal_the_whole(network, shape, rng)
+  if expected:
+    assert [tensor.name for tensor in boundary] == expected
+
+
+def test_nothing_is_frozen():
+  network, shape = _build('lenet', [])
+  _, _, boundary = cut.cut(network, shape)
+  assert [tensor.name for tensor in boundary] == ['cut/images:0']
+
+
+def test_the_head_learns_on_every_replica(rng):
+  strategy = tf.distribute.MirroredStrategy(['CPU:0', 'CPU:1'],
+                                            tf.distribute.ReductionToOneDevice())
+  with strategy.scope():
+    network, shape = _build('mobilenet_v1_025')
+  trunk, head, _ = cut.cut(network, shape)
+  features = tf.function(trunk, autograph=False)(tf.constant(rng.normal(size=[6, *shape]),
+                                                             tf.float32))
+  halves = [tf.stack([tensor[:3], tensor[3:]]) for tensor in features]
+
+  def replica(context):
+    index = context.replica_id_in_sync_group
+    return [tensor[index] for tensor in halves]
+
+  values = strategy.experimental_distribute_values_from_function(replica)
+
+  @tf.function(autograph=False)
+  def step():
+    return strategy.run(lambda given: _differentiate.python_function(head, given, True),
+                        args=(values,))
+
+  for _, gradients in [strategy.experimental_local_results(step())]:
+    for gradient in tf.nest.flatten(tf.nest.map_structure(
+        lambda value: strategy.experimental_local_results(value), gradients)):
+      assert np.abs(gradient).max() > 0
