@@ -9,6 +9,7 @@ TF-Slim's programs and ours read the result, `resnet18/model.ckpt-0`.
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Iterator
 
 import command_line  # Before TensorFlow: it quiets it.
 
@@ -17,9 +18,11 @@ import tensorflow as tf
 from absl import flags
 
 import checkpoint_flags
+from datasets import folder
 from nets import nets_factory, scopes
+from preprocessing import preprocessing_factory
 from training import checkpoints, metadata
-from weights import restore
+from weights import batch_norm_estimation, restore
 
 FLAGS = flags.FLAGS
 
@@ -33,6 +36,9 @@ flags.DEFINE_string('checkpoint_exclude_scopes', None, 'Scopes that are not conv
 flags.DEFINE_string('output_dir', None, 'Where the checkpoint goes.')
 flags.DEFINE_bool('use_grayscale', False, 'Whether the result is for grey images, of one channel; '
                   'see --convert_input_channels.')
+flags.DEFINE_string('reestimate_from', None, 'Folder of photos to measure the mean and variance '
+                    "of batch norm's inputs on, for weights into which it is folded.")
+_BATCH = 50
 
 
 def main() -> int:
@@ -58,10 +64,12 @@ def main() -> int:
   print(report.table(), end='')
   restore.check(report, exclude=exclude, head=net.head)
   restore.apply(report, weights.source, network.variables)
+  preprocessing = saved.get('preprocessing_name') or net.preprocessing
+  if FLAGS.reestimate_from:
+    _reestimate(network, preprocessing, size, channels)
   facts = {'model_name': name, 'image_size': size, 'channels': channels,
-           'preprocessing_name': saved.get('preprocessing_name') or net.preprocessing,
-           'num_classes': num_classes, 'converted_from': weights.path,
-           'versions': metadata.versions()}
+           'preprocessing_name': preprocessing, 'num_classes': num_classes,
+           'converted_from': weights.path, 'versions': metadata.versions()}
   if 'class_names' in saved:
     facts['class_names'] = saved['class_names']
   values = {key: network.variables[key] for key in report.names(restore.RESTORED)}
@@ -70,8 +78,24 @@ def main() -> int:
                             max_to_keep=1)
   (pathlib.Path(FLAGS.output_dir) / 'restored.txt').write_text(report.table(), encoding='utf-8')
   print(f'Wrote {prefix}: {name}, {num_classes or "no"} classes, {size}×{size}, '
-        f'{facts["preprocessing_name"]} preprocessing.')
+        f'{preprocessing} preprocessing.')
   return 0
+
+
+def _reestimate(network, preprocessing: str, size: int, channels: int) -> None:
+  """Gives batch norm the mean and variance of its inputs on photos."""
+  files = folder.image_files(FLAGS.reestimate_from)
+  preprocess = preprocessing_factory.get_preprocessing(preprocessing, channels=channels)
+
+  def batches() -> Iterator[tf.Tensor]:
+    for start in command_line.show_progress(range(0, len(files), _BATCH),
+                                            -(-len(files) // _BATCH)):
+      yield tf.stack([preprocess(tf.io.read_file(path), size, size)
+                      for path in files[start:start + _BATCH]])
+
+  left = batch_norm_estimation.re_estimate(network, batches())
+  print(f'Measured batch norm on {len(files)} photos of {FLAGS.reestimate_from}.'
+        + (f' {len(left)} layers have no gamma, and keep their variance.' if left else ''))
 
 
 if __name__ == '__main__':

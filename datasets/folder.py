@@ -49,6 +49,19 @@ def get_split(name: str, split_name: str, dataset_dir, *, file_pattern=None,
                          notes=notes)
 
 
+def image_files(top) -> list[str]:
+  """Lists the images of a folder and of the folders in it, in an order that is always the same.
+
+  Raises:
+    FileNotFoundError: if there is no such folder, or no image in it.
+  """
+  images = _walk(Path(top))[0] if Path(top).is_dir() else []
+  if not images:
+    raise FileNotFoundError(f'Expected a folder with images ({", ".join(IMAGE_SUFFIXES)}). '
+                            f'Received: {top}, which has none.')
+  return [str(image) for image in images]
+
+
 def _check_split_names(root: Path) -> None:
   """Stops at a split with another name, which would be taken for a class, or left out."""
   for name in _subfolders(root):

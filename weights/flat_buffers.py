@@ -10,6 +10,8 @@ import struct
 
 import numpy as np
 
+_MOST_TABLES = 2 ** 15  # Of one kind, many times what the largest network has.
+
 
 class Bytes:
   """The bytes of a file, every access within them."""
@@ -94,6 +96,8 @@ class Table:
     """Returns a vector of tables."""
     at = self._target(field)
     begin, count = (0, 0) if at is None else self._data.vector(at, 4)
+    if count > _MOST_TABLES:
+      raise ValueError(f'{count:,} tables in one vector')
     return Tables(self._data, begin, count)
 
 

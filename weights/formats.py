@@ -73,53 +73,46 @@ def _is_zip_of_torch(path: str, head: bytes) -> bool:
   return any(name.count('/') == 1 and name.endswith('/data.pkl') for name in members(path, head))
 
 
-def _torchs(network: str, order: str | None) -> Sequence[Dialect]:
-  del order  # They are for RGB images.
-  return torch.dialects(network)
-
-
 def _is_zip_of_keras(path: str, head: bytes) -> bool:
   return {'config.json', 'model.weights.h5'} <= {*members(path, head)}
-
-
-def _kerass(network: str, order: str | None) -> Sequence[Dialect]:
-  del order  # Follows from the network.
-  return keras.dialects(network)
 
 
 def _is_tflite(path: str, head: bytes) -> bool:
   return head[4:8] == tflite_files.IDENTIFIER
 
 
-def _frozens(network: str, order: str | None) -> Sequence[Dialect]:
-  del order  # They are used as our networks are.
-  return frozen.dialects(network)
+def _regardless(dialects: Callable[[str], Sequence[Dialect]]) -> (
+    Callable[[str, str | None], Sequence[Dialect]]):
+  """Of formats in which the order of the channels follows from the network."""
+  return lambda network, order: dialects(network)
 
 
 # How state dicts begin that PyTorch saved before it took to zip archives: with a pickled number.
 _LEGACY_TORCH = b'\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.'
 
+_TORCH, _KERAS, _FROZEN = map(_regardless, (torch.dialects, keras.dialects, frozen.dialects))
+
 # In this order: the first that matches counts.
 FORMATS = (
-    Format('a safetensors file', _is_safetensors, safetensors_files.read_safetensors, _torchs),
-    Format('a PyTorch state dict', _is_zip_of_torch, torch_files.read_torch, _torchs),
-    Format('a PyTorch state dict', _begins(_LEGACY_TORCH), torch_files.read_torch, _torchs),
+    Format('a safetensors file', _is_safetensors, safetensors_files.read_safetensors, _TORCH),
+    Format('a PyTorch state dict', _is_zip_of_torch, torch_files.read_torch, _TORCH),
+    Format('a PyTorch state dict', _begins(_LEGACY_TORCH), torch_files.read_torch, _TORCH),
     Format("Keras' weights, a .h5 file", _begins(b'\x89HDF\r\n\x1a\n'), hdf5_files.read_hdf5,
-           _kerass),
-    Format("Keras' model, a .keras file", _is_zip_of_keras, hdf5_files.read_keras, _kerass),
+           _KERAS),
+    Format("Keras' model, a .keras file", _is_zip_of_keras, hdf5_files.read_keras, _KERAS),
     Format("a dict of Caffe's layers, a .npy file or a pickle", _begins(b'\x93NUMPY', b'\x80'),
            caffe_files.read_npy, lambda network, order: caffe.dialects(network, HWIO, order),
            takes_order=True),
     Format("one of Caffe's networks, a .caffemodel file", _ends('.caffemodel'),
            caffe_files.read_caffemodel,
            lambda network, order: caffe.dialects(network, OIHW, order or 'bgr'), takes_order=True),
-    Format("a model of TensorFlow Lite's", _is_tflite, tflite_files.read_tflite, _frozens),
-    Format('a frozen graph, a .pb file', _ends('.pb'), graph_files.read_graph, _frozens),
+    Format("a model of TensorFlow Lite's", _is_tflite, tflite_files.read_tflite, _FROZEN),
+    Format('a frozen graph, a .pb file', _ends('.pb'), graph_files.read_graph, _FROZEN),
 )
 
 # What `sources.open_weights` recognizes among checkpoints.
 OBJECT_BASED = Format('an object-based checkpoint of TensorFlow 2', lambda path, head: False, None,
-                      lambda network, order: objects.dialects(network))
+                      _regardless(objects.dialects))
 
 
 def recognize(path: str) -> Format | None:

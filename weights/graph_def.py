@@ -23,7 +23,7 @@ from weights.raw_tensors import (
   lay_over,
 )
 
-_MOST_FIELDS = 4_000_000  # Several times as many as the graph of the largest network has.
+_MOST_FIELDS = 3_000_000  # Several times as many as the graph of the largest network has.
 _MOST_INPUTS = 8  # That are looked at; operators that concatenate have more.
 _MOST_STEPS = 16  # From an operator back to a constant.
 

@@ -1,214 +1,21 @@
-"""Reading frozen TensorFlow graphs (`.pb`): operators, and what were variables as constants.
-
-A graph is a protocol buffer, GraphDef
-(https://github.com/tensorflow/tensorflow/tree/master/tensorflow/core/framework: graph.proto,
-node_def.proto, attr_value.proto, tensor.proto). It is read here, field by field, so that no more
-memory is taken than a few times the file's size.
-"""
+"""Reading frozen TensorFlow graphs (`.pb`), in which constants stand where variables were."""
 
 from __future__ import annotations
 
-import dataclasses
-import math
 import os
-import struct
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import numpy as np
 
-from weights import wire_format
+from weights.graph_def import Constants, Messages, Node, source
 from weights.layer_arrays import FACTOR, RELU6, LayerArrays, added, variance
-from weights.raw_tensors import (
-  BFLOAT16,
-  MOST_DIMENSIONS,
-  are_counts,
-  itemsize,
-  lay_over,
-  read_bytes,
-)
+from weights.raw_tensors import read_bytes
 from weights.unpickling import reading
-
-_MOST_FIELDS = 4_000_000  # Several times as many as the graph of the largest network has.
-_MOST_INPUTS = 8  # That are looked at; operators that concatenate have more.
-_MOST_STEPS = 16  # From an operator back to a constant.
-
-# The numbers of the fields that are read, message by message.
-_NODE = 1
-_NAME, _OPERATOR, _INPUT, _ATTRIBUTE = 1, 2, 3, 5
-_KEY, _VALUE = 1, 2
-_FLOAT, _BOOL, _TENSOR = 4, 5, 8
-_TYPE, _SHAPE, _CONTENT = 1, 2, 4
-_DIMENSION, _SIZE = 2, 1
-
-# Types of tensors, by their numbers: NumPy's code, and the field that lists values one by one.
-_TYPES = {1: ('f4', 5), 2: ('f8', 6), 14: (BFLOAT16, 13), 19: ('f2', 13)}
 
 _KERNELS = {'Conv2D': 'kernel', 'DepthwiseConv2dNative': 'depthwise_kernel', 'MatMul': 'kernel'}
 _BATCH_NORMS = ('FusedBatchNorm', 'FusedBatchNormV2', 'FusedBatchNormV3')
 _MULTIPLICATION = 'Mul'
 _ADDITIONS = ('Add', 'AddV2', 'BiasAdd')
-# What lies between a constant and its use, and changes no number.
-_TRANSPARENT = ('Identity', 'ReadVariableOp', 'Reshape', 'Cast', 'Enter', 'Snapshot')
-
-
-@dataclasses.dataclass
-class _Node:
-  """An operator: its kind, where its inputs come from, and its settings that matter here."""
-  operator: str = ''
-  inputs: list[str] = dataclasses.field(default_factory=list)
-  value: memoryview | None = None
-  is_transposed: bool = False
-  epsilon: float = 1e-4  # TensorFlow's default for batch norm.
-
-
-class _Messages:
-  """Reads messages, and counts their fields, which may be tiny and without end."""
-
-  def __init__(self):
-    self._left = _MOST_FIELDS
-
-  def fields(self, message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Yields the numbers and values of a message's fields."""
-    for number, _, value in wire_format.fields(message):
-      self._left -= 1
-      if self._left < 0:
-        raise ValueError(f'a graph of more than {_MOST_FIELDS:,} fields')
-      yield number, value
-
-  def nodes(self, graph: memoryview) -> dict[str, _Node]:
-    """Reads all operators by name."""
-    nodes = {}
-    for number, value in self.fields(graph):
-      if number != _NODE:
-        continue
-      name, node = self._node(_message(value))
-      if name in nodes:
-        raise ValueError(f'the node {name[:80]!r} twice')
-      nodes[name] = node
-    return nodes
-
-  def _node(self, message: memoryview) -> tuple[str, _Node]:
-    name, node = '', _Node()
-    for number, value in self.fields(message):
-      if number == _NAME:
-        name = _text(value)
-      elif number == _OPERATOR:
-        node.operator = _text(value)
-      elif number == _INPUT and len(node.inputs) < _MOST_INPUTS:
-        node.inputs.append(_text(value))
-      elif number == _ATTRIBUTE:
-        self._set(node, _message(value))
-    return name, node
-
-  def _set(self, node: _Node, attribute: memoryview) -> None:
-    entry = dict(self.fields(attribute))
-    key = _text(entry.get(_KEY, b''))
-    if key not in ('value', 'transpose_b', 'epsilon'):
-      return
-    found = dict(self.fields(_message(entry.get(_VALUE, b''))))
-    if key == 'value' and _TENSOR in found:
-      node.value = _message(found[_TENSOR])
-    elif key == 'transpose_b':
-      node.is_transposed = bool(found.get(_BOOL, 0))
-    elif key == 'epsilon' and _FLOAT in found:
-      node.epsilon, = struct.unpack('<f', _message(found[_FLOAT]))
-
-
-def _message(value: int | bytes | memoryview) -> memoryview:
-  """Checks that a field has bytes, and returns them."""
-  if type(value) is int:
-    raise ValueError('a number where a message is expected')
-  return memoryview(value)
-
-
-def _text(value: int | bytes | memoryview) -> str:
-  return bytes(_message(value)).decode()
-
-
-class _Constants:
-  """The constants of a graph, decoded when they are asked for."""
-
-  def __init__(self, nodes: dict[str, _Node], messages: _Messages, size: int):
-    self._nodes, self._messages = nodes, messages
-    self._left = size + 2 ** 20  # Elements that a file may mean by one value.
-    self._decoded: dict[str, np.ndarray | None] = {}
-
-  def origin(self, name: str) -> str | None:
-    """Returns the name of the constant that an input comes from; None if it comes from none."""
-    for _ in range(_MOST_STEPS):
-      name = _source(name)
-      node = self._nodes.get(name)
-      if node is None or node.operator == 'Const':
-        return None if node is None or self.array(name) is None else name
-      if node.operator not in _TRANSPARENT or not node.inputs:
-        return None
-      name = node.inputs[0]
-    return None
-
-  def is_number(self, name: str) -> bool:
-    """Tells whether an input is one constant number."""
-    node = self._nodes.get(_source(name))
-    if node is None or node.operator != 'Const' or node.value is None:
-      return False
-    shape = dict(self._messages.fields(node.value)).get(_SHAPE, b'')
-    return math.prod(self._shape(_message(shape))) == 1
-
-  def array(self, name: str) -> np.ndarray | None:
-    """Returns a constant of floats; None if it is one of something else, or a scalar."""
-    if name not in self._decoded:
-      value = self._nodes[name].value
-      self._decoded[name] = None if value is None else self._decode(value)
-    return self._decoded[name]
-
-  def _decode(self, message: memoryview) -> np.ndarray | None:
-    fields: dict[int, list] = {}
-    for number, value in self._messages.fields(message):
-      fields.setdefault(number, []).append(value)
-    kind = fields.get(_TYPE, [0])[-1]
-    shape = self._shape(_message(fields.get(_SHAPE, [b''])[-1]))
-    if kind not in _TYPES or not shape:
-      return None
-    code, listed = _TYPES[kind]
-    if _CONTENT in fields:
-      raw = np.frombuffer(_message(fields[_CONTENT][-1]), np.uint8)
-      if len(raw) != math.prod(shape) * itemsize(code):
-        raise ValueError(f'a constant of the shape {shape} with {len(raw):,} bytes of data')
-      return lay_over(raw, code, shape)
-    return self._fill(self._values(fields.get(listed, []), code), shape)
-
-  def _shape(self, message: memoryview) -> tuple[int, ...]:
-    sizes = []
-    for number, value in self._messages.fields(message):
-      if number == _DIMENSION:
-        size = dict(self._messages.fields(_message(value))).get(_SIZE, 0)
-        sizes.append(wire_format.signed(size) if type(size) is int else -1)
-    if len(sizes) > MOST_DIMENSIONS or not are_counts(*sizes):
-      raise ValueError('a constant of an unknown shape')
-    return tuple(sizes)
-
-  def _values(self, listed: list[int | memoryview], code: str) -> np.ndarray:
-    """Decodes values that are listed, packed into one field or each in its own."""
-    if code in ('f4', 'f8'):
-      raw = np.frombuffer(b''.join(map(_message, listed)), np.uint8)
-      return lay_over(raw, code, [len(raw) // itemsize(code)])
-    numbers = []  # The bits of types of 16 bits are integers.
-    for value in listed:
-      numbers += [value] if type(value) is int else wire_format.varints(value, _MOST_FIELDS)
-    if not all(0 <= number < 2 ** 16 for number in numbers):
-      raise ValueError('a number of more than 16 bits')
-    return lay_over(np.array(numbers, '<u2').view(np.uint8), code, [len(numbers)])
-
-  def _fill(self, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Lays values out; the last stands for all that follow it."""
-    count = math.prod(shape)
-    if len(values) == count:
-      return values.reshape(shape)
-    self._left -= count
-    if not len(values) or len(values) > count or self._left < 0:
-      raise ValueError(f'a constant of the shape {shape} with {len(values):,} values')
-    array = np.full(count, values[-1])
-    array[:len(values)] = values
-    return array.reshape(shape)
 
 
 def read_graph(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
@@ -228,67 +35,86 @@ def read_graph(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
   advice = ("Copy it again, or freeze the graph: a SavedModel's weights are in the files beside "
             'its saved_model.pb.')
   with reading(path, 'a frozen graph of TensorFlow, a .pb file', advice) as (file, size):
-    messages = _Messages()
+    messages = Messages()
     nodes = messages.nodes(memoryview(read_bytes(file, size)))
     layers = LayerArrays(size)
-    constants = _Constants(nodes, messages, size)
-    used = _add_layers(nodes, constants, layers)
+    constants = Constants(nodes, messages, size)
+    collector = _Collector(nodes, constants, layers)
+    collector.add_kernels()
+    collector.add_offsets()
     for name, node in nodes.items():
-      if node.operator == 'Const' and name not in used and constants.array(name) is not None:
-        layers.add_array(name, constants.array(name))
+      array = constants.array(name) if node.operator == 'Const' else None
+      if array is not None and name not in collector.used:
+        layers.add_array(name, array)
     return layers.checked()
 
 
-def _add_layers(nodes: dict[str, _Node], constants: _Constants, layers: LayerArrays) -> set[str]:
-  """Adds all layers; returns the names of the constants in them."""
-  products: dict[str, str] = {}
-  additions: list[tuple[str, str, str]] = []
-  then = _followers(nodes, constants)
-  used: set[str] = set()
+class _Collector:
+  """Collects the layers of a graph.
 
-  def add(names: list[str], origins: dict[str, str | None], *, transposed: bool = False) -> None:
-    found = {part: origin for part, origin in origins.items() if origin}
-    used.update(found.values())
-    arrays = {part: constants.array(origin) for part, origin in found.items()}
-    layers.add([*names, *found.values()],
-               **{part: array.T if transposed else array for part, array in arrays.items()})
+  Attributes:
+    used: the names of the constants in them.
+  """
 
-  for name, node in nodes.items():
-    origins = [constants.origin(value) for value in node.inputs]
-    if node.operator in _KERNELS and len(origins) > 1 and origins[1]:
-      add([name], {_KERNELS[node.operator]: origins[1]}, transposed=node.is_transposed)
-    elif node.operator in _BATCH_NORMS and len(origins) > 4 and all(origins[2:5]):
-      parts = ('gamma', 'beta', 'mean', variance(node.epsilon))
-      add([name], dict(zip(parts, origins[1:5], strict=True)))
-    elif node.operator in (_MULTIPLICATION, *_ADDITIONS) and origins.count(None) == 1 and (
-        len(origins) == 2):
-      data, origin = _source(node.inputs[origins.index(None)]), origins[0] or origins[1]
-      shape = constants.array(origin).shape
-      if shape[-1] != math.prod(shape):
+  def __init__(self, nodes: dict[str, Node], constants: Constants, layers: LayerArrays):
+    self._nodes, self._constants, self._layers = nodes, constants, layers
+    self.used: set[str] = set()
+
+  def add_kernels(self) -> None:
+    """Adds the layers with kernels, and batch norm."""
+    for name, node in self._nodes.items():
+      if node.operator not in (*_KERNELS, *_BATCH_NORMS):
         continue
-      if node.operator == _MULTIPLICATION:
-        products[name] = origin
-      else:
-        additions.append((name, data, origin))
-  for name, data, origin in additions:
-    before = [data] if data in products else []
-    add([name, *before], {'scale': products.get(data), added('offset', then.get(name, '')): origin})
-  return used
+      origins = [self._constants.origin(value) for value in node.inputs]
+      if node.operator in _BATCH_NORMS and len(origins) > 4 and all(origins[2:5]):
+        parts = ('gamma', 'beta', 'mean', variance(node.epsilon))
+        self._add([name], dict(zip(parts, origins[1:5], strict=True)))
+      elif node.operator in _KERNELS and len(origins) > 1 and origins[1]:
+        change = np.transpose if node.is_transposed else np.asarray
+        self._add([name], {_KERNELS[node.operator]: origins[1]}, change)
+
+  def add_offsets(self) -> None:
+    """Adds biases, and what is left of batch norm: a multiplication and an addition."""
+    products = {name: origin for name, node in self._nodes.items()
+                if node.operator == _MULTIPLICATION and (origin := self._operand(node)[1])}
+    then = _followers(self._nodes, self._constants)
+    for name, node in self._nodes.items():
+      data, origin = self._operand(node) if node.operator in _ADDITIONS else ('', None)
+      if origin:
+        names = [name, data] if data in products else [name]
+        offset = added('offset', then.get(name, ''))
+        self._add(names, {'scale': products.get(data), offset: origin}, np.ravel)
+
+  def _operand(self, node: Node) -> tuple[str, str | None]:
+    """Returns what an operator is applied to, and the constant, one number a channel.
+
+    The latter is None if the operator has none, or nothing but constants.
+    """
+    if len(node.inputs) != 2:
+      return '', None
+    for data, other in (node.inputs, node.inputs[::-1]):
+      origin = self._constants.origin(other)
+      if origin and not self._constants.is_constant(data):
+        array = self._constants.array(origin)
+        return source(data), origin if array.shape[-1] == array.size else None
+    return '', None
+
+  def _add(self, names: list[str], origins: dict[str, str | None],
+           change: Callable[[np.ndarray], np.ndarray] = np.asarray) -> None:
+    found = {part: origin for part, origin in origins.items() if origin}
+    self.used.update(found.values())
+    self._layers.add([*names, *found.values()],
+                     **{part: change(self._constants.array(name)) for part, name in found.items()})
 
 
-def _followers(nodes: dict[str, _Node], constants: _Constants) -> dict[str, str]:
+def _followers(nodes: dict[str, Node], constants: Constants) -> dict[str, str]:
   """Tells what follows on operators, as `layer_arrays.added` calls it."""
   then = {}
   for node in nodes.values():
     if node.operator == 'Relu6' and node.inputs:
-      then[_source(node.inputs[0])] = RELU6
+      then[source(node.inputs[0])] = RELU6
     elif node.operator == _MULTIPLICATION and len(node.inputs) == 2:
       for data, other in (node.inputs, node.inputs[::-1]):
         if constants.is_number(other):
-          then[_source(data)] = FACTOR
+          then[source(data)] = FACTOR
   return then
-
-
-def _source(name: str) -> str:
-  """Returns the operator's name in that of its first output."""
-  return name.removesuffix(':0')

@@ -1,8 +1,7 @@
 """Reading `.tflite` models, with a small reader of our own.
 
-TensorFlow Lite's own reader hangs and crashes on damaged files. A model is a flatbuffer
-(https://flatbuffers.dev/internals), a tree of tables whose fields are found through offsets; what
-they mean is in TensorFlow Lite's schema
+TensorFlow Lite's own reader hangs and crashes on damaged files. What the tables and their fields
+mean is in TensorFlow Lite's schema
 (https://github.com/tensorflow/tensorflow/blob/master/tensorflow/compiler/mlir/lite/schema).
 """
 
@@ -11,11 +10,11 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-import struct
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from weights.flat_buffers import Bytes, Table
 from weights.layer_arrays import FACTOR, RELU6, LayerArrays, added
 from weights.raw_tensors import MOST_DIMENSIONS, are_counts, itemsize, lay_over, read_bytes
 from weights.unpickling import reading
@@ -37,108 +36,6 @@ _ACTIVATIONS = {_ADD: 0, _CONV: 3, _DEPTHWISE: 4, _CONNECTED: 0, _MUL: 0}  # In 
 _DATA, _PLACE, _SIZE = range(3)
 
 
-class _Bytes:
-  """The bytes of a file, every access within them."""
-
-  def __init__(self, raw: np.ndarray):
-    self.raw = raw
-    self._view = memoryview(raw)
-    self._left = 4 * len(raw) + 2 ** 16  # Texts to read: tables may share them.
-
-  def number(self, code: str, at: int) -> int:
-    """Reads a number of the type that `struct` calls so."""
-    size = struct.calcsize(code)
-    if not 0 <= at <= len(self.raw) - size:
-      raise ValueError(f'an offset to the byte {at:,} of {len(self.raw):,}')
-    return struct.unpack_from('<' + code, self._view, at)[0]
-
-  def vector(self, at: int, width: int) -> tuple[int, int]:
-    """Returns where the elements of a vector begin, and how many of this width they are."""
-    count = self.number('I', at)
-    if count * width > len(self.raw) - at - 4:
-      raise ValueError(f'a vector of {count:,} elements at the byte {at:,} of {len(self.raw):,}')
-    return at + 4, count
-
-  def text(self, at: int) -> str:
-    """Reads a text."""
-    begin, count = self.vector(at, 1)
-    self._left -= count
-    if self._left < 0:
-      raise ValueError('names that are longer than the file')
-    return bytes(self._view[begin:begin + count]).decode(errors='replace')
-
-
-class _Table:
-  """A table: a list of where each of its fields is, and the fields."""
-
-  def __init__(self, data: _Bytes, at: int):
-    self._data, self._at = data, at
-    self._fields = at - data.number('i', at)
-    self._size = data.number('H', self._fields)
-
-  def _place(self, field: int) -> int | None:
-    """Returns where a field is, or None if it has its default."""
-    entry = 4 + 2 * field
-    if entry + 2 > self._size:
-      return None
-    offset = self._data.number('H', self._fields + entry)
-    return self._at + offset if offset else None
-
-  def number(self, field: int, code: str, default: int = 0) -> int:
-    """Returns a number."""
-    at = self._place(field)
-    return default if at is None else self._data.number(code, at)
-
-  def _target(self, field: int) -> int | None:
-    at = self._place(field)
-    return None if at is None else at + self._data.number('I', at)
-
-  def text(self, field: int) -> str:
-    """Returns a text."""
-    at = self._target(field)
-    return '' if at is None else self._data.text(at)
-
-  def numbers(self, field: int, most: int) -> list[int]:
-    """Returns the first 32-bit numbers of a vector."""
-    at = self._target(field)
-    if at is None:
-      return []
-    begin, count = self._data.vector(at, 4)
-    return [self._data.number('i', begin + 4 * i) for i in range(min(count, most))]
-
-  def bytes_of(self, field: int) -> tuple[int, int] | None:
-    """Returns where a vector of bytes begins, and its size."""
-    at = self._target(field)
-    return None if at is None else self._data.vector(at, 1)
-
-  def table(self, field: int) -> _Table | None:
-    """Returns a table."""
-    at = self._target(field)
-    return None if at is None else _Table(self._data, at)
-
-  def tables(self, field: int) -> _Tables:
-    """Returns a vector of tables."""
-    at = self._target(field)
-    begin, count = (0, 0) if at is None else self._data.vector(at, 4)
-    return _Tables(self._data, begin, count)
-
-
-class _Tables:
-  """A vector of tables, each looked up when it is asked for."""
-
-  def __init__(self, data: _Bytes, begin: int, count: int):
-    self._data, self._begin, self._count = data, begin, count
-
-  def __len__(self) -> int:
-    return self._count
-
-  def __getitem__(self, index: int) -> _Table:
-    if not 0 <= index < self._count:
-      raise IndexError(index)
-    at = self._begin + 4 * index
-    return _Table(self._data, at + self._data.number('I', at))
-
-
 @dataclasses.dataclass(frozen=True)
 class _Operator:
   """An operator: its code, the tensors at its first inputs and its output, its activation."""
@@ -151,8 +48,8 @@ class _Operator:
 class _Graph:
   """The first graph of a model: its operators, and the tensors between them."""
 
-  def __init__(self, data: _Bytes):
-    model = _Table(data, data.number('I', 0))
+  def __init__(self, data: Bytes):
+    model = Table(data, data.number('I', 0))
     graphs = model.tables(_GRAPHS)
     if not len(graphs):
       raise ValueError('a model without a graph')
@@ -191,28 +88,32 @@ class _Graph:
     return self._names[index]
 
   def constant(self, index: int) -> np.ndarray | None:
-    """Returns a tensor's numbers; None if it is computed, or not there.
+    """Returns a tensor's numbers; None if it is computed, not there, or of integers.
 
     Raises:
-      ValueError: if they are integers, or not as many as its shape says.
+      ValueError: if they are not as many as its shape says.
     """
     index = self._origins.get(index, index)
     if index < 0:
       return None
     tensor = self._tensors[index]
-    place = self._place(tensor.number(_BUFFER, 'I'))
-    if place is None:
+    kind, place = tensor.number(_TYPE, 'b'), self._place(tensor.number(_BUFFER, 'I'))
+    if place is None or kind not in _TYPES:
       return None
-    kind, shape = tensor.number(_TYPE, 'b'), tuple(tensor.numbers(_SHAPE, MOST_DIMENSIONS + 1))
+    shape = tuple(tensor.numbers(_SHAPE, MOST_DIMENSIONS + 1))
+    begin, size = place
+    if len(shape) > MOST_DIMENSIONS or not are_counts(*shape) or (
+        math.prod(shape) * itemsize(_TYPES[kind]) != size):
+      raise ValueError(f'a constant of the shape {shape} with {size:,} bytes of data')
+    return lay_over(self._data.raw, _TYPES[kind], shape, offset=begin)
+
+  def check_float(self, index: int) -> None:
+    """Refuses a kernel of integers."""
+    index = self._origins.get(index, index)
+    kind = self._tensors[index].number(_TYPE, 'b')
     if kind in _INTEGERS:
       raise ValueError(f'a quantized model: {self.name(index)[:80]!r} is of {_INTEGERS[kind]}, '
                        'which have lost what training needs. Only float models hold the weights')
-    if kind not in _TYPES or len(shape) > MOST_DIMENSIONS or not are_counts(*shape):
-      raise ValueError(f'a constant of the unknown type {kind} or shape')
-    begin, size = place
-    if math.prod(shape) * itemsize(_TYPES[kind]) != size:
-      raise ValueError(f'a constant of the shape {shape} with {size:,} bytes of data')
-    return lay_over(self._data.raw, _TYPES[kind], shape, offset=begin)
 
   def _place(self, index: int) -> tuple[int, int] | None:
     """Returns where a buffer begins in the file, and its size; None if it is empty."""
@@ -228,7 +129,7 @@ class _Graph:
     return place if place and place[1] else None
 
 
-def _operator(table: _Table, codes: Sequence[int]) -> _Operator | None:
+def _operator(table: Table, codes: Sequence[int]) -> _Operator | None:
   """Reads an operator; None if it is of no kind that matters here."""
   index = table.number(_OPERATOR, 'I')
   if index >= len(codes):
@@ -263,7 +164,7 @@ def read_tflite(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     if bytes(raw[4:8]) != IDENTIFIER:
       raise ValueError(f'a file without {IDENTIFIER.decode()} at its fifth byte')
     layers = LayerArrays(size)
-    graph = _Graph(_Bytes(raw))
+    graph = _Graph(Bytes(raw))
     _add_kernels(graph, layers)
     _add_scales(graph, layers)
     return layers.checked()
@@ -274,6 +175,7 @@ def _add_kernels(graph: _Graph, layers: LayerArrays) -> None:
   for operator in graph.operators:
     if operator.code not in (_CONV, _DEPTHWISE, _CONNECTED):
       continue
+    graph.check_float(operator.inputs[1])
     kernel = graph.constant(operator.inputs[1])
     if kernel is None:
       continue

@@ -1,4 +1,4 @@
-"""`alexnet`, `caffenet`, `cifarnet` and `lenet` against a forward pass in NumPy, written from their papers."""
+"""AlexNet, CaffeNet, CifarNet and LeNet against a forward pass in NumPy, from their papers."""
 
 from __future__ import annotations
 
