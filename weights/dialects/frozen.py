@@ -20,7 +20,7 @@ from weights.layer_arrays import FACTOR, RELU6, Layer, layers_of
 from weights.layouts import DEPTHWISE_HWIO, HWIO, Step, Take, constant, plus, times
 
 # What batch norm adds to the variance, by networks; the first pattern counts.
-_EPSILONS = {'resnet*_keras': 1.001e-5, 'resnet_*': 1e-5, 'nasnet_cifar': 1e-5, '*': 1e-3}
+_EPSILONS = {'resnet*_keras': 1.001e-5, 'resnet*': 1e-5, 'nasnet_cifar': 1e-5, '*': 1e-3}
 _NOTE = ('The batch norm of these weights is folded into the layers before it. It is restored as '
          'one that changes nothing, which is right for inference, and for training what comes '
          "behind frozen layers. To train all layers, measure each layer's mean and variance first: "
