@@ -134,7 +134,8 @@ def test_unknown_dataset(tmp_path):
   ('cifar10', _write_cifar10, 'test_batch.bin', b'\x0a' * 3073, 'labels 0 to 9'),
   ('mnist', _write_mnist, 't10k-labels-idx1-ubyte.gz', None, 't10k-labels'),
   ('mnist', _write_mnist, 't10k-labels-idx1-ubyte.gz', b'x', 'complete gzip'),
-  ('mnist', _write_mnist, 't10k-labels-idx1-ubyte.gz', gzip.compress(b'x', mtime=0), 'complete IDX'),
+  ('mnist', _write_mnist, 't10k-labels-idx1-ubyte.gz', gzip.compress(b'x', mtime=0),
+   'complete IDX'),
   ('mnist', _write_mnist, 't10k-labels-idx1-ubyte.gz',
    gzip.compress(struct.pack('>2I', 0x801, 3) + bytes(3), mtime=0), 'Received 3'),
 ])
