@@ -85,6 +85,9 @@ def plan(weights: sources.Weights, name: str, variables: Mapping[str, tf.Variabl
     ValueError: if there are no moving averages that are asked for, or a scope matches nothing.
   """
   if FLAGS.use_moving_averages is not None:
+    if use_averages and not FLAGS.use_moving_averages:
+      raise ValueError('--use_moving_averages=false contradicts --moving_average_decay. Expected '
+                       'one of them.')
     use_averages = FLAGS.use_moving_averages
   wanted = {key: tuple(variable.shape) for key, variable in variables.items()}
   return restore.plan(weights.source, wanted,
@@ -92,9 +95,18 @@ def plan(weights: sources.Weights, name: str, variables: Mapping[str, tf.Variabl
                       change_channels=FLAGS.convert_input_channels)
 
 
+def warn_of_unused(weights: sources.Weights, report: restore.Report) -> None:
+  """Warns of a foreign file that has more than the network, when all of the network is found."""
+  warning = restore.describe_unused(report) if weights.format is not None else ''
+  if warning:
+    print(warning)
+
+
 def as_flags(saved: Mapping[str, Any]) -> dict[str, Any]:
   """Returns what is known about weights under the names of the training's flags."""
   names = {'model_name': 'model_name', 'preprocessing_name': 'preprocessing_name',
            'image_size': 'train_image_size'}
   found = {flag: saved[key] for key, flag in names.items() if key in saved}
+  if saved.get('channels') == 1:
+    found['use_grayscale'] = True
   return {**found, **saved.get('flags', {})}

@@ -22,7 +22,7 @@ from datasets import folder
 from nets import nets_factory, scopes
 from preprocessing import preprocessing_factory
 from training import checkpoints, metadata
-from weights import batch_norm_estimation, restore
+from weights import batch_norm_estimation, checkpoint_files, restore
 
 FLAGS = flags.FLAGS
 
@@ -47,6 +47,7 @@ def main() -> int:
   for name in ('checkpoint_path', 'output_dir'):
     if not FLAGS[name].value:
       raise ValueError(f'--{name}: expected a path. Received: none.')
+  _refuse_other_checkpoints(FLAGS.output_dir)
   weights, saved = checkpoint_flags.open_weights(FLAGS.checkpoint_path)
   name = command_line.settle(['model_name'], checkpoint_flags.as_flags(saved),
                              source=weights.path)['model_name']
@@ -64,6 +65,7 @@ def main() -> int:
   print(report.table(), end='')
   restore.check(report, exclude=exclude, head=net.head)
   restore.apply(report, weights.source, network.variables)
+  checkpoint_flags.warn_of_unused(weights, report)
   preprocessing = saved.get('preprocessing_name') or net.preprocessing
   if FLAGS.reestimate_from:
     _reestimate(network, preprocessing, size, channels)
@@ -76,10 +78,19 @@ def main() -> int:
   prefix = checkpoints.save(FLAGS.output_dir, 0,
                             {**values, 'global_step': tf.constant(0, tf.int64)}, facts,
                             max_to_keep=1)
-  (pathlib.Path(FLAGS.output_dir) / 'restored.txt').write_text(report.table(), encoding='utf-8')
+  (pathlib.Path(FLAGS.output_dir) / 'restored.txt').write_text(report.table(), encoding='utf-8',
+                                                             errors='backslashreplace')
   print(f'Wrote {prefix}: {name}, {num_classes or "no"} classes, {size}×{size}, '
         f'{preprocessing} preprocessing.')
   return 0
+
+
+def _refuse_other_checkpoints(output_dir: str) -> None:
+  """Stops where writing would remove checkpoints that were not made by this program."""
+  there = checkpoint_files.latest(output_dir, missing_ok=True)
+  if there and 'converted_from' not in checkpoint_files.read_metadata(there):
+    raise ValueError(f'--output_dir: expected a folder without checkpoints. Received: '
+                     f'{output_dir}, which has {there}. Name another folder.')
 
 
 def _reestimate(network, preprocessing: str, size: int, channels: int) -> None:

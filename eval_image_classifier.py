@@ -86,13 +86,14 @@ def main() -> int:
       options['model_name'], image_shape=[size, size, channels], num_classes=num_classes,
       dtype=tf.dtypes.as_dtype(options['compute_dtype']))
   restored = _restore(weights, options, network)
+  has_step = weights.source.shapes.get('global_step') == ()
+  step = int(weights.source.read('global_step')) if has_step else 0
   print(f'{dataset.num_examples} examples of the split {dataset.split_name!r} of {dataset.name}, '
         f'{size}×{size}, {options["preprocessing_name"]} preprocessing.', flush=True)
   inputs = Inputs(dataset, label_map, bad, preprocessing_name=options['preprocessing_name'],
                   image_size=size, channels=channels,
                   num_parallel_calls=FLAGS.num_preprocessing_threads)
   found = _measure(Evaluator(network, xla=options['xla'] == 'on'), inputs)
-  step = int(weights.source.read('global_step')) if 'global_step' in weights.source.shapes else 0
   _report(found, dataset, bad, weights.path, step, restored.num_averages, options)
   return 0
 
@@ -103,11 +104,12 @@ def _restore(weights: sources.Weights, options: dict, network) -> restore.Report
                                 use_averages=FLAGS.moving_average_decay is not None or None)
   folder = pathlib.Path(FLAGS.eval_dir)
   folder.mkdir(parents=True, exist_ok=True)
-  (folder / 'restored.txt').write_text(found.table(), encoding='utf-8')
+  (folder / 'restored.txt').write_text(found.table(), encoding='utf-8', errors='backslashreplace')
   restore.check(found, advice='Expected the network, the image size and data of the channels '
                 'that it was trained with: see --model_name, --eval_image_size, --dataset_name, '
                 '--use_grayscale and --convert_input_channels.')
   restore.apply(found, weights.source, network.variables)
+  checkpoint_flags.warn_of_unused(weights, found)
   print(f'Evaluating {weights.path}: {found.summary()}.')
   return found
 
@@ -138,6 +140,9 @@ def _join_classes(dataset, weights: sources.Weights, saved: dict, options: dict)
     print(note)
   if 'class_names' in saved:
     names = saved['class_names']
+    if FLAGS['labels_offset'].present and 'labels_offset' not in saved.get('flags', {}):
+      raise ValueError(f'--labels_offset: expected none, for {weights.path} knows the names of its '
+                       'classes and is matched by them. Leave it out.')
     return len(names), labels.map_by_name(dataset.class_names, names)
   offset, num_classes = options['labels_offset'], checkpoint_flags.num_outputs(
       weights, options['model_name'])

@@ -273,11 +273,17 @@ def _open_data(options: dict, net, saved: dict, weights: sources.Weights | None,
   return train, validation, facts
 
 
+def _keeps_head(net) -> bool:
+  """Whether a warm start takes the classifier along: all of it, for a part alone is of no use."""
+  excluded = scopes.split(FLAGS.checkpoint_exclude_scopes)
+  return not any(scopes.matches_any(net.head[0], [scope]) or scopes.matches(scope, net.head[0])
+                 for scope in excluded)
+
+
 def _likely_offset(train, net, saved: dict, weights: sources.Weights | None,
                    options: dict) -> int:
   """Finds the offset with which the labels belong to a head that is kept."""
-  if weights is None or 'class_names' in saved or scopes.matches_any(
-      net.head[0], scopes.split(FLAGS.checkpoint_exclude_scopes)):
+  if weights is None or 'class_names' in saved or not _keeps_head(net):
     return 0
   num_outputs = checkpoint_flags.num_outputs(weights, options['model_name'])
   offset = labels.likely_offset(train, num_outputs) if num_outputs else 0
@@ -297,8 +303,7 @@ def _output_names(train, options: dict, net, saved: dict, is_resumed: bool) -> l
   if len(names) < 2:
     raise ValueError('Expected at least two classes, for there is nothing to learn of one. '
                      f'Received: {", ".join(names)}. Check --dataset_dir.')
-  excluded = () if is_resumed else scopes.split(FLAGS.checkpoint_exclude_scopes)
-  keeps_head = not scopes.matches_any(net.head[0], excluded)
+  keeps_head = is_resumed or _keeps_head(net)
   old = saved.get('class_names', [])
   if keeps_head and sorted(old) == sorted(names):
     return list(old)  # The same classes in the order that the checkpoint's head has them.
@@ -350,11 +355,13 @@ def _warm_start(trained: trainer.Trainer, weights: sources.Weights, options: dic
   exclude = scopes.split(FLAGS.checkpoint_exclude_scopes)
   report = checkpoint_flags.plan(weights, options['model_name'], variables, exclude=exclude)
   if not FLAGS.dry_run:
-    (folder / 'restored.txt').write_text(report.table(), encoding='utf-8')
+    (folder / 'restored.txt').write_text(report.table(), encoding='utf-8',
+                                         errors='backslashreplace')
   print(report.table(unused=FLAGS.dry_run), end='')
   restore.check(report, exclude=exclude, head=nets_factory.get_net(options['model_name']).head,
                 ignore_missing=FLAGS.ignore_missing_vars)
   restore.apply(report, weights.source, variables)
+  checkpoint_flags.warn_of_unused(weights, report)
   trained.start_averages()
   untouched = [row.name for row in report.rows if row.status != restore.RESTORED
                and row.name not in trained.network.trainable]
@@ -416,7 +423,7 @@ def _estimate(options: dict, trained: trainer.Trainer, train: Inputs, length: Le
     raise train.explain(error) from error
   print(found.text(length.batch_size, length.steps_per_epoch,
                    None if last_step is None else last_step - step))
-  print('A dry run: everything fits, and nothing was written.')
+  print('A dry run: everything fits, and nothing was written to --train_dir.')
 
 
 def _fit(options, facts, folder, trained, evaluator, train: Inputs, validation: Inputs | None,

@@ -180,7 +180,7 @@ NETS: dict[str, Net] = {
         head=('alexnet_v2/fc8',), reference='https://arxiv.org/abs/1404.5997'),
     'caffenet': Net(
         alexnet.caffenet, alexnet.alexnet_arg_scope, preprocessing='caffe', head=('caffenet/fc8',),
-        published=Published('bvlc_reference_caffenet', 1000),
+        published=Published('bvlc_reference_caffenet', 1000, 57.4, 80.4),
         reference='https://github.com/BVLC/caffe/tree/master/models/bvlc_reference_caffenet'),
     'cifarnet': Net(
         cifarnet.cifarnet, cifarnet.cifarnet_arg_scope, preprocessing='cifarnet',

@@ -384,6 +384,7 @@ def _tree(folder):
   return sorted(str(path) for path in folder.rglob('*'))
 
 
+@pytest.mark.slow
 def test_a_dry_run_checks_all_and_writes_nothing(run_script, tmp_path):
   run = tmp_path / 'run'
   flags = [f'--train_dir={run}', *_DIGITS, '--epochs=2', '--batch_size=64']
@@ -411,6 +412,7 @@ def test_a_dry_run_checks_all_and_writes_nothing(run_script, tmp_path):
   assert before == (_tree(tmp_path), (run / 'metrics.csv').read_bytes())
 
 
+@pytest.mark.slow
 def test_a_warning_for_what_is_neither_restored_nor_trained(run_script, tmp_path):
   run = tmp_path / 'run'
   assert run_script(_TRAIN, f'--train_dir={run}', *_DIGITS, '--max_number_of_steps=1')[0] == 0
@@ -422,6 +424,7 @@ def test_a_warning_for_what_is_neither_restored_nor_trained(run_script, tmp_path
           'LeNet/fc3/weights, LeNet/fc3/biases.') in out
 
 
+@pytest.mark.slow
 def test_weights_without_a_network_need_its_name(run_script, tmp_path):
   path = tmp_path / 'weights.npy'
   np.save(path, np.array({'conv1': [np.zeros((3, 3, 3, 8)), np.zeros(8)]}, dtype=object))
@@ -479,3 +482,24 @@ def test_weights_of_keras_directly_and_converted(run_script, tmp_path):
   code, _, errors = run_script(_TRAIN, *train, f'--train_dir={out_dir}')
   assert code == 1
   assert 'Received: one with converted weights' in errors
+
+
+@pytest.mark.slow
+def test_a_conversion_does_not_remove_other_checkpoints(run_script, tmp_path):
+  run = tmp_path / 'run'
+  assert run_script(_TRAIN, f'--train_dir={run}', *_DIGITS, '--max_number_of_steps=1')[0] == 0
+  before = _tree(tmp_path)
+  code, _, errors = run_script('convert_weights', f'--checkpoint_path={run}',
+                               f'--output_dir={run}')
+  assert code == 1
+  assert 'expected a folder without checkpoints' in errors
+  assert _tree(tmp_path) == before
+  for _ in range(2):  # Its own result it may write again.
+    code, _, errors = run_script('convert_weights', f'--checkpoint_path={run}',
+                                   f'--output_dir={tmp_path}/out')
+    assert code == 0, errors
+  # Grey images are remembered.
+  code, _, errors = run_script(
+      _EVAL, f'--checkpoint_path={tmp_path}/out', '--dataset_name=digits',
+      f'--eval_dir={tmp_path}/eval', '--dataset_split_name=validation')
+  assert code == 0, errors

@@ -99,4 +99,30 @@ def read_metadata(prefix: str) -> dict:
                           'model and its classes by flags.') from error
   if not isinstance(metadata, dict):
     raise CheckpointError(f'{path}: expected a JSON object. Received: {type(metadata).__name__}.')
+  for key, is_valid in _VALID.items():
+    if key in metadata and not is_valid(metadata[key]):
+      raise CheckpointError(f'{path} is damaged: {key} is {metadata[key]!r:.80}. Restore it, or '
+                            'remove it and name the model and its classes by flags.')
   return metadata
+
+
+def _is_name(value: object) -> bool:
+  return isinstance(value, str)
+
+
+# What the metadata may hold; the programs rely on it.
+_VALID = {
+    'model_name': _is_name,
+    'preprocessing_name': _is_name,
+    'class_names': lambda value: isinstance(value, list) and all(map(_is_name, value)),
+    'image_size': lambda value: type(value) is int and 1 <= value <= 10_000,
+    'channels': lambda value: value in (1, 3),
+    'flags': lambda value: isinstance(value, dict) and all(
+        isinstance(flag, (str, int, float, type(None))) for flag in value.values()),
+    'standing': lambda value: isinstance(value, dict) and {*value} <= {
+        'best_value', 'best_step', 'validations_since_best', 'stopped_early', 'validation_due'},
+    'dataset': lambda value: isinstance(value, dict) and {'fingerprint', 'num_examples'} <= {
+        *value},
+    'bad_images': lambda value: isinstance(value, dict) and all(
+        isinstance(names, list) and all(map(_is_name, names)) for names in value.values()),
+}

@@ -14,6 +14,7 @@ from weights import (
   graph_files,
   hdf5_files,
   safetensors_files,
+  table_files,
   tflite_files,
   torch_files,
 )
@@ -49,8 +50,14 @@ def _begins(*starts: bytes) -> Callable[[str, bytes], bool]:
   return lambda path, head: head.startswith(starts)
 
 
-def _ends(suffix: str) -> Callable[[str, bytes], bool]:
-  return lambda path, head: str(path).endswith(suffix)
+def _ends(*suffixes: str) -> Callable[[str, bytes], bool]:
+  return lambda path, head: str(path).endswith(suffixes)
+
+
+def _is_pickle(path: str, head: bytes) -> bool:
+  """Python 2's first protocol is text, which begins as anything."""
+  return head.startswith((b'\x93NUMPY', b'\x80')) or (
+    str(path).endswith(('.npy', '.p', '.pkl', '.pickle')))
 
 
 def members(path: str, head: bytes) -> list[str]:
@@ -92,6 +99,8 @@ _LEGACY_TORCH = b'\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.'
 
 _TORCH, _KERAS, _FROZEN = map(_regardless, (torch.dialects, keras.dialects, frozen.dialects))
 
+_OF_CHECKPOINTS = ('.index', '.meta', '.json')
+
 # In this order: the first that matches counts.
 FORMATS = (
     Format('a safetensors file', _is_safetensors, safetensors_files.read_safetensors, _TORCH),
@@ -100,7 +109,7 @@ FORMATS = (
     Format("Keras' weights, a .h5 file", _begins(b'\x89HDF\r\n\x1a\n'), hdf5_files.read_hdf5,
            _KERAS),
     Format("Keras' model, a .keras file", _is_zip_of_keras, hdf5_files.read_keras, _KERAS),
-    Format("a dict of Caffe's layers, a .npy file or a pickle", _begins(b'\x93NUMPY', b'\x80'),
+    Format("a dict of Caffe's layers, a .npy file or a pickle", _is_pickle,
            caffe_files.read_npy, lambda network, order: caffe.dialects(network, HWIO, order),
            takes_order=True),
     Format("one of Caffe's networks, a .caffemodel file", _ends('.caffemodel'),
@@ -122,3 +131,20 @@ def recognize(path: str) -> Format | None:
   with open(path, 'rb') as file:
     head = file.read(_HEAD)
   return next((candidate for candidate in FORMATS if candidate.matches(path, head)), None)
+
+
+def refuse_unknown(path: str) -> None:
+  """Stops at a file that is neither of `FORMATS` nor of a checkpoint of TensorFlow.
+
+  Raises:
+    ValueError: says what is read.
+  """
+  if not os.path.isfile(path) or os.path.exists(f'{path}.index') or (
+      str(path).endswith(_OF_CHECKPOINTS) or '.data-' in os.path.basename(path)):
+    return
+  if table_files.is_table(path):  # TensorFlow's first format.
+    return
+  names = '; '.join(dict.fromkeys(candidate.name for candidate in FORMATS))
+  raise ValueError(f'{path}: expected weights in one of these formats: a checkpoint of TensorFlow; '
+                   f'{names}; a .tar.gz with a checkpoint. Received: '
+                   + ('something else.' if os.path.getsize(path) else 'an empty file.'))

@@ -13,14 +13,13 @@ from files.folders import cache_folder
 from files.locks import locked
 from weights import checkpoint_files
 from weights.published_files import PUBLISHED_FILES, PublishedFile
+from weights.table_files import is_table
 
 PREFIX = 'zoo:'
 _LISTED = 20  # Names in the error for an unknown one.
 _ARCHIVES = ('.tar.gz', '.tgz', '.tar.bz2', '.tar.xz')
 # A file is in PyTorch's format if it is called so, whatever it begins with.
 _NO_ARCHIVES = ('.pth.tar', '.pt.tar')
-# How a checkpoint of TensorFlow's first format ends, as every table of its kind does.
-_TABLE_END = bytes.fromhex('57fb808b247547db')
 # Other files with weights, of use where there is no checkpoint.
 _OTHERS = ('.caffemodel', '.h5', '.keras', '.npy', '.pb', '.pt', '.pth', '.safetensors', '.tflite')
 
@@ -153,7 +152,7 @@ def find_checkpoint(folder: str | os.PathLike, preferred: str = '') -> str:
   files = sorted(path for path in Path(folder).rglob('*')
                  if path.is_file() and not path.name.startswith('.'))
   found = [path.with_suffix('') if path.suffix == '.index' else path for path in files
-           if path.suffix == '.index' or _ends_as_table(path)]
+           if path.suffix == '.index' or is_table(path)]
   found = found or [path for path in files if path.suffix in _OTHERS]
   if len(found) > 1 and preferred:
     found = [path for path in found if path.parent.name == preferred] or found
@@ -166,9 +165,3 @@ def find_checkpoint(folder: str | os.PathLike, preferred: str = '') -> str:
     return checkpoint_files.latest(found[0].parent)
   raise ValueError('Expected one checkpoint in the archive. Received several, which were unpacked: '
                    f'{", ".join(map(str, found[:_LISTED]))}. Give the path of one of them.')
-
-
-def _ends_as_table(path: Path) -> bool:
-  with open(path, 'rb') as file:
-    file.seek(max(0, path.stat().st_size - len(_TABLE_END)))
-    return file.read() == _TABLE_END

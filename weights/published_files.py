@@ -253,4 +253,8 @@ PUBLISHED_FILES: dict[str, PublishedFile] = {
         'alexnet', 'http://dl.caffe.berkeleyvision.org/bvlc_alexnet.caffemodel',
         digest=('sha1', '9116a64c0fbe4459d18f4bb6b56d647b63920377'), preprocessing='caffe',
         image_size=227, channel_order='bgr'),
+    'bvlc_reference_caffenet': PublishedFile(
+        'caffenet', 'http://dl.caffe.berkeleyvision.org/bvlc_reference_caffenet.caffemodel',
+        digest=('sha1', '4c8d77deb20ea792f84eb5e6d0a11ca0a8660a46'), preprocessing='caffe',
+        image_size=227, channel_order='bgr'),
     **_slim_files(), **_keras_files(), **_torchvision_files()}

@@ -34,6 +34,10 @@ class Checkpoint:
       self._reader = tf.train.load_checkpoint(prefix)
       self.shapes = {name: tuple(shape)
                      for name, shape in self._reader.get_variable_to_shape_map().items()}
+      # What a file claims is checked before anything is decided by it.
+      for name in self.shapes:
+        if not (self._index and self._index.entries[name].is_partitioned):
+          self._check(name)
     except _FAILURES as error:
       raise self._damaged(error) from error
 
@@ -51,11 +55,14 @@ class Checkpoint:
       ValueError: if the file is cut short or damaged.
     """
     try:
-      if self._index:
-        self._index.check(name)
-      elif math.prod(shape := self.shapes.get(name, ())) > self._size:
-        # Each number has a byte at least.
-        raise ValueError(f'the tensor {name!r:.80} of the shape {shape} in {self._size:,} bytes')
+      self._check(name)
       return self._reader.get_tensor(name)
     except _FAILURES as error:
       raise self._damaged(error) from error
+
+  def _check(self, name: str) -> None:
+    if self._index:
+      self._index.check(name)
+    elif math.prod(shape := self.shapes.get(name, ())) > self._size:
+      # Each number has a byte at least.
+      raise ValueError(f'the tensor {name!r:.80} of the shape {shape} in {self._size:,} bytes')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -202,12 +203,14 @@ def check(report: Report, *, exclude: Sequence[str] = (), head: Sequence[str] = 
   """
   mismatched = report.names(MISMATCHED)
   missing = [] if ignore_missing else report.names(MISSING)
+  if not report.names(RESTORED):  # Nothing at all: that is no lack, but something else's weights.
+    missing = report.names(MISSING)
   if not mismatched and not missing:
     return
   rows = {row.name: row for row in report.rows}
   lines = [f'The checkpoint {report.checkpoint} does not fit the network.']
-  lines += [f'  {n}: the network has {_shape(rows[n].shape)}, the checkpoint '
-            f'{_shape(rows[n].fitted_shape)}' for n in mismatched]
+  lines += _shortened([f'  {n}: the network has {_shape(rows[n].shape)}, the checkpoint '
+                       f'{_shape(rows[n].fitted_shape)}' for n in mismatched])
   lines += _shortened([f'  {n}: not in the checkpoint' for n in missing])
   lines += [advice] if advice else _advice(report, mismatched, missing, exclude, head)
   if missing and report.unused:
@@ -221,6 +224,12 @@ def _advice(report: Report, mismatched: list[str], missing: list[str], exclude: 
   if not report.names(RESTORED):
     return ['Nothing in it fits: is it a checkpoint of another network? It has: '
             + ', '.join(_tops(report.unused))]
+  first = next((row for row in report.rows if len(row.shape) == 4), None)
+  if not missing and first and mismatched == [first.name] and (
+      _without_channels(first.shape) == _without_channels(first.fitted_shape)):
+    return [f'The images have {first.shape[2]} channel(s), those of the checkpoint '
+            f'{first.fitted_shape[2]}. To fit its first layer to them: --convert_input_channels; '
+            'to turn colour images to grey: --use_grayscale']
   needed = dict.fromkeys([*exclude, *_scopes_for([*mismatched, *missing], head)])
   lines = [f'To train them anew: --checkpoint_exclude_scopes={",".join(needed)}']
   rows = [row for row in report.rows if row.status == MISMATCHED]
@@ -232,6 +241,10 @@ def _advice(report: Report, mismatched: list[str], missing: list[str], exclude: 
   if missing and not mismatched:
     lines.append('Or, to leave what is missing as it is: --ignore_missing_vars')
   return lines
+
+
+def _without_channels(shape: Sequence[int]) -> tuple[int, ...]:
+  return (*shape[:2], *shape[3:])
 
 
 def _shortened(lines: list[str], most: int = 12) -> list[str]:
@@ -257,7 +270,49 @@ def apply(report: Report, source: Source, variables: Mapping[str, tf.Variable]) 
 
 
 def value(row: Row, source: Source) -> np.ndarray:
-  """Reads what a variable is restored from, in its own shape."""
-  array = source.read(row.source) if row.source else np.float32(0)
+  """Reads what a variable is restored from, in its own shape.
+
+  Raises:
+    ValueError: if the file is damaged, or holds something else than finite numbers of floating
+      point, such as weights that were quantized.
+  """
+  array = _read(source, row.source) if row.source else np.float32(0)
   array = row.take.apply(array, row.shape)
-  return array * source.read(row.take.factor) if row.take.factor else array
+  return array * _read(source, row.take.factor) if row.take.factor else array
+
+
+def _read(source: Source, name: str) -> np.ndarray:
+  array = source.read(name)
+  # NumPy has no kind for TensorFlow's bfloat16.
+  if array.dtype.kind not in 'f' and array.dtype.name != 'bfloat16':
+    if not (array.ndim == 0 and array.dtype.kind in 'iu'):  # The global step and its like.
+      raise ValueError(f'Expected numbers of floating point for {name} in {source.path}. Received: '
+                       f'{array.dtype.name}. Quantized weights are not read: take the file from '
+                       'before they were.')
+    return array
+  if not np.isfinite(array.astype(np.float32)).all():
+    raise ValueError(f'Expected finite numbers for {name} in {source.path}. Received: infinite '
+                     'ones or NaN. The file was saved from a run that had broken down, or is '
+                     'damaged: take another one.')
+  return array
+
+
+def describe_unused(report: Report) -> str:
+  """Says what of a foreign file nothing was restored from, if it may be part of the function.
+
+  Args:
+    report: from `plan`.
+
+  Returns:
+    A warning, or ''.
+  """
+  if any(row.status != RESTORED for row in report.rows):
+    return ''  # Then something was to be left out.
+  names = [name for name in report.unused
+           if not re.search(r'num_batches_tracked$|aux|global_step|save_counter|^optimizer|'
+                            r'CHECKPOINTABLE', name, re.IGNORECASE)]
+  if not names:
+    return ''
+  shown = ', '.join(names[:4]) + (', …' if len(names) > 4 else '')
+  return (f'Warning: {len(names)} arrays of {report.checkpoint} have no place in the network: '
+          f'{shown}. If they belong to what it computes, it is another network.')

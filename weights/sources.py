@@ -126,6 +126,7 @@ def open_weights(path: str, *, channel_order: str | None = None) -> Weights:
                      f'Received: {path}, which is '
                      f'{found.name if found else "a name-based checkpoint"}. Leave it out.')
   if found is None:
+    formats.refuse_unknown(path)
     prefix = checkpoint_files.latest(path)
     checkpoint, metadata = Checkpoint(prefix), {**known, **checkpoint_files.read_metadata(prefix)}
     if object_based.GRAPH in checkpoint.shapes:

@@ -8,6 +8,7 @@ lies within the file, and that a search finds nothing but what a reading from th
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -92,3 +93,10 @@ def _block(block: memoryview, budget: list[int]) -> Iterator[tuple[bytes, memory
     at += size
   if starts - {0}:
     raise ValueError('a block with starts where no entry is')
+
+
+def is_table(path: str | os.PathLike[str]) -> bool:
+  """Tells whether a file ends as a table does."""
+  with open(path, 'rb') as file:
+    file.seek(-min(file.seek(0, os.SEEK_END), len(_MAGIC)), os.SEEK_END)
+    return file.read() == _MAGIC

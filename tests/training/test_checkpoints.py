@@ -308,3 +308,14 @@ def test_damaged_metadata(tmp_path, text, message):
   (tmp_path / 'model.ckpt-1.json').write_bytes(text)
   with pytest.raises(CheckpointError, match=f'model.ckpt-1.json.*{message}'):
     checkpoint_files.read_metadata(prefix)
+
+
+@pytest.mark.parametrize('changed', [
+  {'flags': [1]}, {'flags': None}, {'flags': {'preprocessing_name': [1]}}, {'image_size': 'abc'},
+  {'image_size': 1_000_000}, {'image_size': -3}, {'class_names': 5}, {'class_names': [1, 2]},
+  {'standing': {'x': 1}}, {'dataset': 5}, {'model_name': 3}, {'channels': 7},
+  {'bad_images': {'train': 'a.jpg'}}])
+def test_metadata_of_wrong_types(tmp_path, changed):
+  prefix = _save(tmp_path, 1, metadata={'model_name': 'lenet', **changed})
+  with pytest.raises(CheckpointError, match=f'model.ckpt-1.json is damaged: {next(iter(changed))}'):
+    checkpoint_files.read_metadata(prefix)

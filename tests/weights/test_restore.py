@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import types
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -217,7 +219,11 @@ def test_averages_are_taken_where_there_are_any(make):
 def test_a_damaged_file_changes_no_variable(make, tmp_path):
   checkpoint = make({'net/a': (3000,), 'net/b': (3000,)})
   data = tmp_path / 'model.ckpt-1.data-00000-of-00001'
-  data.write_bytes(data.read_bytes()[:-100])  # `net/b` is at the end.
+  content = data.read_bytes()
+  data.write_bytes(content[:-100])
+  with pytest.raises(ValueError, match='cut short or damaged'):
+    Checkpoint(checkpoint.path)
+  data.write_bytes(content[:-100] + bytes(100))  # `net/b` is at the end.
   wanted = {'net/a': (3000,), 'net/b': (3000,)}
   checkpoint = Checkpoint(checkpoint.path)
   assert checkpoint.read('net/a').shape == (3000,)
@@ -232,3 +238,39 @@ def test_other_types_are_cast(make):
   variable = tf.Variable(0, dtype=tf.int64)
   restore.apply(restore.plan(checkpoint, {'step': ()}), checkpoint, {'step': variable})
   assert variable.numpy() == int(checkpoint.read('step'))
+
+
+def test_nothing_at_all_is_not_missing(make):
+  report = restore.plan(make({'vgg_16/fc8/weights': (1,)}), _NETWORK)
+  with pytest.raises(ValueError, match='Nothing in it fits'):
+    restore.check(report, ignore_missing=True)
+
+
+def test_other_channels_are_not_another_layer(make):
+  wanted = {'net/conv1/weights': (3, 3, 1, 8), 'net/fc/weights': (8, 5)}
+  checkpoint = make({'net/conv1/weights': (3, 3, 3, 8), 'net/fc/weights': (8, 5)})
+  with pytest.raises(ValueError, match='--convert_input_channels; .*--use_grayscale') as error:
+    restore.check(restore.plan(checkpoint, wanted))
+  assert 'exclude' not in str(error.value)
+  restore.check(restore.plan(checkpoint, wanted, change_channels=True))
+
+
+@pytest.mark.parametrize(('array', 'message'), [
+  (np.ones(3, np.int8), 'floating point for net/w .* Received: int8. Quantized'),
+  (np.array([1, np.nan, 2], np.float32), 'finite numbers for net/w'),
+  (np.array([1, np.inf, 2], np.float16), 'finite numbers for net/w')])
+def test_numbers_that_are_no_weights(array, message):
+  source = types.SimpleNamespace(path='x', shapes={'net/w': (3,)}, read=lambda name: array)
+  variables = {'net/w': tf.Variable([7.0, 7, 7])}
+  with pytest.raises(ValueError, match=message):
+    restore.apply(restore.plan(source, {'net/w': (3,)}), source, variables)
+  assert variables['net/w'].numpy().tolist() == [7, 7, 7]
+
+
+def test_more_than_the_network_has(make):
+  shapes = {**_NETWORK, 'net/se/weights': (3, 3), 'net/bn/num_batches_tracked': (),
+            'net/AuxLogits/conv/weights': (1,)}
+  report = restore.plan(make(shapes), _NETWORK)
+  assert 'Warning: 1 arrays of' in restore.describe_unused(report)
+  assert 'net/se/weights' in restore.describe_unused(report)
+  assert restore.describe_unused(restore.plan(make(shapes), _NETWORK, exclude=_HEAD)) == ''

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -113,6 +114,25 @@ def test_the_first_layer_is_fitted_when_asked(alexnet):
   assert report.rows[0].origin() == 'conv1/weights 11×11×3×96, channels summed or repeated'
   np.testing.assert_array_equal(restore.value(report.rows[0], weights.source),
                                 np.full((11, 11, 1, 96), 3))
+
+
+@pytest.mark.parametrize(('name', 'content', 'message'), [
+  ('login.h5', b'<!DOCTYPE html>', 'Received: something else'), ('x.pth', b'', 'an empty file'),
+  ('readme.txt', b'hello', 'Received: something else'), ('x.zip', b'PK\x03\x04', 'something else')])
+def test_what_is_of_no_format_is_not_called_a_damaged_checkpoint(tmp_path, name, content, message):
+  path = tmp_path / name
+  path.write_bytes(content)
+  with pytest.raises(ValueError, match=f'{name}: expected weights in one of these formats: '
+                     f'.*safetensors.*{message}'):
+    sources.open_weights(str(path))
+
+
+def test_pickles_of_python_2(tmp_path):
+  path = tmp_path / 'weights.p'
+  with open(path, 'wb') as file:
+    pickle.dump({'conv1': [np.ones((1, 1, 3, 2), np.float32), np.zeros(2, np.float32)]}, file, 0)
+  assert sources.open_weights(str(path)).source.shapes == {
+    'conv1/weights': (1, 1, 3, 2), 'conv1/biases': (2,)}
 
 
 @pytest.mark.parametrize('content', [b'', b'\x93NUMPY garbage', b'\x80\x04N.', b'just text'])

@@ -191,14 +191,19 @@ def _mobile(network: str) -> Dialect:
   if network in _LITE_DEPTHS:
     return Dialect(f'timm tf_{network}',
                    torch_layers.takes(_inverted_residuals(network, _LITE_ENDS)),
-                   'efficientnet_lite')
+                   'efficientnet_lite', note=_PORT_NOTE)
   if network.startswith('mobilenet_v2'):
     find = _inverted_residuals(network, _V2_ENDS)
     return Dialect('timm mobilenetv2', torch_layers.takes(find, epsilon=1e-5 - 1e-3), 'torchvision',
                    torchvision.ODD_SIZE, torchvision.ODD_NOTE)
   find = _inverted_residuals(network, _v3_ends(_STAGES[network]))
-  return Dialect('timm tf_mobilenetv3', torch_layers.takes(find), 'inception')
+  return Dialect('timm tf_mobilenetv3', torch_layers.takes(find), 'inception', note=_PORT_NOTE)
 
+
+# Of the same names and shapes, and trained otherwise.
+_PORT_NOTE = ("The names are those of timm's tf_… networks, and of others that timm trained. The "
+              'latter take --preprocessing_name=torchvision, pad otherwise and have another '
+              'epsilon: their accuracy is lower here.')
 
 _TIMM = {
   **{network: (_mobile(network),) for network in _STAGES},
