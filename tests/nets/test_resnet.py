@@ -46,7 +46,8 @@ def build(randomize):
 @pytest.mark.parametrize(('name', 'size'), [
   ('resnet50_keras', 97), ('resnet_v2_50', 66),
   *(pytest.param(name, size, marks=pytest.mark.slow) for name, size in (
-    ('resnet50_keras', 64), ('resnet_v2_50', 97),
+    ('resnet50_keras', 64), ('resnet_v2_50', 97))),
+  *(pytest.param(name, size, marks=pytest.mark.thorough) for name, size in (
     ('resnet101_keras', 64), ('resnet101_keras', 97),
     ('resnet152_keras', 64), ('resnet152_keras', 97),
     ('resnet_v2_101', 66), ('resnet_v2_101', 97),

@@ -12,9 +12,9 @@ from scripts.oracles import fixtures, values
 v1 = tf.compat.v1
 NAMES = fixtures.names('slim')
 AUXILIARY_WEIGHT = 0.4
-# Networks whose training graphs are those of others, only deeper.
-DEEPER = ('nasnet_large', 'pnasnet_large', 'resnet_v1_152', 'resnet_v1_200', 'resnet_v2_152',
-          'resnet_v2_200')
+# Networks that are others, only deeper.
+DEEPER = ('nasnet_large', 'pnasnet_large', 'resnet_v1_101', 'resnet_v1_152', 'resnet_v1_200',
+          'resnet_v2_101', 'resnet_v2_152', 'resnet_v2_200', 'vgg_19')
 # Above five seconds on one core.
 SLOW = ('inception_resnet', 'inception_v', 'nasnet', 'overfeat', 'pnasnet', 'resnet', 'vgg')
 AUXILIARY = ('aux_*', '*/AuxLogits')  # TF-Slim's Inceptions have them in inference too.
@@ -121,7 +121,7 @@ def assert_end_points(ours, slims):
     assert flat[key] == [size for size in slims[key][1:] if size != 1], key
 
 
-@pytest.mark.parametrize('name', of_each(NAMES))
+@pytest.mark.parametrize('name', of_each(NAMES, DEEPER))
 def test_inference(name, build):
   expected = fixtures.read('slim', name)
   for case in expected['inference']:
