@@ -26,7 +26,7 @@ DOCUMENTS = ('README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'docs/networks.md')
 RECIPES = sorted(path.name for path in (ROOT / 'scripts' / 'recipes').iterdir())
 TRAIN, EVAL = 'train_image_classifier.py', 'eval_image_classifier.py'
 PROGRAMS = (TRAIN, EVAL, 'convert_weights.py', 'download_and_convert_data.py', 'list_networks.py',
-            'scripts/benchmark_training_step.py')
+            'scripts/benchmark_training_step.py', 'scripts/mutate_weights.py')
 # What the documents call and this project does not bring, so that its options are not ours.
 FOREIGN = {'source', 'tensorboard', 'uv', 'echo', 'if', 'fi'}
 FOREIGN_OPTIONS = {'upgrade'}  # Of uv, mentioned outside of its command line.
