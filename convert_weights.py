@@ -34,6 +34,8 @@ flags.DEFINE_string('model_name', None, 'Name of the network; needed where the w
 flags.DEFINE_string('checkpoint_exclude_scopes', None, 'Scopes that are not converted, separated '
                     'by commas.')
 flags.DEFINE_string('output_dir', None, 'Where the checkpoint goes.')
+flags.DEFINE_integer('image_size', None, 'Height and width that the weights are used with; by '
+                     "default what they tell, or the network's.", lower_bound=1)
 flags.DEFINE_bool('use_grayscale', False, 'Whether the result is for grey images, of one channel; '
                   'see --convert_input_channels.')
 flags.DEFINE_string('reestimate_from', None, 'Folder of photos to measure the mean and variance '
@@ -56,7 +58,7 @@ def main() -> int:
                      'Received: none.')
   net = nets_factory.get_net(name)
   num_classes = checkpoint_flags.num_outputs(weights, name)
-  size = saved.get('image_size') or net.image_size
+  size = FLAGS.image_size or saved.get('image_size') or net.image_size
   channels = 1 if FLAGS.use_grayscale else saved.get('channels') or net.channels
   network = nets_factory.build_network(name, image_shape=[size, size, channels],
                                        num_classes=num_classes or net.classes)

@@ -460,12 +460,12 @@ def test_weights_of_keras_directly_and_converted(run_script, tmp_path):
 
   out_dir = tmp_path / 'converted'
   code, out, errors = run_script('convert_weights', *fitted, '--use_grayscale',
-                                 f'--output_dir={out_dir}')
+                                 '--image_size=64', f'--output_dir={out_dir}')
   assert code == 0, errors
-  assert f'Wrote {out_dir}/model.ckpt-0: mobilenet_v1_025, 10 classes, 224×224, inception' in out
+  assert f'Wrote {out_dir}/model.ckpt-0: mobilenet_v1_025, 10 classes, 64×64, inception' in out
   assert 'conv1/kernel' in (out_dir / 'restored.txt').read_text()
-  code, out, errors = run_script(_EVAL, f'--checkpoint_path={out_dir}', *data,
-                                 f'--eval_dir={tmp_path}/eval2')  # It knows its network.
+  code, out, errors = run_script(  # It knows its network and its image size.
+      _EVAL, f'--checkpoint_path={out_dir}', *data[:2], f'--eval_dir={tmp_path}/eval2')
   assert code == 0, errors
   found = [json.loads((tmp_path / name / 'eval.json').read_text()) for name in ('eval', 'eval2')]
   assert [found[0][key] for key in ('top_1', 'top_5', 'loss', 'count')] == \
@@ -474,7 +474,7 @@ def test_weights_of_keras_directly_and_converted(run_script, tmp_path):
   # TF-Slim's graph takes it; a run may start from it, and not be in its folder.
   names = {name for name, _ in tf.train.list_variables(str(out_dir))}
   assert 'MobilenetV1/Logits/Conv2d_1c_1x1/weights' in names
-  train = ['--dataset_name=digits', '--train_image_size=64', '--dry_run']
+  train = ['--dataset_name=digits', '--dry_run']
   code, out, errors = run_script(_TRAIN, *train, f'--checkpoint_path={out_dir}',
                                  f'--train_dir={tmp_path}/run')
   assert code == 0, errors
