@@ -36,7 +36,8 @@ class Checkpoint:
                      for name, shape in self._reader.get_variable_to_shape_map().items()}
       # What a file claims is checked before anything is decided by it.
       for name in self.shapes:
-        if not (self._index and self._index.entries[name].is_partitioned):
+        entry = self._index and self._index.entries.get(name)
+        if not (entry and entry.is_partitioned):
           self._check(name)
     except _FAILURES as error:
       raise self._damaged(error) from error

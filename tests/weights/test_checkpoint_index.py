@@ -280,8 +280,8 @@ def test_tensors_in_parts_leave_the_others_readable(tmp_path):
   'checkpoint V1', 'checkpoint V2, index', 'checkpoint V2, data',
   pytest.param('checkpoint V2, object-based', marks=pytest.mark.thorough)])
 def test_damaged_checkpoints_load_or_are_refused(name):
-  results = [*runs.read_damaged(name, 200)]
-  assert len(results) == 200
+  results = [*runs.read_damaged(name, 220)]  # Number 209 has a name that only one reader sees.
+  assert len(results) == 220
   for result in results:
     assert result.outcome in (runs.LOADED, runs.REFUSED), result
     assert not result.events and result.mebibytes < 64, result
