@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from weights.raw_tensors import MOST_DIMENSIONS, are_counts, lay_over
-from weights.unpickling import read_pickle, reading
+from files.raw_tensors import MOST_DIMENSIONS, are_counts, lay_over
+from files.unpickling import read_pickle, reading
 from weights.wire_format import BYTES, VARINT, fields, signed, varints
 
 _LONGEST_NAME = 1000

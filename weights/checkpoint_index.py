@@ -15,8 +15,8 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
+from files.raw_tensors import MOST_DIMENSIONS, are_counts
 from weights import table_files
-from weights.raw_tensors import MOST_DIMENSIONS, are_counts
 from weights.wire_format import BYTES, FIXED32, VARINT, fields, signed, varint
 
 _MOST_SHARDS, _MOST_PARTS = 99_999, 4096

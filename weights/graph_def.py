@@ -14,14 +14,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from weights import wire_format
-from weights.raw_tensors import (
+from files.raw_tensors import (
   BFLOAT16,
   MOST_DIMENSIONS,
   are_counts,
   itemsize,
   lay_over,
 )
+from weights import wire_format
 
 _MOST_FIELDS = 3_000_000  # Several times as many as the graph of the largest network has.
 _MOST_INPUTS = 8  # That are looked at; operators that concatenate have more.

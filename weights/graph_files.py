@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from files.raw_tensors import read_bytes
+from files.unpickling import reading
 from weights.graph_def import Constants, Messages, Node, source
 from weights.layer_arrays import FACTOR, RELU6, LayerArrays, added, variance
-from weights.raw_tensors import read_bytes
-from weights.unpickling import reading
 
 _KERNELS = {'Conv2D': 'kernel', 'DepthwiseConv2dNative': 'depthwise_kernel', 'MatMul': 'kernel'}
 _BATCH_NORMS = ('FusedBatchNorm', 'FusedBatchNormV2', 'FusedBatchNormV3')

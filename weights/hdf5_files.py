@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from files.unpickling import reading
 from weights.safetensors_files import read_safetensors
-from weights.unpickling import reading
 
 _ROOT = str(pathlib.Path(__file__).resolve().parents[1])
 _EXPECTED = "weights or a model that Keras saved ('.h5', '.weights.h5' or '.keras')"

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from weights.raw_tensors import (
+from files.raw_tensors import (
   BFLOAT16,
   MOST_DIMENSIONS,
   are_counts,
@@ -22,7 +22,7 @@ from weights.raw_tensors import (
   lay_over,
   read_bytes,
 )
-from weights.unpickling import reading
+from files.unpickling import reading
 
 _LONGEST_HEADER = 2 ** 24  # Room for 100,000 tensors.
 _TYPES = {

@@ -14,10 +14,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from files.raw_tensors import MOST_DIMENSIONS, are_counts, itemsize, lay_over, read_bytes
+from files.unpickling import reading
 from weights.flat_buffers import Bytes, Table
 from weights.layer_arrays import FACTOR, RELU6, LayerArrays, added
-from weights.raw_tensors import MOST_DIMENSIONS, are_counts, itemsize, lay_over, read_bytes
-from weights.unpickling import reading
 
 IDENTIFIER = b'TFL3'  # At the bytes 4 to 8.
 

@@ -19,9 +19,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from weights.pickle_machine import Named, load
-from weights.plain_values import check_tree, leaf_size, shown
-from weights.raw_tensors import (
+from files.pickle_machine import Named, load
+from files.plain_values import check_tree, leaf_size, shown
+from files.raw_tensors import (
   BFLOAT16,
   MOST_DIMENSIONS,
   are_counts,
@@ -29,7 +29,7 @@ from weights.raw_tensors import (
   lay_over,
   read_bytes,
 )
-from weights.unpickling import NAMES, StateBuilder, reading
+from files.unpickling import NAMES, StateBuilder, reading
 
 _LEGACY_MAGIC = 0x1950a86a20f9469cfc6c
 _LEGACY_PROTOCOL = 1001

@@ -9,12 +9,12 @@ import struct
 import numpy as np
 import pytest
 
+from files.unpickling import read_pickle
 from nets import nets_factory, outline
 from preprocessing import preprocessing_factory
 from weights import restore, sources
 from weights.caffe_files import read_caffemodel, read_npy
 from weights.restore import RESTORED
-from weights.unpickling import read_pickle
 
 
 @pytest.fixture(scope='module')

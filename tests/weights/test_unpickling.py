@@ -19,8 +19,8 @@ import sys
 import numpy as np
 import pytest
 
+from files.unpickling import read_pickle
 from scripts.fuzzing.mutations import mutations
-from weights.unpickling import read_pickle
 
 _ROOT = pathlib.Path(__file__).parents[2]
 _RNG = np.random.default_rng(0)
@@ -358,7 +358,7 @@ def read_guarded(folder, function, files, ignored=()):
   return outcomes
 
 
-_READ_PICKLE = ('weights.unpickling', 'read_pickle')
+_READ_PICKLE = ('files.unpickling', 'read_pickle')
 
 
 def test_attacks_are_refused(tmp_path):

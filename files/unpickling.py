@@ -1,7 +1,7 @@
 """Reading arrays out of pickles, `.npy` files of objects among them, without running any code.
 
 What a file names is looked up in a table of stand-ins below, which check types, shapes and sizes;
-nothing is imported or taken from a real module. `weights/pickle_machine.py` has the opcodes.
+nothing is imported or taken from a real module. `files/pickle_machine.py` has the opcodes.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from weights.pickle_machine import Named, load
-from weights.plain_values import check_key, check_tree, leaf_size, shown
-from weights.raw_tensors import MOST_DIMENSIONS, are_counts, read_bytes
+from files.pickle_machine import Named, load
+from files.plain_values import check_key, check_tree, leaf_size, shown
+from files.raw_tensors import MOST_DIMENSIONS, are_counts, read_bytes
 
 _NPY_MAGIC = b'\x93NUMPY'
 _LONGEST_HEADER = 2 ** 16

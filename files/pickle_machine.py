@@ -24,7 +24,7 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
 
-from weights.plain_values import check_key
+from files.plain_values import check_key
 
 _MOST_OPCODES = 2 ** 23
 _MOST_ARGUMENTS = 8
