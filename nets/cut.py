@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 import tensorflow as tf
 
 from nets.network import Network
+from nets.stand_in import StandIn
 
 _IMAGES, _KEYS, _STEP = 'cut/images', 'cut/keys', 'cut/step'
 # End points that training and evaluation use.
@@ -37,25 +38,6 @@ class Boundary:
   name: str
   shape: tuple[int, ...]
   dtype: tf.DType
-
-
-class _StandIn:
-  """A variable while the network is traced: a placeholder that notes how it is to be updated."""
-
-  def __init__(self, name: str, variable: tf.Variable):
-    self.shape, self.dtype, self.update = variable.shape, variable.dtype, None
-    self.value = tf.compat.v1.placeholder(variable.dtype, variable.shape, f'cut/variables/{name}')
-
-  def __tf_tensor__(self, dtype=None, name=None) -> tf.Tensor:
-    return self.value
-
-  def __sub__(self, other) -> tf.Tensor:
-    return self.value - other
-
-  def assign_sub(self, delta: tf.Tensor) -> tf.Tensor:
-    """Notes what is to be subtracted."""
-    self.update = delta
-    return tf.identity(delta)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +61,9 @@ def _trace(network: Network, image_shape: Sequence[int], batch: int, is_training
     images = tf.compat.v1.placeholder(tf.float32, [batch, *image_shape], _IMAGES)
     keys = tf.compat.v1.placeholder(tf.int64, [batch, 2], _KEYS)
     step = tf.compat.v1.placeholder(tf.int64, [], _STEP)
-    variables = {name: _StandIn(name, variable) for name, variable in network.variables.items()}
+    variables = {name: StandIn(tf.compat.v1.placeholder(variable.dtype, variable.shape,
+                                                        f'cut/variables/{name}'))
+                 for name, variable in network.variables.items()}
     logits, end_points = network(images, is_training=is_training, keys=keys, step=step,
                                  variables=variables)
     outputs = {'logits': logits, **{name: end_points[name] for name in _OUTPUTS

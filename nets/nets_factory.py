@@ -13,7 +13,9 @@ from errors import unknown_name
 from nets import (
   alexnet,
   cifarnet,
+  custom_head,
   efficientnet_lite,
+  end_points,
   inception_resnet_v2,
   inception_v1,
   inception_v2,
@@ -69,6 +71,7 @@ class Net:
     head: scopes that depend on the number of classes, to exclude and retrain when fine-tuning: the
       classifier's, then those of auxiliary heads; shell wildcards may stand in them.
     published: weights for this network's variables; None where there are none.
+    codes: the end point that is known as the network's features, for simple classifiers.
     classes, channels: of the data that the network was made for.
     xla: whether XLA was measured to make it faster. On CPUs it made every network that was tried
       slower (`results/`), those with depthwise convolutions by far.
@@ -80,6 +83,7 @@ class Net:
   preprocessing: str
   head: tuple[str, ...]
   published: Published | None = None
+  codes: str = end_points.FEATURES
   classes: int = 1000
   channels: int = 3
   xla: bool = False
@@ -101,7 +105,7 @@ def _efficientnet_lite(function: Callable, top_1: float) -> Net:
 
 def _vgg(function: Callable, scope: str, published: Published | None) -> Net:
   return Net(function, vgg.vgg_arg_scope, preprocessing='vgg', head=(f'{scope}/fc8',),
-             published=published, reference='https://arxiv.org/abs/1409.1556')
+             published=published, codes=f'{scope}/fc6', reference='https://arxiv.org/abs/1409.1556')
 
 
 def _inception(function: Callable, arg_scope: Callable, head: tuple[str, ...],
@@ -167,19 +171,22 @@ def _squeezenet(function: Callable, published: Published) -> Net:
 NETS: dict[str, Net] = {
     'alexnet': Net(
         alexnet.alexnet, alexnet.alexnet_arg_scope, preprocessing='caffe', head=('alexnet/fc8',),
+        codes='alexnet/fc7',
         published=Published('bvlc_alexnet', 1000, 57.1, 80.2),
         reference='https://proceedings.neurips.cc/paper/2012/hash/'
         'c399862d3b9d6b76c8436e924a68c45b-Abstract.html'),
     'alexnet_torchvision': Net(
         alexnet.alexnet_torchvision, alexnet.alexnet_torchvision_arg_scope,
         preprocessing='torchvision', head=('alexnet_torchvision/fc8',),
+        codes='alexnet_torchvision/fc7',
         published=Published('torchvision alexnet-owt-7be5be79', 1000, 56.522, 79.066),
         reference='https://arxiv.org/abs/1404.5997'),
     'alexnet_v2': Net(
         alexnet.alexnet_v2, alexnet.alexnet_v2_arg_scope, preprocessing='inception',
-        head=('alexnet_v2/fc8',), reference='https://arxiv.org/abs/1404.5997'),
+        head=('alexnet_v2/fc8',), codes='alexnet_v2/fc7', reference='https://arxiv.org/abs/1404.5997'),
     'caffenet': Net(
         alexnet.caffenet, alexnet.alexnet_arg_scope, preprocessing='caffe', head=('caffenet/fc8',),
+        codes='caffenet/fc7',
         published=Published('bvlc_reference_caffenet', 1000, 57.4, 80.4),
         reference='https://github.com/BVLC/caffe/tree/master/models/bvlc_reference_caffenet'),
     'cifarnet': Net(
@@ -335,15 +342,65 @@ def list_nets(pattern: str = '*') -> list[str]:
   return sorted(fnmatch.filter(NETS, pattern))
 
 
-def get_net(name: str) -> Net:
+def get_net(name: str, *, head: str | None = None, head_from: str | None = None) -> Net:
   """Finds a network's record.
 
+  Args:
+    name: a name of `NETS`.
+    head: a head of the user's own in place of the classifier, as `custom_head.parse` takes it.
+    head_from: the end point that it takes; by default what the classifier takes.
+
   Raises:
-    ValueError: if there is no network of this name.
+    ValueError: if there is no network of this name, or `head` is none.
+    OSError: if the head is a function whose file cannot be read.
   """
   if name not in NETS:
     raise unknown_name('network', name, NETS)
-  return NETS[name]
+  net = NETS[name]
+  if not head:
+    if head_from:
+      raise ValueError(f'--head_from={head_from}: expected a --head that starts from there. '
+                       'Received none.')
+    return net
+  if head_from:
+    head_from = find_end_point(name, head_from)
+  return dataclasses.replace(
+      net, arg_scope=custom_head.arg_scope(net.arg_scope), head=(custom_head.SCOPE,),
+      function=custom_head.attach(net.function, custom_head.parse(head),
+                                  head_from or end_points.FEATURES))
+
+
+def list_end_points(name: str, *, num_classes: int | None = None,
+                    image_shape: Sequence[int] | None = None) -> dict[str, tuple[int, ...]]:
+  """Lists a network's end points in the order of its layers, and what its classifier takes last.
+
+  Args:
+    name: a name of `NETS`.
+    num_classes: width of the logits; None leaves out the classifier.
+    image_shape: [height, width, channels]; by default the network's own.
+
+  Returns:
+    The shape of one example's value by the name of the end point.
+  """
+  net = get_net(name)
+  with layers.arg_scope(net.arg_scope(weight_decay=0.0)):
+    return end_points.shapes(net.function, num_classes,
+                             image_shape or [net.image_size, net.image_size, net.channels])
+
+
+def find_end_point(name: str, end_point: str, *, num_classes: int | None = None) -> str:
+  """Finds the end point that a short or classic name means.
+
+  Args:
+    name: a name of `NETS`.
+    end_point: see `end_points.resolve`; empty means the network's `codes`.
+    num_classes: width of the logits; None leaves out the classifier.
+
+  Raises:
+    ValueError: if there is none, with those that there are.
+  """
+  return end_points.resolve(end_point or get_net(name).codes,
+                            tuple(list_end_points(name, num_classes=num_classes)))
 
 
 def preprocessing_name(name: str) -> str:
@@ -385,18 +442,37 @@ def get_network_fn(name: str, num_classes: int | None, weight_decay: float = 0.0
   return network_fn
 
 
-def build_network(name: str, *, image_shape: Sequence[int], num_classes: int | None,
-                  weight_decay: float = 0.0, trainable_scopes: Sequence[str] = (),
-                  is_training: bool = False, dtype: tf.DType = tf.float32,
-                  seed: int = 0) -> network.Network:
-  """Builds a network with its variables; the arguments are those of `network.Network`.
+def build_network(name: str, *, head: str | None = None, head_from: str | None = None,
+                  **arguments) -> network.Network:
+  """Builds a network with its variables.
+
+  Args:
+    name, head, head_from: see `get_net`.
+    **arguments: those of `network.Network`.
 
   Raises:
     ValueError: if there is no network of this name, if the images are too small for it, or if a
       scope of `trainable_scopes` matches nothing.
   """
+  net = get_net(name, head=head, head_from=head_from)
+  return network.Network(net.function, net.arg_scope, **arguments)
+
+
+def build_extractor(name: str, end_point: str, *, image_shape: Sequence[int],
+                    num_classes: int | None = None,
+                    dtype: tf.DType = tf.float32) -> network.Network:
+  """Builds a network up to one of its end points, which it gives in place of logits.
+
+  Args:
+    name: a name of `NETS`.
+    end_point: by its whole name; see `find_end_point`.
+    image_shape: [height, width, channels].
+    num_classes: width of the logits, for end points that depend on it.
+    dtype: the type that layers compute in.
+
+  Raises:
+    ValueError: if there is no such network or end point.
+  """
   net = get_net(name)
-  return network.Network(net.function, net.arg_scope, image_shape=image_shape,
-                         num_classes=num_classes, weight_decay=weight_decay,
-                         trainable_scopes=trainable_scopes, is_training=is_training, dtype=dtype,
-                         seed=seed)
+  return network.Network(end_points.up_to(net.function, end_point), net.arg_scope,
+                         image_shape=image_shape, num_classes=num_classes, dtype=dtype)

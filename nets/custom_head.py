@@ -1,0 +1,188 @@
+"""Heads of the user's own in place of a network's classifier.
+
+A head is a short text, `fc:512,dropout:0.5,fc`, or a Python function in the vocabulary of slim,
+`my_file.py:head`. Its variables lie under `head/`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import inspect
+import pathlib
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from nets import end_points, heads, layers
+
+SCOPE = 'head'
+_VOCABULARY = ('elements separated by commas: pool (the mean over the image), flatten, fc:512 '
+               '(fully connected with ReLU, any width), dropout:0.5 (the share that is dropped), '
+               'and fc at the end; or my_file.py:function')
+
+
+def is_function(text: str) -> bool:
+  """Tells whether a head is a Python function, which is only run where the user names it."""
+  return text.rpartition(':')[0].endswith('.py')
+
+
+def label(text: str) -> str:
+  """Returns a head as it is kept with checkpoints: of a function's file the name alone."""
+  return pathlib.Path(text).name if is_function(text) else ','.join(_split(text))
+
+
+def parse(text: str) -> Callable[[tf.Tensor, int, bool], tf.Tensor]:
+  """Reads a head.
+
+  Args:
+    text: as in the module's docstring. The file of a function is run; the function takes
+      (features, num_classes, is_training) and returns logits [batch, num_classes].
+
+  Returns:
+    `head(features, num_classes, is_training) -> logits`, to be called in a scope of its own.
+
+  Raises:
+    ValueError: if it is none of the two.
+    OSError: if the file cannot be read.
+  """
+  return _load(text) if is_function(text) else _Layers(text)
+
+
+def attach(function: Callable, head: Callable, head_from: str) -> Callable:
+  """Puts a head on a network in place of its classifier and of its auxiliary heads.
+
+  Args:
+    function: the network's.
+    head: from `parse`.
+    head_from: the end point that the head takes, by its whole name.
+
+  Returns:
+    A network's function; its variables are those that the end point needs, and the head's.
+  """
+  body = end_points.up_to(function, head_from)
+
+  def network(images: tf.Tensor, num_classes: int, *, is_training: bool):
+    features, _ = body(images, None, is_training=is_training)
+    logits = apply(head, features, num_classes, is_training)
+    return heads.add_predictions(logits, {})
+
+  network.default_image_size = function.default_image_size
+  return network
+
+
+@layers.add_arg_scope
+def apply(head: Callable, features: tf.Tensor, num_classes: int, is_training: bool, *,
+          weights_regularizer=None) -> tf.Tensor:
+  """Applies a head to features, with slim's default layers, whatever the network's are.
+
+  Args:
+    head: from `parse`.
+    features: [batch, …].
+    num_classes: width of the logits.
+    is_training: a Python bool.
+    weights_regularizer: of all weights.
+
+  Returns:
+    Logits [batch, num_classes].
+
+  Raises:
+    ValueError: if the head returns something else.
+  """
+  with tf.compat.v1.variable_scope(SCOPE), \
+      layers.arg_scope([layers.conv2d, layers.separable_conv2d, layers.fully_connected],
+                       activation_fn=tf.nn.relu, normalizer_fn=None, normalizer_params=None,
+                       weights_initializer=layers.xavier_initializer(),
+                       weights_regularizer=weights_regularizer,
+                       biases_initializer=layers.zeros_initializer()), \
+      layers.arg_scope([layers.dropout, layers.batch_norm], is_training=is_training):
+    logits = head(features, num_classes, is_training)
+  if not tf.is_tensor(logits) or logits.shape.as_list() != [features.shape[0], num_classes]:
+    raise ValueError(f'--head: expected logits [{features.shape[0]}, {num_classes}]. Received: '
+                     f'{logits.shape if tf.is_tensor(logits) else type(logits).__name__}.')
+  return logits
+
+
+def arg_scope(network_arg_scope: Callable) -> Callable:
+  """Returns a network's arg scope with weight decay for a head."""
+  def with_head(weight_decay: float = 0.0):
+    with layers.arg_scope(network_arg_scope(weight_decay=weight_decay)), \
+        layers.arg_scope([apply], weights_regularizer=layers.l2_regularizer(weight_decay)) as scope:
+      return scope
+
+  return with_head
+
+
+def _split(text: str) -> list[str]:
+  return [element.strip() for element in text.split(',')]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Layers:
+  """A head by its text."""
+  text: str
+
+  def __post_init__(self):
+    elements = _split(self.text)
+    for element in elements[:-1]:
+      _check(element, self.text)
+    if elements[-1] != 'fc':
+      raise ValueError(f'--head: expected {_VOCABULARY}. Received: {self.text!r}, which does not '
+                       'end with fc.')
+
+  def __call__(self, features: tf.Tensor, num_classes: int, is_training: bool) -> tf.Tensor:
+    net, count = features, 0
+    elements = _split(self.text)
+    for position, element in enumerate(elements):
+      kind, _, number = element.partition(':')
+      if kind == 'pool':
+        if net.shape.rank != 4:
+          raise ValueError('--head: expected features [height, width, channels] to pool. Received: '
+                           f'{net.shape[1:]}. Leave out pool, or choose another --head_from.')
+        net = heads.squeeze(heads.spatial_mean(net))
+      elif kind == 'dropout':
+        net = layers.dropout(net, 1 - float(number), scope=f'dropout{position}')
+      else:
+        net = layers.flatten(net)
+      if kind == 'fc':
+        count += 1
+        last = position == len(elements) - 1
+        net = layers.fully_connected(net, num_classes if last else int(number), scope=f'fc{count}',
+                                     **({'activation_fn': None} if last else {}))
+    return net
+
+
+def _check(element: str, text: str) -> None:
+  kind, colon, number = element.partition(':')
+  takes_number = {'pool': None, 'flatten': None, 'fc': lambda n: int(n) > 0,
+                  'dropout': lambda n: 0 <= float(n) < 1}
+  try:
+    check = takes_number[kind]
+    good = check(number) if check else not colon
+  except (KeyError, ValueError):
+    good = False
+  if not good:
+    raise ValueError(f'--head: expected {_VOCABULARY}. Received: {element!r} in {text!r}.')
+
+
+def _load(text: str) -> Callable:
+  path, _, name = text.rpartition(':')
+  file = pathlib.Path(path).expanduser()
+  if not file.is_file():
+    raise FileNotFoundError(f'--head: expected a Python file. Received: {path}, which is none.')
+  spec = importlib.util.spec_from_file_location('head_of_the_user', file)
+  module = importlib.util.module_from_spec(spec)
+  try:
+    spec.loader.exec_module(module)
+  except Exception as error:  # Whatever the user's program raises.
+    raise ValueError(f'--head: {path} cannot be run: {type(error).__name__}: {error}') from error
+  function = getattr(module, name, None)
+  if not callable(function):
+    raise ValueError(f'--head: expected a function {name!r} in {path}. Received: '
+                     + ('none of that name.' if function is None else f'{function!r}.'))
+  try:
+    inspect.signature(function).bind(None, 2, False)
+  except TypeError as error:
+    raise ValueError(f'--head: expected {name}(features, num_classes, is_training) in {path}. '
+                     f'Received: {name}{inspect.signature(function)}.') from error
+  return function
