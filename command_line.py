@@ -39,17 +39,21 @@ _import_tensorflow()
 FLAGS = flags.FLAGS
 
 
-def run(main: Callable[[], int | None]) -> None:
+def run(main: Callable[..., int | None], *, takes_arguments: bool = False) -> None:
   """Runs a script; a user's mistake ends it with one message and exit code 1.
 
   `--verbosity=1` (absl's debug level) shows where the error came from.
 
   Args:
     main: the script, called once flags are parsed; returns an exit code.
+    takes_arguments: whether `main` is given a list of what is on the command line besides flags,
+      before, between or after them; otherwise nothing may be.
   """
   def guarded(arguments: list[str]) -> int:
     import tensorflow as tf
     try:
+      if takes_arguments:
+        return main(arguments[1:]) or 0
       if len(arguments) > 1:
         raise ValueError(f'Expected flags of the form --name=value. Received: {arguments[1]!r}.')
       return main() or 0
@@ -64,6 +68,7 @@ def run(main: Callable[[], int | None]) -> None:
 
   # Names of files and classes need not be UTF-8, and are only shown here.
   sys.stdout.reconfigure(errors='backslashreplace')
+  FLAGS.set_gnu_getopt(takes_arguments)
   app.run(guarded)
 
 

@@ -49,12 +49,20 @@ def find(dataset, decode, *, progress: bool | None = None,
   if files:
     print(f'Decoding {dataset.num_examples} images of the split {dataset.split_name!r} once, to '
           'find bad ones; the result is kept.', flush=True)
-  good = _good_positions(dataset, decode, progress)
-  missing = sorted(set(range(dataset.num_examples)) - good)
-  found = _explain(dataset, decode, missing) if missing else ()
+  found = check(dataset, decode, progress=progress)
   if files:
     cache.store(key, found)
   return found
+
+
+def check(dataset, decode, *, progress: bool | None = None) -> tuple[BadImage, ...]:
+  """Decodes every image as `find` does, and neither asks for an earlier result nor keeps this one.
+
+  The arguments are those of `find`, as is the result.
+  """
+  good = _good_positions(dataset, decode, progress)
+  missing = sorted(set(range(dataset.num_examples)) - good)
+  return _explain(dataset, decode, missing) if missing else ()
 
 
 def explain_failure(dataset, decode, error: Exception) -> str | None:

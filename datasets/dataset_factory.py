@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datasets import csv_list, dataset, digits, folder, tfds_source, tfrecord
+from datasets import csv_list, dataset, digits, folder, pickled, tfds_source, tfrecord
 from errors import unknown_name
 
 # Every entry makes one split of a source; all take the same arguments.
@@ -10,6 +10,7 @@ DATASETS = {
     'csv': csv_list.get_split,
     'digits': digits.get_split,
     'folder': folder.get_split,
+    'pickled': pickled.get_split,
     **dict.fromkeys(tfrecord.SOURCES, tfrecord.get_split),
 }
 # Those that can find their data by themselves.

@@ -8,14 +8,15 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from datasets import dataset, seeds
+from datasets import balancing, dataset, seeds
 
 
 class IndexedExamples:
   """Examples that can be read in any order, so an epoch's order is a full permutation."""
 
   def __init__(self, names: Sequence[str], labels: Sequence[int], *,
-               paths: Sequence[str] | None = None, encoded: Sequence[bytes] | None = None):
+               paths: Sequence[str] | None = None, encoded: Sequence[bytes] | None = None,
+               files: Sequence[str] = ()):
     """Takes the examples in the order of their source.
 
     Args:
@@ -23,12 +24,13 @@ class IndexedExamples:
       labels: one label an example.
       paths: the image files; either these or `encoded`.
       encoded: the encoded images themselves.
+      files: those that `encoded` was read from, whose change makes cached results worthless.
     """
     if (paths is None) == (encoded is None):
       raise ValueError('Expected either paths or encoded images. Received both or neither.')
     self.names = tuple(names)
     self.labels = np.asarray(labels, np.int64).reshape(-1)
-    self.files = tuple(paths or ())
+    self.files = tuple(files if paths is None else paths)
     self._encoded = None if encoded is None else tuple(encoded)
     sizes = {len(self.names), len(self.labels), len(self.files if paths is not None else encoded)}
     if len(sizes) != 1:
@@ -42,7 +44,7 @@ class IndexedExamples:
       return [items[i] for i in chosen]
 
     images = ({'paths': pick(self.files)} if self._encoded is None
-              else {'encoded': pick(self._encoded)})
+              else {'encoded': pick(self._encoded), 'files': self.files})
     return IndexedExamples(pick(self.names), self.labels[chosen], **images)
 
   def order(self, epoch, *, seed: int, shuffle: bool, skip=0) -> tf.data.Dataset:
@@ -52,6 +54,15 @@ class IndexedExamples:
       positions = tf.random.experimental.stateless_shuffle(
           positions, seed=seeds.derive(seeds.ORDER, seed, epoch))
     return tf.data.Dataset.from_tensor_slices(positions[skip:])
+
+  def balanced_order(self, epoch, *, seed: int, skip=0) -> tf.data.Dataset:
+    """The positions of one epoch in which all classes come equally often; see `balancing`.
+
+    Returns:
+      A tf.data.Dataset of (position, how often the example came before): scalar int64s.
+    """
+    positions, turns = self._balancer.epoch(epoch, seed=seed)
+    return tf.data.Dataset.from_tensor_slices((positions[skip:], turns[skip:]))
 
   def facts(self, raw) -> dict[str, tf.Tensor]:
     """What is known of the example at a position without reading its image."""
@@ -63,6 +74,10 @@ class IndexedExamples:
     """Reads the encoded image at a position."""
     image = tf.gather(self._tensors[2], raw)
     return image if self._encoded is not None else tf.io.read_file(image)
+
+  @functools.cached_property
+  def _balancer(self) -> balancing.Balancer:
+    return balancing.Balancer(self.labels)
 
   @functools.cached_property
   def _tensors(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

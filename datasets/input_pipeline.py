@@ -13,36 +13,42 @@ import tensorflow as tf
 
 from datasets import dataset as dataset_lib
 from datasets import seeds
+from errors import unknown_name
 
 # More epochs than any run has: a stream without an end.
 _ENDLESS = 2**62
+# How the examples of an epoch are chosen: each once, or every class equally often.
+SAMPLING = ('uniform', 'balanced')
 # The id of the elements that fill up the last batch of an evaluation.
 _PADDING_ID = -1
 
 
 def training_batches(dataset: dataset_lib.Dataset, preprocess: Callable | None, *,
                      batch_size: int, seed: int, start_step: int = 0, num_views: int | None = None,
-                     gather: Callable | None = None, bad_images: Sequence = (),
-                     label_map: Sequence[int] | None = None,
+                     gather: Callable | None = None, sampling: str = 'uniform',
+                     bad_images: Sequence = (), label_map: Sequence[int] | None = None,
                      num_parallel_calls: int = tf.data.AUTOTUNE, num_replicas: int = 1,
                      num_workers: int = 1, worker_index: int = 0) -> tf.data.Dataset:
   """Makes the endless stream of training batches.
 
   Step s consumes the positions [s * batch_size, (s + 1) * batch_size) of the epochs 0, 1, …
-  one after the other, each epoch in an order of its own.
+  one after the other, each epoch in an order of its own and with as many positions as there are
+  examples.
 
   Args:
     dataset: the split to train on.
     preprocess: function (encoded, seed) -> float32 [height, width, channels] of a static shape,
       where `encoded` is a scalar string and `seed` int64 [2], a function of the run's seed, the
-      epoch and the example.
+      epoch (balanced: the number of times that the example came before) and the example.
     batch_size: the global batch, over all replicas.
     seed: the run's seed.
     start_step: the first step; the examples before it are neither parsed nor decoded.
-    num_views: in how many ways each example is augmented, one an epoch in turn; None makes every
-      epoch's its own.
+    num_views: in how many ways each example is augmented, in turn; None makes each time it comes
+      its own.
     gather: in place of `preprocess`, function (id int64 [B], view int64 [B]) -> what a batch has as
       its images; nothing is read then.
+    sampling: a name in `SAMPLING`. 'uniform' has each example once in an epoch; 'balanced' has as
+      many examples of each class, drawn by `balancing.Balancer`.
     bad_images: `bad_images.BadImage`s or names. They keep their slots, undecoded, as zeros with
       weight 0.
     label_map: the network's label for each of the dataset's, -1 where it has none.
@@ -59,21 +65,42 @@ def training_batches(dataset: dataset_lib.Dataset, preprocess: Callable | None, 
 
   Raises:
     ValueError: if the batch cannot be shared out evenly, a label has no place in the network,
-      a bad image is not in the dataset, or `preprocess` gives no static shape.
+      a bad image is not in the dataset, `preprocess` gives no static shape, or the dataset can only
+      be read from the start and is to be balanced.
   """
   per_replica = _per_replica_batch(batch_size, num_replicas, num_workers)
+  check_sampling(dataset, sampling)
   start_epoch, first_skip = divmod(start_step * batch_size, dataset.num_examples)
 
   def one_epoch(epoch):
     skip = tf.where(epoch == start_epoch, tf.constant(first_skip, tf.int64), 0)
-    order = dataset.examples.order(epoch, seed=seed, shuffle=True, skip=skip)
-    view = epoch % num_views if num_views else epoch
-    return order.map(lambda raw: {'raw': raw, 'view': view, 'valid': True})
+    if sampling == 'balanced':
+      order = dataset.examples.balanced_order(epoch, seed=seed, skip=skip)
+    else:
+      order = dataset.examples.order(epoch, seed=seed, shuffle=True, skip=skip).map(
+          lambda raw: (raw, epoch))
+    return order.map(lambda raw, turn: {
+        'raw': raw, 'view': turn % num_views if num_views else turn, 'valid': True})
 
   load = _loader(dataset, _augmented(preprocess, seed), bad_images, label_map)
   stream = tf.data.Dataset.range(start_epoch, _ENDLESS).flat_map(one_epoch)
   stream = _rows_of_worker(stream, batch_size, num_workers, worker_index)
   return _batched(stream, load, per_replica, num_parallel_calls, gather)
+
+
+def check_sampling(dataset: dataset_lib.Dataset, sampling: str) -> None:
+  """Stops where a dataset's examples cannot be chosen so.
+
+  Raises:
+    ValueError: says what can be done instead.
+  """
+  if sampling not in SAMPLING:
+    raise unknown_name('sampling', sampling, SAMPLING)
+  if sampling == 'balanced' and not hasattr(dataset.examples, 'balanced_order'):
+    raise ValueError(
+        f'--sampling=balanced: expected data with images in any order, such as folder or csv. '
+        f'Received: {dataset.name}, whose records can only be read from the start. Use '
+        '--class_weights=balanced, which weighs the classes in the loss instead.')
 
 
 def view_batches(dataset: dataset_lib.Dataset, preprocess: Callable, *, batch_size: int, seed: int,
@@ -180,7 +207,8 @@ def _loader(dataset: dataset_lib.Dataset, preprocess: Callable | None, bad_image
             label_map: Sequence[int] | None) -> Callable:
   """Makes the function from an element of the stream to an example of a batch.
 
-  `preprocess` is called as (encoded, id, view); without it an example has its view and no image.
+  `preprocess` is called as (encoded, id, view); without it an example has its view and no image,
+  and whole batches of elements may be loaded at once.
   """
   shape = preprocess and _static_shape(preprocess)
   labels = tf.constant(_network_labels(dataset, label_map), tf.int32)
@@ -188,7 +216,7 @@ def _loader(dataset: dataset_lib.Dataset, preprocess: Callable | None, bad_image
 
   def load(element):
     example = dataset.examples.facts(element['raw'])
-    bad = tf.reduce_any(tf.constant(bad_ids, tf.int64) == example['id'])
+    bad = tf.reduce_any(tf.constant(bad_ids, tf.int64) == example['id'][..., tf.newaxis], axis=-1)
     use = element['valid'] & ~bad
 
     def read():
@@ -210,12 +238,15 @@ def _loader(dataset: dataset_lib.Dataset, preprocess: Callable | None, bad_image
 
 def _batched(stream: tf.data.Dataset, load: Callable, batch_size: int, num_parallel_calls: int,
              gather: Callable | None) -> tf.data.Dataset:
-  loaded = stream.map(load, num_parallel_calls=num_parallel_calls, deterministic=True)
-  batches = loaded.batch(batch_size, drop_remainder=True)
-  if gather:
-    batches = batches.map(lambda batch: {
-        'image': gather(batch['id'], batch['view']),
-        **{name: batch[name] for name in ('label', 'weight', 'id')}})
+  if gather:  # Nothing is read: a call for each example would take most of the time.
+    def load_batch(elements):
+      batch = load(elements)
+      return {'image': gather(batch['id'], batch.pop('view')), **batch}
+
+    batches = stream.batch(batch_size, drop_remainder=True).map(load_batch)
+  else:
+    loaded = stream.map(load, num_parallel_calls=num_parallel_calls, deterministic=True)
+    batches = loaded.batch(batch_size, drop_remainder=True)
   batches = batches.prefetch(tf.data.AUTOTUNE)
   options = tf.data.Options()
   options.deterministic = True

@@ -64,6 +64,44 @@ def map_by_name(class_names: Sequence[str], outputs: Sequence[str]) -> list[int]
   return found
 
 
+def names_by_output(class_names: Sequence[str], label_map: Sequence[int],
+                    num_outputs: int) -> list[str]:
+  """Names a network's outputs after the classes whose labels they stand for.
+
+  Args:
+    class_names: the dataset's classes, by label.
+    label_map: the output of each label, -1 where it has none.
+    num_outputs: of the network.
+
+  Returns:
+    One name an output, `UNNAMED` where no label belongs to it.
+  """
+  names = [UNNAMED] * num_outputs
+  for name, output in zip(class_names, label_map, strict=True):
+    if output >= 0:
+      names[output] = name
+  return names
+
+
+def distinct_names(names: Sequence[str]) -> list[str]:
+  """Makes names of outputs by which they can be told apart.
+
+  Returns:
+    The names; the output's number in place of `UNNAMED`, and after a name that several outputs
+    share, as ImageNet's two cranes do.
+  """
+  counts = collections.Counter(names)
+  return [f'class {output}' if name == UNNAMED else
+          name if counts[name] == 1 else f'{name} ({output})'
+          for output, name in enumerate(names)]
+
+
+def background_offset(num_labels: int, num_outputs: int) -> int:
+  """Returns 1 or -1 where one side has ImageNet's classes and the other a background besides."""
+  return num_labels - num_outputs if {num_labels, num_outputs} == {
+      _IMAGENET, _IMAGENET + 1} else 0
+
+
 def likely_offset(dataset, num_outputs: int) -> int:
   """Returns the offset that joins ImageNet's labels with and without its background class.
 
@@ -78,8 +116,8 @@ def likely_offset(dataset, num_outputs: int) -> int:
   Raises:
     ValueError: if the data do not tell how many classes there are, so that both could be meant.
   """
-  if {dataset.num_classes, num_outputs} == {_IMAGENET, _IMAGENET + 1}:
-    return dataset.num_classes - num_outputs
+  if offset := background_offset(dataset.num_classes, num_outputs):
+    return offset
   if dataset.open_ended_labels and num_outputs == _IMAGENET + 1 > dataset.num_classes:
     raise ValueError(
         f'Expected to know whether label 0 is the background class: the checkpoint has '

@@ -8,6 +8,7 @@ import tensorflow as tf
 ORDER = 1
 FILE_ORDER = 2
 AUGMENTATION = 3
+TURN = 4
 
 
 def derive(purpose: int, seed: int, *parts) -> tf.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -22,12 +23,27 @@ class Measurement:
     top_k: share whose class is among the `k` most likely ones; equal logits count in the
       order of their classes, as argmax does.
     k: min(5, number of classes).
+    class_counts: how many of the examples are of each class, by the network's output.
+    class_right: how many of those have it as their most likely class.
   """
   count: int
   loss: float
   top_1: float
   top_k: float
   k: int
+  class_counts: tuple[int, ...]
+  class_right: tuple[int, ...]
+
+  @property
+  def recalls(self) -> tuple[float, ...]:
+    """The share of each class's examples whose most likely class it is; NaN without examples."""
+    return tuple(right / count if count else math.nan
+                 for right, count in zip(self.class_right, self.class_counts, strict=True))
+
+  @property
+  def mean_recall(self) -> float:
+    """The mean over the classes that have examples, also known as balanced accuracy."""
+    return float(np.nanmean(self.recalls))
 
   def lines(self) -> str:
     """Formats the two metrics as TF-Slim prints them."""
@@ -35,7 +51,8 @@ class Measurement:
 
   def scalars(self) -> dict[str, float]:
     """Returns the metrics by the names that they are logged and chosen under."""
-    return {'top_1': self.top_1, 'top_5': self.top_k, 'loss': self.loss}
+    return {'top_1': self.top_1, 'top_5': self.top_k, 'mean_recall': self.mean_recall,
+            'loss': self.loss}
 
 
 class Evaluator:
@@ -73,21 +90,24 @@ class Evaluator:
       rows.append(np.concatenate([part.numpy() for part in self._step(batch)]))
       if gives_up():
         return None
-    rows = np.concatenate(rows) if rows else np.zeros([0, 4])
-    rows = rows[rows[:, 3] > 0].astype(np.float64)
+    rows = np.concatenate(rows) if rows else np.zeros([0, 5])
+    rows = rows[rows[:, 4] > 0].astype(np.float64)
     if not len(rows):
       raise ValueError('Nothing to evaluate: expected at least one example. Received: none.')
-    loss, rank, classes = rows[:, 0], rows[:, 1], int(rows[0, 2])
+    loss, rank, label, classes = rows[:, 0], rows[:, 1], rows[:, 2].astype(int), int(rows[0, 3])
     k = min(5, classes)
+    counts, right = (np.bincount(labels, minlength=classes).tolist()
+                     for labels in (label, label[rank < 1]))
     return Measurement(count=len(rows), loss=float(loss.mean()), top_1=float((rank < 1).mean()),
-                       top_k=float((rank < k).mean()), k=k)
+                       top_k=float((rank < k).mean()), k=k, class_counts=tuple(counts),
+                       class_right=tuple(right))
 
   def _measure_batch(self, batch):
     return self._strategy.experimental_local_results(
         self._strategy.run(self._forward, args=(batch['image'], batch['label'], batch['weight'])))
 
   def _measure(self, images, labels, weights):
-    """Returns float32 [batch, 4]: loss, rank of the right class, number of classes, weight."""
+    """Returns float32 [batch, 5]: loss, rank of the right class, it, number of classes, weight."""
     logits, _ = self._network(images, is_training=False)
     classes = logits.shape[-1]
     loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
@@ -98,4 +118,5 @@ class Evaluator:
     # Comparisons with NaN are false, which would rank a broken network first.
     finite = tf.reduce_all(tf.math.is_finite(logits), axis=1)
     rank = tf.where(finite, rank, tf.cast(classes, tf.float32))
-    return tf.stack([loss, rank, tf.fill(tf.shape(loss), float(classes)), weights], axis=1)
+    return tf.stack([loss, rank, tf.cast(labels, tf.float32),
+                     tf.fill(tf.shape(loss), float(classes)), weights], axis=1)

@@ -5,13 +5,19 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+from collections.abc import Sequence
 
+import tabulate
 import tensorflow as tf
 
 from evaluation.evaluator import Measurement
 
+# A table has all classes up to so many, and of more the worst ones.
+_MOST_CLASSES, _WORST_CLASSES = 20, 10
 
-def write(folder: str | os.PathLike, found: Measurement, *, step: int, facts: dict) -> pathlib.Path:
+
+def write(folder: str | os.PathLike, found: Measurement, *, step: int, facts: dict,
+          class_names: Sequence[str] = ()) -> pathlib.Path:
   """Writes `eval.json` and TensorBoard scalars.
 
   Args:
@@ -19,6 +25,8 @@ def write(folder: str | os.PathLike, found: Measurement, *, step: int, facts: di
     found: the measurement.
     step: the checkpoint's step, for TensorBoard.
     facts: what was measured: checkpoint, dataset, split and so on; for the JSON.
+    class_names: one name an output of the network, each its own, for the recall of each
+      class in the JSON.
 
   Returns:
     The path of `eval.json`.
@@ -32,7 +40,35 @@ def write(folder: str | os.PathLike, found: Measurement, *, step: int, facts: di
   events.close()
   path, aside = folder / 'eval.json', folder / 'eval.json.new'
   content = {**facts, 'step': step, 'count': found.count, 'top_1': found.top_1,
-             'top_5': found.top_k, 'k': found.k, 'loss': found.loss}
+             'top_5': found.top_k, 'k': found.k, 'mean_recall': found.mean_recall,
+             'loss': found.loss}
+  if class_names:
+    content['per_class'] = {name: {'count': count, 'recall': recall}
+                            for name, count, recall in per_class(found, class_names)}
   aside.write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
   os.replace(aside, path)
   return path
+
+
+def per_class(found: Measurement, class_names: Sequence[str]) -> list[tuple[str, int, float]]:
+  """Lists (name, number of examples, recall) of the classes with examples.
+
+  Args:
+    found: the measurement.
+    class_names: one name an output, each its own.
+  """
+  return [row for row in zip(class_names, found.class_counts, found.recalls, strict=True)
+          if row[1]]
+
+
+def class_table(found: Measurement, class_names: Sequence[str]) -> str:
+  """Formats the recall of all classes, or of the worst ones where they are many."""
+  rows = per_class(found, class_names)
+  note = ''
+  if len(rows) > _MOST_CLASSES:
+    note = (f'\nThe {_WORST_CLASSES} classes of lowest recall, of {len(rows)}; all are in '
+            'eval.json.')
+    rows = sorted(rows, key=lambda row: row[2])[:_WORST_CLASSES]
+  rows = [(name, count, f'{recall:.4f}') for name, count, recall in rows]
+  return tabulate.tabulate(rows, ('class', 'examples', 'recall'), 'simple', disable_numparse=True,
+                           colalign=('left', 'right', 'right')) + note

@@ -27,8 +27,10 @@ def is_function(text: str) -> bool:
   return text.rpartition(':')[0].endswith('.py')
 
 
-def label(text: str) -> str:
+def label(text: str | None) -> str | None:
   """Returns a head as it is kept with checkpoints: of a function's file the name alone."""
+  if not text:
+    return text
   return pathlib.Path(text).name if is_function(text) else ','.join(_split(text))
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
 
@@ -132,6 +133,8 @@ class _Part:
     self._needed = [name in taken for name in starts]
     names = [*itertools.compress(starts, self._needed), *(f'{name}:0' for name in self.others),
              *(trace.placeholders[name] for name in self.variables)]
+    self.digest = hashlib.sha256(b'\n'.join(sorted(
+        node.SerializeToString(deterministic=True) for node in definition.node))).hexdigest()
     self._apply = tf.function(lambda *values: tf.graph_util.import_graph_def(
         definition, dict(zip(names, values, strict=True)), list(ends), name=''), autograph=False)
 
@@ -163,6 +166,16 @@ class Trunk:
     """Computes the boundary's tensors of float32 [batch, height, width, channels]."""
     return tuple(self._part(images.shape[0])((), {_IMAGES: images}, self._network.variables))
 
+  @property
+  def variables(self) -> dict[str, tf.Variable]:
+    """The variables that it depends on, by name."""
+    return {name: self._network.variables[name] for name in self._part(1).variables}
+
+  @property
+  def digest(self) -> str:
+    """A digest of what it computes, but for the variables' values: the same in every process."""
+    return self._part(1).digest
+
 
 class Head:
   """What is behind the boundary, with the interface of a `network.Network`."""
@@ -177,21 +190,37 @@ class Head:
       return trace, part
 
     self.variables, self.trainable = network.variables, network.trainable
-    self.regularization_loss = network.regularization_loss
+    self._network, self._boundary = network, boundary
+    self._frozen_loss = tf.Variable(0.0, trainable=False)
     self._part = functools.cache(make)
+    self.freeze()
+
+  def freeze(self) -> None:
+    """Takes in the values of the variables that are not trained; call it after restoring them."""
+    self._frozen_loss.assign(self._network.regularization_loss(self._frozen()))
+
+  def regularization_loss(self) -> tf.Tensor:
+    """Sums the regularizers of all variables; those of the frozen ones are known."""
+    return self._frozen_loss + self._network.regularization_loss(self.trainable)
+
+  def _frozen(self) -> list[str]:
+    trained = set(self.trainable)
+    return [name for name in self.variables if name not in trained]
 
   def __call__(self, features: Sequence[tf.Tensor], *, is_training: bool,
                keys: tf.Tensor | None = None, step: tf.Tensor | None = None):
     """Applies the head.
 
     Args:
-      features: the boundary's tensors, [batch, …] each.
+      features: the boundary's tensors, [batch, …] each, of their type or float32.
       is_training, keys, step: see `network.Network`.
 
     Returns:
       Logits, float32 [batch, num_classes], and those end points that training uses.
     """
     trace, part = self._part(features[0].shape[0], is_training)
+    features = [tf.cast(value, tensor.dtype)
+                for value, tensor in zip(features, self._boundary, strict=True)]
     found = dict(zip(trace.outputs, part(features, {_KEYS: keys, _STEP: step}, self.variables),
                      strict=True))
     for key, value in found.items():

@@ -454,7 +454,11 @@ def build_network(name: str, *, head: str | None = None, head_from: str | None =
     ValueError: if there is no network of this name, if the images are too small for it, or if a
       scope of `trainable_scopes` matches nothing.
   """
-  net = get_net(name, head=head, head_from=head_from)
+  return build(get_net(name, head=head, head_from=head_from), **arguments)
+
+
+def build(net: Net, **arguments) -> network.Network:
+  """Builds a network of a record; the arguments are those of `network.Network`."""
   return network.Network(net.function, net.arg_scope, **arguments)
 
 

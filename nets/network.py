@@ -24,12 +24,13 @@ class Network:
 
   Attributes:
     variables: `{name: tf.Variable}` in the order of the layers, float32, named as in TF-Slim.
-    trainable: names of the variables that are trained, within `trainable_scopes`.
+    trainable: names of the variables that are trained: within `trainable_scopes`, not frozen.
   """
 
   def __init__(self, function: Callable, arg_scope: Callable, *, image_shape: Sequence[int],
                num_classes: int, weight_decay: float = 0.0,
-               trainable_scopes: Sequence[str] = (), is_training: bool = False,
+               trainable_scopes: Sequence[str] = (),
+               is_frozen: Callable[[str], bool] | None = None, is_training: bool = False,
                dtype: tf.DType = tf.float32, seed: int = 0):
     """Creates the network's variables, on every replica of the strategy in force.
 
@@ -41,12 +42,15 @@ class Network:
       weight_decay: factor of the L2 regularizers.
       trainable_scopes: what is trained; empty means everything. Batch norm elsewhere keeps its
         averages as they are.
+      is_frozen: given a variable's name, tells whether it is kept as it is though it lies within
+        `trainable_scopes`, which goes for batch norm's averages as well; None freezes nothing.
       is_training: whether to create what only training needs, such as auxiliary heads.
       dtype: the type that layers compute in; the variables are float32.
       seed: each variable's initial value is a function of this and its name.
 
     Raises:
-      ValueError: if a scope of `trainable_scopes` matches no variable.
+      ValueError: if a scope of `trainable_scopes` matches no variable, or if all that it leaves
+        is frozen.
     """
     self.variables: dict[str, tf.Variable] = {}
     self._function = function
@@ -54,6 +58,7 @@ class Network:
     self._num_classes = num_classes
     self._weight_decay = weight_decay
     self._trainable_scopes = tuple(trainable_scopes)
+    self._is_kept = is_frozen or (lambda name: False)
     self._dtype = dtype
     self._seed = seed
     self._regularizers: dict[str, Callable] = {}
@@ -64,8 +69,12 @@ class Network:
                                 tf.TensorSpec([1, 2], tf.int64), tf.TensorSpec([], tf.int64))
     self._is_frozen = True
     names = [name for name, v in self.variables.items() if v.trainable]
-    self.trainable = scopes.select(names, self._trainable_scopes, 'trainable_scopes') \
-        if self._trainable_scopes else names
+    if self._trainable_scopes:
+      names = scopes.select(names, self._trainable_scopes, 'trainable_scopes')
+    self.trainable = [name for name in names if not self._is_kept(name)]
+    if names and not self.trainable:
+      raise ValueError('Expected something to train. Received: learning rate multipliers of 0 for '
+                       f'all of {", ".join(self._trainable_scopes) or "the network"}.')
 
   def __call__(self, images: tf.Tensor, *, is_training: bool, keys: tf.Tensor | None = None,
                step: tf.Tensor | None = None, variables: Mapping[str, Any] | None = None):
@@ -94,16 +103,19 @@ class Network:
                   for name, value in end_points.items()}
     return tf.cast(logits, tf.float32), end_points
 
-  def regularization_loss(self) -> tf.Tensor:
-    """Sums the regularizers of all variables, float32 and scalar, frozen variables included."""
+  def regularization_loss(self, names: Sequence[str] | None = None) -> tf.Tensor:
+    """Sums the regularizers of variables, by default of all, float32 and scalar."""
+    names = self.variables if names is None else set(names)
     losses = [regularizer(tf.convert_to_tensor(self.variables[name]))
-              for name, regularizer in self._regularizers.items()]
+              for name, regularizer in self._regularizers.items() if name in names]
     return tf.add_n(losses) if losses else tf.zeros([])
 
   def _keeps_averages(self, scope: str) -> bool:
-    return bool(self._trainable_scopes) and not any(
-        scopes.matches_any(f'{scope}/{name}', self._trainable_scopes)
-        for name in ('beta', 'gamma', 'moving_mean'))
+    return not any(self._is_trained(f'{scope}/{name}') for name in ('beta', 'gamma', 'moving_mean'))
+
+  def _is_trained(self, name: str) -> bool:
+    return not self._is_kept(name) and (
+        not self._trainable_scopes or scopes.matches_any(name, self._trainable_scopes))
 
   def _get(self, variables, getter, name: str, *, shape, dtype, initializer, regularizer=None,
            trainable: bool | None = True, **unused):

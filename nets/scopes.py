@@ -46,11 +46,23 @@ def select(names: Iterable[str], scopes: Sequence[str], flag: str) -> list[str]:
   names = list(names)
   for scope in scopes:
     if not any(matches(name, scope) for name in names):
-      known = sorted({'/'.join(name.split('/')[:depth]) for name in names
-                      for depth in range(1, name.count('/') + 1)})
-      close = difflib.get_close_matches(scope, known, n=3, cutoff=0.4)
-      if not close:
-        close = sorted({name.split('/')[0] for name in names})
-      raise ValueError(f'--{flag}: the scope {scope!r} matches no variable of the network. '
-                       f'Closest scopes: {", ".join(close)}.')
+      raise unmatched(scope, names, flag)
   return [name for name in names if matches_any(name, scopes)]
+
+
+def unmatched(scope: str, names: Iterable[str], flag: str) -> ValueError:
+  """Makes the error for a scope that matches no variable.
+
+  Args:
+    scope: what was asked for.
+    names: what scopes are matched against, among which the closest ones are sought.
+    flag: the flag that it came from.
+  """
+  names = list(names)
+  known = sorted({'/'.join(name.split('/')[:depth]) for name in names
+                  for depth in range(1, name.count('/') + 1)})
+  close = difflib.get_close_matches(scope, known, n=3, cutoff=0.4)
+  if not close:
+    close = sorted({name.split('/')[0] for name in names})
+  return ValueError(f'--{flag}: the scope {scope!r} matches no variable of the network. '
+                    f'Closest scopes: {", ".join(close)}.')

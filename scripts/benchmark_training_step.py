@@ -14,7 +14,6 @@ contender. PyTorch is not among the dependencies: make an environment for it
 from __future__ import annotations
 
 import contextlib
-import csv
 import dataclasses
 import datetime
 import json
@@ -28,11 +27,11 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import benchmark_contenders
-from absl import app, flags
+import benchmark_results
+from absl import flags
 
 FLAGS = flags.FLAGS
 
-_ROOT = pathlib.Path(__file__).resolve().parents[1]
 _SETTLE_SECONDS = 0.2  # The threads of a contender that has finished spin for a moment.
 
 
@@ -52,8 +51,7 @@ def define_flags() -> None:
   flags.DEFINE_integer('num_classes', 1000, 'Width of the logits.', lower_bound=2)
   flags.DEFINE_integer('threads', None, 'Threads of each contender; by default one a core.',
                        lower_bound=1)
-  flags.DEFINE_string('results', str(_ROOT / 'results' / 'benchmark_training_step.csv'),
-                      'The file that gets the rows; empty for none.')
+  benchmark_results.define_flags(__file__)
 
 
 class Worker:
@@ -126,7 +124,7 @@ def start_workers(contenders: Iterable[str], settings: benchmark_contenders.Sett
   environment = {
       'TF_CPP_MIN_LOG_LEVEL': '2', **os.environ, 'CUDA_VISIBLE_DEVICES': '-1',
       'OMP_NUM_THREADS': str(threads), 'TF_NUM_INTRAOP_THREADS': str(threads),
-      'PYTHONPATH': str(_ROOT)}
+      'PYTHONPATH': str(benchmark_results.ROOT)}
   workers = []
   for name in contenders:
     python = torch_python if name == 'pytorch' else sys.executable
@@ -199,34 +197,6 @@ def rows(rates: Mapping[str, tuple[float, float, float]], common: Mapping[str, o
            'ratio': f'{median / first:.2f}', 'versions': versions[name]}
 
 
-def append(path: pathlib.Path, new: Sequence[Mapping[str, object]]) -> None:
-  """Adds rows to a CSV file, which is made with its header if it does not exist.
-
-  Raises:
-    ValueError: if the file has other columns.
-  """
-  path.parent.mkdir(parents=True, exist_ok=True)
-  with path.open('a+', newline='', encoding='utf-8') as file:
-    file.seek(0)
-    header, columns = next(csv.reader(file), None), list(new[0])
-    if header not in (None, columns):
-      raise ValueError(f'{path}: expected the columns {columns}. Received: {header}. Move the file '
-                       'away, or name another with --results.')
-    file.seek(0, os.SEEK_END)
-    writer = csv.DictWriter(file, columns, lineterminator='\n')
-    if header is None:
-      writer.writeheader()
-    writer.writerows(new)
-
-
-def commit() -> str:
-  """Returns the commit that is measured, with '-dirty' if files differ from it; '' without git."""
-  with contextlib.suppress(OSError):
-    return subprocess.run(['git', 'describe', '--always', '--dirty', '--abbrev=12', '--exclude=*'],
-                          cwd=_ROOT, capture_output=True, text=True, check=False).stdout.strip()
-  return ''
-
-
 def choose(contenders: Sequence[str] | None, torch_python: str | None) -> list[str]:
   """Chooses the contenders, and says if PyTorch is not among them.
 
@@ -272,27 +242,15 @@ def main() -> None:
   cores = len(os.sched_getaffinity(0))
   threads = FLAGS.threads or cores
   common = {'date': datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds'),
-            'commit': commit(), 'cores': cores, 'threads': threads}
+            'commit': benchmark_results.commit(), 'cores': cores, 'threads': threads}
   for mode in dict.fromkeys(FLAGS.modes):
     settings = benchmark_contenders.Settings(mode, FLAGS.batch_size, FLAGS.image_size,
                                              FLAGS.num_classes)
     found = measure(contenders, settings, common, threads)
     if FLAGS.results:
-      append(pathlib.Path(FLAGS.results), found)
-
-
-def _guarded(arguments: Sequence[str]) -> int:
-  """Runs `main`; a user's mistake ends it with one message and exit code 1."""
-  try:
-    if len(arguments) > 1:
-      raise ValueError(f'Expected flags of the form --name=value. Received: {arguments[1]!r}.')
-    main()
-  except (ValueError, OSError) as error:
-    print(f'Error: {error}', file=sys.stderr)
-    return 1
-  return 0
+      benchmark_results.append(pathlib.Path(FLAGS.results), found)
 
 
 if __name__ == '__main__':
   define_flags()
-  app.run(_guarded)
+  benchmark_results.run(main)

@@ -9,10 +9,10 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGES = ('nets', 'preprocessing', 'datasets', 'weights', 'training', 'evaluation', 'export',
-            'files')
+            'files', 'feature_files')
 # The modules at the top that are no scripts: for all, and for the scripts alone.
 LIBRARY_MODULES = ('errors',)
-SCRIPT_MODULES = ('checkpoint_flags', 'command_line')
+SCRIPT_MODULES = ('checkpoint_flags', 'command_line', 'inference_flags', 'phases')
 SCRIPT_PACKAGES = ('scripts.fuzzing', 'scripts.oracles')
 
 # What everybody may import, and what therefore imports none of the packages.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 
@@ -12,13 +13,23 @@ import tensorflow as tf
 def prepare_devices(*, clone_on_cpu: bool = False) -> None:
   """Lets GPU memory grow as needed, so that jobs can share a GPU; call it first.
 
+  It may be called again, as long as it asks for the same.
+
   Args:
     clone_on_cpu: whether to leave the GPUs alone.
+
+  Raises:
+    ValueError: if TensorFlow has run something on other devices already.
   """
-  if clone_on_cpu:
-    tf.config.set_visible_devices([], 'GPU')
-  for gpu in tf.config.get_visible_devices('GPU'):
-    tf.config.experimental.set_memory_growth(gpu, True)
+  try:
+    if clone_on_cpu:
+      tf.config.set_visible_devices([], 'GPU')
+    for gpu in tf.config.get_visible_devices('GPU'):
+      tf.config.experimental.set_memory_growth(gpu, True)
+  except RuntimeError as error:
+    raise ValueError(f'--clone_on_cpu={clone_on_cpu}: expected the devices that this process has '
+                     f'used before ({str(error).rstrip(".")}). Set the flag for all phases, not '
+                     'for one.') from error
 
 
 def kind() -> str:
@@ -64,10 +75,18 @@ def create_strategy(num_clones: int, *, clone_on_cpu: bool = False) -> tf.distri
   if len(devices) < num_clones:
     raise ValueError(f'--num_clones={num_clones}: expected as many {kind}s. Received: '
                      f'{len(devices)}. Lower it, or use --clone_on_cpu.')
-  # The collective operations that are the default name their instances alike in every strategy of
-  # a process, and on CPUs there is nothing to gain from them.
-  reduction = tf.distribute.ReductionToOneDevice() if clone_on_cpu else None
-  return tf.distribute.MirroredStrategy([d.name for d in devices[:num_clones]], reduction)
+  return _mirrored(*(device.name for device in devices[:num_clones]), on_cpu=clone_on_cpu)
+
+
+@functools.cache
+def _mirrored(*devices: str, on_cpu: bool) -> tf.distribute.Strategy:
+  """Makes a strategy once a process, however many runs it makes.
+
+  The collective operations that are the default name their instances alike in every strategy of
+  a process, and on CPUs there is nothing to gain from them.
+  """
+  return tf.distribute.MirroredStrategy(
+      devices, tf.distribute.ReductionToOneDevice() if on_cpu else None)
 
 
 def _split_cpu(count: int) -> None:

@@ -35,6 +35,7 @@ class Inputs:
     num_views: in how many ways each image is augmented for training; 0 for not at all, as in an
       evaluation; None for anew in every epoch.
     gather: gives what was computed ahead in place of images; see `input_pipeline`.
+    sampling: how training chooses examples, a name in `input_pipeline.SAMPLING`.
   """
   dataset: dataset_lib.Dataset
   label_map: list[int]
@@ -46,6 +47,7 @@ class Inputs:
   num_parallel_calls: int
   num_views: int | None = None
   gather: Callable | None = None
+  sampling: str = 'uniform'
 
   def training_batches(self, *, batch_size: int, seed: int, start_step: int):
     """Makes the endless stream of training batches, for the replicas of the strategy in force.
@@ -54,7 +56,7 @@ class Inputs:
     """
     return self._distribute(input_pipeline.training_batches, is_training=self.num_views != 0,
                             batch_size=batch_size, seed=seed, start_step=start_step,
-                            num_views=self.num_views or None)
+                            num_views=self.num_views or None, sampling=self.sampling)
 
   def evaluation_batches(self, *, batch_size: int):
     """Makes the batches of an evaluation, for the replicas of the strategy in force.

@@ -17,7 +17,7 @@ from training.signals import StopRequests
 from training.trainer import Steps, Trainer
 
 # How the metrics of a measurement are compared, by the names of `Measurement.scalars`.
-BEST_METRICS = {'top_1': max, 'top_5': max, 'loss': min}
+BEST_METRICS = {'top_1': max, 'top_5': max, 'mean_recall': max, 'loss': min}
 # A call makes so many steps that a signal waits about this long, in seconds.
 _SECONDS_A_CALL = 1.0
 
@@ -189,7 +189,8 @@ def _take_in(step, found: Measurement, plan, standing, recorder, progress, save_
   value = scalars[plan.best_metric]
   better = standing.note(step, value, plan.best_metric)
   progress.say(f'validation at step {step}: top-1 {found.top_1:.4f}, top-{found.k} '
-               f'{found.top_k:.4f}, loss {found.loss:.4f} on {found.count} examples'
+               f'{found.top_k:.4f}, mean recall {found.mean_recall:.4f}, loss {found.loss:.4f} '
+               f'on {found.count} examples'
                + (' (best so far)' if better else ''))
   if better:
     save_best()

@@ -1,7 +1,10 @@
-"""The training loss: cross-entropy, auxiliary heads and weight decay."""
+"""The training loss: cross-entropy, the weights of classes and of auxiliary heads."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import tensorflow as tf
 
 # The weight of an auxiliary head's loss (Szegedy et al. 2015, section 5, and TF-Slim: 0.4).
@@ -25,3 +28,26 @@ def cross_entropy(logits: tf.Tensor, labels: tf.Tensor, label_smoothing: float =
   classes = logits.shape[-1]
   targets = tf.one_hot(labels, classes) * (1 - label_smoothing) + label_smoothing / classes
   return tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+
+
+def balanced_class_weights(counts: Sequence[int]) -> np.ndarray:
+  """Computes class weights with which every class weighs the same in an epoch's loss.
+
+  They are scikit-learn's 'balanced' ones: n / (classes * n_c). Over the examples, their mean is 1.
+
+  Args:
+    counts: examples of each class, [num_classes].
+
+  Returns:
+    float32 [num_classes]; 0 for classes without examples, which do not count as classes either.
+
+  Raises:
+    ValueError: if there are no examples.
+  """
+  counts = np.asarray(counts, np.float64)
+  present = counts > 0
+  if not present.any():
+    raise ValueError('--class_weights=balanced: expected examples to count. Received none.')
+  weights = np.zeros(counts.shape)
+  weights[present] = counts.sum() / (present.sum() * counts[present])
+  return weights.astype(np.float32)

@@ -83,8 +83,8 @@ def get_optimizer(name: str) -> Optimizer:
 
 
 def state(kind: Optimizer, optimizer: tf.compat.v1.train.Optimizer,
-          trained: Mapping[str, tf.Variable],
-          created: Mapping[str, tf.Variable]) -> dict[str, tf.Variable]:
+          trained: Mapping[str, tf.Variable], created: Mapping[str, tf.Variable], *,
+          number: int = 0) -> dict[str, tf.Variable]:
   """Collects an optimizer's variables under TensorFlow 1's names, once its step was traced.
 
   Args:
@@ -93,12 +93,14 @@ def state(kind: Optimizer, optimizer: tf.compat.v1.train.Optimizer,
     trained: the variables that it trains.
     created: the variables that the trace made, by name; `optimizer.variables()` does not list
       the beta powers of several replicas.
+    number: how many of this kind the graph has had before, which its beta powers are numbered by.
   """
   found = {}
   for name, variable in trained.items():
-    for number, slot in enumerate(kind.slots):
-      suffix = kind.slot_name + (f'_{number}' if number else '')
+    for index, slot in enumerate(kind.slots):
+      suffix = kind.slot_name + (f'_{index}' if index else '')
       found[f'{name}/{suffix}'] = optimizer.get_slot(variable, slot)
   if kind.has_beta_powers:
-    found |= {power: created[power] for power in ('beta1_power', 'beta2_power')}
+    suffix = f'_{number}' if number else ''
+    found |= {power + suffix: created[power] for power in ('beta1_power', 'beta2_power')}
   return found

@@ -15,17 +15,21 @@ class Progress:
     images_per_second: over the steps since the last `log`.
   """
 
-  def __init__(self, *, first_step: int, last_step: int | None, batch_size: int):
+  def __init__(self, *, first_step: int, last_step: int | None, batch_size: int,
+               keeps_lines: bool = False):
     """Starts the clock.
 
     Args:
       first_step: the step that the run goes on from.
       last_step: where it ends; None without an end.
       batch_size: examples a step.
+      keeps_lines: whether each measurement is a line that stays, on a terminal too: for runs with
+        few of them.
     """
     self.images_per_second = 0.0
     self._batch_size = batch_size
     self._last_step = last_step
+    self._keeps_lines = keeps_lines
     # A log that stdout goes to (`| tee log`) gets its lines, whatever stderr is.
     self._is_terminal = sys.stderr.isatty() and sys.stdout.isatty()
     self._bar = tqdm.tqdm(total=last_step, initial=first_step, unit='step', dynamic_ncols=True,
@@ -47,7 +51,7 @@ class Progress:
       self.images_per_second = steps * self._batch_size / max(self._seconds, 1e-9)
       self._logged_step, self._seconds = self._steps_until_now, 0.0
     speed = f'{self.images_per_second:.4g} images/s'
-    if self._is_terminal:
+    if self._is_terminal and not self._keeps_lines:
       self._bar.set_postfix_str(f'{text}, {speed}')
       return
     place, left = f'step {self._steps_until_now}', ''
@@ -55,7 +59,7 @@ class Progress:
       images = (self._last_step - self._steps_until_now) * self._batch_size
       seconds = round(images / max(self.images_per_second, 1e-9))
       place, left = f'{place}/{self._last_step}', f', {_clock(seconds)} left'
-    print(f'{place}: {text}, {speed}{left}', flush=True)
+    self.say(f'{place}: {text}, {speed}{left}')
 
   def say(self, text: str) -> None:
     """Prints a line without disturbing the bar."""

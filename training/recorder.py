@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 _COLUMNS = ('step', 'epoch', 'loss', 'objective', 'accuracy', 'learning_rate', 'images_per_second',
-            'validation_loss', 'validation_top_1', 'validation_top_5')
+            'validation_loss', 'validation_top_1', 'validation_top_5', 'validation_mean_recall')
 
 
 class Recorder:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -23,10 +23,10 @@ class Steps:
   """What some consecutive steps measured; arrays are float64 [steps].
 
   Attributes:
-    loss: mean cross-entropy of the examples.
-    objective: what was minimised: with auxiliary heads and weight decay.
+    loss: mean cross-entropy of the examples, without class weights: comparable with validation's.
+    objective: what was minimised: with class weights, auxiliary heads and weight decay.
     accuracy: share of the examples whose most likely class was right, dropout on.
-    learning_rate: of each step.
+    learning_rate: of each step, before multipliers.
     gradients: `{name: gradient}` of the last step, if they were asked for.
   """
   loss: np.ndarray
@@ -43,12 +43,20 @@ class _CurrentRate:
   a tensor: so do all of them with this.
   """
 
-  def __init__(self, schedule: Schedule, step: tf.Variable):
+  def __init__(self, schedule: Schedule, step: tf.Variable, factor: float):
     self._schedule = schedule
     self._step = step
+    self._factor = factor
 
   def __tf_tensor__(self, dtype=None, name=None) -> tf.Tensor:
-    return self._schedule(self._step)
+    return self._factor * self._schedule(self._step)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Group:
+  """Variables of one learning rate, by name, and the optimizer that they have for themselves."""
+  variables: dict[str, tf.Variable]
+  optimizer: tf.compat.v1.train.Optimizer
 
 
 class Trainer:
@@ -60,8 +68,10 @@ class Trainer:
 
   def __init__(self, network: Network, *, optimizer: str, settings: optimizers.Settings,
                schedule: Schedule, batch_size: int, seed: int = 0, label_smoothing: float = 0.0,
-               moving_average_decay: float | None = None, xla: bool = False):
-    """Creates the optimizer's variables; call it under the strategy's scope.
+               moving_average_decay: float | None = None, xla: bool = False,
+               multipliers: Mapping[str, float] | None = None,
+               class_weights: Sequence[float] | None = None):
+    """Creates the optimizers' variables; call it under the strategy's scope.
 
     Args:
       network: the network, built for training.
@@ -74,6 +84,10 @@ class Trainer:
       moving_average_decay: keeps a moving average of every variable, with this decay or
         (1 + step) / (10 + step) where that is less, as TF-Slim does; None keeps none.
       xla: whether XLA compiles the forward and backward pass.
+      multipliers: what the learning rates of variables are multiplied by, by name; those that are
+        not named have the schedule's. The variables of each factor have an optimizer of their own.
+      class_weights: what the losses of examples are multiplied by, auxiliary ones included, by
+        label: [num_classes]. An example's weight does not depend on the others in its batch.
     """
     self.network = network
     self._strategy = tf.distribute.get_strategy()
@@ -86,14 +100,19 @@ class Trainer:
     self._averages = {} if moving_average_decay is None else {
         name: self._local_variable(variable.read_value(), tf.float32, tf.VariableAggregation.MEAN)
         for name, variable in network.variables.items()}
+    self._class_weights = class_weights
     kind = optimizers.get_optimizer(optimizer)
-    self._optimizer = kind.create(_CurrentRate(schedule, self._step), settings)
+    self._groups = [
+        _Group(variables, kind.create(_CurrentRate(schedule, self._step, factor), settings))
+        for factor, variables in self._by_factor(multipliers or {}).items()]
     # Not inlined, so that it is optimized as a unit: a step that also returns its gradients has
     # the same bits as one that does not.
     self._differentiate = tf.function(self._loss_and_gradients, autograph=False, jit_compile=xla,
                                       **({} if xla else {'experimental_attributes':
                                                          {'_noinline': True}}))
-    self._optimizer_state = self._create_slots(kind)
+    self._optimizer_state = {}
+    for number, group in enumerate(self._groups):
+      self._optimizer_state |= self._create_slots(kind, group, number)
     self._run = tf.function(self._run_steps)
 
   def _local_variable(self, value, dtype, aggregation) -> tf.Variable:
@@ -101,7 +120,15 @@ class Trainer:
     return tf.Variable(value, dtype=dtype, trainable=False, aggregation=aggregation,
                        synchronization=tf.VariableSynchronization.ON_READ)
 
-  def _create_slots(self, kind: optimizers.Optimizer) -> dict[str, tf.Variable]:
+  def _by_factor(self, multipliers: Mapping[str, float]) -> dict[float, dict[str, tf.Variable]]:
+    """Groups what is trained by its multiplier, in the order of the first of each."""
+    groups = {}
+    for name, variable in self._trained().items():
+      groups.setdefault(float(multipliers.get(name, 1)), {})[name] = variable
+    return groups
+
+  def _create_slots(self, kind: optimizers.Optimizer, group: _Group,
+                    number: int) -> dict[str, tf.Variable]:
     """Traces an update with zero gradients, which creates the slots, and does not run it."""
     created = {}
 
@@ -111,12 +138,11 @@ class Trainer:
       return variable
 
     def apply():
-      self._optimizer.apply_gradients(
-          [(tf.zeros(v.shape), v) for v in self._trained().values()])
+      group.optimizer.apply_gradients([(tf.zeros(v.shape), v) for v in group.variables.values()])
 
     with tf.variable_creator_scope(remember):
       tf.function(lambda: self._strategy.run(apply), autograph=False).get_concrete_function()
-    return optimizers.state(kind, self._optimizer, self._trained(), created)
+    return optimizers.state(kind, group.optimizer, group.variables, created, number=number)
 
   def _trained(self) -> dict[str, tf.Variable]:
     return {name: self.network.variables[name] for name in self.network.trainable}
@@ -195,8 +221,9 @@ class Trainer:
         batch['image'], batch['label'], batch['weight'],
         noise.example_keys(self._seed, step, batch['id']), step)
     row = tf.concat([row, [self._schedule(step)]], axis=0)
-    self._optimizer.apply_gradients(
-        list(zip(gradients, self._trained().values(), strict=True)))
+    by_name = dict(zip(self._trained(), gradients, strict=True))
+    for group in self._groups:
+      group.optimizer.apply_gradients([(by_name[n], v) for n, v in group.variables.items()])
     self._step.assign_add(1)
     if self._averages:
       made = tf.cast(step + 1, tf.float32)
@@ -211,10 +238,12 @@ class Trainer:
       trained = self._trained()
       tape.watch(list(trained.values()))
       logits, end_points = self.network(images, is_training=True, keys=keys, step=step)
-      loss = tf.reduce_sum(weights * losses.cross_entropy(logits, labels, self._label_smoothing))
-      objective = loss
+      by_example = losses.cross_entropy(logits, labels, self._label_smoothing)
+      loss = tf.reduce_sum(weights * by_example)
+      importance = self._importance(weights, labels, logits.shape[-1])
+      objective = loss if importance is weights else tf.reduce_sum(importance * by_example)
       if 'AuxLogits' in end_points:
-        objective += losses.AUXILIARY_WEIGHT * tf.reduce_sum(weights * losses.cross_entropy(
+        objective += losses.AUXILIARY_WEIGHT * tf.reduce_sum(importance * losses.cross_entropy(
             end_points['AuxLogits'], labels, self._label_smoothing))
       objective = objective / self._batch_size + (
           self.network.regularization_loss() / self._strategy.num_replicas_in_sync)
@@ -226,3 +255,12 @@ class Trainer:
     correct = tf.cast(tf.argmax(logits, 1, output_type=labels.dtype) == labels, tf.float32)
     row = tf.stack([loss, tf.reduce_sum(weights), tf.reduce_sum(weights * correct), objective])
     return row, gradients
+
+  def _importance(self, weights: tf.Tensor, labels: tf.Tensor, num_classes: int) -> tf.Tensor:
+    """Multiplies the examples' weights with those of their classes; no others, the same tensor."""
+    if self._class_weights is None:
+      return weights
+    if len(self._class_weights) != num_classes:
+      raise ValueError(f'--class_weights: expected one for each of the {num_classes} classes. '
+                       f'Received: {len(self._class_weights)}.')
+    return weights * tf.gather(tf.constant(self._class_weights, tf.float32), labels)

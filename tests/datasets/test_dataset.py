@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from datasets import dataset as dataset_lib
 from datasets import dataset_factory
 
 
-@pytest.fixture(params=['folder', 'csv', 'memory', 'tfrecord', 'tfrecord made split'])
+@pytest.fixture(params=['folder', 'csv', 'memory', 'pickled', 'tfrecord', 'tfrecord made split'])
 def train(request, tmp_path):
   """A training split of each kind of storage."""
   kind = request.param
@@ -23,6 +24,10 @@ def train(request, tmp_path):
   if kind == 'folder':
     samples.write_folder(tmp_path, {'a': 13, 'b': 10})
     return dataset_factory.get_dataset('folder', 'train', tmp_path)
+  if kind == 'pickled':
+    content = {'features': np.zeros([20, 4, 4, 3], np.uint8), 'labels': np.arange(20) % 3}
+    (tmp_path / 'train.p').write_bytes(pickle.dumps(content))
+    return dataset_factory.get_dataset('pickled', 'train', tmp_path, validation_fraction=0.2)
   if kind == 'csv':
     samples.write_folder(tmp_path, {'images': 20})
     lines = [f'images/{i:03d}.png,{i % 2}\n' for i in range(20)]
@@ -102,6 +107,7 @@ def test_fingerprint_sees_names_labels_and_classes(tmp_path):
   ('folder', None, 'Expected --dataset_dir'),
   ('folder', 'nowhere', 'Received: nowhere'),
   ('csv', 'nowhere', 'Received: nowhere'),
+  ('pickled', 'nowhere', 'Received: nowhere'),
   ('flowers', 'nowhere', 'Received: nowhere'),
 ])
 def test_wrong_names_say_what_is_wrong(name, folder, message):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import samples
 import tensorflow as tf
 
+from datasets import dataset as dataset_lib
 from datasets import dataset_factory, input_pipeline
 
 
@@ -191,3 +193,98 @@ def test_preprocessing_without_a_static_shape(dataset):
   with pytest.raises(ValueError, match='static shape'):
     input_pipeline.evaluation_batches(
         dataset, lambda image, seed: tf.cast(samples.decode(image), tf.float32), batch_size=2)
+
+
+@pytest.fixture
+def uneven(tmp_path):
+  """22 examples in three classes, and a fourth one without any."""
+  samples.write_folder(tmp_path / 'train', {'a': 15, 'b': 1, 'c': 6, 'd': 1})
+  dataset = dataset_factory.get_dataset('folder', 'all', tmp_path)
+  assert dataset.class_names == ('a', 'b', 'c', 'd')
+  return dataclasses.replace(dataset, examples=dataset.examples.select(dataset.labels < 3))
+
+
+def _balanced(dataset, **kwargs):
+  return _training(dataset, sampling='balanced', **kwargs)
+
+
+def test_balanced_epochs_have_as_many_of_each_class(uneven):
+  labels = _joined(_balanced(uneven, steps=12, batch_size=22), 'label').reshape(12, 22)
+  counts = np.array([np.bincount(row, minlength=4) for row in labels])
+  # 22 = 3 · 7 + 1: the slot that remains goes to each class in turn.
+  assert counts.tolist() == [[8, 7, 7, 0], [7, 8, 7, 0], [7, 7, 8, 0]] * 4
+  assert len({tuple(row) for row in labels}) == 12  # Shuffled, each epoch on its own.
+  assert (labels[:, :8] != labels[:, :1]).any(axis=1).all()
+
+
+def test_balanced_examples_of_a_class_come_equally_often(uneven):
+  ids = _joined(_balanced(uneven, steps=9, batch_size=22), 'id')
+  of_class = [np.flatnonzero(uneven.labels == label) for label in range(3)]
+  positions = {number: i for i, number in enumerate(dataset_lib.ids(uneven.examples.names))}
+  counts = np.zeros(22, int)
+  for epoch in ids.reshape(9, 22):
+    np.add.at(counts, [positions[number] for number in epoch], 1)
+    assert all(np.ptp(counts[members]) <= 1 for members in of_class)
+  assert counts.sum() == 9 * 22
+  assert [counts[members].sum() for members in of_class] == [66, 66, 66]
+
+
+@pytest.mark.parametrize('start_step', [1, 11, 40])
+def test_resuming_balanced_is_as_never_stopping(uneven, start_step):
+  whole = _balanced(uneven, steps=start_step + 8)
+  _assert_equal(_balanced(uneven, steps=8, start_step=start_step), whole[start_step:])
+
+
+def test_balanced_depends_on_the_seed(uneven):
+  first, again, other = (_joined(_balanced(uneven, steps=6, seed=seed), 'id').tolist()
+                         for seed in (1, 1, 2))
+  assert first == again
+  assert first != other
+
+
+@pytest.mark.parametrize('num_views', [None, 2])
+def test_what_comes_twice_in_a_balanced_epoch_is_augmented_twice(uneven, num_views):
+  batches = _balanced(uneven, steps=3, batch_size=22, num_views=num_views)
+  only = dataset_lib.ids(uneven.examples.names)[uneven.labels == 1]
+  augmented = _joined(batches, 'image')[_joined(batches, 'id') == only, 0, 1, 0].tolist()
+  assert len(augmented) == 22
+  assert len(set(augmented)) == (num_views or 22)
+  if num_views:  # In turn: over every epoch as often as the other.
+    assert sorted(augmented.count(value) for value in set(augmented)) == [11, 11]
+
+
+def test_balanced_views_are_gathered(uneven):
+  seen = _joined(_balanced(uneven, steps=3, batch_size=22, num_views=2), 'id')
+  batches = input_pipeline.training_batches(
+      uneven, None, batch_size=22, seed=1, num_views=2, sampling='balanced',
+      gather=lambda ids, views: tf.stack([ids, views], axis=1))
+  gathered = np.concatenate([b['image'] for b in batches.take(3).as_numpy_iterator()])
+  assert gathered[:, 0].tolist() == seen.tolist()
+  assert set(gathered[:, 1]) == {0, 1}
+
+
+def test_bad_image_keeps_its_slots_when_balanced(uneven):
+  name = uneven.examples.names[-1]
+  whole = _balanced(uneven, steps=6, batch_size=22)
+  found = _balanced(uneven, steps=6, batch_size=22, bad_images=[name])
+  np.testing.assert_array_equal(_joined(found, 'id'), _joined(whole, 'id'))
+  bad = _joined(found, 'id') == dataset_lib.ids([name])
+  assert 7 <= bad.sum() <= 8  # Of 44 slots of a class of 6.
+  np.testing.assert_array_equal(_joined(found, 'weight') == 0, bad)
+
+
+def test_balanced_workers_share_the_same_global_batches(uneven):
+  whole = _balanced(uneven, steps=6)
+  workers = [_balanced(uneven, steps=6, num_replicas=2, num_workers=2, worker_index=i)
+             for i in range(2)]
+  _assert_equal([{key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+                 for parts in zip(*workers, strict=True)], whole)
+
+
+def test_records_cannot_be_balanced(tmp_path):
+  samples.write_records(tmp_path / 'my_train.tfrecord', [0, 1, 1])
+  dataset = dataset_factory.get_dataset('tfrecord', 'all', tmp_path)
+  with pytest.raises(ValueError, match='Received: tfrecord.*--class_weights=balanced'):
+    _balanced(dataset, steps=1)
+  with pytest.raises(ValueError, match="Unknown sampling 'balance'. Did you mean balanced?"):
+    _training(dataset, steps=1, sampling='balance')

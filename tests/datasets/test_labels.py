@@ -124,3 +124,18 @@ def test_the_offset_that_joins_imagenet(classes, outputs, offset, open_ended):
 def test_labels_that_may_count_the_background_or_not():
   with pytest.raises(ValueError, match='labels up to 199. Say --labels_offset=-1 if label 0 is'):
     labels.likely_offset(_dataset(200, open_ended=True), 1001)
+
+
+@pytest.mark.parametrize(('places', 'num_outputs', 'expected'), [
+  ([0, 1, 2], 3, ['cat', 'dog', 'owl']),
+  ([2, 0, 1], 3, ['dog', 'owl', 'cat']),
+  ([-1, 0, 1], 2, ['dog', 'owl']),
+  ([1, 2, 3], 5, ['', 'cat', 'dog', 'owl', '']),
+])
+def test_names_by_output(places, num_outputs, expected):
+  assert labels.names_by_output(_NAMES, places, num_outputs) == expected
+
+
+def test_distinct_names():
+  assert labels.distinct_names(['', 'crane', 'owl', 'crane', '']) == [
+    'class 0', 'crane (1)', 'owl', 'crane (3)', 'class 4']

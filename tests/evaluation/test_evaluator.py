@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -52,6 +54,15 @@ def _check(found: Measurement, logits, labels):
     assert found.top_k == metrics.top_k_accuracy_score(labels, logits, k=found.k, labels=classes)
   else:
     assert found.top_k == 1
+  assert found.class_counts == tuple(np.bincount(labels, minlength=len(classes)))
+  # Without the classes that have no examples, for which scikit-learn defines no recall.
+  expected = metrics.recall_score(labels, logits.argmax(1), labels=classes, average=None,
+                                  zero_division=np.nan)
+  np.testing.assert_array_equal(found.recalls, expected)
+  with warnings.catch_warnings():
+    warnings.simplefilter('ignore')  # Of classes that are said but not there.
+    expected = metrics.balanced_accuracy_score(labels, logits.argmax(1))
+  assert found.mean_recall == pytest.approx(expected, rel=1e-12)
 
 
 # scikit-learn 1.7, the last one for Python 3.10, takes many classes for a regression.
@@ -119,6 +130,7 @@ def test_logits_that_are_not_finite_are_wrong(classes, place, bad):
   logits[0, min(place, classes - 1)] = bad  # Of the first example alone.
   found = _measure(logits, [0] * 4)
   assert (found.top_1, found.top_k) == (0.75, 0.75)
+  assert (found.class_counts[0], found.class_right[0], found.mean_recall) == (4, 3, 0.75)
 
 
 @pytest.mark.parametrize('weights', [[], [0, 0, 0]])
@@ -150,6 +162,8 @@ def test_two_replicas_measure_every_example_once():
 
 
 def test_lines_are_tf_slims():
-  found = Measurement(count=3, loss=0.5, top_1=0.714333333, top_k=1.0, k=5)
+  found = Measurement(count=3, loss=0.5, top_1=0.714333333, top_k=1.0, k=5,
+                      class_counts=(4, 0, 1), class_right=(2, 0, 1))
   assert found.lines() == 'eval/Accuracy[0.714333333]eval/Recall_5[1]'
-  assert found.scalars() == {'top_1': 0.714333333, 'top_5': 1.0, 'loss': 0.5}
+  assert found.scalars() == {'top_1': 0.714333333, 'top_5': 1.0, 'mean_recall': 0.75,
+                             'loss': 0.5}

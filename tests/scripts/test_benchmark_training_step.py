@@ -98,13 +98,14 @@ def test_rows(benchmark):
 
 def test_results_grow_under_one_header(benchmark, tmp_path):
   path = tmp_path / 'results' / 'rows.csv'
-  benchmark.append(path, [{'a': '1', 'b': 'x, y'}])
-  benchmark.append(path, [{'a': '2', 'b': 'z'}, {'a': '3', 'b': ''}])
+  append = benchmark.benchmark_results.append
+  append(path, [{'a': '1', 'b': 'x, y'}])
+  append(path, [{'a': '2', 'b': 'z'}, {'a': '3', 'b': ''}])
   with path.open(newline='') as file:
     assert list(csv.reader(file)) == [['a', 'b'], ['1', 'x, y'], ['2', 'z'], ['3', '']]
   before = path.read_bytes()
   with pytest.raises(ValueError, match=r"columns \['a', 'c'\]. Received: \['a', 'b'\]"):
-    benchmark.append(path, [{'a': '4', 'c': 'z'}])
+    append(path, [{'a': '4', 'c': 'z'}])
   assert path.read_bytes() == before
 
 

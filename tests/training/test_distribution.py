@@ -27,6 +27,30 @@ def test_two_replicas_on_logical_cpus():
     'device:cpu:0', 'device:cpu:1']
 
 
+def test_a_process_has_one_strategy():
+  assert distribution.create_strategy(2, clone_on_cpu=True) is distribution.create_strategy(
+    2, clone_on_cpu=True)
+
+
+@pytest.mark.parametrize('clone_on_cpu', [False, True])
+def test_devices_can_be_prepared_again(clone_on_cpu):
+  tf.zeros([])
+  distribution.prepare_devices(clone_on_cpu=clone_on_cpu)
+  distribution.prepare_devices(clone_on_cpu=clone_on_cpu)
+
+
+def test_devices_stay_as_they_were_used(monkeypatch):
+  """As TensorFlow answers where there is a GPU, which no test is to need."""
+  def refuse(devices, device_type):
+    assert (devices, device_type) == ([], 'GPU')
+    raise RuntimeError('Visible devices cannot be modified after being initialized')
+
+  monkeypatch.setattr(tf.config, 'set_visible_devices', refuse)
+  with pytest.raises(ValueError, match='--clone_on_cpu=True: expected the devices that this process '
+                     'has used before .Visible devices cannot'):
+    distribution.prepare_devices(clone_on_cpu=True)
+
+
 @pytest.mark.parametrize(('num_clones', 'on_cpu', 'message'), [
   (0, False, '--num_clones: expected at least 1. Received: 0'),
   (-1, True, '--num_clones: expected at least 1. Received: -1'),

@@ -22,12 +22,13 @@ class _Run:
   """
 
   def __init__(self, *, step=0, seconds_a_step=0.1, bad_step=None, stop_at=None, top_1=(),
-               loss=(), top_5=(), give_up_at=()):
+               loss=(), top_5=(), mean_recall=(), give_up_at=()):
     self.step = step
     self.seconds, self._seconds_a_step = 0.0, seconds_a_step
     self._bad_step, self._stop_at = bad_step, stop_at
     self._give_up_at = give_up_at
     self._metrics = {'top_1': iter(top_1), 'loss': iter(loss), 'top_k': iter(top_5)}
+    self._mean_recall = iter(mean_recall)
     self.events: list[tuple[str, int]] = []
     self.calls: list[int] = []
     self.lines: list[str] = []
@@ -83,7 +84,8 @@ class _Run:
       return None
     self.events.append(('validate', self.step))
     values = {name: next(numbers, 0.5) for name, numbers in self._metrics.items()}
-    return Measurement(count=10, k=5, **values)
+    right = round(1000 * next(self._mean_recall, 0.5))
+    return Measurement(count=10, k=5, class_counts=(1000, 0), class_right=(right, 0), **values)
 
   def at(self, kind) -> list[int]:
     """The steps at which something happened."""
@@ -198,12 +200,13 @@ def test_what_is_logged_is_the_mean_since_the_last_line(fit):
 
 
 def test_validations_are_recorded(fit):
-  run = _Run(top_1=[0.25], top_5=[0.75], loss=[1.5])
+  run = _Run(top_1=[0.25], top_5=[0.75], loss=[1.5], mean_recall=[0.125])
   fit(run, last_step=4, validate_every=4, log_every=100)
   assert run.rows[-1] == {'step': 4, 'epoch': 0.5, 'validation_top_1': 0.25,
-                          'validation_top_5': 0.75, 'validation_loss': 1.5}
-  assert run.lines == ['validation at step 4: top-1 0.2500, top-5 0.7500, loss 1.5000 on 10 '
-                       'examples (best so far)']
+                          'validation_top_5': 0.75, 'validation_mean_recall': 0.125,
+                          'validation_loss': 1.5}
+  assert run.lines == ['validation at step 4: top-1 0.2500, top-5 0.7500, mean recall 0.1250, '
+                       'loss 1.5000 on 10 examples (best so far)']
 
 
 _NAN, _INF = math.nan, math.inf
@@ -213,6 +216,7 @@ _NAN, _INF = math.nan, math.inf
   ('top_1', [0.1, 0.3, 0.2, 0.4], [1, 2, 4]),
   ('top_1', [0.3, 0.3, 0.3], [1]),  # The first of equals.
   ('top_5', [0.5, 0.4, 0.6], [1, 3]),
+  ('mean_recall', [0.4, 0.3, 0.5], [1, 3]),
   ('loss', [3.0, 4.0, 2.0, 2.0, 1.0], [1, 3, 5]),
   ('loss', [_INF, 4.0, _NAN, 3.0], [2, 4]),  # What is not finite is never the best.
   ('top_1', [_NAN, 0.1, _NAN, 0.2], [2, 4]),

@@ -14,7 +14,7 @@ from training.recorder import Recorder
 _TRAIN = {'epoch': 0.5, 'loss': 2.5, 'objective': 2.75, 'accuracy': 0.25, 'learning_rate': 0.125,
           'images_per_second': 100.0}
 _VALIDATION = {'epoch': 0.5, 'validation_loss': 1.5, 'validation_top_1': 0.5,
-               'validation_top_5': 0.75}
+               'validation_top_5': 0.75, 'validation_mean_recall': 0.625}
 
 
 def _rows(folder) -> list[dict]:
@@ -102,7 +102,7 @@ def test_tensorboard_reads_scalars(tmp_path):
     'train/accuracy': [(10, 0.25), (20, 0.25)], 'train/learning_rate': [(10, 0.125), (20, 0.125)],
     'train/images_per_second': [(10, 100.0), (20, 100.0)],
     'validation/loss': [(20, 1.5)], 'validation/top_1': [(20, 0.5)],
-    'validation/top_5': [(20, 0.75)]}
+    'validation/top_5': [(20, 0.75)], 'validation/mean_recall': [(20, 0.625)]}
 
 
 def test_tensorboard_reads_histograms(tmp_path):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,6 +13,11 @@ from nets import layers, nets_factory, network
 from training import distribution, losses, optimizers, schedules, trainer
 
 _BATCH = 8
+_SETTINGS = optimizers.Settings(opt_epsilon=1e-3)
+_SCHEDULE = schedules.Schedule('exponential', 0.05, decay_steps=2)
+# Three groups, one of them of variables that are not named, and none of them in one place.
+_MULTIPLIERS = {'LeNet/conv2/weights': 0.5, 'LeNet/fc3/weights': 3.0, 'LeNet/fc3/biases': 0.5,
+                'LeNet/fc4/biases': 3.0, 'LeNet/conv1/biases': 1.0}
 
 
 def _toy(images, num_classes, *, is_training, scope='toy'):
@@ -60,15 +68,16 @@ def _examples(shape, batches=3):
 
 
 def _train(build, steps, *, replicas=1, optimizer='momentum', xla=False, average=None,
-           with_gradients=False, calls=1):
+           with_gradients=False, calls=1, resumed=None, **arguments):
   strategy = distribution.create_strategy(replicas, clone_on_cpu=True)
   with strategy.scope():
     made = trainer.Trainer(
-        build(), optimizer=optimizer, settings=optimizers.Settings(opt_epsilon=1e-3),
-        schedule=schedules.Schedule('exponential', 0.05, decay_steps=2), batch_size=_BATCH,
-        label_smoothing=0.1, moving_average_decay=average, xla=xla)
+        build(), optimizer=optimizer, settings=_SETTINGS, schedule=_SCHEDULE, batch_size=_BATCH,
+        label_smoothing=0.1, moving_average_decay=average, xla=xla, **arguments)
+  for name, value in (resumed or {}).items():
+    made.state()[name].assign(value)
   dataset = tf.data.Dataset.from_tensor_slices(_examples(_SHAPES[build])).batch(
-      _BATCH // replicas, drop_remainder=True).repeat()
+      _BATCH // replicas, drop_remainder=True).repeat().skip(made.step * replicas)
   batches = iter(strategy.distribute_datasets_from_function(lambda _: dataset))
   measured = [made.run(batches, steps // calls, with_gradients=with_gradients)
               for _ in range(calls)]
@@ -225,3 +234,173 @@ def test_xla_and_bfloat16_make_nearly_the_same_update(dtype, replicas, xla):
     one, other = expected[name] - start[name], received[name] - start[name]
     cosine = np.sum(one * other) / np.linalg.norm(one) / np.linalg.norm(other)
     assert cosine > (0.99999 if dtype == tf.float32 else 0.99), name
+
+
+@functools.cache
+def _recorded(optimizer):
+  """Trains with multipliers, one step a call; returns the gradients, rates and all values."""
+  strategy = distribution.create_strategy(1)
+  made = trainer.Trainer(_lenet(), optimizer=optimizer, settings=_SETTINGS, schedule=_SCHEDULE,
+                         batch_size=_BATCH, multipliers=_MULTIPLIERS)
+  start = {name: v.numpy() for name, v in made.network.variables.items()}
+  batches = iter(strategy.distribute_datasets_from_function(
+      lambda _: tf.data.Dataset.from_tensor_slices(_examples([28, 28, 1])).batch(_BATCH)))
+  measured = [made.run(batches, 1, with_gradients=True) for _ in range(3)]
+  rates = [float(m.learning_rate[0]) for m in measured]
+  assert rates == pytest.approx([0.05, 0.05, 0.05 * 0.94])  # The schedule's, whatever the factors.
+  return start, [m.gradients for m in measured], rates, _values(made)
+
+
+def _sgd(value, gradients, rates):
+  for gradient, rate in zip(gradients, rates, strict=True):
+    value = value - rate * gradient
+  return value
+
+
+def _momentum(value, gradients, rates):
+  velocity = 0
+  for gradient, rate in zip(gradients, rates, strict=True):
+    velocity = _SETTINGS.momentum * velocity + gradient
+    value = value - rate * velocity
+  return value
+
+
+def _adam(value, gradients, rates):
+  variable = keras.Variable(value)
+  optimizer = keras.optimizers.Adam(beta_1=_SETTINGS.adam_beta1, beta_2=_SETTINGS.adam_beta2,
+                                    epsilon=_SETTINGS.opt_epsilon)
+  for gradient, rate in zip(gradients, rates, strict=True):
+    optimizer.learning_rate = rate
+    optimizer.apply([tf.constant(gradient)], [variable])
+  return variable.numpy()
+
+
+@pytest.mark.parametrize(('optimizer', 'reference'), [
+  ('sgd', _sgd), ('momentum', _momentum), ('adam', _adam)])
+def test_a_multiplier_is_a_learning_rate_of_its_own(optimizer, reference):
+  start, gradients, rates, received = _recorded(optimizer)
+  for name, value in start.items():
+    factor = _MULTIPLIERS.get(name, 1)
+    found = [step[name] for step in gradients]
+    expected = reference(value, found, [factor * rate for rate in rates])
+    largest = np.abs(expected - value).max()
+    # A rate that is 1% off would show.
+    np.testing.assert_allclose(received[name], expected, atol=1e-3 * largest, err_msg=name)
+
+
+@pytest.mark.parametrize('name', sorted(optimizers.OPTIMIZERS))
+def test_multipliers_are_several_optimizers_in_one_graph(name):
+  """Values and names, beta powers included, of a TensorFlow 1 graph with an optimizer each."""
+  start, gradients, rates, received = _recorded(name)
+  v1 = tf.compat.v1
+  groups = {}
+  for variable in start:
+    groups.setdefault(_MULTIPLIERS.get(variable, 1.0), []).append(variable)
+  with tf.Graph().as_default(), v1.Session() as session:
+    rate = v1.placeholder(tf.float32, [])
+    fed = {n: v1.placeholder(tf.float32, v.shape) for n, v in start.items()}
+    variables = {n: v1.get_variable(n, initializer=v) for n, v in start.items()}
+    updates = [optimizers.get_optimizer(name).create(factor * rate, _SETTINGS).apply_gradients(
+        [(fed[n], variables[n]) for n in names]) for factor, names in groups.items()]
+    session.run(v1.global_variables_initializer())
+    for step, value in zip(gradients, rates, strict=True):
+      session.run(updates, {rate: value, **{fed[n]: g for n, g in step.items()}})
+    expected = {v.op.name: session.run(v) for v in v1.global_variables()}
+  assert set(received) == {*expected, 'global_step'}
+  assert len(groups) == 3 and ('beta2_power_2' in expected) == (name == 'adam')
+  for variable, value in expected.items():
+    np.testing.assert_allclose(received[variable], value, rtol=1e-5, atol=1e-7, err_msg=variable)
+
+
+def test_multipliers_of_1_have_the_bits_and_names_of_none():
+  ones = dict.fromkeys(_MULTIPLIERS, 1.0)
+  expected = _values(_train(_lenet, 3, optimizer='adam')[0])
+  received = _values(_train(_lenet, 3, optimizer='adam', multipliers=ones)[0])
+  assert {n: v.tobytes() for n, v in received.items()} == {
+    n: v.tobytes() for n, v in expected.items()}
+
+
+def test_multipliers_on_two_replicas_make_the_update_of_one():
+  one, two = (_values(_train(_lenet, 3, replicas=n, optimizer='adam', multipliers=_MULTIPLIERS)[0])
+              for n in (1, 2))
+  assert list(one) == list(two) and 'beta1_power_2' in one
+  for name, value in one.items():
+    scale = max(float(np.abs(value).max()), 1e-3)
+    np.testing.assert_allclose(two[name], value, atol=2e-5 * scale, rtol=0, err_msg=name)
+
+
+def test_a_resumed_run_with_multipliers_has_the_same_bits():
+  arguments = {'optimizer': 'adam', 'multipliers': _MULTIPLIERS, 'class_weights': _CLASS_WEIGHTS}
+  expected = _values(_train(_lenet, 3, **arguments)[0])
+  halfway = _values(_train(_lenet, 2, **arguments)[0])
+  received = _values(_train(_lenet, 1, resumed=halfway, **arguments)[0])
+  assert {n: v.tobytes() for n, v in received.items()} == {
+    n: v.tobytes() for n, v in expected.items()}
+
+
+def _toy_network_frozen_by_names():
+  return _toy_network(is_frozen=lambda name: name.startswith('toy/conv1/'))
+
+
+_SHAPES[_toy_network_frozen_by_names] = [8, 8, 3]
+
+
+def test_frozen_by_name_is_frozen_by_scope():
+  by_scope = _values(_train(_partly_frozen_toy_network, 3)[0])
+  by_name = _values(_train(_toy_network_frozen_by_names, 3)[0])
+  assert {n: v.tobytes() for n, v in by_name.items()} == {
+    n: v.tobytes() for n, v in by_scope.items()}
+
+
+_CLASS_WEIGHTS = (0.5, 3.0, 1.0, 0.0, 2.5)
+
+
+def _weighted_objective(network, batch):
+  """Keras' losses with its sample weights, over the batch size; the auxiliary head's 0.4 times."""
+  logits, end_points = tf.function(lambda: network(batch['image'], is_training=True))()
+  sample_weight = batch['weight'] * np.array(_CLASS_WEIGHTS, np.float32)[batch['label']]
+  loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1,
+                                              reduction='sum_over_batch_size')
+  targets = np.eye(5, dtype=np.float32)[batch['label']]
+  return float(loss(targets, logits, sample_weight)
+               + 0.4 * loss(targets, end_points['AuxLogits'], sample_weight)
+               + network.regularization_loss())
+
+
+@pytest.mark.parametrize(('replicas', 'xla'), [(1, True), (2, False)])
+def test_class_weights(replicas, xla):
+  """Without batch norm between, as each replica has its own; what is logged stays comparable."""
+  def build():
+    return _toy_network(trainable_scopes=['toy/logits', 'toy/aux'])
+
+  _SHAPES[build] = [8, 8, 3]
+  batch = {name: value[:_BATCH] for name, value in _examples([8, 8, 3]).items()}
+  assert len(set(batch['label'])) > 3
+  plain, measured_plain = _train(build, 1, replicas=replicas, xla=xla)
+  made, measured = _train(build, 1, replicas=replicas, xla=xla, class_weights=_CLASS_WEIGHTS)
+  expected = _weighted_objective(build(), batch)
+  assert measured.objective[0] == pytest.approx(expected, rel=1e-5)
+  assert measured.objective[0] != pytest.approx(measured_plain.objective[0], rel=1e-2)
+  assert measured.loss[0] == pytest.approx(measured_plain.loss[0], rel=1e-6)
+  assert measured.accuracy[0] == measured_plain.accuracy[0]
+  assert not np.allclose(made.network.variables['toy/logits/weights'].numpy(),
+                         plain.network.variables['toy/logits/weights'].numpy())
+
+
+def test_a_class_of_weight_0_moves_nothing():
+  def head_after(image_value):
+    made = trainer.Trainer(_lenet(), optimizer='sgd', settings=_SETTINGS, schedule=_SCHEDULE,
+                           batch_size=_BATCH, class_weights=_CLASS_WEIGHTS)
+    batch = {name: value[:_BATCH].copy() for name, value in _examples([28, 28, 1]).items()}
+    assert np.any(batch['label'] == 3)
+    batch['image'][batch['label'] == 3] = image_value
+    made.run(iter(tf.data.Dataset.from_tensors(batch)), 1)
+    return made.network.variables['LeNet/fc4/weights'].numpy()
+
+  np.testing.assert_array_equal(head_after(0.0), head_after(3.0))
+
+
+def test_a_class_weight_for_each_class():
+  with pytest.raises(ValueError, match='--class_weights: expected one for each of the 5 classes. '
+                     'Received: 3'):
+    _train(_lenet, 1, class_weights=[1, 2, 3])

@@ -1,0 +1,128 @@
+"""What a network says about images: the most likely classes, with their probabilities."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import os
+import pathlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from nets.network import Network
+
+FORMATS = ('.csv', '.json')
+
+
+class Guess(NamedTuple):
+  """One class and how likely the network takes it to be, in [0, 1]."""
+  label: str
+  probability: float
+
+
+class Prediction(NamedTuple):
+  """The most likely classes of one image, the likeliest first."""
+  image: str
+  guesses: tuple[Guess, ...]
+
+  def lines(self) -> str:
+    """Formats it as the image and a line for each class."""
+    return '\n'.join([self.image, *(f'  {guess.probability:.4f}  {guess.label}'
+                                    for guess in self.guesses)])
+
+
+def predict(network: Network, batches: Iterable, images: Sequence[str], class_names: Sequence[str],
+            *, top_k: int, xla: bool = False) -> Iterator[Prediction]:
+  """Predicts the classes of images, batch by batch.
+
+  Args:
+    network: the network.
+    batches: of `datasets.input_pipeline.evaluation_batches`, of one replica.
+    images: names of those examples in the batches that have a weight above zero, in order.
+    class_names: one name an output of the network.
+    top_k: how many classes of each image; all, if the network has fewer.
+    xla: whether XLA compiles the network.
+
+  Yields:
+    A prediction of each image, in order. Equally likely classes come in the order of the outputs.
+
+  Raises:
+    ValueError: if the network's answer is not finite.
+  """
+  k = min(top_k, len(class_names))
+
+  @tf.function(autograph=False, jit_compile=xla)
+  def forward(batch):
+    logits, _ = network(batch, is_training=False)
+    return tf.math.top_k(tf.nn.softmax(logits), k)
+
+  names = iter(images)
+  for batch in batches:
+    kept = batch['weight'].numpy() > 0
+    if not kept.any():
+      continue
+    values, outputs = (part.numpy()[kept] for part in forward(batch['image']))
+    for probabilities, classes in zip(values.tolist(), outputs.tolist(), strict=True):
+      image = next(names)
+      if not np.isfinite(probabilities).all():
+        raise ValueError(f'Expected finite outputs. Received: NaN or infinite ones for {image}. '
+                         'The weights are broken, or do not belong to this network.')
+      yield Prediction(image, tuple(Guess(class_names[c], p)
+                                    for c, p in zip(classes, probabilities, strict=True)))
+
+
+def check_format(path: str | os.PathLike) -> None:
+  """Stops at a file that is neither CSV nor JSON by its name.
+
+  Raises:
+    ValueError: names the formats.
+  """
+  if pathlib.Path(path).suffix.lower() not in FORMATS:
+    raise ValueError(f'Expected a file for predictions that ends in {" or ".join(FORMATS)}. '
+                     f'Received: {path}.')
+
+
+@contextlib.contextmanager
+def writing(path: str | os.PathLike) -> Iterator[Callable[[Prediction], None]]:
+  """Writes predictions into a file, which appears once it is complete.
+
+  CSV has a row for each image and class: image, rank (from 1), label, probability. JSON has a list
+  of images, with their predictions as a list.
+
+  Args:
+    path: ends in one of `FORMATS`; its folder is made if need be.
+
+  Yields:
+    The function that takes the next prediction.
+
+  Raises:
+    ValueError: if the format is not known.
+    OSError: if the file cannot be written.
+  """
+  check_format(path)
+  path = pathlib.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  aside = path.with_name(f'{path.name}.part')
+  is_csv = path.suffix.lower() == '.csv'
+  try:
+    # Names of files need not be UTF-8; they are written as they are.
+    with open(aside, 'w', newline='', encoding='utf-8', errors='surrogateescape') as file:
+      if is_csv:
+        rows = csv.writer(file)
+        rows.writerow(['image', 'rank', 'label', 'probability'])
+        yield lambda found: rows.writerows(
+            [found.image, rank, guess.label, repr(guess.probability)]
+            for rank, guess in enumerate(found.guesses, start=1))
+      else:
+        every = []
+        yield lambda found: every.append({
+            'image': found.image, 'predictions': [guess._asdict() for guess in found.guesses]})
+        json.dump(every, file, indent=1)
+        file.write('\n')
+    os.replace(aside, path)
+  finally:
+    aside.unlink(missing_ok=True)

@@ -1,0 +1,85 @@
+"""Features in NumPy's `.npz` files: `np.load(path)['features']` is all that is needed to use them.
+
+The arrays are features, labels, names, class_names and facts, a JSON text. None holds objects, so
+none needs a pickle.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from feature_files.features import ADVICE, Features, Header
+from files.unpickling import reading
+
+_EXPECTED = 'an .npz file with the arrays features, labels, names, class_names and facts'
+
+
+def write(path: str | os.PathLike[str], features: Features) -> None:
+  """Writes a file, chunk by chunk; the features may be larger than the memory.
+
+  Raises:
+    OSError: if there is no room or it may not be written.
+  """
+  small = {'labels': features.labels, 'names': np.array(features.names),
+           'class_names': np.array(features.class_names, str),
+           'facts': np.array(json.dumps(features.facts))}
+  with zipfile.ZipFile(path, 'w', zipfile.ZIP_STORED) as archive:
+    for name, array in small.items():
+      with archive.open(f'{name}.npy', 'w', force_zip64=True) as file:
+        np.lib.format.write_array(file, array, allow_pickle=False)
+    with archive.open('features.npy', 'w', force_zip64=True) as file:
+      values = features.values
+      np.lib.format.write_array_header_1_0(file, {
+          'descr': '<f4', 'fortran_order': False, 'shape': values.shape})
+      for rows in features.chunks():
+        file.write(values[rows].astype('<f4', copy=False).tobytes())
+
+
+def read(path: str | os.PathLike[str]) -> Features:
+  """Reads a file into memory.
+
+  Raises:
+    ValueError: if it is damaged or holds something else.
+    OSError: if it does not exist or may not be read.
+  """
+  with _opened(path) as archive:
+    class_names, facts = _about(archive)
+    return Features(archive['features'], archive['labels'], tuple(archive['names'].tolist()),
+                    class_names, facts)
+
+
+def read_header(path: str | os.PathLike[str]) -> Header:
+  """Reads what a file says about itself, and no features.
+
+  Raises:
+    ValueError: if it is damaged or holds something else.
+    OSError: if it does not exist or may not be read.
+  """
+  with _opened(path) as archive, archive.zip.open('features.npy') as file:
+    if np.lib.format.read_magic(file) != (1, 0):
+      raise ValueError('features with an unknown header')
+    shape, _, _ = np.lib.format.read_array_header_1_0(file)
+    return Header(shape[0], tuple(shape[1:]), *_about(archive))
+
+
+@contextlib.contextmanager
+def _opened(path) -> Iterator[np.lib.npyio.NpzFile]:
+  with reading(path, _EXPECTED, ADVICE) as (file, _):
+    try:
+      with np.load(file, allow_pickle=False) as archive:
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+          raise ValueError('a single array')
+        yield archive
+    except zlib.error as error:
+      raise ValueError(f'damaged data ({error})') from error
+
+
+def _about(archive: np.lib.npyio.NpzFile) -> tuple[tuple[str, ...], dict]:
+  return tuple(archive['class_names'].tolist()), json.loads(str(archive['facts'][()]))

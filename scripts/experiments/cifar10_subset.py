@@ -1,0 +1,94 @@
+"""Writes the images that "bottleneck features, 100 images a class" trains and validates with.
+
+    python scripts/experiments/cifar10_subset.py --dataset_dir=data/cifar10 \
+      --output_dir=data/cifar10_100
+
+They are the first 100 of each class of CIFAR-10's training images, in their order, and all 10,000
+test images, as a folder of PNG files a class in `train` and in `validation`: to be used with
+--dataset_name=folder. The records come from download_and_convert_data.py.
+
+The published experiment (https://github.com/udacity/CarND-Transfer-Learning-Lab) drew its images by
+chance, and validated with 10,000 of the 50,000 training images.
+"""
+
+from __future__ import annotations
+
+import collections
+import os
+import pathlib
+import shutil
+import sys
+
+from absl import flags
+
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # Before TensorFlow is imported.
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
+
+import command_line
+from datasets import dataset_factory
+from datasets.dataset import Dataset
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+  """Defines this script's flags."""
+  flags.DEFINE_string('dataset_dir', None, "The folder with CIFAR-10's TFRecord files.")
+  flags.DEFINE_string('output_dir', None, 'The folder to write; it must not exist.')
+  flags.DEFINE_integer('images_per_class', 100, 'Training images of each class.', lower_bound=1)
+
+
+def write(dataset: Dataset, folder: pathlib.Path, most: int | None) -> int:
+  """Writes the first images of each class, each as '<its number in the split>.png'.
+
+  Args:
+    dataset: a split, its images PNG files.
+    folder: gets a folder a class.
+    most: how many of each class; None for all.
+
+  Returns:
+    How many images there are.
+
+  Raises:
+    ValueError: if a class has fewer.
+  """
+  counts = collections.Counter()
+  for number, example in enumerate(dataset.epoch(0).as_numpy_iterator()):
+    name = dataset.class_names[example['label']]
+    if counts[name] != most:
+      counts[name] += 1
+      path = folder / name / f'{number:05d}.png'
+      path.parent.mkdir(parents=True, exist_ok=True)
+      path.write_bytes(example['image'])
+  for name in dataset.class_names:
+    if most and counts[name] < most:
+      raise ValueError(f'Expected {most} images of {name} in the split {dataset.split_name!r}. '
+                       f'Received: {counts[name]}. Lower --images_per_class.')
+  return counts.total()
+
+
+def main() -> int:
+  """Writes both splits: complete, or not at all."""
+  if not FLAGS.dataset_dir or not FLAGS.output_dir:
+    raise ValueError('Expected --dataset_dir and --output_dir. Received: '
+                     f'{FLAGS.dataset_dir or ""} and {FLAGS.output_dir or ""}.')
+  output = pathlib.Path(FLAGS.output_dir)
+  if output.exists():
+    raise ValueError(f'--output_dir={output}: expected a folder that does not exist yet.')
+  aside = output.with_name(f'{output.name}.part')
+  shutil.rmtree(aside, ignore_errors=True)
+  counts = []
+  for split, folder, most in (('train', 'train', FLAGS.images_per_class),
+                              ('test', 'validation', None)):
+    dataset = dataset_factory.get_dataset('cifar10', split, FLAGS.dataset_dir,
+                                          validation_fraction=0)
+    counts.append(write(dataset, aside / folder, most))
+  os.replace(aside, output)
+  print(f'Wrote {counts[0]} training and {counts[1]} validation images to {output}. Use them with '
+        f'--dataset_name=folder --dataset_dir={output}.')
+  return 0
+
+
+if __name__ == '__main__':
+  define_flags()
+  command_line.run(main)

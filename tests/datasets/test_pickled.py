@@ -1,0 +1,170 @@
+"""Pickled images, read back by NumPy, Pillow and the decoder of the pipeline."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+
+import numpy as np
+import PIL.Image
+import pytest
+import tensorflow as tf
+
+from datasets import dataset_factory
+from preprocessing import decoding
+
+
+def _images(count, shape=(5, 7, 3), seed=0):
+  return np.random.default_rng(seed).integers(0, 256, [count, *shape], np.uint8)
+
+
+def _write(path, features, labels, protocol=4, **others):
+  path.write_bytes(pickle.dumps({'features': features, 'labels': labels, **others}, protocol))
+
+
+def _get(path, split='all', **kwargs):
+  return dataset_factory.get_dataset('pickled', split, path, **kwargs)
+
+
+def _decoded(found):
+  return np.array([decoding.decode_image(example['image'], found.channels).numpy()
+                   for example in found.epoch(0)])
+
+
+@pytest.mark.parametrize('protocol', [0, 2, 4, 5])
+def test_reads_what_was_pickled(tmp_path, protocol):
+  images, labels = _images(6), np.array([2, 0, 1, 1, 2, 0], np.uint8)
+  _write(tmp_path / 'train.p', images, labels, protocol, sizes=labels, coords=[(1, 2.5)])
+  found = _get(tmp_path)
+  np.testing.assert_array_equal(_decoded(found), images)
+  assert found.labels.tolist() == labels.tolist()
+  assert found.examples.names[:2] == ('train.p/000000', 'train.p/000001')
+  assert (found.class_names, found.channels) == (('0', '1', '2'), 3)
+  assert found.open_ended_labels and not found.made_split
+  for image, example in zip(images, found.epoch(0), strict=True):
+    opened = PIL.Image.open(io.BytesIO(example['image'].numpy()))
+    np.testing.assert_array_equal(np.asarray(opened), image)
+
+
+def test_grey_images_keep_every_value(tmp_path):
+  images = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
+  _write(tmp_path / 'x.pkl', images, [0])
+  found = _get(tmp_path / 'x.pkl')
+  assert found.channels == 1
+  np.testing.assert_array_equal(_decoded(found), images)
+
+
+@pytest.mark.parametrize('labels', [
+  [0, 1, 1], [np.int32(0), np.int32(1), 1], np.array([[0], [1], [1]]), np.array([0, 1, 1], '>u8')])
+def test_forms_of_labels(tmp_path, labels):
+  _write(tmp_path / 'train.p', _images(3), labels)
+  assert _get(tmp_path).labels.tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize('name', ['valid.p', 'validation.pickle', 'val.pkl'])
+def test_own_splits_are_kept(tmp_path, name):
+  for number, file in enumerate(('train.p', name, 'test.p')):
+    _write(tmp_path / file, _images(4, seed=number), [0, 1, 0, number])
+  for number, split in enumerate(('train', 'validation', 'test')):
+    found = _get(tmp_path, split)
+    assert not found.made_split
+    np.testing.assert_array_equal(_decoded(found), _images(4, seed=number))
+
+
+@pytest.mark.parametrize('whole', [True, False])
+def test_split_is_made_of_a_single_file(tmp_path, whole):
+  _write(tmp_path / 'train.p', _images(60), [i % 3 for i in range(60)])
+  path = tmp_path if whole else tmp_path / 'train.p'
+  parts = [_get(path, split, validation_fraction=0.3) for split in ('train', 'validation')]
+  assert all(part.made_split for part in parts)
+  names = [set(part.examples.names) for part in parts]
+  assert not names[0] & names[1] and len(names[0] | names[1]) == 60
+  for part in parts:
+    positions = [int(name.rpartition('/')[2]) for name in part.examples.names]
+    np.testing.assert_array_equal(_decoded(part), _images(60)[positions])
+    assert part.labels.tolist() == [position % 3 for position in positions]
+
+
+@pytest.mark.parametrize(('file', 'text'), [
+  ('signnames.csv', '\ufeffClassId,SignName\r\n0,"Stop, please"\r\n2,Ü\r\n1,Go\r\n'),
+  ('labels.txt', '0:Stop, please\n1:Go\n2:Ü\n'),
+])
+def test_classes_are_named_by_a_file(tmp_path, file, text):
+  _write(tmp_path / 'test.p', _images(2), [0, 1])
+  (tmp_path / file).write_bytes(text.encode())
+  for path in (tmp_path, tmp_path / 'test.p'):
+    found = _get(path, 'test')
+    assert found.class_names == ('Stop, please', 'Go', 'Ü')
+    assert found.empty_classes == ('Ü',) and not found.open_ended_labels
+
+
+def test_bad_images_are_looked_for_once_a_file(tmp_path, capsys):
+  path = tmp_path / 'train.p'
+  for seed, is_new in ((0, True), (0, False), (1, True)):
+    if is_new:
+      _write(path, _images(3), [0, 1, 0])
+      os.utime(path, (seed, seed))
+    found = _get(path, 'train', validation_fraction=0)
+    assert found.examples.files == (str(path),)
+    assert found.find_bad_images(tf.io.decode_bmp) == ()
+    assert ('Decoding 3 images' in capsys.readouterr().out) == is_new
+
+
+def _dict_of(features=None, labels=(0, 1), **others):
+  return {'features': _images(2) if features is None else features, 'labels': list(labels),
+          **others}
+
+
+@pytest.mark.parametrize(('content', 'message'), [
+  ([1, 2], r'train.p to hold a dict of .features.* Received: a list'),
+  ({'data': 1, 'labels': [0]}, r'Received: a dict with the keys data, labels'),
+  ({}, 'with the keys none'),
+  (_dict_of(_images(2) / np.float32(255)), r'the type float32 and shape \[2, 5, 7, 3\]. Save the '
+                                           r'images as they were .* uint8'),
+  (_dict_of(_images(2).astype(np.int64)), 'type int64 .* Save the images'),
+  (_dict_of(np.ones([2, 1, 1, 512], np.float32)), 'are for train_on_features.py'),
+  (_dict_of(_images(2)[..., 0]), r'the type uint8 and shape \[2, 5, 7\]'),
+  (_dict_of(_images(2, (5, 7, 4))), r'\[2, 5, 7, 4\]'),
+  (_dict_of(_images(0)), r'\[0, 5, 7, 3\]'),
+  (_dict_of('x'), 'features of the type str'),
+  (_dict_of(labels=[0]), r'2 images and labels of the type int64 and shape \[1\]'),
+  (_dict_of(labels=[0, 0.5]), '2 images and labels of the type list'),
+  (_dict_of(labels=[0, [1]]), '2 images and labels of the type list'),
+  (_dict_of(labels=[0, -1]), r'in \[0, 1048576\) in .*Received: -1 to 0'),
+  (_dict_of(labels=[0, 2**60]), r'Received: 0 to 1152921504606846976'),
+  (_dict_of(labels=[0, 7]), r'labels in \[0, 2\) in .*train.p.* Received: 7'),
+  (_dict_of(labels=[[0, 1]] * 2), 'labels of the type list'),
+  (_dict_of(more=tf.float32), r'train.p cannot be read'),
+])
+def test_other_contents_are_explained(tmp_path, content, message):
+  (tmp_path / 'train.p').write_bytes(pickle.dumps(content))
+  (tmp_path / 'labels.txt').write_text('a\nb\n')
+  with pytest.raises(ValueError, match=message) as caught:
+    _get(tmp_path)
+  assert '\n' not in str(caught.value)
+
+
+def test_a_file_that_is_cut_short_is_an_error(tmp_path):
+  _write(tmp_path / 'train.p', _images(2), [0, 1])
+  whole = (tmp_path / 'train.p').read_bytes()
+  for length in (0, 10, len(whole) - 5):
+    (tmp_path / 'train.p').write_bytes(whole[:length])
+    with pytest.raises(ValueError, match=r'train\.p cannot be read'):
+      _get(tmp_path)
+
+
+@pytest.mark.parametrize(('files', 'message'), [
+  ({'x.p': b''}, r'called after its split in .*such as train\.p'),
+  ({'train.p': b'', 'train.pkl': b''}, r"for the split 'train'. Received: .*train\.p, .*\.pkl"),
+  ({'valid.p': b'', 'val.p': b''}, r"for the split 'validation'"),
+  ({'train.p': None, 'signnames.csv': b'ClassId,SignName\n0,a\n2,b\n'},
+   r'the labels 0, 1, … once each.* 2 lines, the labels 0, 2'),
+  ({'train.p': None, 'signnames.csv': b'0,a\n'}, 'Received: 0 lines, the labels none'),
+  ({'train.p': None, 'signnames.csv': b'a\0\xff,b\n'}, 'comma-separated'),
+])
+def test_wrong_folders_are_explained(tmp_path, files, message):
+  for name, content in files.items():
+    (tmp_path / name).write_bytes(pickle.dumps(_dict_of()) if content is None else content)
+  with pytest.raises((ValueError, FileNotFoundError), match=message):
+    _get(tmp_path)

@@ -1,0 +1,232 @@
+"""Files of features: what others read in them, kills at any point, and damage."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+import tensorflow as tf
+
+from feature_files import formats
+from feature_files.features import ADVICE
+from scripts.fuzzing.mutations import mutations
+
+_SUFFIXES = ('.npz', '.tfrecord', '.parquet')
+_CLASSES = ('ant', 'bee \udcff')  # A folder's name need not be UTF-8.
+_FACTS = {'model_name': 'lenet', 'end_point': 'fc3', 'image_size': 28}
+_COUNT, _SHAPE = 10, (2, 3)
+_VALUES = np.random.default_rng(0).normal(size=(_COUNT, *_SHAPE)).astype(np.float32)
+_LABELS = np.arange(_COUNT) % 2
+_NAMES = [f'ant/é {i}.jpg' for i in range(_COUNT)]
+
+
+def _write(path, *, names=_NAMES, stop=_COUNT, batch=3, class_names=_CLASSES, facts=_FACTS):
+  """Writes what is missing, up to `stop`; returns how many rows there were."""
+  with formats.writer(path, facts=facts, class_names=class_names, num_examples=_COUNT,
+                      shape=_SHAPE) as output:
+    start = output.done
+    for row in range(start, stop, batch):
+      rows = slice(row, min(row + batch, stop))
+      output.write(names[rows], _LABELS[rows], _VALUES[rows])
+  return start
+
+
+def _check(path, names=_NAMES):
+  found = formats.read(path)
+  assert found.values.dtype == np.float32 and found.labels.dtype == np.int64
+  np.testing.assert_array_equal(found.values, _VALUES)
+  np.testing.assert_array_equal(found.labels, _LABELS)
+  assert found.names == tuple(names)
+  assert (found.class_names, found.facts) == (_CLASSES, _FACTS)
+
+
+@pytest.mark.parametrize('suffix', _SUFFIXES)
+def test_round_trip(tmp_path, suffix):
+  for number, names in enumerate((_NAMES, [f'\udcfe {i}' for i in range(_COUNT)])):
+    path = tmp_path / 'new folder' / f'{number}{suffix}'
+    assert _write(path, names=names) == 0
+    _check(path, names)
+    assert [p.name for p in path.parent.glob(f'{number}*')] == [path.name]
+
+
+def test_numpy_reads_npz(tmp_path):
+  _write(tmp_path / 'f.npz')
+  found = np.load(tmp_path / 'f.npz', allow_pickle=False)
+  np.testing.assert_array_equal(found['features'], _VALUES)
+  np.testing.assert_array_equal(found['labels'], _LABELS)
+  assert found['names'].tolist() == _NAMES
+  assert found['class_names'].tolist() == list(_CLASSES)
+  assert json.loads(str(found['facts'])) == _FACTS
+
+
+def test_tensorflow_reads_tfrecord(tmp_path):
+  _write(tmp_path / 'f.tfrecord')
+  records = [tf.train.Example.FromString(record.numpy()).features.feature
+             for record in tf.data.TFRecordDataset(str(tmp_path / 'f.tfrecord'))]
+  values = np.array([record['features'].float_list.value for record in records], np.float32)
+  np.testing.assert_array_equal(values, _VALUES.reshape(_COUNT, -1))
+  assert [record['image/class/label'].int64_list.value[0] for record in records] == list(_LABELS)
+  assert [record['image/filename'].bytes_list.value[0].decode() for record in records] == _NAMES
+  assert records[1]['image/class/text'].bytes_list.value[0] == b'bee \xff'
+
+
+def test_pyarrow_reads_parquet(tmp_path):
+  _write(tmp_path / 'f.parquet', class_names=['ant', 'bee'])
+  table = pyarrow.parquet.read_table(tmp_path / 'f.parquet')
+  values = np.array(table['features'].to_pylist(), np.float32)
+  np.testing.assert_array_equal(values, _VALUES.reshape(_COUNT, -1))
+  assert table['name'].to_pylist() == _NAMES
+  assert table['label'].to_pylist() == list(_LABELS)
+  assert table['class'].to_pylist() == ['ant', 'bee'] * 5
+  assert json.loads(table.schema.metadata[b'about'])['shape'] == list(_SHAPE)
+
+
+def test_large_features_are_written_chunk_by_chunk(tmp_path, monkeypatch):
+  monkeypatch.setattr('feature_files.features._CHUNK', 4 * 6 * 4)  # Four rows.
+  for suffix in _SUFFIXES:
+    _write(tmp_path / f'f{suffix}')
+    _check(tmp_path / f'f{suffix}')
+  assert pyarrow.parquet.ParquetFile(tmp_path / 'f.parquet').num_row_groups == 3
+
+
+@pytest.mark.parametrize('suffix', _SUFFIXES)
+def test_rows_that_are_there_are_kept(tmp_path, suffix):
+  path = tmp_path / f'f{suffix}'
+  assert _write(path, stop=3) == 0
+  assert not path.exists()
+  assert _write(path, stop=6) == 3
+  assert _write(path) == 6
+  _check(path)
+  assert _write(path) == _COUNT
+
+
+class _Killed(BaseException):
+  """Stands for the end of the process."""
+
+
+_STEPS = ('fsync', 'replace', 'truncate', 'posix_fallocate', 'mkdir', 'rmdir', 'unlink')
+
+
+@pytest.mark.parametrize('suffix', _SUFFIXES)
+def test_a_kill_at_any_point_loses_the_last_batch_at_most(tmp_path, monkeypatch, suffix):
+  calls, killed_at = 0, 0
+
+  def watch(name):
+    original = getattr(os, name)
+
+    def step(*arguments, **keywords):
+      nonlocal calls
+      calls += 1
+      if calls == killed_at:
+        raise _Killed
+      return original(*arguments, **keywords)
+
+    return step
+
+  for killed_at in range(1, 100):
+    path, calls, written = tmp_path / f'{killed_at}{suffix}', 0, 0
+    try:
+      with monkeypatch.context() as patches:
+        for name in _STEPS:
+          if hasattr(os, name):
+            patches.setattr(os, name, watch(name))
+        with formats.writer(path, facts=_FACTS, class_names=_CLASSES, num_examples=_COUNT,
+                            shape=_SHAPE) as output:
+          for row in range(0, _COUNT, 4):
+            rows = slice(row, min(row + 4, _COUNT))
+            output.write(_NAMES[rows], _LABELS[rows], _VALUES[rows])
+            written = rows.stop
+    except _Killed:
+      if path.exists():
+        _check(path)
+      assert written <= _write(path) <= written + 4
+    else:
+      break
+    _check(path)
+    assert not os.path.exists(f'{path}.part')
+  assert 10 < killed_at < 99
+
+
+@pytest.mark.parametrize('name, size', [
+  ('features.npy', 200), ('labels.npy', 100), ('names.jsonl', 20), ('rows.json', 3),
+  ('about.json', 0)])
+def test_rows_that_are_lost_are_computed_again(tmp_path, capsys, name, size):
+  path = tmp_path / 'f.npz'
+  _write(path, stop=6)
+  os.truncate(tmp_path / 'f.npz.part' / name, size)
+  assert _write(path) == 0
+  assert 'Starting anew' in capsys.readouterr().out
+  _check(path)
+
+
+@pytest.mark.parametrize('changed, message', [
+  ({'facts': {**_FACTS, 'image_size': 32}}, 'image_size: 32 there, 28 here'),
+  ({'class_names': ('bee', 'ant')}, 'class_names: ')])
+def test_rows_of_other_features_are_not_taken(tmp_path, capsys, changed, message):
+  path = tmp_path / 'f.npz'
+  _write(path, stop=6, **changed)
+  assert _write(path) == 0
+  assert message in capsys.readouterr().out
+  _check(path)
+  with pytest.raises(ValueError, match='is there already.* Choose another --output_path'):
+    _write(path, **changed)
+  _check(path)
+
+
+@pytest.mark.parametrize('rows', [11, 2])
+def test_rows_that_do_not_fit_are_refused(tmp_path, rows):
+  with pytest.raises(ValueError, match='Expected at most 10 more examples'), formats.writer(
+      tmp_path / 'f.npz', facts={}, class_names=(), num_examples=_COUNT, shape=_SHAPE) as output:
+    output.write(['name'] * rows, np.zeros(rows, int), np.zeros([rows, 3, 2]))
+
+
+@pytest.mark.parametrize('suffix', _SUFFIXES)
+def test_damage_is_one_error_and_no_wrong_feature(tmp_path, suffix):
+  whole, path = tmp_path / f'whole{suffix}', tmp_path / f'f{suffix}'
+  _write(whole)
+  messages = []
+  for damaged in mutations(whole.read_bytes(), count=60, seed=0):
+    path.write_bytes(damaged)
+    try:
+      _check(path)
+    except ValueError as error:
+      messages.append(str(error))
+  assert len(messages) > 40
+  start = re.compile(f'{re.escape(str(path))} cannot be read. Expected: .* Received: .*')
+  assert [text for text in messages if not start.match(text) or ADVICE not in text] == []
+
+
+def test_other_files_are_refused(tmp_path):
+  (tmp_path / 'text.npz').write_text('text')
+  np.savez(tmp_path / 'other.npz', images=_VALUES)
+  with open(tmp_path / 'array.npz', 'wb') as file:
+    np.save(file, _VALUES)
+  with tf.io.TFRecordWriter(str(tmp_path / 'other.tfrecord')) as writer:
+    writer.write(b'')
+  table = pyarrow.table({'name': ['a'], 'label': [0], 'features': [[1.0]]})
+  pyarrow.parquet.write_table(table, tmp_path / 'other.parquet')
+  for path in sorted(tmp_path.iterdir()):
+    with pytest.raises(ValueError, match=f'{path} cannot be read. Expected: a'):
+      formats.read(path)
+  with pytest.raises(FileNotFoundError):
+    formats.read(tmp_path / 'absent.parquet')
+
+
+@pytest.mark.parametrize('name, message', [
+  ('f.csv', "Unknown suffix of a file of features '.csv'.* Known: .npz, .parquet, .tfrecord"),
+  ('f.pkl', 'Unknown suffix'), ('f', 'Unknown suffix')])
+def test_only_known_formats_are_written(tmp_path, name, message):
+  with pytest.raises(ValueError, match=message):
+    formats.check_writable(tmp_path / name)
+
+
+def test_parquet_without_pyarrow_says_so(monkeypatch):
+  monkeypatch.setitem(sys.modules, 'pyarrow', None)
+  formats.check_writable('f.npz')
+  with pytest.raises(ValueError, match='need the package pyarrow'):
+    formats.check_writable('f.parquet')

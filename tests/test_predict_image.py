@@ -1,0 +1,278 @@
+"""Predicting single images: as evaluation counts them, in order, printed and in files."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import importlib.util
+import json
+import pathlib
+import re
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from absl import flags
+
+import checkpoint_flags
+import command_line
+import inference_flags
+from datasets import dataset_factory
+from evaluation import predictor
+from evaluation.evaluator import Evaluator
+from evaluation.predictor import Guess, Prediction
+from nets import nets_factory
+from preprocessing import preprocessing_factory
+from training import checkpoints, loop, metadata
+from training.inputs import Inputs
+
+_ROOT = pathlib.Path(__file__).resolve().parent.parent
+_CLASSES = ('ant', 'bee', 'sea horse')
+
+
+@pytest.fixture(scope='module')
+def program():
+  """The program in this process: `program(*arguments)` returns its exit code."""
+  values = flags.FlagValues()
+  with pytest.MonkeyPatch.context() as patch:
+    for define in [name for name in dir(flags) if name.startswith('DEFINE_')]:
+      patch.setattr(flags, define, functools.partial(getattr(flags, define), flag_values=values))
+    spec = importlib.util.spec_from_file_location('_predict_image', _ROOT / 'predict_image.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+  values.set_gnu_getopt(True)
+  with pytest.MonkeyPatch.context() as patch:
+    for reader in (module, inference_flags, checkpoint_flags, command_line):
+      patch.setattr(reader, 'FLAGS', values)
+
+    def run(*arguments) -> int:
+      values.unparse_flags()
+      for name in values:
+        values[name].unparse()
+      return module.main(values(['predict_image.py', *map(str, arguments)])[1:])
+
+    yield run
+
+
+@pytest.fixture(scope='module')
+def photos(tmp_path_factory):
+  """A folder of 3 photos in each class."""
+  folder = tmp_path_factory.mktemp('photos')
+  rng = np.random.default_rng(0)
+  for name in _CLASSES:
+    (folder / name).mkdir()
+    for number in range(3):
+      pixels = rng.integers(0, 256, [40, 50, 3]).astype(np.uint8)
+      (folder / name / f'{number}.jpg').write_bytes(tf.io.encode_jpeg(pixels).numpy())
+  return folder
+
+
+def _save(folder, **head):
+  """Writes a checkpoint of a small network; returns the network."""
+  network = nets_factory.build_network('cifarnet', image_shape=[32, 32, 3],
+                                       num_classes=len(_CLASSES), seed=1, **head)
+  for number, variable in enumerate(network.variables.values()):
+    # Larger than initial values, so that the network does not say the same of all images.
+    noise = tf.random.stateless_normal(variable.shape, [7, number], stddev=0.05)
+    variable.assign_add(noise)
+  facts = metadata.describe(
+    metadata.ModelFacts('cifarnet', _CLASSES, 32, 3, 'cifarnet', 0), step=1,
+    dataset={'fingerprint': '', 'num_examples': 9},
+    flags={'model_name': 'cifarnet', **head}, standing=loop.Standing(), bad_images={})
+  checkpoints.save(folder, 1, network.variables, facts, max_to_keep=1)
+  return network
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+  """A folder with a checkpoint, and its network."""
+  folder = tmp_path_factory.mktemp('run')
+  return folder, _save(folder)
+
+
+def _expected(network, path) -> np.ndarray:
+  """The probabilities of one photo, without batches."""
+  preprocess = preprocessing_factory.get_preprocessing('cifarnet')
+  image = preprocess(tf.io.read_file(str(path)), 32, 32)
+  logits = network(image[tf.newaxis], is_training=False)[0][0].numpy().astype(np.float64)
+  return np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+
+
+def _read(path) -> list[dict]:
+  return json.loads(path.read_text())
+
+
+def test_predictions_are_the_networks_in_order_and_as_evaluation_counts(
+    program, run, photos, tmp_path):
+  folder, network = run
+  path = tmp_path / 'deep' / 'found.json'
+  assert program(f'--checkpoint_path={folder}', photos, f'--output_path={path}',
+                 '--batch_size=4') == 0
+  found = _read(path)
+  assert [entry['image'] for entry in found] == [
+    f'{photos}/{name}/{i}.jpg' for name in _CLASSES for i in range(3)]
+  assert [p.name for p in path.parent.iterdir()] == ['found.json']
+  right = dict.fromkeys(_CLASSES, 0)
+  for entry in found:
+    expected = _expected(network, entry['image'])
+    order = np.argsort(-expected)
+    labels = [guess['label'] for guess in entry['predictions']]
+    assert labels == [_CLASSES[i] for i in order]
+    np.testing.assert_allclose([guess['probability'] for guess in entry['predictions']],
+                               expected[order], rtol=1e-3)
+    name = pathlib.Path(entry['image']).parent.name
+    right[name] += labels[0] == name
+  dataset = dataset_factory.get_dataset('folder', 'all', photos)
+  inputs = Inputs(dataset, [0, 1, 2], (), preprocessing_name='cifarnet', image_size=32, channels=3,
+                  num_parallel_calls=1)
+  measured = Evaluator(network).measure(inputs.evaluation_batches(batch_size=4))
+  assert measured.class_right == tuple(right.values())
+  assert 0 < sum(right.values()) < 9
+
+
+def test_printed(program, run, photos, capsys):
+  folder, network = run
+  photo = photos / 'bee' / '1.jpg'
+  # What is named twice is predicted once.
+  assert program(photo, f'--checkpoint_path={folder}', '--top_k=2', photo) == 0
+  expected = _expected(network, photo)
+  first, second, _ = np.argsort(-expected)
+  out = capsys.readouterr().out.splitlines()
+  assert out[0].startswith(f'Predicting with {folder}/model.ckpt-1: ')
+  assert out[1:] == [str(photo), f'  {expected[first]:.4f}  {_CLASSES[first]}',
+                     f'  {expected[second]:.4f}  {_CLASSES[second]}']
+
+
+def test_images_that_cannot_be_decoded(program, run, photos, tmp_path, capsys):
+  whole = (photos / 'ant' / '0.jpg').read_bytes()
+  paths = [tmp_path / f'{number}.jpg' for number in range(3)]
+  for path, content in zip(paths, [b'no image', whole, whole[:len(whole) // 2]], strict=True):
+    path.write_bytes(content)
+  assert program(f'--checkpoint_path={run[0]}', *paths) == 1
+  out, errors = capsys.readouterr()
+  assert re.findall(r'^/.*jpg$', out, re.MULTILINE) == [str(paths[1])]
+  assert errors.startswith('2 images cannot be decoded:\n')
+  assert [line.split(':')[0].strip() for line in errors.splitlines()[1:]] == [
+    str(paths[0]), str(paths[2])]
+  assert program(f'--checkpoint_path={run[0]}', paths[0]) == 1  # Nothing is left.
+
+
+def test_csv(program, run, photos, tmp_path):
+  path = tmp_path / 'found.csv'
+  image = tmp_path / 'a, "b"\udcff.jpg'
+  image.write_bytes((photos / 'ant' / '0.jpg').read_bytes())
+  assert program(f'--checkpoint_path={run[0]}', image, f'--output_path={path}', '--top_k=9') == 0
+  with open(path, newline='', encoding='utf-8', errors='surrogateescape') as file:
+    rows = list(csv.DictReader(file))
+  expected = _expected(run[1], photos / 'ant' / '0.jpg')
+  assert [(row['image'], row['rank'], row['label']) for row in rows] == [
+    (str(image), str(rank), _CLASSES[i]) for rank, i in enumerate(np.argsort(-expected), start=1)]
+  np.testing.assert_allclose([float(row['probability']) for row in rows], -np.sort(-expected),
+                             rtol=1e-5)
+
+
+@pytest.mark.parametrize('suffix', predictor.FORMATS)
+def test_a_file_is_complete_or_as_it_was(tmp_path, suffix):
+  path = tmp_path / f'found{suffix}'
+  path.write_text('before')
+
+  def write(*, breaks):
+    with predictor.writing(path) as put:
+      put(Prediction('a.jpg', (Guess('ant', 0.5),)))
+      if breaks:
+        raise ValueError('a mistake')
+
+  with pytest.raises(ValueError, match='a mistake'):
+    write(breaks=True)
+  assert path.read_text() == 'before'
+  write(breaks=False)
+  assert 'ant' in path.read_text()
+  assert list(tmp_path.iterdir()) == [path]
+
+
+def test_ties_weights_of_zero_and_broken_networks():
+  logits = np.zeros([4, 3], np.float32)
+  logits[2] = [0, 1, 1]
+  batch = {'image': tf.constant(logits), 'weight': tf.constant([1.0, 0.0, 1.0, 0.0])}
+  padding = {'image': tf.constant(logits), 'weight': tf.zeros([4])}
+
+  def network(images, *, is_training):
+    assert is_training is False
+    return images, {}
+
+  def predict(batches):
+    return list(predictor.predict(network, batches, ['x', 'y'], _CLASSES, top_k=2))
+
+  assert [[guess.label for guess in found.guesses] for found in predict([padding, batch])] == [
+    ['ant', 'bee'], ['bee', 'sea horse']]
+  with pytest.raises(ValueError, match='Expected finite outputs. Received: NaN.* for x'):
+    predict([{**batch, 'image': batch['image'] + np.nan}])
+
+
+def test_a_head_of_the_users_own(program, photos, tmp_path, capsys):
+  head = {'head': 'flatten,fc:5,fc', 'head_from': 'pool2'}
+  network = _save(tmp_path, **head)
+  assert any(name.startswith('head/') for name in network.variables)
+  photo = photos / 'ant' / '2.jpg'
+  assert program(f'--checkpoint_path={tmp_path}', photo, '--top_k=1') == 0
+  best = _CLASSES[_expected(network, photo).argmax()]
+  assert capsys.readouterr().out.endswith(f'  {best}\n')
+
+
+def test_names_of_classes_that_the_weights_do_not_know(program, run, photos, tmp_path, capsys):
+  photo, labels = photos / 'ant' / '2.jpg', tmp_path / 'labels.txt'
+  for path in run[0].iterdir():
+    if path.suffix != '.json':
+      shutil.copy(path, tmp_path)
+  bare = [photo, f'--checkpoint_path={tmp_path}', '--model_name=cifarnet']
+  labels.write_text('0:a\n1:b\n')
+  with pytest.raises(ValueError, match='--labels_path=.*names of the 3 classes.*Received: 2'):
+    program(*bare, f'--labels_path={labels}')
+  labels.write_text('0:a\n2:c\n1:b\n')
+  order = np.argsort(-_expected(run[1], photo))
+  for more, names in (([], ('class 0', 'class 1', 'class 2')),
+                      ([f'--labels_path={labels}'], ('a', 'b', 'c'))):
+    capsys.readouterr()
+    assert program(*bare, *more) == 0
+    found = [line[10:] for line in capsys.readouterr().out.splitlines() if line.startswith('  ')]
+    assert found == [names[i] for i in order]
+
+
+@pytest.mark.parametrize(('arguments', 'error', 'message'), [
+  ([], ValueError, 'Expected images or folders of images.*Received: none'),
+  (['nothing.jpg'], FileNotFoundError, 'there is neither: nothing.jpg'),
+  (['{photos}', '--output_path=found.txt'], ValueError, 'ends in .csv or .json'),
+  (['{photos}', '--output_path=gs://bucket/found.csv'], ValueError, 'folder of this machine'),
+  (['{empty}'], FileNotFoundError, 'has none'),
+  (['{photos}', '--checkpoint_path='], ValueError, 'Expected --checkpoint_path'),
+])
+def test_mistakes_are_explained(program, run, photos, tmp_path, arguments, error, message):
+  given = [argument.format(photos=photos, empty=tmp_path) for argument in arguments]
+  with pytest.raises(error, match=message):
+    program(f'--checkpoint_path={run[0]}', *given)
+
+
+@pytest.mark.slow
+def test_as_a_program(run_script, run, photos):
+  code, out, errors = run_script(
+    'predict_image', str(photos / 'bee' / '0.jpg'), f'--checkpoint_path={run[0]}',
+    str(photos / 'ant'), '--top_k=1')
+  assert code == 0, errors
+  assert not errors
+  assert [line for line in out.splitlines()[1:] if not line.startswith('  ')] == [
+    f'{photos}/{name}.jpg' for name in ('bee/0', 'ant/0', 'ant/1', 'ant/2')]
+
+
+@pytest.mark.slow
+def test_real_weights_on_real_photos(program, zoo_assets, tmp_path):
+  images = sorted((zoo_assets / 'imagenet_sample').glob('*.jpg'))[::50]
+  names = tmp_path / 'labels.txt'
+  names.write_text(''.join(f'{i}:synset {i}\n' for i in range(1000)))  # Without the background.
+  path = tmp_path / 'found.json'
+  assert program(f'--checkpoint_path={zoo_assets}/weights/mobilenet_v1_1.0_224', *images,
+                 '--model_name=mobilenet_v1', f'--labels_path={names}', f'--output_path={path}',
+                 '--batch_size=10') == 0
+  found = [entry['predictions'][0]['label'] for entry in _read(path)]
+  expected = [f'synset {int(image.name[:4])}' for image in images]
+  assert sum(map(str.__eq__, found, expected)) == 19  # Of 20.

@@ -1,0 +1,134 @@
+"""The data of a training run, and the names of the network's outputs that follow from them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+from absl import flags
+
+import checkpoint_flags
+import command_line
+import warm_start
+from datasets import dataset_factory, input_pipeline, labels, splits
+from datasets.dataset import Dataset
+from nets.nets_factory import Net
+from training import metadata
+from training.inputs import Inputs, decoder
+from weights import sources
+
+FLAGS = flags.FLAGS
+
+
+def open_data(options: dict[str, Any], net: Net, saved: Mapping[str, Any],
+              weights: sources.Weights | None, *, is_resumed: bool
+              ) -> tuple[Inputs, Inputs | None, metadata.ModelFacts]:
+  """Opens the splits and joins their labels with the network's outputs.
+
+  Args:
+    options: the run's flags; gains the labels_offset.
+    net: the network's record.
+    saved: what is known about the checkpoint.
+    weights: of a warm start.
+    is_resumed: whether the checkpoint is the run's own.
+
+  Returns:
+    What to train on, what to validate on if there is anything, and what the network is like.
+
+  Raises:
+    ValueError: if the data are not those of the run, or nothing can be learnt of them.
+  """
+  get = functools.partial(
+      dataset_factory.get_dataset, options['dataset_name'], dataset_dir=options['dataset_dir'],
+      file_pattern=options['file_pattern'], validation_fraction=options['validation_fraction'])
+  train = get(split_name=options['dataset_split_name'])
+  input_pipeline.check_sampling(train, options['sampling'])
+  if is_resumed:
+    _check_same(train, saved)
+  for note in train.notes:
+    print(note)
+  excluded = warm_start.excluded_scopes(options, saved)
+  keeps_head = is_resumed or warm_start.keeps_head(net, excluded)
+  if options['labels_offset'] is None:
+    options['labels_offset'] = _likely_offset(train, saved, weights, options, keeps_head)
+  names = _output_names(train, options, net, saved, keeps_head)
+  facts = metadata.ModelFacts(options['model_name'], names, options['train_image_size'],
+                              1 if options['use_grayscale'] else train.channels,
+                              options['preprocessing_name'], options['labels_offset'])
+  known = saved.get('bad_images', {}) if is_resumed else {}
+  validation = _open_validation(get, options, saved if is_resumed else {})
+  make = functools.partial(
+      Inputs, preprocessing_name=facts.preprocessing_name, image_size=facts.image_size,
+      channels=facts.channels, num_parallel_calls=FLAGS.num_preprocessing_threads,
+      num_views=options['augmentations_per_image'], sampling=options['sampling'])
+  train, validation = (
+      split and make(split, labels.map_by_name(split.class_names, names),
+                     command_line.settle_bad_images(split, decoder(split), known))
+      for split in (train, validation))
+  return train, validation, facts
+
+
+def _check_same(train: Dataset, saved: Mapping[str, Any]) -> None:
+  """Checks that a run that goes on has the data that it had."""
+  if saved and 'dataset' not in saved:
+    raise ValueError(f'--train_dir={FLAGS.train_dir}: expected a folder for a run. Received: one '
+                     'with converted weights. Give it as --checkpoint_path, and another '
+                     '--train_dir.')
+  if saved and train.fingerprint != saved['dataset']['fingerprint']:
+    raise ValueError(
+        f'The data are not those that the run in {FLAGS.train_dir} was trained on: expected '
+        f'{saved["dataset"]["num_examples"]} examples in the split {train.split_name!r} with the '
+        f'same names and labels. Received: {train.num_examples}. Use the same data, or another '
+        '--train_dir.')
+
+
+def _open_validation(get, options: Mapping[str, Any], saved: Mapping[str, Any]) -> Dataset | None:
+  """Opens the validation split, if there is one and it is wanted."""
+  validation = None
+  if options['validation_interval_epochs'] or options['validation_interval_steps']:
+    try:
+      validation = get(split_name='validation')
+    except splits.UnknownSplitError as error:
+      print(f'No validation: {error}')
+  if saved and validation and saved['dataset']['validation_fingerprint'] not in (
+      None, validation.fingerprint):
+    raise ValueError(f'The validation data are not those that the run in {FLAGS.train_dir} chose '
+                     'its best by. Use the same data, or another --train_dir.')
+  if options['early_stopping_patience'] and not validation:
+    raise ValueError('--early_stopping_patience: expected a validation to go by. Received none: '
+                     'set --validation_interval_epochs and --validation_fraction, or leave it out.')
+  return validation
+
+
+def _likely_offset(train: Dataset, saved: Mapping[str, Any], weights: sources.Weights | None,
+                   options: Mapping[str, Any], keeps_head: bool) -> int:
+  """Finds the offset with which the labels belong to a head that is kept."""
+  if weights is None or 'class_names' in saved or not keeps_head:
+    return 0
+  num_outputs = checkpoint_flags.num_outputs(weights, options['model_name'])
+  offset = labels.likely_offset(train, num_outputs) if num_outputs else 0
+  if offset:
+    print(f'--labels_offset={offset}: the checkpoint has {num_outputs} classes, the data '
+          f'{train.num_classes}, as ImageNet has with its background class and without.')
+  return offset
+
+
+def _output_names(train: Dataset, options: Mapping[str, Any], net: Net, saved: Mapping[str, Any],
+                  keeps_head: bool) -> list[str]:
+  """Names the network's outputs after the classes, and stops where they cannot be learnt."""
+  names = labels.output_names(train.class_names, options['labels_offset'])
+  empty = [name for name in train.empty_classes if name in names]
+  if empty and options['dataset_name'] in ('folder', 'csv'):
+    raise ValueError(f'Expected examples of every class in the split {train.split_name!r}. '
+                     f'Received none of: {", ".join(empty[:10])}. Add some, or remove the class.')
+  if len(names) < 2:
+    raise ValueError('Expected at least two classes, for there is nothing to learn of one. '
+                     f'Received: {", ".join(names)}. Check --dataset_dir.')
+  old = saved.get('class_names', [])
+  if keeps_head and sorted(old) == sorted(names):
+    return list(old)  # The same classes in the order that the checkpoint's head has them.
+  if keeps_head and len(old) == len(names):
+    print('Warning: the head of the checkpoint is kept, though it knows other classes than the '
+          f'data. Exclude it to start it anew: --checkpoint_exclude_scopes={",".join(net.head)}')
+  return names

@@ -1,0 +1,182 @@
+"""scikit-learn's linear classifiers, as the weights and biases of one fully connected layer."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
+
+from errors import unknown_name
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+  """One kind of classifier.
+
+  Attributes:
+    create: makes it from a strength and a seed.
+    strengths: the strengths to try. They are scikit-learn's C, the inverse of the regularization,
+      for features of variance 1; a thousand of those want little of it.
+  """
+  create: Callable[[float, int], LogisticRegression | LinearSVC]
+  strengths: tuple[float, ...]
+
+
+def _logistic_regression(strength: float, seed: int) -> LogisticRegression:
+  # One strength's solution is where the search for the next begins.
+  return LogisticRegression(C=strength, max_iter=2000, warm_start=True, random_state=seed)
+
+
+def _linear_svm(strength: float, seed: int) -> LinearSVC:
+  return LinearSVC(C=strength, dual='auto', max_iter=5000, random_state=seed)
+
+
+KINDS = {
+    'linear_svm': Kind(_linear_svm, (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)),
+    'logistic_regression': Kind(_logistic_regression, (1e-4, 1e-3, 1e-2, 1e-1, 1.0)),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+  """What cross-validation found for one strength.
+
+  Attributes:
+    strength: scikit-learn's C.
+    accuracies: of the rows left out of each fold, in [0, 1].
+  """
+  strength: float
+  accuracies: tuple[float, ...]
+
+  @property
+  def mean(self) -> float:
+    """The mean accuracy."""
+    return float(np.mean(self.accuracies))
+
+
+@dataclasses.dataclass(frozen=True)
+class Fitted:
+  """A classifier: logits are values @ weights + biases.
+
+  Attributes:
+    weights: float32 [features, classes].
+    biases: float32 [classes].
+    strength: the one that was used.
+    scores: of all that were tried; empty if there was one only.
+    converged: whether the last fit came to its end.
+  """
+  weights: np.ndarray
+  biases: np.ndarray
+  strength: float
+  scores: tuple[Score, ...]
+  converged: bool
+
+
+def fit(values: np.ndarray, labels: np.ndarray, *, kind: str, strengths: Sequence[float] = (),
+        folds: int = 5, seed: int = 0,
+        show: Callable[[Iterable, int], Iterable] = lambda items, total: items) -> Fitted:
+  """Fits a classifier with the strength that does best in cross-validation, on all rows.
+
+  Features are brought to mean 0 and variance 1 first, in cross-validation by the rows that are
+  fitted alone; the result takes them as they were.
+
+  Args:
+    values: [rows, features].
+    labels: int64 [rows], from 0 on; every class up to the largest has rows.
+    kind: a name in `KINDS`.
+    strengths: to choose from, scikit-learn's C; by default the kind's. A single one is used as it
+      is.
+    folds: of the cross-validation; fewer where a class has fewer rows.
+    seed: what the folds, and what is random in a fit, depend on.
+    show: shows the progress: an iterable, given that and its length.
+
+  Raises:
+    ValueError: if there is nothing to choose between, or too few rows to choose by.
+  """
+  if kind not in KINDS:
+    raise unknown_name('classifier', kind, KINDS)
+  kind = KINDS[kind]
+  strengths = sorted(set(strengths or kind.strengths))
+  if not all(np.isfinite(strength) and strength > 0 for strength in strengths):
+    raise ValueError('--regularization_strengths: expected numbers above 0. Received: '
+                     f'{", ".join(map(str, strengths))}.')
+  values = np.asarray(values, np.float64)
+  counts = np.bincount(labels)
+  if len(counts) < 2 or not counts.all():
+    raise ValueError('Expected rows of every class, of two at least. Received none of: '
+                     f'{", ".join(map(str, np.flatnonzero(counts == 0))) or "a second one"}.')
+  scores = ()
+  if len(strengths) > 1:
+    scores = _cross_validate(kind, values, labels, strengths, min(folds, counts.min()), seed, show)
+  # Of equals the strongest regularization.
+  best = max(scores, key=lambda score: score.mean).strength if scores else strengths[0]
+  scaler = StandardScaler().fit(values)
+  model = kind.create(best, seed)
+  converged = _converges(model, scaler.transform(values), labels)
+  weights, biases = _as_layer(model, scaler)
+  return Fitted(weights, biases, best, scores, converged)
+
+
+def _cross_validate(kind: Kind, values: np.ndarray, labels: np.ndarray,
+                    strengths: Sequence[float], folds: int, seed: int,
+                    show: Callable) -> tuple[Score, ...]:
+  if folds < 2:
+    raise ValueError('--regularization_strengths: expected two rows of each class at least to '
+                     'choose a strength by cross-validation. Received one of class '
+                     f'{np.bincount(labels).argmin()}. Give a single strength, such as '
+                     f'--regularization_strengths={strengths[len(strengths) // 2]:g}, or more '
+                     'rows.')
+  parts = StratifiedKFold(folds, shuffle=True, random_state=seed).split(values, labels)
+  found = []
+  for fitted, left_out in show(list(parts), folds):
+    scaler = StandardScaler().fit(values[fitted])
+    inputs, held_out = scaler.transform(values[fitted]), scaler.transform(values[left_out])
+    model = kind.create(strengths[0], seed)
+    row = []
+    for strength in strengths:
+      _converges(model.set_params(C=strength), inputs, labels[fitted])
+      row.append(float(np.mean(model.predict(held_out) == labels[left_out])))
+    found.append(row)
+  return tuple(Score(strength, accuracies)
+               for strength, accuracies in zip(strengths, zip(*found, strict=True), strict=True))
+
+
+def _converges(model: LogisticRegression | LinearSVC, values: np.ndarray,
+               labels: np.ndarray) -> bool:
+  """Fits a model; returns whether it came to its end within the iterations that it has."""
+  with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter('always', ConvergenceWarning)
+    model.fit(values, labels)
+  return not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
+
+
+def _as_layer(model: LogisticRegression | LinearSVC,
+              scaler: StandardScaler) -> tuple[np.ndarray, np.ndarray]:
+  """Returns weights [features, classes] and biases of features that are not scaled."""
+  weights = model.coef_.T / scaler.scale_[:, np.newaxis]
+  biases = model.intercept_ - scaler.mean_ @ weights
+  if weights.shape[1] == 1:  # One column for two classes: how much more the second is likely.
+    weights = np.concatenate([-weights / 2, weights / 2], axis=1)
+    biases = np.concatenate([-biases / 2, biases / 2])
+  return weights.astype(np.float32), biases.astype(np.float32)
+
+
+def table(scores: Sequence[Score]) -> str:
+  """Formats what cross-validation found, a line for each strength."""
+  best = max(scores, key=lambda score: score.mean)
+  lines = [f'{len(scores[0].accuracies)}-fold cross-validation of the training rows:',
+           '      C  accuracy    ±']
+  lines += [f'{score.strength:7g}  {score.mean:8.4f}  {np.std(score.accuracies):6.4f}'
+            + ('  chosen' if score is best else '') for score in scores]
+  if len(scores) > 2 and best in (scores[0], scores[-1]):
+    side = 'smaller' if best is scores[0] else 'larger'
+    lines.append(f'The best is at the end of the list: {side} ones may be better still; see '
+                 '--regularization_strengths.')
+  return '\n'.join(lines)

@@ -1,0 +1,110 @@
+"""A classifier on features, put on the trunk that the features came from: a network for images."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from absl import flags
+
+import inference_flags
+from nets import custom_head, nets_factory, scopes
+from nets.network import Network
+from training import checkpoints, metadata
+from training.loop import Standing
+from weights import sources
+
+FLAGS = flags.FLAGS
+
+# What features know of the images and weights that they were made of.
+_NEEDED = ('model_name', 'end_point', 'checkpoint', 'image_size', 'channels', 'preprocessing_name')
+
+
+@dataclasses.dataclass(frozen=True)
+class Trunk:
+  """A network whose head is still to be filled in.
+
+  Attributes:
+    network: the whole network; all but its head is restored.
+    facts: of the features.
+    head: the head as it is kept with checkpoints.
+    class_names: of the outputs.
+  """
+  network: Network
+  facts: Mapping[str, Any]
+  head: str
+  class_names: Sequence[str]
+
+  def save(self, folder: pathlib.Path, head: Mapping[str, np.ndarray], *, step: int,
+           dataset: Mapping[str, Any], run_flags: Mapping[str, Any], standing: Standing) -> str:
+    """Writes the whole network, as a training run of it would.
+
+    Args:
+      folder: where; other checkpoints in it are removed.
+      head: the head's variables, by name.
+      step: how many steps the head was trained.
+      dataset: what it was trained on.
+      run_flags: how it was trained.
+      standing: the validations so far.
+
+    Returns:
+      The checkpoint's prefix.
+    """
+    values = {name: variable.read_value() for name, variable in self.network.variables.items()}
+    values |= {name: tf.constant(value) for name, value in head.items()}
+    values['global_step'] = tf.constant(step, tf.int64)
+    facts = metadata.ModelFacts(
+        self.facts['model_name'], list(self.class_names), self.facts['image_size'],
+        self.facts['channels'], self.facts['preprocessing_name'], labels_offset=0)
+    described = metadata.describe(
+        facts, step=step, dataset=dataset, standing=standing, bad_images={},
+        flags={**run_flags, 'head': self.head, 'head_from': self.facts['end_point'],
+               'model_name': facts.model_name, 'preprocessing_name': facts.preprocessing_name,
+               'train_image_size': facts.image_size, 'labels_offset': 0,
+               'dataset_name': dataset['name'],
+               **{name: self.facts[name] for name in ('compute_dtype',) if name in self.facts}})
+    return checkpoints.save(folder, step, values, described, max_to_keep=1)
+
+
+def open_trunk(facts: Mapping[str, Any], head: str, class_names: Sequence[str]) -> Trunk:
+  """Builds a network with a new head, and restores the rest from what the features came from.
+
+  Args:
+    facts: of the features; --checkpoint_path says where the weights are now.
+    head: what `custom_head.parse` takes.
+    class_names: of the outputs.
+
+  Raises:
+    ValueError: if the weights are not those of the features.
+    OSError: if they cannot be read.
+  """
+  path = FLAGS.checkpoint_path or facts['checkpoint']
+  try:
+    weights = sources.open_weights(path, channel_order=FLAGS.checkpoint_channel_order)
+  except (OSError, ValueError) as error:
+    raise ValueError(f'{error}\nThe features were made with {facts["checkpoint"]}. Expected: these '
+                     'weights, or --checkpoint_path with where they are now. Without them the '
+                     'classifier takes features alone: --export=none.') from error
+  name, size = facts['model_name'], facts['image_size']
+  network = nets_factory.build_network(
+      name, head=head, head_from=facts['end_point'], num_classes=len(class_names),
+      image_shape=[size, size, facts['channels']])
+  variables = {key: variable for key, variable in network.variables.items()
+               if not scopes.matches(key, custom_head.SCOPE)}
+  inference_flags.restore_variables(weights, name, variables, is_whole=False)
+  digest = inference_flags.digest_of(variables)
+  if digest != facts.get('checkpoint_digest', digest):
+    raise ValueError(f'{weights.path}: expected the weights that the features were made with, '
+                     f'{facts["checkpoint"]} of then. Received others. Give those as '
+                     '--checkpoint_path, with the flags on reading weights that '
+                     'extract_features.py was given, or extract the features again.')
+  return Trunk(network, facts, custom_head.label(head), class_names)
+
+
+def knows_trunk(facts: Mapping[str, Any]) -> bool:
+  """Whether features tell what network and images they came from."""
+  return all(key in facts for key in _NEEDED)
