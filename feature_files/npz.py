@@ -51,8 +51,8 @@ def read(path: str | os.PathLike[str]) -> Features:
   """
   with _opened(path) as archive:
     class_names, facts = _about(archive)
-    return Features(archive['features'], archive['labels'], tuple(archive['names'].tolist()),
-                    class_names, facts)
+    return Features(_array(archive, 'features'), _array(archive, 'labels'),
+                    tuple(_array(archive, 'names').tolist()), class_names, facts)
 
 
 def read_header(path: str | os.PathLike[str]) -> Header:
@@ -82,4 +82,14 @@ def _opened(path) -> Iterator[np.lib.npyio.NpzFile]:
 
 
 def _about(archive: np.lib.npyio.NpzFile) -> tuple[tuple[str, ...], dict]:
-  return tuple(archive['class_names'].tolist()), json.loads(str(archive['facts'][()]))
+  facts = json.loads(str(_array(archive, 'facts')[()]))
+  if not isinstance(facts, dict):
+    raise ValueError('facts of another kind')
+  return tuple(_array(archive, 'class_names').tolist()), facts
+
+
+def _array(archive: np.lib.npyio.NpzFile, name: str) -> np.ndarray:
+  found = archive[name]
+  if not isinstance(found, np.ndarray):  # What is no array is given as bytes.
+    raise ValueError(f'no array as {name}')
+  return found

@@ -21,7 +21,7 @@ import numpy as np
 from feature_files.features import Features, Header, header_of, header_text
 
 _ABOUT, _COUNT, _NAMES = 'about.json', 'rows.json', 'names.jsonl'
-_VALUES, _LABELS = 'features.npy', 'labels.npy'
+_VALUES, _LABELS = 'features.float32', 'labels.int64'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +110,10 @@ def opened(folder: pathlib.Path, header: Header) -> Iterator[Part]:
   with open(folder / _NAMES, 'r+b') as file:
     file.truncate(_read_json(folder / _COUNT)['bytes'])
     file.seek(0, os.SEEK_END)
-    yield Part(folder, header, *_arrays(folder, header, 'r+'), names, file)
+    values = np.memmap(folder / _VALUES, np.float32, 'r+',
+                       shape=(header.num_examples, *header.shape))
+    labels = np.memmap(folder / _LABELS, np.int64, 'r+', shape=(header.num_examples,))
+    yield Part(folder, header, values, labels, names, file)
 
 
 def _check(folder: pathlib.Path, header: Header) -> None:
@@ -119,9 +122,9 @@ def _check(folder: pathlib.Path, header: Header) -> None:
   if there != header:
     raise ValueError(f'it is of other features ({difference(there, header)})')
   _names(folder)
-  for name, bytes_per_row in ((_VALUES, 4 * int(np.prod(header.shape))), (_LABELS, 8)):
+  for name, size in _sizes(header).items():
     # NumPy would fill up what is lost with zeros.
-    if (folder / name).stat().st_size <= header.num_examples * bytes_per_row:
+    if (folder / name).stat().st_size != size:
       raise ValueError('rows are lost')
 
 
@@ -151,19 +154,17 @@ def _shown(value: object) -> str:
 def _make(folder: pathlib.Path, header: Header) -> None:
   """Begins an unfinished file; until the last line it is none."""
   folder.mkdir(parents=True)
-  for array, name in zip(_arrays(folder, header, 'w+'), (_VALUES, _LABELS), strict=True):
-    with open(folder / name, 'r+b') as file:  # Rather no room now than a crash later.
-      os.posix_fallocate(file.fileno(), 0, array.offset + array.nbytes)
+  for name, size in _sizes(header).items():
+    with open(folder / name, 'wb') as file:  # Rather no room now than a crash later.
+      os.posix_fallocate(file.fileno(), 0, size)
   (folder / _NAMES).touch()
   _replace(folder / _COUNT, {'rows': 0, 'bytes': 0})
   _replace(folder / _ABOUT, json.loads(header_text(header)))
 
 
-def _arrays(folder: pathlib.Path, header: Header, mode: str) -> tuple[np.memmap, np.memmap]:
-  values = np.lib.format.open_memmap(folder / _VALUES, mode, np.float32,
-                                     (header.num_examples, *header.shape), version=(1, 0))
-  labels = np.lib.format.open_memmap(folder / _LABELS, mode, np.int64, (header.num_examples,))
-  return values, labels
+def _sizes(header: Header) -> dict[str, int]:
+  count = header.num_examples
+  return {_VALUES: 4 * count * int(np.prod(header.shape)), _LABELS: 8 * count}
 
 
 def _read_json(path: pathlib.Path) -> dict:

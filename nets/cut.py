@@ -85,7 +85,10 @@ def _boundary(trace: _Trace, inference: tf.Graph, trainable: Sequence[str]) -> l
   same = {op.name: op.node_def for op in inference.get_operations()}
   hot = {trace.placeholders[name].partition(':')[0] for name in trainable} | {_KEYS, _STEP}
   trunk, found = set(), {}
+  used = _needed(graph, list(trace.outputs.values()))  # Not what is behind a head's end point.
   for op in graph.get_operations():  # In the order in which they were made: inputs come first.
+    if op.name not in used:
+      continue
     inputs = [*(tensor.op.name for tensor in op.inputs), *(o.name for o in op.control_inputs)]
     if op.name in hot or same.get(op.name) != op.node_def or any(name in hot for name in inputs):
       hot.add(op.name)
@@ -97,18 +100,24 @@ def _boundary(trace: _Trace, inference: tf.Graph, trainable: Sequence[str]) -> l
   return list(found.values())
 
 
-def _definition(trace: _Trace, ends: Sequence[str],
-                starts: Sequence[str]) -> tf.compat.v1.GraphDef:
-  """Returns the operations that `ends` need, given the tensors `starts`."""
+def _needed(graph: tf.Graph, ends: Sequence[str], starts: Sequence[str] = ()) -> set[str]:
+  """Finds the names of the operations that `ends` need, given the tensors `starts`."""
   given = set(starts)
   needed, waiting = set(), [name for name in ends if name not in given]
   while waiting:
-    op = trace.graph.get_tensor_by_name(waiting.pop()).op
+    op = graph.get_tensor_by_name(waiting.pop()).op
     if op.name in needed:
       continue
     needed.add(op.name)
     waiting += [tensor.name for tensor in op.inputs if tensor.name not in given]
     waiting += [f'{control.name}:0' for control in op.control_inputs if control.outputs]
+  return needed
+
+
+def _definition(trace: _Trace, ends: Sequence[str],
+                starts: Sequence[str]) -> tf.compat.v1.GraphDef:
+  """Returns the operations that `ends` need, given the tensors `starts`."""
+  needed = _needed(trace.graph, ends, starts)
   whole = trace.graph.as_graph_def()
   part = tf.compat.v1.GraphDef(versions=whole.versions, library=whole.library)
   part.node.extend(node for node in whole.node if node.name in needed)

@@ -25,8 +25,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 DOCUMENTS = ('README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'docs/networks.md')
 RECIPES = sorted(path.name for path in (ROOT / 'scripts' / 'recipes').iterdir())
 TRAIN, EVAL = 'train_image_classifier.py', 'eval_image_classifier.py'
-PROGRAMS = (TRAIN, EVAL, 'convert_weights.py', 'download_and_convert_data.py', 'list_networks.py',
-            'scripts/benchmark_training_step.py', 'scripts/mutate_weights.py')
+PROGRAMS = (TRAIN, EVAL, 'predict_image.py', 'convert_weights.py', 'download_and_convert_data.py',
+            'list_networks.py', 'scripts/benchmark_training_step.py', 'scripts/mutate_weights.py')
+# Those that take more than flags: names of images.
+TAKES_ARGUMENTS = ('predict_image.py',)
 # What the documents call and this project does not bring, so that its options are not ours.
 FOREIGN = {'source', 'tensorboard', 'uv', 'echo', 'if', 'fi'}
 FOREIGN_OPTIONS = {'upgrade'}  # Of uv, mentioned outside of its command line.
@@ -95,8 +97,9 @@ def parse(program: str, arguments: list[str]) -> flags.FlagValues:
   values.unparse_flags()
   for name in values:
     values[name].unparse()
+  values.set_gnu_getopt(program in TAKES_ARGUMENTS)
   rest = values([program, *arguments])[1:]
-  assert rest == [], f'{program} takes flags only'
+  assert rest == [] or program in TAKES_ARGUMENTS, f'{program} takes flags only'
   return values
 
 

@@ -17,6 +17,7 @@ class Program:
     self.folder = folder
     self.codes = iter(())
     self.saves = True
+    self.seen = []
     self._flags = flags.FlagValues()
     monkeypatch.setattr(phases, 'FLAGS', self._flags)
     phases.define_flag()
@@ -36,7 +37,7 @@ class Program:
       self._flags[name].unparse()
     self._flags(['program', f'--train_dir={self.folder}', *arguments])
     before = [(name, self._flags[name].value, self._flags[name].present) for name in self._flags]
-    seen = []
+    self.seen = seen = []
 
     def main():
       seen.append({name: self._flags[name].value for name in self._flags
@@ -47,7 +48,6 @@ class Program:
         (made / 'model.ckpt-1.index').touch()
       return next(self.codes, None)
 
-    self.seen = seen
     try:
       return phases.run(main, rivals=[('epochs', 'max_number_of_steps')]), seen
     finally:

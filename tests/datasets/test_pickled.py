@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+import pathlib
 import pickle
+import re
 
 import numpy as np
 import PIL.Image
@@ -168,3 +171,24 @@ def test_wrong_folders_are_explained(tmp_path, files, message):
     (tmp_path / name).write_bytes(pickle.dumps(_dict_of()) if content is None else content)
   with pytest.raises((ValueError, FileNotFoundError), match=message):
     _get(tmp_path)
+
+
+@pytest.mark.slow
+def test_recipe_trains_on_coloured_squares(tmp_path, run_script):
+  rng = np.random.default_rng(0)
+  labels = np.arange(90) % 3
+  images = np.full([90, 32, 32, 3], 40, np.uint8)
+  for image, label in zip(images, labels, strict=True):
+    y, x = rng.integers(0, 20, 2)
+    image[y:y + 12, x:x + 12, label] = 220
+  _write(tmp_path / 'train.p', images, labels)
+  (tmp_path / 'signnames.csv').write_text('ClassId,SignName\n0,red\n1,green\n2,blue\n')
+  code, out, err = run_script(
+      'train_image_classifier', '--flagfile=scripts/recipes/finetune_alexnet_on_gtsrb_head.flags',
+      f'--train_dir={tmp_path}/run', f'--dataset_dir={tmp_path}', '--model_name=cifarnet',
+      '--trainable_scopes=', '--checkpoint_exclude_scopes=', '--batch_size=16', '--epochs=6',
+      cwd=pathlib.Path(__file__).parents[2])
+  assert code == 0, err
+  metadata = json.loads(next((tmp_path / 'run').glob('model.ckpt-*.json')).read_text())
+  assert metadata['class_names'] == ['red', 'green', 'blue']
+  assert re.findall(r'top-1 ([\d.]+)', out)[-1] == '1.0000', out

@@ -46,8 +46,8 @@ def test_devices_stay_as_they_were_used(monkeypatch):
     raise RuntimeError('Visible devices cannot be modified after being initialized')
 
   monkeypatch.setattr(tf.config, 'set_visible_devices', refuse)
-  with pytest.raises(ValueError, match='--clone_on_cpu=True: expected the devices that this process '
-                     'has used before .Visible devices cannot'):
+  with pytest.raises(ValueError, match='--clone_on_cpu=True: expected the devices that this '
+                     'process has used before .Visible devices cannot'):
     distribution.prepare_devices(clone_on_cpu=True)
 
 
