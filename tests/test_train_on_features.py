@@ -1,0 +1,240 @@
+"""The program that trains on features, run in this process."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import importlib.util
+import json
+import pathlib
+import pickle
+import re
+import sys
+
+import numpy as np
+import pytest
+import scipy.special
+import tensorflow as tf
+from absl import flags
+from sklearn.linear_model import LogisticRegression
+
+import checkpoint_flags
+import command_line
+import inference_flags
+import optimization_flags
+import trunks
+import warm_start
+from nets import nets_factory
+from training import checkpoints
+
+_ROOT = pathlib.Path(checkpoint_flags.__file__).parent
+_READERS = (checkpoint_flags, command_line, inference_flags, optimization_flags, trunks, warm_start)
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+  """`run('train_on_features', '--flag=value', …)` runs a program's main; returns what it prints.
+
+  Its flags are apart from those of this process and of other programs.
+  """
+  defining = {name: getattr(flags, name) for name in dir(flags) if name.startswith('DEFINE_')}
+
+  def function(program: str, *arguments: str) -> str:
+    values = flags.FlagValues()
+    for module in (flags, *_READERS):
+      monkeypatch.setattr(module, 'FLAGS', values)
+    for name, define in defining.items():
+      monkeypatch.setattr(flags, name, functools.partial(define, flag_values=values))
+    spec = importlib.util.spec_from_file_location(f'_run_{program}', _ROOT / f'{program}.py')
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)  # Where dataclasses look for it.
+    spec.loader.exec_module(module)
+    assert values([program, *arguments])[1:] == []
+    capsys.readouterr()
+    code = module.main()
+    assert not code
+    return capsys.readouterr().out
+
+  return function
+
+
+def _blobs(path, count=60, seed=0, shape=(4,), classes=3):
+  """A pickle of features around one point a class, not quite apart."""
+  random = np.random.default_rng(seed)
+  labels = np.arange(count) % classes
+  centres = np.random.default_rng(9).normal(size=[classes, *shape])
+  values = centres[labels] + 0.7 * random.normal(size=[count, *shape])
+  path.write_bytes(pickle.dumps({'features': values.astype(np.float32), 'labels': labels}))
+  return values.astype(np.float32), labels
+
+
+def _content(folder) -> dict[str, np.ndarray]:
+  reader = tf.train.load_checkpoint(str(folder))
+  return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+
+
+def test_softmax_finds_the_optimum_of_scikit_learn(run, tmp_path):
+  values, labels = _blobs(tmp_path / 'train.p')
+  other, other_labels = _blobs(tmp_path / 'validation.p', seed=1)
+  out = run('train_on_features', f'--training_file={tmp_path}/train.p',
+            f'--validation_file={tmp_path}/validation.p', f'--train_dir={tmp_path}/run',
+            '--batch_size=60', '--epochs=200', '--optimizer=momentum', '--learning_rate=0.5',
+            '--learning_rate_decay_type=fixed', '--weight_decay=0.01',
+            '--validation_interval_epochs=100')
+  found = _content(tmp_path / 'run' / 'head')
+  # Our objective is the mean loss, scikit-learn's C times the sum.
+  expected = LogisticRegression(C=1 / (0.01 * 60), tol=1e-8, max_iter=1000).fit(values, labels)
+  weights, biases = found['head/fc1/weights'], found['head/fc1/biases']
+  assert weights == pytest.approx(expected.coef_.T, abs=2e-3)
+  assert scipy.special.softmax(values @ weights + biases, 1) == pytest.approx(
+      expected.predict_proba(values), abs=2e-3)
+  # The lines tell what scikit-learn measures, of both splits.
+  assert f'validation at step 200: top-1 {expected.score(other, other_labels):.4f}' in out
+  last = next(line for line in out.splitlines() if line.startswith('step 200/200: epoch 200.00'))
+  assert f'accuracy {expected.score(values, labels):.4f}' in last
+  assert len(re.findall(r'^step ', out, re.MULTILINE)) == 200  # A line an epoch.
+  assert 'It takes features, not images: the files do not tell what network' in out
+  with open(tmp_path / 'run' / 'metrics.csv', newline='') as file:
+    assert [row['step'] for row in csv.DictReader(file) if row['validation_loss']] == [
+        '100', '200']
+
+
+def test_a_run_that_goes_on_ends_with_the_same_bits(run, tmp_path):
+  _blobs(tmp_path / 'train.p', shape=(2, 2, 5), count=100)
+  flags_ = [f'--training_file={tmp_path}/train.p', '--head=pool,fc:8,dropout:0.5,fc',
+            '--batch_size=16']
+  for folder, steps in (('whole', [15]), ('parts', [4, 15])):
+    for last in steps:
+      out = run('train_on_features', *flags_, f'--train_dir={tmp_path}/{folder}',
+                f'--max_number_of_steps={last}')
+  assert f'Resumed {tmp_path}/parts/head/model.ckpt-4 at step 4.' in out
+  assert 'held out by a hash of their names' in out
+  whole, parts = (_content(tmp_path / folder / 'head') for folder in ('whole', 'parts'))
+  assert whole.keys() == parts.keys()
+  assert [name for name in whole if not np.array_equal(whole[name], parts[name])] == []
+  out = run('train_on_features', *flags_, f'--train_dir={tmp_path}/parts',
+            '--max_number_of_steps=15')
+  assert 'This run is finished: it is at step 15 of 15.' in out
+
+
+@pytest.fixture(scope='module')
+def trunk(tmp_path_factory):
+  """A checkpoint of a network with random weights, for digits."""
+  network = nets_factory.build_network('lenet', num_classes=10, image_shape=[28, 28, 1], seed=3)
+  values = {name: variable.read_value() for name, variable in network.variables.items()}
+  return checkpoints.save(tmp_path_factory.mktemp('trunk'), 0, values, {'model_name': 'lenet'},
+                          max_to_keep=1)
+
+
+@pytest.fixture
+def digits(run, trunk, tmp_path):
+  """`digits(end_point)` extracts the features of both splits; returns the flags that name them."""
+  def function(end_point: str) -> list[str]:
+    for split in ('train', 'validation'):
+      run('extract_features', f'--checkpoint_path={trunk}', '--dataset_name=digits',
+          f'--dataset_split_name={split}', f'--end_point={end_point}',
+          '--validation_fraction=0.2', f'--output_path={tmp_path}/{split}.npz')
+    return [f'--training_file={tmp_path}/train.npz',
+            f'--validation_file={tmp_path}/validation.npz', f'--train_dir={tmp_path}/run']
+  return function
+
+
+@pytest.mark.parametrize(('end_point', 'flags_', 'measured'), [
+  ('pool2', ['--head=pool,fc:32,fc', '--epochs=2', '--learning_rate=0.01'],
+   r'validation at step 9\d: top-1 (.*?), .* loss (.*?) on'),
+  ('pool2', ['--classifier=linear_svm', '--regularization_strengths=0.01'],
+   'validation: accuracy (.*?), .* loss (.*?) on'),
+])
+def test_the_whole_network_evaluates_as_the_head(run, digits, tmp_path, end_point, flags_,
+                                                 measured):
+  out = run('train_on_features', *digits(end_point), *flags_)
+  shown = re.findall(measured, out)[-1]
+  assert 'The whole network is in' in out
+  assert f'--checkpoint_path={tmp_path}/run --eval_dir={tmp_path}/run/eval' in out
+  run('eval_image_classifier', f'--checkpoint_path={tmp_path}/run',
+      f'--eval_dir={tmp_path}/eval', '--dataset_split_name=validation',
+      '--validation_fraction=0.2')
+  found = json.loads((tmp_path / 'eval' / 'eval.json').read_text())
+  assert [f'{found["top_1"]:.4f}', f'{found["loss"]:.3f}'] == [
+      shown[0], f'{float(shown[1]):.3f}']
+  assert found['top_1'] > 0.4
+  metadata = json.loads(next((tmp_path / 'run').glob('model.ckpt-*.json')).read_text())
+  assert metadata['flags']['head_from'] == end_point
+  assert (metadata['channels'], metadata['image_size'], metadata['class_names']) == (
+      1, 28, list('0123456789'))
+
+
+def test_the_best_head_may_be_exported(run, digits, trunk, tmp_path):
+  known = digits('features')
+  run('train_on_features', *known, '--epochs=3', '--learning_rate=0.3', '--batch_size=256')
+  last = _content(tmp_path / 'run')
+  (best,) = (tmp_path / 'run' / 'head' / 'best').glob('*.index')
+  metadata = json.loads((best.parent / f'{best.stem}.json').read_text())
+  run('train_on_features', *known, '--export=best')
+  found = _content(tmp_path / 'run')
+  assert found['global_step'] == metadata['step']
+  assert np.array_equal(found['head/fc1/weights'], _content(best.parent)['head/fc1/weights'])
+  assert np.array_equal(found['LeNet/conv1/weights'], _content(trunk)['LeNet/conv1/weights'])
+  assert found.keys() == last.keys()
+  assert not any(name.startswith('LeNet/fc4') for name in found)
+
+
+def test_other_weights_than_the_features_are_refused(run, digits, tmp_path):
+  known = digits('features')
+  other = nets_factory.build_network('lenet', num_classes=10, image_shape=[28, 28, 1], seed=4)
+  path = checkpoints.save(tmp_path / 'other', 0, {
+      name: variable.read_value() for name, variable in other.variables.items()}, {},
+      max_to_keep=1)
+  with pytest.raises(ValueError, match='expected the weights that the features were made with'):
+    run('train_on_features', *known, f'--checkpoint_path={path}')
+  with pytest.raises(ValueError, match='The features were made with .*--export=none'):
+    run('train_on_features', *known, f'--checkpoint_path={tmp_path}/gone')
+  out = run('train_on_features', *known, f'--checkpoint_path={tmp_path}/gone', '--export=none',
+            '--classifier=linear_svm', '--regularization_strengths=0.01')
+  assert out.endswith('It takes features, not images.\n')
+  assert not list((tmp_path / 'run').glob('*.index'))
+
+
+@pytest.mark.parametrize(('flags_', 'message'), [
+  ([], 'Expected --training_file'),
+  (['--training_file={}/train.p', '--validation_file={}/train.p'], 'expected other examples'),
+  (['--training_file={}/train.p', '--validation_file={}/wide.p'], r'the shape \[4\] and \[5\]'),
+  (['--training_file={}/train.p', '--classifier=linear_svm', '--epochs=3'],
+   '--epochs: expected with softmax only. Received: --classifier=linear_svm'),
+  (['--training_file={}/train.p', '--cross_validation_folds=3'],
+   '--cross_validation_folds: expected with one of scikit-learn'),
+  (['--training_file={}/train.p', '--classifier=linear_svm', '--head=fc:3,fc'],
+   '--head: expected fc, or pool,fc for maps'),
+  (['--training_file={}/train.p', '--classifier=linear_svm', '--regularization_strengths=a,1'],
+   "--regularization_strengths: expected numbers separated by commas. Received: 'a,1'"),
+  (['--training_file={}/train.p', '--classifier=linear_svm', '--validation_file={}/four.p'],
+   'expected rows of every class to train on. Received none of: 3'),
+  (['--training_file={}/train.p', '--export=best', '--validation_fraction=0'],
+   'Expected a validation for'),
+  (['--training_file={}/train.p', '--head=fc:3'], 'does not end with fc'),
+  (['--training_file={}/train.p', '--learning_rate=1e38', '--optimizer=sgd'],
+   'Lower --learning_rate'),
+])
+def test_errors(run, tmp_path, flags_, message):
+  _blobs(tmp_path / 'train.p')
+  _blobs(tmp_path / 'wide.p', shape=(5,))
+  _blobs(tmp_path / 'four.p', classes=4, seed=2)
+  with pytest.raises(ValueError, match=message):
+    run('train_on_features', f'--train_dir={tmp_path}/run',
+        *(flag.format(tmp_path) for flag in flags_))
+
+
+def test_another_run_is_not_gone_on_with(run, tmp_path):
+  _blobs(tmp_path / 'train.p')
+  _blobs(tmp_path / 'other.p', seed=2)
+  known = ['train_on_features', f'--train_dir={tmp_path}/run', '--classifier=logistic_regression',
+           '--regularization_strengths=1']
+  run(*known, f'--training_file={tmp_path}/train.p')
+  with pytest.raises(ValueError, match='The features are not those that the run in'):
+    run(*known, f'--training_file={tmp_path}/other.p')
+  with pytest.raises(ValueError, match='--classifier=softmax, but it was logistic_regression'):
+    run(*known[:2], f'--training_file={tmp_path}/train.p', '--classifier=softmax')
+  checkpoints.save(tmp_path / 'foreign', 1, {'x': tf.zeros([])}, {}, max_to_keep=1)
+  with pytest.raises(ValueError, match='one with the checkpoints of something else'):
+    run('train_on_features', f'--train_dir={tmp_path}/foreign',
+        f'--training_file={tmp_path}/train.p')
