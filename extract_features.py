@@ -64,6 +64,7 @@ def main() -> int:
       dtype=tf.dtypes.as_dtype(options['compute_dtype']))
   restored = inference_flags.restore_variables(
       weights, name, network.variables, is_whole=False,
+      see=', and --end_point: one that needs no other layers than the weights have',
       table=pathlib.Path(f'{FLAGS.output_path}.restored.txt'))
   print(f'Extracting {end_point} of {name} with {weights.path}: {restored.summary()}.')
   inputs = Inputs(dataset, list(range(dataset.num_classes)), (), image_size=size, channels=channels,

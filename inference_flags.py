@@ -160,8 +160,8 @@ def build_network(options: Mapping[str, Any], *, image_shape: Sequence[int],
 
 def restore_variables(weights: sources.Weights, model_name: str,
                       variables: Mapping[str, tf.Variable], *, is_whole: bool = True,
-                      use_averages: bool | None = None,
-                      table: pathlib.Path | None = None) -> restore.Report:
+                      use_averages: bool | None = None, table: pathlib.Path | None = None,
+                      see: str = '') -> restore.Report:
   """Restores every one of a network's variables, or stops.
 
   Args:
@@ -172,6 +172,7 @@ def restore_variables(weights: sources.Weights, model_name: str,
       warned of.
     use_averages: see `checkpoint_flags.plan`.
     table: where the table of what became of each variable is kept, even if that is not enough.
+    see: more of what to look at, for the message.
 
   Raises:
     ValueError: if a variable is not found or does not fit.
@@ -183,7 +184,7 @@ def restore_variables(weights: sources.Weights, model_name: str,
     table.write_text(found.table(), encoding='utf-8', errors='backslashreplace')
   restore.check(found, advice='Expected the network, the image size and images of the channels '
                 'that it was trained with: see --model_name, the flags of the image size and the '
-                'data, --use_grayscale and --convert_input_channels.')
+                f'data, --use_grayscale and --convert_input_channels{see}.')
   restore.apply(found, weights.source, variables)
   if is_whole:
     checkpoint_flags.warn_of_unused(weights, found)

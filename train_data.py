@@ -104,8 +104,13 @@ def _open_validation(get, options: Mapping[str, Any], saved: Mapping[str, Any]) 
 def _likely_offset(train: Dataset, saved: Mapping[str, Any], weights: sources.Weights | None,
                    options: Mapping[str, Any], keeps_head: bool) -> int:
   """Finds the offset with which the labels belong to a head that is kept."""
-  if weights is None or 'class_names' in saved or not keeps_head:
+  if weights is None or not keeps_head:
     return 0
+  if 'class_names' in saved:  # A run of ours on the same classes knows.
+    offset = saved.get('labels_offset', 0)
+    same = offset < train.num_classes and sorted(saved['class_names']) == sorted(
+        labels.output_names(train.class_names, offset))
+    return offset if same else 0
   num_outputs = checkpoint_flags.num_outputs(weights, options['model_name'])
   offset = labels.likely_offset(train, num_outputs) if num_outputs else 0
   if offset:

@@ -269,6 +269,10 @@ def _announce(options, train, trained, length: Length, last_step, resumed, sourc
   network = trained.network
   count = sum(math.prod(network.variables[name].shape) for name in network.trainable)
   scope = options['trainable_scopes'] or 'everything'
+  for flag in ('learning_rate_multipliers', 'layer_decay'):
+    if options[flag]:
+      print(f'--{flag}={options[flag]}: learning rates differ by scope; batch norm of those that '
+            'are 0 keeps its averages.')
   print(f'Training {scope} of {options["model_name"]}: {count:,} numbers in '
         f'{len(network.trainable)} variables.')
   if len(network.trainable) < len(network.variables) and options['trainable_scopes']:

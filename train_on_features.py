@@ -172,8 +172,11 @@ def main() -> int:
             'on.')
       return 128 + trained.ended_by
     if trunk:
-      trunk.save(folder, trained.values, step=trained.step, dataset=task.dataset,
-                 run_flags=task.options, standing=trained.standing)
+      # What is held out of a file of its own is not what a share of the images would be.
+      kept = {name: value for name, value in task.options.items()
+              if name != 'validation_fraction' or not task.options['validation_file']}
+      trunk.save(folder, trained.values, step=trained.step, dataset=task.dataset, run_flags=kept,
+                 standing=trained.standing)
     _say_what_to_do(task, trunk)
   return 0
 

@@ -20,7 +20,8 @@ ones.
 Where an epoch takes very long, --measured_epochs=2 lets `uncached` and `pytorch` run two; the time
 of all --epochs is then computed, with the last one's for each that is left out, and the row says
 so. The median over the rounds is printed and added to `results/benchmark_transfer_learning.csv`,
-one row a contender. PyTorch is not among the dependencies: make an environment for it
+one row a contender; `top_1_then` is the accuracy after the epochs that all have run. PyTorch is not
+among the dependencies: make an environment for it
 (`python -m venv torch && torch/bin/pip install torch numpy pillow`) and name its Python.
 """
 

@@ -25,8 +25,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 DOCUMENTS = ('README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'docs/networks.md')
 RECIPES = sorted(path.name for path in (ROOT / 'scripts' / 'recipes').iterdir())
 TRAIN, EVAL = 'train_image_classifier.py', 'eval_image_classifier.py'
-PROGRAMS = (TRAIN, EVAL, 'predict_image.py', 'convert_weights.py', 'download_and_convert_data.py',
-            'list_networks.py', 'scripts/benchmark_training_step.py',
+PROGRAMS = (TRAIN, EVAL, 'extract_features.py', 'train_on_features.py', 'predict_image.py',
+            'convert_weights.py', 'download_and_convert_data.py', 'list_networks.py',
+            'scripts/benchmark_training_step.py',
             'scripts/benchmark_transfer_learning.py', 'scripts/experiments/cifar10_subset.py',
             'scripts/mutate_weights.py')
 # Those that take more than flags: names of images.
@@ -229,7 +230,7 @@ def test_the_catalogue_is_what_the_records_say(name):
 
 def test_readme_has_no_placeholder():
   words = set(re.findall(r'(?<![\w`/$*-])[A-Z]{5,}(?![\w`*.-])', prose(read('README.md'))))
-  assert words <= {'CIFAR', 'LICENSE', 'MNIST', 'NVIDIA', 'SIGTERM'}
+  assert words <= {'CIFAR', 'GTSRB', 'LICENSE', 'MNIST', 'NVIDIA', 'SIGTERM'}
 
 
 def test_readme_names_every_family():

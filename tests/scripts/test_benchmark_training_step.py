@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import importlib
 import pathlib
 import subprocess
 import sys
@@ -26,21 +25,13 @@ for line in sys.stdin:
 
 
 @pytest.fixture(scope='module')
-def modules():
-  with pytest.MonkeyPatch.context() as patch:
-    patch.syspath_prepend(str(SCRIPTS))
-    yield (importlib.import_module('benchmark_training_step'),
-           importlib.import_module('benchmark_contenders'))
+def benchmark(program):
+  return program('benchmark_training_step')
 
 
 @pytest.fixture(scope='module')
-def benchmark(modules):
-  return modules[0]
-
-
-@pytest.fixture(scope='module')
-def contenders(modules):
-  return modules[1]
+def contenders(program):
+  return program('benchmark_contenders')
 
 
 def test_worker_answers(benchmark):

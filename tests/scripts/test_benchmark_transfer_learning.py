@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib
 import json
 import pathlib
 import shutil
@@ -17,25 +16,15 @@ import tensorflow as tf
 from preprocessing import preprocessing_factory
 from training import recorder
 
-SCRIPTS = pathlib.Path(__file__).parents[2] / 'scripts'
+
+@pytest.fixture(scope='module')
+def benchmark(program):
+  return program('benchmark_transfer_learning')
 
 
 @pytest.fixture(scope='module')
-def modules():
-  with pytest.MonkeyPatch.context() as patch:
-    patch.syspath_prepend(str(SCRIPTS))
-    yield (importlib.import_module('benchmark_transfer_learning'),
-           importlib.import_module('benchmark_transfer_torch'))
-
-
-@pytest.fixture(scope='module')
-def benchmark(modules):
-  return modules[0]
-
-
-@pytest.fixture(scope='module')
-def pytorch(modules):
-  return modules[1]
+def pytorch(program):
+  return program('benchmark_transfer_torch')
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import pathlib
 import random
 import subprocess
@@ -21,10 +20,8 @@ _SCRIPTS = pathlib.Path(__file__).parents[2] / 'scripts'
 
 
 @pytest.fixture(scope='module')
-def script():
-  with pytest.MonkeyPatch.context() as patch:
-    patch.syspath_prepend(str(_SCRIPTS))
-    yield importlib.import_module('mutate_weights')
+def script(program):
+  return program('mutate_weights')
 
 
 def test_damages_follow_from_their_seed():

@@ -288,7 +288,7 @@ def test_a_multiplier_is_a_learning_rate_of_its_own(optimizer, reference):
     np.testing.assert_allclose(received[name], expected, atol=1e-3 * largest, err_msg=name)
 
 
-@pytest.mark.parametrize('name', sorted(optimizers.OPTIMIZERS))
+@pytest.mark.parametrize('name', ['sgd', 'momentum', 'adam', 'ftrl'])
 def test_multipliers_are_several_optimizers_in_one_graph(name):
   """Values and names, beta powers included, of a TensorFlow 1 graph with an optimizer each."""
   start, gradients, rates, received = _recorded(name)
@@ -376,7 +376,7 @@ def test_class_weights(replicas, xla):
   _SHAPES[build] = [8, 8, 3]
   batch = {name: value[:_BATCH] for name, value in _examples([8, 8, 3]).items()}
   assert len(set(batch['label'])) > 3
-  plain, measured_plain = _train(build, 1, replicas=replicas, xla=xla)
+  plain, measured_plain = _train(build, 1, replicas=replicas)
   made, measured = _train(build, 1, replicas=replicas, xla=xla, class_weights=_CLASS_WEIGHTS)
   expected = _weighted_objective(build(), batch)
   assert measured.objective[0] == pytest.approx(expected, rel=1e-5)
