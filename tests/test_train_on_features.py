@@ -76,9 +76,9 @@ def test_softmax_finds_the_optimum_of_scikit_learn(tmp_path):
   other, other_labels = _blobs(tmp_path / 'validation.p', seed=1)
   out = run('train_on_features', f'--training_file={tmp_path}/train.p',
             f'--validation_file={tmp_path}/validation.p', f'--train_dir={tmp_path}/run',
-            '--batch_size=60', '--epochs=200', '--optimizer=momentum', '--learning_rate=0.5',
+            '--batch_size=60', '--epochs=120', '--optimizer=momentum', '--learning_rate=0.5',
             '--learning_rate_decay_type=fixed', '--weight_decay=0.01',
-            '--validation_interval_epochs=100')
+            '--validation_interval_epochs=60')
   found = _content(tmp_path / 'run' / 'head')
   # Our objective is the mean loss, scikit-learn's C times the sum.
   expected = LogisticRegression(C=1 / (0.01 * 60), tol=1e-8, max_iter=1000).fit(values, labels)
@@ -87,14 +87,14 @@ def test_softmax_finds_the_optimum_of_scikit_learn(tmp_path):
   assert scipy.special.softmax(values @ weights + biases, 1) == pytest.approx(
       expected.predict_proba(values), abs=2e-3)
   # The lines tell what scikit-learn measures, of both splits.
-  assert f'validation at step 200: top-1 {expected.score(other, other_labels):.4f}' in out
-  last = next(line for line in out.splitlines() if line.startswith('step 200/200: epoch 200.00'))
+  assert f'validation at step 120: top-1 {expected.score(other, other_labels):.4f}' in out
+  last = next(line for line in out.splitlines() if line.startswith('step 120/120: epoch 120.00'))
   assert f'accuracy {expected.score(values, labels):.4f}' in last
-  assert len(re.findall(r'^step ', out, re.MULTILINE)) == 200  # A line an epoch.
+  assert len(re.findall(r'^step ', out, re.MULTILINE)) == 120  # A line an epoch.
   assert 'It takes features, not images: the files do not tell what network' in out
   with open(tmp_path / 'run' / 'metrics.csv', newline='') as file:
     assert [row['step'] for row in csv.DictReader(file) if row['validation_loss']] == [
-        '100', '200']
+        '60', '120']
 
 
 def test_a_run_that_goes_on_ends_with_the_same_bits(tmp_path):
@@ -142,15 +142,12 @@ def _save_lenet(folder, seed: int) -> str:
 
 @pytest.fixture(scope='module')
 def extracted(trunk, photos, tmp_path_factory):
-  """The flags that name the features of both splits."""
-  folder, known = tmp_path_factory.mktemp('features'), []
-  for split, flag in (('train', 'training_file'), ('validation', 'validation_file')):
-    path = folder / f'{split}.npz'
-    run('extract_features', f'--checkpoint_path={trunk}', '--dataset_name=folder',
-        f'--dataset_dir={photos}', f'--dataset_split_name={split}', '--end_point=pool2',
-        '--validation_fraction=0.3', f'--output_path={path}')
-    known.append(f'--{flag}={path}')
-  return known
+  """The flags that name the features of all photos, of which a part is held out."""
+  path = tmp_path_factory.mktemp('features') / 'all.npz'
+  run('extract_features', f'--checkpoint_path={trunk}', '--dataset_name=folder',
+      f'--dataset_dir={photos}', '--end_point=pool2', '--validation_fraction=0',
+      f'--output_path={path}')
+  return [f'--training_file={path}', '--validation_fraction=0.3']
 
 
 @pytest.mark.parametrize(('flags_', 'measured'), [
@@ -164,8 +161,7 @@ def test_the_whole_network_evaluates_as_the_head(extracted, photos, tmp_path, fl
   shown = [float(number) for number in re.findall(measured, out)[-1]]
   assert f'--checkpoint_path={tmp_path}/run --eval_dir={tmp_path}/run/eval' in out
   run('eval_image_classifier', f'--checkpoint_path={tmp_path}/run', f'--dataset_dir={photos}',
-      f'--eval_dir={tmp_path}/eval', '--dataset_split_name=validation',
-      '--validation_fraction=0.3')
+      f'--eval_dir={tmp_path}/eval', '--dataset_split_name=validation')
   found = json.loads((tmp_path / 'eval' / 'eval.json').read_text())
   assert [found['top_1'], found['loss']] == pytest.approx(shown, abs=1e-4)
   assert found['top_1'] > 0.6
