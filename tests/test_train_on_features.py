@@ -76,9 +76,9 @@ def test_softmax_finds_the_optimum_of_scikit_learn(tmp_path):
   other, other_labels = _blobs(tmp_path / 'validation.p', seed=1)
   out = run('train_on_features', f'--training_file={tmp_path}/train.p',
             f'--validation_file={tmp_path}/validation.p', f'--train_dir={tmp_path}/run',
-            '--batch_size=60', '--epochs=120', '--optimizer=momentum', '--learning_rate=0.5',
+            '--batch_size=60', '--epochs=160', '--optimizer=momentum', '--learning_rate=0.5',
             '--learning_rate_decay_type=fixed', '--weight_decay=0.01',
-            '--validation_interval_epochs=60')
+            '--validation_interval_epochs=80')
   found = _content(tmp_path / 'run' / 'head')
   # Our objective is the mean loss, scikit-learn's C times the sum.
   expected = LogisticRegression(C=1 / (0.01 * 60), tol=1e-8, max_iter=1000).fit(values, labels)
@@ -87,14 +87,14 @@ def test_softmax_finds_the_optimum_of_scikit_learn(tmp_path):
   assert scipy.special.softmax(values @ weights + biases, 1) == pytest.approx(
       expected.predict_proba(values), abs=2e-3)
   # The lines tell what scikit-learn measures, of both splits.
-  assert f'validation at step 120: top-1 {expected.score(other, other_labels):.4f}' in out
-  last = next(line for line in out.splitlines() if line.startswith('step 120/120: epoch 120.00'))
+  assert f'validation at step 160: top-1 {expected.score(other, other_labels):.4f}' in out
+  last = next(line for line in out.splitlines() if line.startswith('step 160/160: epoch 160.00'))
   assert f'accuracy {expected.score(values, labels):.4f}' in last
-  assert len(re.findall(r'^step ', out, re.MULTILINE)) == 120  # A line an epoch.
+  assert len(re.findall(r'^step ', out, re.MULTILINE)) == 160  # A line an epoch.
   assert 'It takes features, not images: the files do not tell what network' in out
   with open(tmp_path / 'run' / 'metrics.csv', newline='') as file:
     assert [row['step'] for row in csv.DictReader(file) if row['validation_loss']] == [
-        '60', '120']
+        '80', '160']
 
 
 def test_a_run_that_goes_on_ends_with_the_same_bits(tmp_path):
