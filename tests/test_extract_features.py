@@ -73,7 +73,7 @@ def test_rows_in_order_after_those_that_a_killed_call_left(run_script, photos, t
   assert '6 restored' in (tmp_path / 'features.parquet.restored.txt').read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_features_of_real_photos_are_those_of_keras(run_script, zoo_assets, tmp_path):
   weights = zoo_assets / 'weights' / 'keras_mobilenet_0.25_128.h5'
   files = [file for name in ('daisy', 'roses')

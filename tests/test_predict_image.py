@@ -253,7 +253,7 @@ def test_mistakes_are_explained(program, run, photos, tmp_path, arguments, error
     program(f'--checkpoint_path={run[0]}', *given)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_as_a_program(run_script, run, photos):
   code, out, errors = run_script(
     'predict_image', str(photos / 'bee' / '0.jpg'), f'--checkpoint_path={run[0]}',

@@ -133,7 +133,8 @@ def _train(network, inputs, validation, steps=12):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('place, views', [('memory', 0), ('disk', 2)])
+@pytest.mark.parametrize('place, views', [
+  pytest.param('memory', 0, marks=pytest.mark.thorough), ('disk', 2)])
 def test_training_is_as_without(place, views):
   results = []
   for is_cached in (False, True):
