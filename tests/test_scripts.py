@@ -168,7 +168,7 @@ def test_labels_that_count_from_one(run_script, tmp_path):
   code, out, errors = run_script(_TRAIN, *flags, '--labels_offset=1')
   assert code == 0, errors
   # 7 epochs of 29 / 7 steps are 29: that 7 * (29 / 7) = 29.000000000000004 makes no step more.
-  assert 'Finished at step 29.' in out
+  assert 'Finished at step 29,' in out
   assert json.loads((tmp_path / 'run' / 'model.ckpt-29.json').read_text())['class_names'] == \
       ['1', '2']
 
@@ -295,7 +295,7 @@ def test_early_stopping_survives_a_restart(run_script, tmp_path):
   code, out, errors = run_script(_TRAIN, *flags, '--max_number_of_steps=100')
   assert code == 0, errors
   # The first validation is the best; those at 4 (before the restart), 6 and 8 are not better.
-  assert 'Finished at step 8.' in out
+  assert 'Finished at step 8,' in out
   assert (run / 'best' / 'model.ckpt-2.index').exists()
   code, out, _ = run_script(_TRAIN, *flags, '--max_number_of_steps=100')
   assert code == 0
