@@ -181,6 +181,8 @@ def main() -> int:
       return 0
     print(f'--cache_features={cache.place}: {cache.why}.', flush=True)
     if FLAGS.dry_run:
+      if cache.place != 'off':
+        print('What follows is estimated without kept features, which make steps much shorter.')
       with strategy.scope():
         _estimate(options, trained, train, length, plan.last_step)
       return 0
