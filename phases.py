@@ -34,8 +34,7 @@ def define_flag() -> None:
   flags.DEFINE_string('phases', None, 'Runs to make one after the other, separated by semicolons, '
                       'each given by the flags that are its own, without dashes: '
                       '"trainable_scopes=head epochs=2; learning_rate=0.0001 epochs=3". They lie '
-                      'in --train_dir, in phase_1, phase_2 …; each starts from the one before.',
-                      flag_values=FLAGS)
+                      'in --train_dir, in phase_1, phase_2 …; each starts from the one before.')
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
 
 import pytest
@@ -20,7 +21,10 @@ class Program:
     self.seen = []
     self._flags = flags.FlagValues()
     monkeypatch.setattr(phases, 'FLAGS', self._flags)
-    phases.define_flag()
+    with monkeypatch.context() as patch:
+      patch.setattr(flags, 'DEFINE_string',
+                    functools.partial(flags.DEFINE_string, flag_values=self._flags))
+      phases.define_flag()
     for name in ('train_dir', 'checkpoint_path', 'checkpoint_exclude_scopes', 'trainable_scopes'):
       flags.DEFINE_string(name, None, 'Text.', flag_values=self._flags)
     for name in ('ignore_missing_vars', 'dry_run', 'use_grayscale'):
