@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from absl import app, flags, logging
@@ -57,14 +58,18 @@ def run(main: Callable[..., int | None], *, takes_arguments: bool = False) -> No
       if len(arguments) > 1:
         raise ValueError(f'Expected flags of the form --name=value. Received: {arguments[1]!r}.')
       return main() or 0
-    except (ValueError, OSError, tf.errors.OpError) as error:
-      if logging.get_verbosity() >= logging.DEBUG:
-        raise
-      print(f'Error: {_message(error)}', file=sys.stderr)
-      return 1
     except KeyboardInterrupt:
       print('Interrupted.', file=sys.stderr)
       return 130
+    except Exception as error:
+      is_expected = isinstance(error, (ValueError, OSError, tf.errors.OpError))
+      if not is_expected or logging.get_verbosity() >= logging.DEBUG:
+        # Not raised again: Python keeps what ends it, and with it batches that are being made,
+        # whose thread then waits forever for Python, and Python for the thread.
+        traceback.print_exc()
+      else:
+        print(f'Error: {_message(error)}', file=sys.stderr)
+      return 1
 
   # Names of files and classes need not be UTF-8, and are only shown here.
   sys.stdout.reconfigure(errors='backslashreplace')

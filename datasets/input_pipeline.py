@@ -72,15 +72,16 @@ def training_batches(dataset: dataset_lib.Dataset, preprocess: Callable | None, 
   check_sampling(dataset, sampling)
   start_epoch, first_skip = divmod(start_step * batch_size, dataset.num_examples)
 
+  def in_turn(number):
+    return number % num_views if num_views else number
+
   def one_epoch(epoch):
     skip = tf.where(epoch == start_epoch, tf.constant(first_skip, tf.int64), 0)
     if sampling == 'balanced':
       order = dataset.examples.balanced_order(epoch, seed=seed, skip=skip)
-    else:
-      order = dataset.examples.order(epoch, seed=seed, shuffle=True, skip=skip).map(
-          lambda raw: (raw, epoch))
-    return order.map(lambda raw, turn: {
-        'raw': raw, 'view': turn % num_views if num_views else turn, 'valid': True})
+      return order.map(lambda raw, turn: {'raw': raw, 'view': in_turn(turn), 'valid': True})
+    order = dataset.examples.order(epoch, seed=seed, shuffle=True, skip=skip)
+    return _elements(order, in_turn(epoch), valid=True)
 
   load = _loader(dataset, _augmented(preprocess, seed), bad_images, label_map)
   stream = tf.data.Dataset.range(start_epoch, _ENDLESS).flat_map(one_epoch)
@@ -126,12 +127,12 @@ def view_batches(dataset: dataset_lib.Dataset, preprocess: Callable, *, batch_si
   def one_view(view):
     skip = tf.where(view == start_view, tf.constant(first_skip, tf.int64), 0)
     order = dataset.examples.order(0, seed=0, shuffle=False, skip=skip)
-    return order.map(lambda raw: {'raw': raw, 'view': view, 'valid': True})
+    return _elements(order, view, valid=True)
 
   filling = dataset.examples.order(0, seed=0, shuffle=False).take(1).repeat(
       -(total - start) % batch_size)
   stream = tf.data.Dataset.range(start_view, num_views).flat_map(one_view).concatenate(
-      filling.map(lambda raw: {'raw': raw, 'view': tf.constant(0, tf.int64), 'valid': False}))
+      _elements(filling, 0, valid=False))
   load = _loader(dataset, _augmented(preprocess, seed), bad_images, None)
   return _batched(stream, load, batch_size, num_parallel_calls, None)
 
@@ -165,16 +166,23 @@ def evaluation_batches(dataset: dataset_lib.Dataset, preprocess: Callable | None
   """
   per_replica = _per_replica_batch(batch_size, num_replicas, num_workers)
 
-  def mark(valid):
-    return lambda raw: {'raw': raw, 'view': tf.constant(0, tf.int64), 'valid': valid}
-
   order = dataset.examples.order(0, seed=0, shuffle=False)
   filling = order.take(1).repeat(-dataset.num_examples % batch_size)
   load = _loader(dataset, preprocess and (
       lambda encoded, example_id, view: preprocess(encoded, None)), bad_images, label_map)
-  stream = order.map(mark(True)).concatenate(filling.map(mark(False)))
+  stream = _elements(order, 0, valid=True).concatenate(_elements(filling, 0, valid=False))
   stream = _rows_of_worker(stream, batch_size, num_workers, worker_index)
   return _batched(stream, load, per_replica, num_parallel_calls, gather)
+
+
+def _elements(order: tf.data.Dataset, view, *, valid: bool) -> tf.data.Dataset:
+  """Gives the elements of an order what goes with each of them.
+
+  There is no function to call for each: that would take longer than a step of a small head.
+  """
+  constants = {'view': tf.cast(view, tf.int64), 'valid': tf.constant(valid)}
+  return tf.data.Dataset.zip({'raw': order, **{
+      name: tf.data.Dataset.from_tensors(value).repeat() for name, value in constants.items()}})
 
 
 def _augmented(preprocess: Callable | None, seed: int) -> Callable | None:

@@ -113,7 +113,8 @@ class Trainer:
     self._optimizer_state = {}
     for number, group in enumerate(self._groups):
       self._optimizer_state |= self._create_slots(kind, group, number)
-    self._run = tf.function(self._run_steps)
+    # Written as a graph: converting Python would take longer than tracing a small network.
+    self._run = tf.function(self._run_steps, autograph=False)
 
   def _local_variable(self, value, dtype, aggregation) -> tf.Variable:
     """Makes a variable that each replica updates for itself, all in the same way."""
@@ -203,13 +204,16 @@ class Trainer:
                  gradients={n: g.numpy() for n, g in zip(names, gradients, strict=True)})
 
   def _run_steps(self, batches, num_steps, with_gradients):
-    rows = tf.TensorArray(tf.float32, num_steps, element_shape=[5])
-    gradients = [tf.zeros(v.shape) for v in self._trained().values()] if with_gradients else []
-    for index in tf.range(num_steps):
-      row, local = self._strategy.run(self._replica_step, args=(next(batches),))
-      rows = rows.write(index, self._sum(row))
+    def step(index, rows, gradients):
+      row, local = self._strategy.run(self._replica_step, args=(batches.get_next(),))
       if with_gradients:
         gradients = [self._sum(gradient) for gradient in local]
+      return index + 1, rows.write(index, self._sum(row)), gradients
+
+    rows = tf.TensorArray(tf.float32, num_steps, element_shape=[5])
+    gradients = [tf.zeros(v.shape) for v in self._trained().values()] if with_gradients else []
+    _, rows, gradients = tf.while_loop(lambda index, *_: index < num_steps, step,
+                                       (0, rows, gradients))
     return rows.stack(), gradients
 
   def _sum(self, value) -> tf.Tensor:
@@ -218,8 +222,7 @@ class Trainer:
   def _replica_step(self, batch):
     step = tf.convert_to_tensor(self._step)
     row, gradients = self._differentiate(
-        batch['image'], batch['label'], batch['weight'],
-        noise.example_keys(self._seed, step, batch['id']), step)
+        batch['image'], batch['label'], batch['weight'], batch['id'], step)
     row = tf.concat([row, [self._schedule(step)]], axis=0)
     by_name = dict(zip(self._trained(), gradients, strict=True))
     for group in self._groups:
@@ -233,7 +236,8 @@ class Trainer:
         average.assign_sub((1 - decay) * (average - value))
     return row, gradients
 
-  def _loss_and_gradients(self, images, labels, weights, keys, step):
+  def _loss_and_gradients(self, images, labels, weights, ids, step):
+    keys = noise.example_keys(self._seed, step, ids)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
       trained = self._trained()
       tape.watch(list(trained.values()))
