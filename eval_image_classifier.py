@@ -29,6 +29,7 @@ from weights import sources
 FLAGS = flags.FLAGS
 
 inference_flags.define_model_flags(checkpoint_path='/tmp/tfmodel/')
+inference_flags.define_computation_flags()
 inference_flags.define_data_flags(split_name='test')
 flags.DEFINE_integer('labels_offset', None, 'Subtracted from every label; by default 0, or what '
                      'joins ImageNet with its background class and without.')

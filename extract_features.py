@@ -34,6 +34,7 @@ from training.inputs import Inputs, decoder
 FLAGS = flags.FLAGS
 
 inference_flags.define_model_flags()
+inference_flags.define_computation_flags()
 inference_flags.define_data_flags(split_name='train')
 flags.DEFINE_string('end_point', '', "The features' end point, such as pool5; by default what the "
                     'network is known for: VGG relu6, AlexNet fc7, else what the classifier takes.')

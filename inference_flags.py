@@ -1,12 +1,13 @@
-"""The flags and settling that evaluation, prediction and extraction share.
+"""The flags and settling that evaluation, prediction, extraction and export share.
 
-A script calls `define_model_flags`, and `define_data_flags` if it reads a dataset, when it is
+A script calls `define_model_flags`, and if it needs them the others of this kind, when it is
 imported; then, in its main, `open_weights`, `settle`, with a dataset `get_dataset`, and
-`build_network` and `restore_variables`.
+`build_network` and `restore_variables`; or, without a dataset, `restore_classifier`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import pathlib
 from collections.abc import Collection, Mapping, Sequence
@@ -20,7 +21,7 @@ import tensorflow as tf
 from absl import flags
 
 import checkpoint_flags
-from datasets import dataset_factory
+from datasets import dataset_factory, labels, labels_file
 from datasets.dataset import Dataset
 from nets import custom_head, nets_factory
 from nets.network import Network
@@ -49,11 +50,21 @@ def define_model_flags(*, checkpoint_path: str | None = None) -> None:
   flags.DEFINE_string('head', None, 'The Python function that the network was trained with as its '
                       'head, such as my_file.py:head; programs run only what you name.')
   flags.DEFINE_bool('use_grayscale', False, 'Whether to turn images to grey, one channel.')
+
+
+def define_computation_flags() -> None:
+  """Defines how batches are computed, for the script that calls it."""
   flags.DEFINE_enum('xla', 'auto', ['auto', 'on', 'off'], 'Whether XLA compiles the network.')
   flags.DEFINE_enum('compute_dtype', 'float32', ['float32', 'bfloat16'], 'What layers compute in.')
   flags.DEFINE_integer('batch_size', 100, 'Examples a batch.', lower_bound=1)
   flags.DEFINE_integer('num_preprocessing_threads', 4, 'Images to decode at a time.',
                        lower_bound=1)
+
+
+def define_labels_flag() -> None:
+  """Defines --labels_path, for the script that calls it; see `class_names`."""
+  flags.DEFINE_string('labels_path', None, 'Names of the classes, one "number:name" a line, for '
+                      'weights that do not know them.')
 
 
 def define_data_flags(*, split_name: str) -> None:
@@ -90,14 +101,15 @@ def settle(saved: Mapping[str, Any], source: str, *, more: Collection[str] = ())
 
   Returns:
     `{flag: value}`: the defined ones of model_name, preprocessing_name, use_grayscale, the data's
-    flags, xla ('on' or 'off'), compute_dtype, `more`, and head and head_from, as the network was
-    trained with, or None.
+    flags, `more`; xla ('on' or 'off') and compute_dtype, 'off' and 'float32' for scripts without
+    these flags; and head and head_from, as the network was trained with, or None.
 
   Raises:
     ValueError: if a flag contradicts what is saved, or a name is unknown.
   """
   known = checkpoint_flags.as_flags(saved)
   data = _DATA if 'dataset_name' in FLAGS else ()
+  computation = _COMPUTATION if 'xla' in FLAGS else ()
   free = {*data, *_COMPUTATION}
   if data:
     if FLAGS.dataset_name != known.get('dataset_name') and FLAGS['dataset_name'].present:
@@ -107,8 +119,9 @@ def settle(saved: Mapping[str, Any], source: str, *, more: Collection[str] = ())
   resolve = {'preprocessing_name': nets_factory.preprocessing_name,
              'head': custom_head.label, 'xla': command_line.unless_auto,
              'dataset_dir': command_line.absolute}
-  options = command_line.settle((*_MODEL, *data, *_COMPUTATION, *more), known, source=source,
-                                may_change=free, resolve=resolve)
+  options = {'xla': 'off', 'compute_dtype': 'float32', **command_line.settle(
+      (*_MODEL, *data, *computation, *more), known, source=source, may_change=free,
+      resolve=resolve)}
   net = nets_factory.get_net(options['model_name'])
   options['preprocessing_name'] = nets_factory.preprocessing_name(
       options['preprocessing_name'] or options['model_name'])
@@ -132,6 +145,29 @@ def num_classes(weights: sources.Weights, saved: Mapping[str, Any], model_name: 
   if 'class_names' in saved:
     return len(saved['class_names'])
   return checkpoint_flags.num_outputs(weights, model_name)
+
+
+def class_names(weights: sources.Weights, saved: Mapping[str, Any], model_name: str) -> list[str]:
+  """Names the classifier's outputs after --labels_path, or as the weights know them.
+
+  Returns:
+    One name an output, `labels.UNNAMED` where it is not known.
+
+  Raises:
+    ValueError: if the weights have no classifier, or --labels_path names others than its classes.
+  """
+  count = num_classes(weights, saved, model_name)
+  if count is None:
+    raise ValueError(f'Expected weights with a classifier. Received: {weights.path}, which has '
+                     f'none for {model_name}.')
+  if not FLAGS.labels_path:
+    return list(saved.get('class_names', [labels.UNNAMED] * count))
+  names = labels_file.read(FLAGS.labels_path)
+  names = labels.output_names(names, labels.background_offset(len(names), count))
+  if len(names) != count:
+    raise ValueError(f'--labels_path={FLAGS.labels_path}: expected names of the {count} '
+                     f'classes of {weights.path}. Received: {len(names)}.')
+  return names
 
 
 def get_dataset(options: Mapping[str, Any]) -> Dataset:
@@ -189,6 +225,50 @@ def restore_variables(weights: sources.Weights, model_name: str,
   if is_whole:
     checkpoint_flags.warn_of_unused(weights, found)
   return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Classifier:
+  """A trained network, and what it takes to use it.
+
+  Attributes:
+    network: the network.
+    class_names: one name an output, `labels.UNNAMED` where it is not known.
+    image_size, channels: of its images.
+    options: from `settle`.
+    path: where its weights are.
+    saved: what is known about them, from `open_weights`.
+    report: what became of each of its variables.
+  """
+  network: Network
+  class_names: list[str]
+  image_size: int
+  channels: int
+  options: Mapping[str, Any]
+  path: str
+  saved: Mapping[str, Any]
+  report: restore.Report
+
+
+def restore_classifier(size: int | None) -> Classifier:
+  """Opens --checkpoint_path and builds its network, for images that are of no dataset.
+
+  Args:
+    size: height and width of the images, if the user chose any.
+
+  Raises:
+    ValueError: if the weights have no classifier, or a flag contradicts what is known about them.
+    OSError: if they cannot be read.
+  """
+  weights, saved = open_weights()
+  options = settle(saved, weights.path)
+  name = options['model_name']
+  names = class_names(weights, saved, name)
+  channels = num_channels(options, saved.get('channels') or nets_factory.get_net(name).channels)
+  size = image_size(size, saved, name)
+  network = build_network(options, image_shape=[size, size, channels], num_classes=len(names))
+  report = restore_variables(weights, name, network.variables)
+  return Classifier(network, names, size, channels, options, weights.path, saved, report)
 
 
 def digest_of(variables: Mapping[str, tf.Variable]) -> str:

@@ -27,22 +27,34 @@ class Recipe:
     preprocess_for_train: (image, height, width, *, channels) -> float32 [height, width, channels];
       takes `seed` as well if the recipe is random.
     preprocess_for_eval: the same without `seed`.
+    values: order of the channels, and what becomes of `value` in [0, 255], a pixel's red, green and
+      blue; for those who prepare images by other means. Grey ones take the luma of its numbers.
     is_random: whether the training function draws at random.
   """
   preprocess_for_train: Callable[..., tf.Tensor]
   preprocess_for_eval: Callable[..., tf.Tensor]
+  _: dataclasses.KW_ONLY
+  values: str
   is_random: bool = True
 
 
 PREPROCESSING = {
-    'caffe': Recipe(caffe.preprocess_for_train, caffe.preprocess_for_eval),
-    'cifarnet': Recipe(cifarnet.preprocess_for_train, cifarnet.preprocess_for_eval),
+    'caffe': Recipe(caffe.preprocess_for_train, caffe.preprocess_for_eval,
+                    values='BGR: value - (104, 117, 124)'),
+    'cifarnet': Recipe(cifarnet.preprocess_for_train, cifarnet.preprocess_for_eval,
+                       values='RGB: (value - mean) / deviation, those of all values of the image'),
     'efficientnet_lite': Recipe(efficientnet_lite.preprocess_for_train,
-                                efficientnet_lite.preprocess_for_eval),
-    'inception': Recipe(inception.preprocess_for_train, inception.preprocess_for_eval),
-    'lenet': Recipe(lenet.preprocess, lenet.preprocess, is_random=False),
-    'torchvision': Recipe(torchvision.preprocess_for_train, torchvision.preprocess_for_eval),
-    'vgg': Recipe(vgg.preprocess_for_train, vgg.preprocess_for_eval),
+                                efficientnet_lite.preprocess_for_eval,
+                                values='RGB: (value - 127) / 128'),
+    'inception': Recipe(inception.preprocess_for_train, inception.preprocess_for_eval,
+                        values='RGB: value / 127.5 - 1'),
+    'lenet': Recipe(lenet.preprocess, lenet.preprocess, values='RGB: (value - 128) / 128',
+                    is_random=False),
+    'torchvision': Recipe(torchvision.preprocess_for_train, torchvision.preprocess_for_eval,
+                          values='RGB: (value - (123.675, 116.28, 103.53)) / '
+                          '(58.395, 57.12, 57.375)'),
+    'vgg': Recipe(vgg.preprocess_for_train, vgg.preprocess_for_eval,
+                  values='RGB: value - (123.68, 116.78, 103.94)'),
 }
 
 

@@ -26,8 +26,8 @@ DOCUMENTS = ('README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'docs/networks.md')
 RECIPES = sorted(path.name for path in (ROOT / 'scripts' / 'recipes').iterdir())
 TRAIN, EVAL = 'train_image_classifier.py', 'eval_image_classifier.py'
 PROGRAMS = (TRAIN, EVAL, 'extract_features.py', 'train_on_features.py', 'predict_image.py',
-            'convert_weights.py', 'download_and_convert_data.py', 'list_networks.py',
-            'scripts/benchmark_training_step.py',
+            'export_model.py', 'convert_weights.py', 'download_and_convert_data.py',
+            'list_networks.py', 'scripts/benchmark_training_step.py',
             'scripts/benchmark_transfer_learning.py', 'scripts/experiments/cifar10_subset.py',
             'scripts/mutate_weights.py')
 # Those that take more than flags: names of images.

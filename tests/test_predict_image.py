@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import functools
-import importlib.util
 import json
 import pathlib
 import re
@@ -13,11 +11,7 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
-from absl import flags
 
-import checkpoint_flags
-import command_line
-import inference_flags
 from datasets import dataset_factory
 from evaluation import predictor
 from evaluation.evaluator import Evaluator
@@ -27,31 +21,13 @@ from preprocessing import preprocessing_factory
 from training import checkpoints, loop, metadata
 from training.inputs import Inputs
 
-_ROOT = pathlib.Path(__file__).resolve().parent.parent
 _CLASSES = ('ant', 'bee', 'sea horse')
 
 
 @pytest.fixture(scope='module')
-def program():
+def program(in_process):
   """The program in this process: `program(*arguments)` returns its exit code."""
-  values = flags.FlagValues()
-  with pytest.MonkeyPatch.context() as patch:
-    for define in [name for name in dir(flags) if name.startswith('DEFINE_')]:
-      patch.setattr(flags, define, functools.partial(getattr(flags, define), flag_values=values))
-    spec = importlib.util.spec_from_file_location('_predict_image', _ROOT / 'predict_image.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-  values.set_gnu_getopt(True)
-  with pytest.MonkeyPatch.context() as patch:
-    for reader in (module, inference_flags, checkpoint_flags, command_line):
-      patch.setattr(reader, 'FLAGS', values)
-
-    def run(*arguments) -> int:
-      values.unparse_flags()
-      for name in values:
-        values[name].unparse()
-      return module.main(values(['predict_image.py', *map(str, arguments)])[1:])
-
+  with in_process('predict_image') as run:
     yield run
 
 

@@ -33,8 +33,8 @@ class Weights:
 
   Attributes:
     source: the arrays.
-    metadata: what is known about them: what lies beside our checkpoints, or what the list of
-      published weights says; {} if nothing.
+    metadata: what is known about them: what lies beside our checkpoints and exports, or what the
+      list of published weights says; {} if nothing.
     format: None for name-based checkpoints, whose names are ours.
     channel_order: what the user said that the first layer expects, or None.
   """
@@ -133,4 +133,5 @@ def open_weights(path: str, *, channel_order: str | None = None) -> Weights:
       return Weights(object_based.ObjectBased(checkpoint), metadata, formats.OBJECT_BASED)
     return Weights(checkpoint, metadata)
   order = channel_order or known.get('channel_order')
-  return Weights(Arrays(path, found.read(path)), known, found, order)
+  metadata = {**known, **checkpoint_files.read_metadata(path)}
+  return Weights(Arrays(path, found.read(path)), metadata, found, order)

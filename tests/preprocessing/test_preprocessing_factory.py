@@ -36,6 +36,18 @@ def test_shape_and_type(name, is_training, channels, use_grayscale, photo, encod
     assert low <= np.min(result) and np.max(result) <= high
 
 
+@pytest.mark.parametrize('name', PREPROCESSING)
+def test_values_are_what_the_record_says(name):
+  colour = np.array([200, 100, 50])
+  image = tf.constant(np.tile(colour.astype(np.uint8), [40, 40, 1]))
+  found = get_preprocessing(name)(image, 32, 32)
+  order, _, formula = PREPROCESSING[name].values.partition(': ')
+  variables = {'value': colour if order == 'RGB' else colour[::-1], 'mean': colour.mean(),
+               'deviation': colour.std()}
+  expected = eval(formula.partition(', those')[0], variables)
+  np.testing.assert_allclose(found[16, 16], expected, atol=1e-3)
+
+
 @pytest.mark.parametrize('name', RANDOM)
 def test_seed_decides_everything(name, photo, encode):
   encoded = tf.constant(encode(photo, 'JPEG'))

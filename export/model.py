@@ -1,0 +1,69 @@
+"""What is exported: a network in inference, and how its images are prepared."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from nets.network import Network
+from preprocessing import preprocessing_factory
+
+LOGITS, PROBABILITIES = 'logits', 'probabilities'
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+  """A network with what it takes to use it.
+
+  Attributes:
+    network: computes in float32.
+    image_size: height and width, in pixels.
+    channels: 1 or 3.
+    preprocessing_name: a name in `PREPROCESSING`.
+  """
+  network: Network
+  image_size: int
+  channels: int
+  preprocessing_name: str
+
+  @property
+  def image_shape(self) -> list[int]:
+    """[height, width, channels]."""
+    return [self.image_size, self.image_size, self.channels]
+
+  def values(self) -> dict[str, np.ndarray]:
+    """Reads the network's variables."""
+    return {name: variable.numpy() for name, variable in self.network.variables.items()}
+
+  def outputs(self, images: tf.Tensor,
+              values: Mapping[str, np.ndarray] | None = None) -> dict[str, tf.Tensor]:
+    """Applies the network.
+
+    Args:
+      images: float32 [batch, height, width, channels], preprocessed.
+      values: from `values`, to have constants of the variables' names in place of the variables.
+
+    Returns:
+      The logits and probabilities, float32 [batch, num_classes], by their names.
+    """
+    constants = values and {name: tf.constant(value, name=name) for name, value in values.items()}
+    logits, _ = self.network(images, is_training=False, variables=constants)
+    return {LOGITS: tf.identity(logits, name=LOGITS),
+            PROBABILITIES: tf.nn.softmax(logits, name=PROBABILITIES)}
+
+  def preprocess(self, files: tf.Tensor) -> tf.Tensor:
+    """Prepares encoded images as for an evaluation.
+
+    Args:
+      files: string [batch], image files.
+
+    Returns:
+      float32 [batch, height, width, channels].
+    """
+    function = preprocessing_factory.get_preprocessing(self.preprocessing_name,
+                                                       channels=self.channels)
+    return tf.map_fn(lambda file: function(file, self.image_size, self.image_size), files,
+                     fn_output_signature=tf.TensorSpec(self.image_shape))

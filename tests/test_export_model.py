@@ -1,0 +1,269 @@
+"""Exports: what they compute, in TensorFlow's own hands, and what lies beside them."""
+
+from __future__ import annotations
+
+import functools
+import json
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import inference_flags
+from datasets import labels_file
+from export import exporter, targets
+from nets import nets_factory
+from preprocessing import preprocessing_factory
+from training import checkpoints
+
+_CLASSES = ('ant', 'bee', '', 'sea horse', 'bee')
+_HEAD = {'head': 'flatten,dropout:0.5,fc:6,fc', 'head_from': 'pool2'}
+_NETWORKS = {'lenet': (28, 1, {}), 'cifarnet': (32, 3, _HEAD), 'mobilenet_v1_025': (64, 3, {})}
+
+
+@pytest.fixture(scope='module')
+def program(in_process):
+  """The program in this process: `program(*arguments)` returns its exit code."""
+  with in_process('export_model') as run:
+    yield run
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+  """Folders with checkpoints, and their networks: `trained(name)`."""
+  made = {}
+
+  def get(name: str):
+    if name not in made:
+      folder = tmp_path_factory.mktemp(name)
+      made[name] = folder, _save(folder, name)
+    return made[name]
+
+  return get
+
+
+def _save(folder, name):
+  size, channels, head = _NETWORKS[name]
+  network = nets_factory.build_network(name, image_shape=[size, size, channels],
+                                       num_classes=len(_CLASSES), seed=1, **head)
+  random = np.random.default_rng(0)
+  for key, variable in network.variables.items():
+    kind = key.rpartition('/')[2]
+    if kind == 'moving_variance':
+      variable.assign(random.uniform(0.02, 0.2, variable.shape))
+    elif kind in ('beta', 'biases', 'moving_mean'):
+      variable.assign(random.normal(0, 0.1, variable.shape))
+    else:
+      variable.assign_add(random.normal(0, 0.1, variable.shape).astype(np.float32))
+  checkpoints.save(folder, 7, network.variables, {
+      'format': 1, 'model_name': name, 'class_names': list(_CLASSES), 'image_size': size,
+      'channels': channels, 'labels_offset': 1, 'step': 7, 'flags': head,
+      'preprocessing_name': nets_factory.get_net(name).preprocessing}, max_to_keep=1)
+  return network
+
+
+def _run(path, images) -> tuple[dict[str, np.ndarray], set[str]]:
+  """What an export computes, and the kinds of its operators, read with TensorFlow alone."""
+  if path.suffix == '.pb':
+    definition = tf.compat.v1.GraphDef.FromString(path.read_bytes())
+    with tf.Graph().as_default() as graph, tf.compat.v1.Session() as session:
+      tf.import_graph_def(definition, name='')
+      outputs = {name: graph.get_tensor_by_name(f'{name}:0') for name in
+                 ('logits', 'probabilities')}
+      return session.run(outputs, {'input:0': images}), {node.op for node in definition.node}
+  if path.suffix == '.tflite':
+    with pytest.warns(UserWarning, match='tf.lite.Interpreter is deprecated'):
+      interpreter = tf.lite.Interpreter(str(path))
+    run = interpreter.get_signature_runner('serving_default')
+    each = [run(images=image[np.newaxis]) for image in images]
+    return {name: np.concatenate([one[name] for one in each]) for name in each[0]}, set()
+  function = _signatures(path)['serving_default']
+  operators = {op.type for op in function.graph.get_operations()}
+  return {name: value.numpy() for name, value in function(images=images).items()}, operators
+
+
+@functools.cache
+def _signatures(path):
+  return tf.saved_model.load(str(path)).signatures
+
+
+def _export(program, trained, name, export, folder) -> pathlib.Path:
+  path = folder / export
+  assert program(f'--checkpoint_path={trained(name)[0]}', f'--output_path={path}') == 0
+  return path
+
+
+def _description(path) -> dict:
+  return json.loads((path / 'model.json' if path.is_dir() else
+                     path.with_name(f'{path.name}.json')).read_text())
+
+
+def _check(path, network):
+  """Compares an export with the network; returns the kinds of its operators."""
+  shape = [len(_CLASSES), *_description(path)['inputs'][
+      'input:0' if path.suffix == '.pb' else 'images']['shape'][1:]]
+  images = np.random.default_rng(3).normal(size=shape).astype(np.float32)
+  expected = network(tf.constant(images), is_training=False)[0].numpy()
+  found, operators = _run(path, images)
+  assert found.keys() == {'logits', 'probabilities'}
+  assert np.abs(found['logits'] - expected).max() <= 1e-4 * np.abs(expected).max()
+  np.testing.assert_allclose(found['probabilities'], tf.nn.softmax(expected), atol=1e-3)
+  assert np.ptp(expected, axis=0).max() > 0.1 * np.abs(expected).max()  # They tell images apart.
+  assert not any('Random' in operator for operator in operators)
+  return operators
+
+
+def _check_files(path, network):
+  """Compares what an export makes of image files with what an evaluation does."""
+  y, x = np.mgrid[:90, :120]
+  photo = np.stack([2 * y, x, 255 - x], axis=-1).astype(np.uint8)
+  files = [tf.io.encode_jpeg(photo).numpy(), tf.io.encode_png(photo[:50, :40]).numpy(),
+           tf.io.encode_jpeg(photo[..., 1:2], 'grayscale').numpy()]
+  preprocess = preprocessing_factory.get_preprocessing('inception')
+  images = tf.stack([preprocess(tf.constant(file), 64, 64) for file in files])
+  expected = network(images, is_training=False)[0]
+  found = _signatures(path)['serving_bytes'](image_bytes=tf.constant(files))
+  np.testing.assert_allclose(found['logits'], expected, rtol=0,
+                             atol=1e-4 * np.abs(expected).max())
+  assert _description(path)['inputs']['image_bytes']['signature'] == 'serving_bytes'
+
+
+@pytest.mark.parametrize('name, export', [
+  ('mobilenet_v1_025', 'model'), ('mobilenet_v1_025', 'model.pb'), ('cifarnet', 'model.pb'),
+  ('cifarnet', 'model.tflite')])
+def test_exports_compute_what_the_network_does(program, trained, tmp_path, name, export, capsys):
+  path = _export(program, trained, name, export, tmp_path)
+  *_, last = capsys.readouterr().out.splitlines()
+  assert last.startswith(f'Wrote {path}, a ') and "difference from the network's logits" in last
+  network = trained(name)[1]
+  operators = _check(path, network)
+  if export == 'model':
+    _check_files(path, network)
+  if export == 'model.pb':  # Nothing that only training, or nothing at all, needs.
+    assert operators <= {'Placeholder', 'Const', 'Conv2D', 'DepthwiseConv2dNative', 'MatMul',
+                         'BiasAdd', 'Relu', 'Relu6', 'MaxPool', 'AvgPool', 'LRN', 'Reshape',
+                         'FusedBatchNormV3', 'EnsureShape', 'StridedSlice', 'Squeeze', 'Mean',
+                         'Softmax', 'Identity'}
+  description = _description(path)
+  size, channels, head = _NETWORKS[name]
+  assert {key: description[key] for key in ('model_name', 'class_names', 'image_size', 'channels',
+                                            'labels_offset', 'step')} == {
+    'model_name': name, 'class_names': list(_CLASSES), 'image_size': size, 'channels': channels,
+    'labels_offset': 1, 'step': 7}
+  assert description.get('flags', {}) == head
+  assert description['checkpoint'] == str(trained(name)[0] / 'model.ckpt-7')
+  assert description['checkpoint_digest'] == inference_flags.digest_of(network.variables)
+  beside = [f'{export}.json', f'{export}.labels.txt'] if path.suffix else []
+  assert sorted(file.name for file in tmp_path.iterdir()) == [export, *beside]
+  assert labels_file.read(tmp_path / (beside[1] if beside else 'model/labels.txt')) == (
+    'ant', 'bee (1)', 'class 2', 'sea horse', 'bee (4)')
+
+
+@pytest.mark.parametrize('name, source', [
+  ('mobilenet_v1_025', 'model.tflite'), ('cifarnet', 'model.pb'), ('cifarnet', 'model.tflite')])
+def test_exports_are_weights_that_need_no_flags(program, trained, tmp_path, name, source):
+  network = trained(name)[1]
+  path = _export(program, trained, name, source, tmp_path)
+  _check(path, network)
+  again = tmp_path / 'again' / 'model.pb'
+  assert program(f'--checkpoint_path={path}', f'--output_path={again}') == 0
+  _check(again, network)
+  facts = _description(again)
+  assert (facts['checkpoint'], facts['class_names']) == (str(path), list(_CLASSES))
+  if source == 'model.pb':  # Every bit.
+    assert facts['checkpoint_digest'] == inference_flags.digest_of(network.variables)
+
+
+def test_weights_without_metadata(program, trained, tmp_path):
+  folder, network = trained('lenet')
+  for file in folder.glob('*ckpt-7.[di]*'):
+    shutil.copy(file, tmp_path)
+  (tmp_path / 'names.txt').write_text(''.join(f'{i}:name {i}\n' for i in range(5)))
+  path = tmp_path / 'lenet_1.0'  # No suffix, but a folder.
+  assert program(f'--checkpoint_path={tmp_path}', '--model_name=lenet', f'--output_path={path}',
+                 f'--labels_path={tmp_path}/names.txt') == 0
+  assert _description(path)['class_names'] == [f'name {i}' for i in range(5)]
+  # The variables in a SavedModel are weights as well; nothing tells what they are of.
+  assert program(f'--checkpoint_path={path}/variables/variables', '--model_name=lenet',
+                 f'--output_path={tmp_path}/again.pb') == 0
+  found = _description(tmp_path / 'again.pb')
+  assert found['checkpoint_digest'] == inference_flags.digest_of(network.variables)
+  assert found['num_classes'] == len(_CLASSES) and 'class_names' not in found
+
+
+@pytest.mark.parametrize('export, there', [
+  ('model', 'model/note.txt'), ('model', 'model'), ('model.pb', 'model.pb'),
+  ('model.tflite', 'model.tflite.json'), ('model.pb', 'model.pb.labels.txt')])
+def test_what_is_there_is_kept(program, trained, tmp_path, export, there):
+  (tmp_path / there).parent.mkdir(exist_ok=True)
+  (tmp_path / there).write_text('mine')
+  with pytest.raises(ValueError, match=r'there is nothing. Received: .*Choose another --output'):
+    _export(program, trained, 'lenet', export, tmp_path)
+  assert [file for file in tmp_path.rglob('*') if file.is_file()] == [tmp_path / there]
+  assert (tmp_path / there).read_text() == 'mine'
+
+
+def test_an_export_is_complete_or_absent(program, trained, tmp_path, monkeypatch):
+  (tmp_path / 'model.pb.part' / 'of_a_killed_run').mkdir(parents=True)
+  monkeypatch.setattr(exporter, '_TOLERANCE', -1.0)
+  with pytest.raises(ValueError, match="network's logits, but for .* Received: a difference of"):
+    _export(program, trained, 'lenet', 'model.pb', tmp_path)
+  assert not [*tmp_path.iterdir()]
+
+
+def test_the_description_does_not_stay_alone(program, trained, tmp_path, monkeypatch):
+  replace = exporter.os.replace
+
+  def full(source, place):
+    if str(place).endswith('.pb'):
+      raise OSError('No space left')
+    replace(source, place)
+
+  monkeypatch.setattr(exporter.os, 'replace', full)
+  with pytest.raises(OSError, match='No space left'):
+    _export(program, trained, 'lenet', 'model.pb', tmp_path)
+  assert not [*tmp_path.iterdir()]
+
+
+def test_an_export_that_computes_something_else_is_found(program, trained, tmp_path, monkeypatch):
+  def other(path, images, files):
+    del path, files
+    yield np.full([len(images), len(_CLASSES)], np.nan, np.float32)
+
+  target = targets.Target('frozen graph', lambda model, path: path.write_text(''), other, 'input')
+  monkeypatch.setitem(targets.TARGETS, '.pb', target)
+  with pytest.raises(ValueError, match='Received: a difference of nan'):
+    _export(program, trained, 'lenet', 'model.pb', tmp_path)
+  assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize('arguments, message', [
+  ([], 'Expected --output_path: a folder'),
+  (['--output_path={tmp}/model.h5'], r'ends in one of .pb \(frozen graph\), .tflite .*model.h5'),
+  (['--output_path=gs://bucket/model'], 'folder of this machine'),
+  (['--output_path={tmp}/model', '--checkpoint_path='], 'Expected --checkpoint_path'),
+  (['--output_path={tmp}/model', '--checkpoint_path={tmp}/bare', '--model_name=lenet'],
+   'Expected weights with a classifier'),
+])
+def test_mistakes_are_explained(program, trained, tmp_path, arguments, message):
+  folder, network = trained('lenet')
+  (tmp_path / 'bare').mkdir()
+  values = {name: variable for name, variable in network.variables.items() if 'fc4' not in name}
+  tf.raw_ops.SaveV2(prefix=f'{tmp_path}/bare/model.ckpt-1', tensor_names=[*values],
+                    shape_and_slices=[''] * len(values), tensors=[*values.values()])
+  with pytest.raises(ValueError, match=message):
+    program(f'--checkpoint_path={folder}', *[a.format(tmp=tmp_path) for a in arguments])
+  assert [file.name for file in tmp_path.iterdir()] == ['bare']
+
+
+@pytest.mark.slow
+def test_as_a_program(run_script, trained, tmp_path):
+  path = tmp_path / 'model.tflite'
+  code, out, errors = run_script('export_model', f'--checkpoint_path={trained("lenet")[0]}',
+                                 f'--output_path={path}')
+  assert code == 0, errors
+  assert not errors
+  assert len(out.splitlines()) == 2
+  _check(path, trained('lenet')[1])
