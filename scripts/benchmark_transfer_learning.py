@@ -17,11 +17,11 @@ the imports: reading the data, building and restoring the network, training, val
 All but `warm` begin with an empty cache, so that ours decode every image once more to find broken
 ones.
 
-Where an epoch takes very long, --measured_epochs=2 lets `uncached` and `pytorch` run two; the time
-of all --epochs is then computed, with the last one's for each that is left out, and the row says
-so. The median over the rounds is printed and added to `results/benchmark_transfer_learning.csv`,
-one row a contender; `top_1_then` is the accuracy after the epochs that all have run. PyTorch is not
-among the dependencies: make an environment for it
+Where an epoch takes very long, --uncached_epochs=2 or --pytorch_epochs=2 lets that one run two; the
+time of all --epochs is then computed, with the last one's for each that is left out, and the row
+says so. The median over the rounds is printed and added to
+`results/benchmark_transfer_learning.csv`, one row a contender; `top_1_then` is the accuracy after
+the epochs that all have run. PyTorch is not among the dependencies: make an environment for it
 (`python -m venv torch && torch/bin/pip install torch numpy pillow`) and name its Python.
 """
 
@@ -119,8 +119,9 @@ def define_flags() -> None:
                       'left out.')
   flags.DEFINE_integer('rounds', 1, 'Turns of each contender.', lower_bound=1)
   flags.DEFINE_integer('epochs', 30, 'Epochs to train.', lower_bound=1)
-  flags.DEFINE_integer('measured_epochs', None, 'Epochs that uncached and pytorch run; by default '
-                       'all.', lower_bound=2)
+  for name in ('uncached', 'pytorch'):
+    flags.DEFINE_integer(f'{name}_epochs', None, f'Epochs that {name} runs; by default all.',
+                         lower_bound=2)
   flags.DEFINE_integer('batch_size', 32, 'Images in a step.', lower_bound=1)
   flags.DEFINE_integer('image_size', 224, 'Their height and width.', lower_bound=32)
   benchmark_results.define_flags(__file__)
@@ -237,7 +238,8 @@ def take_turns(contenders: Sequence[str], scratch: pathlib.Path) -> dict[str, li
     `{row: its runs}`, where 'cached' makes the rows 'cold' and 'warm'.
   """
   found = {name: [] for contender in contenders for name in _CONTENDERS[contender]}
-  fewer = min(FLAGS.measured_epochs or FLAGS.epochs, FLAGS.epochs)
+  epochs = {name: min(chosen or FLAGS.epochs, FLAGS.epochs) for name, chosen in (
+      ('uncached', FLAGS.uncached_epochs), ('cached', None), ('pytorch', FLAGS.pytorch_epochs))}
 
   def add(name: str, measured: Measured) -> None:
     print(f'  {name}: {measured.seconds:.1f} s for {len(measured.top_1)} epochs, top-1 '
@@ -248,13 +250,12 @@ def take_turns(contenders: Sequence[str], scratch: pathlib.Path) -> dict[str, li
     first = turn % len(contenders)
     for contender in (*contenders[first:], *contenders[:first]):
       if contender == 'pytorch':
-        add('pytorch', train_in_torch(fewer, scratch))
+        add('pytorch', train_in_torch(epochs[contender], scratch))
         continue
       with tempfile.TemporaryDirectory() as cache:
         for name in _CONTENDERS[contender]:
-          is_cached = contender == 'cached'
-          add(name, train_here(pathlib.Path(cache), FLAGS.epochs if is_cached else fewer,
-                               'disk' if is_cached else 'off'))
+          add(name, train_here(pathlib.Path(cache), epochs[contender],
+                               'disk' if contender == 'cached' else 'off'))
   return found
 
 

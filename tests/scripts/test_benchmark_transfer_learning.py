@@ -32,8 +32,8 @@ def settings(benchmark, monkeypatch):
   """The flags, which the tests set."""
   values = types.SimpleNamespace(
     job='mobilenet_v1', dataset_dir='photos', checkpoint_path='weights', torch_python=None,
-    contenders=None, rounds=1, epochs=5, measured_epochs=None, batch_size=2, image_size=32,
-    checkpoint_channel_order=None, results='')
+    contenders=None, rounds=1, epochs=5, uncached_epochs=None, pytorch_epochs=None, batch_size=2,
+    image_size=32, checkpoint_channel_order=None, results='')
   monkeypatch.setattr(benchmark, 'FLAGS', values)
   return values
 
@@ -58,11 +58,11 @@ def test_turns_alternate_and_warm_has_the_cache_of_cold(benchmark, settings, mon
 
   monkeypatch.setattr(benchmark, 'train_here', train_here)
   monkeypatch.setattr(benchmark, 'train_in_torch', train_in_torch)
-  settings.rounds, settings.measured_epochs = 2, 3
+  settings.rounds, settings.uncached_epochs, settings.pytorch_epochs = 2, 3, 4
   found = benchmark.take_turns(['uncached', 'cached', 'pytorch'], pathlib.Path('unused'))
   assert [turn[:2] for turn in turns] == [
-    ('off', 3), ('disk', 5), ('disk', 5), ('pytorch', 3),
-    ('disk', 5), ('disk', 5), ('pytorch', 3), ('off', 3)]
+    ('off', 3), ('disk', 5), ('disk', 5), ('pytorch', 4),
+    ('disk', 5), ('disk', 5), ('pytorch', 4), ('off', 3)]
   assert {name: len(runs) for name, runs in found.items()} == {
     'uncached': 2, 'cold': 2, 'warm': 2, 'pytorch': 2}
   caches = [cache for _, _, cache in turns if cache]
@@ -155,7 +155,7 @@ def test_program(benchmark, settings, zoo_assets, tmp_path, capsys):
   settings.dataset_dir = str(tmp_path / 'photos')
   settings.checkpoint_path = str(zoo_assets / 'weights' / 'mobilenet_v1_1.0_224')
   settings.results, settings.contenders = str(tmp_path / 'rows.csv'), ['uncached']
-  settings.epochs, settings.measured_epochs = 5, 2
+  settings.epochs, settings.uncached_epochs = 5, 2
   benchmark.main()
   with open(settings.results, newline='') as file:
     row, = csv.DictReader(file)
