@@ -6,6 +6,8 @@ import contextlib
 import csv
 import os
 import pathlib
+import platform
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -47,6 +49,14 @@ def commit() -> str:
     return subprocess.run(['git', 'describe', '--always', '--dirty', '--abbrev=12', '--exclude=*'],
                           cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
   return ''
+
+
+def processor() -> str:
+  """Returns the name of the processor, '' where it is not told."""
+  with contextlib.suppress(OSError, TypeError):
+    text = pathlib.Path('/proc/cpuinfo').read_text(encoding='utf-8')
+    return re.search(r'^model name\s*: (.*)$', text, re.MULTILINE)[1]
+  return platform.processor()
 
 
 def run(main: Callable[[], None]) -> None:

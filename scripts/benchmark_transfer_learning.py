@@ -27,7 +27,6 @@ the epochs that all have run. PyTorch is not among the dependencies: make an env
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import dataclasses
 import datetime
@@ -313,14 +312,6 @@ def choose(contenders: Sequence[str] | None, job: str, torch_python: str | None)
   return [name for name in _CONTENDERS if can_run or name != 'pytorch']
 
 
-def processor() -> str:
-  """Returns the name of the processor, '' where it is not told."""
-  with contextlib.suppress(OSError, TypeError):
-    text = pathlib.Path('/proc/cpuinfo').read_text(encoding='utf-8')
-    return re.search(r'^model name\s*: (.*)$', text, re.MULTILINE)[1]
-  return platform.processor()
-
-
 def main() -> None:
   """Measures the contenders, and adds the rows to the results."""
   if not FLAGS.dataset_dir or not FLAGS.checkpoint_path:
@@ -329,7 +320,7 @@ def main() -> None:
   contenders = choose(FLAGS.contenders, FLAGS.job, FLAGS.torch_python)
   examples = list_examples(FLAGS.dataset_dir)
   common = {'date': datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds'),
-            'commit': benchmark_results.commit(), 'processor': processor(),
+            'commit': benchmark_results.commit(), 'processor': benchmark_results.processor(),
             'cores': len(os.sched_getaffinity(0)), 'job': FLAGS.job,
             'training_images': len(examples['train']),
             'validation_images': len(examples['validation']), 'image_size': FLAGS.image_size,

@@ -19,6 +19,7 @@ from absl import flags
 from datasets import dataset_factory, indexed, tfrecord
 from nets import catalogue, nets_factory, scopes
 from preprocessing import preprocessing_factory
+from scripts.experiments.catalogue import EXPERIMENTS
 from training import optimizers
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -29,7 +30,8 @@ PROGRAMS = (TRAIN, EVAL, 'extract_features.py', 'train_on_features.py', 'predict
             'export_model.py', 'convert_weights.py', 'download_and_convert_data.py',
             'list_networks.py', 'scripts/benchmark_training_step.py',
             'scripts/benchmark_transfer_learning.py', 'scripts/experiments/cifar10_subset.py',
-            'scripts/mutate_weights.py')
+            'scripts/experiments/split_features.py', 'scripts/experiments/write_list.py',
+            'scripts/mutate_weights.py', 'scripts/run_experiment.py')
 # Those that take more than flags: names of images.
 TAKES_ARGUMENTS = ('predict_image.py',)
 # What the documents call and this project does not bring, so that its options are not ours.
@@ -425,3 +427,18 @@ def test_recipes_of_tf_slim_have_its_values():
     assert values == (run.optimizer, run.learning_rate, run.learning_rate_decay_factor,
                       run.num_epochs_per_decay, run.max_number_of_steps, run.weight_decay), name
     assert run.batch_size == 32 and run.learning_rate_decay_type == 'exponential'
+
+
+# ---- experiments ----
+
+@pytest.mark.parametrize('name', sorted(EXPERIMENTS))
+def test_commands_of_an_experiment_exist(name):
+  experiment = EXPERIMENTS[name]
+  for command in (*experiment.prepare, *experiment.commands):
+    program, *words = shlex.split(command.format(
+      data='data', weights='--checkpoint_path=weights', work='work', run='run', seed=0))
+    values = parse(program, words)
+    if 'model_name' in values:
+      nets_factory.get_net(values['model_name'].value)
+    if 'end_point' in values and values['end_point'].value:
+      nets_factory.find_end_point(values['model_name'].value, values['end_point'].value)

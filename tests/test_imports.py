@@ -14,7 +14,7 @@ PACKAGES = ('nets', 'preprocessing', 'datasets', 'weights', 'training', 'evaluat
 LIBRARY_MODULES = ('errors',)
 SCRIPT_MODULES = ('checkpoint_flags', 'command_line', 'inference_flags', 'optimization_flags',
                   'phases', 'train_data', 'trunks', 'warm_start')
-SCRIPT_PACKAGES = ('scripts.fuzzing', 'scripts.oracles')
+SCRIPT_PACKAGES = ('scripts.experiments', 'scripts.fuzzing', 'scripts.oracles')
 
 # What everybody may import, and what therefore imports none of the packages.
 BASE = ('files',)

@@ -4,8 +4,9 @@
       --output_dir=data/cifar10_100
 
 They are the first 100 of each class of CIFAR-10's training images, in their order, and all 10,000
-test images, as a folder of PNG files a class in `train` and in `validation`: to be used with
---dataset_name=folder. The records come from download_and_convert_data.py.
+test images, or the first --test_images_per_class of each class, as a folder of PNG files a class in
+`train` and in `validation`: to be used with --dataset_name=folder. The records come from
+download_and_convert_data.py.
 
 The published experiment (https://github.com/udacity/CarND-Transfer-Learning-Lab) drew its images by
 chance, and validated with 10,000 of the 50,000 training images.
@@ -36,6 +37,8 @@ def define_flags() -> None:
   flags.DEFINE_string('dataset_dir', None, "The folder with CIFAR-10's TFRecord files.")
   flags.DEFINE_string('output_dir', None, 'The folder to write; it must not exist.')
   flags.DEFINE_integer('images_per_class', 100, 'Training images of each class.', lower_bound=1)
+  flags.DEFINE_integer('test_images_per_class', None, 'Test images of each class; by default all.',
+                       lower_bound=1)
 
 
 def write(dataset: Dataset, folder: pathlib.Path, most: int | None) -> int:
@@ -63,7 +66,7 @@ def write(dataset: Dataset, folder: pathlib.Path, most: int | None) -> int:
   for name in dataset.class_names:
     if most and counts[name] < most:
       raise ValueError(f'Expected {most} images of {name} in the split {dataset.split_name!r}. '
-                       f'Received: {counts[name]}. Lower --images_per_class.')
+                       f'Received: {counts[name]}. Ask for fewer.')
   return counts.total()
 
 
@@ -79,7 +82,7 @@ def main() -> int:
   shutil.rmtree(aside, ignore_errors=True)
   counts = []
   for split, folder, most in (('train', 'train', FLAGS.images_per_class),
-                              ('test', 'validation', None)):
+                              ('test', 'validation', FLAGS.test_images_per_class)):
     dataset = dataset_factory.get_dataset('cifar10', split, FLAGS.dataset_dir,
                                           validation_fraction=0)
     counts.append(write(dataset, aside / folder, most))

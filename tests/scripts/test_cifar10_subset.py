@@ -20,6 +20,7 @@ _NAMES = [*(f'data_batch_{i}.bin' for i in range(1, 6)), 'test_batch.bin']
 @pytest.fixture
 def flags(tmp_path):
   return types.SimpleNamespace(dataset_dir=str(tmp_path / 'records'), images_per_class=2,
+                               test_images_per_class=None,
                                output_dir=str(tmp_path / 'subset'))
 
 

@@ -1,0 +1,119 @@
+"""The classic experiments of transfer learning, as the commands that make them up.
+
+In the commands, `{data}` stands for the data, `{weights}` for the flags that name the weights,
+`{work}` for a folder of the experiment, `{run}` for one of the seed, and `{seed}` for the seed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+_BOTTLENECKS = 'https://github.com/udacity/CarND-Transfer-Learning-Lab'
+_ADAM = '--optimizer=adam --opt_epsilon=1e-8 --learning_rate_decay_type=fixed --seed={seed}'
+_FOLDER = '--dataset_name=folder --dataset_dir={data}'
+_RECIPES = '--flagfile=scripts/recipes'
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+  """One experiment.
+
+  Attributes:
+    title: what is done.
+    data: what --data is.
+    weights: what --weights is.
+    commands: what is run for each seed; the last one trains and validates.
+    published: the accuracy elsewhere, on what, and where; '' if there is none.
+    prepare: commands to run before, once.
+    seeds: of what `commands` draw at random.
+    measured: the folder with the `metrics.csv` that tells the accuracy.
+  """
+  title: str
+  data: str
+  weights: str
+  commands: tuple[str, ...]
+  published: str = ''
+  prepare: tuple[str, ...] = ()
+  seeds: tuple[int, ...] = (0,)
+  measured: str = '{run}'
+
+
+def _bottlenecks(end_point: str, extraction: str, weights: str, accuracy: str) -> Experiment:
+  """A classifier on the features of 100 images of each of CIFAR-10's classes."""
+  extract = (f'extract_features.py {{weights}} {extraction} --end_point={end_point} '
+             '--dataset_name=folder --dataset_dir={work}/images --batch_size=32 ')
+  return Experiment(
+      'a softmax classifier on bottleneck features, 100 images a class; tested on 2,000 others',
+      "a folder with CIFAR-10's TFRecords, from download_and_convert_data.py", weights,
+      (f'train_on_features.py --training_file={{work}}/train.npz --epochs=50 --batch_size=32 '
+       f'--validation_file={{work}}/validation.npz --train_dir={{run}} --export=none '
+       f'--learning_rate=0.001 --weight_decay=0 {_ADAM}',),
+      f'{accuracy} on 10,000 training images that were held out ({_BOTTLENECKS})',
+      ('scripts/experiments/cifar10_subset.py --dataset_dir={data} --output_dir={work}/images '
+       '--test_images_per_class=200',
+       *(f'{extract} --dataset_split_name={split} --output_path={{work}}/{split}.npz'
+         for split in ('train', 'validation'))))
+
+
+EXPERIMENTS = {
+    'vgg_16_codes_on_flowers': Experiment(
+        "a softmax classifier on VGG-16's pooled pool5; a tenth of each class tests, three splits",
+        'a folder with a folder of photos a class', 'the convolutions of vgg_16',
+        ('scripts/experiments/split_features.py --features={work}/all.npz --seed={seed} '
+         '--output_dir={run}',
+         'train_on_features.py --training_file={run}/train.npz --validation_file={run}/test.npz '
+         '--train_dir={run}/classifier --export=none --epochs=30 --batch_size=32 '
+         f'--learning_rate=0.001 --weight_decay=0 {_ADAM}'),
+        '0.954 on a test split, with the codes relu6 (udacity/deep-learning, transfer-learning)',
+        (f'extract_features.py {{weights}} --model_name=vgg_16 --end_point=pool5 {_FOLDER} '
+         '--validation_fraction=0 --dataset_split_name=train --batch_size=32 '
+         '--output_path={work}/all.npz',),
+        (0, 1, 2), '{run}/classifier'),
+    'vgg_16_bottlenecks_on_cifar10': _bottlenecks(
+        'pool5', '--model_name=vgg_16', 'the convolutions of vgg_16', '0.7235'),
+    'inception_v3_bottlenecks_on_cifar10': _bottlenecks(
+        'AvgPool_1a', '--model_name=inception_v3', 'inception_v3', '0.6556'),
+    'resnet_v1_50_bottlenecks_on_cifar10': _bottlenecks(
+        'global_pool', '--model_name=resnet_v1_50', 'resnet_v1_50', '0.7347'),
+    'alexnet_on_gtsrb': Experiment(
+        "a new fc8 of Caffe's AlexNet on traffic signs, all below it frozen",
+        'train.p, pickled features [n, 32, 32, 3] and labels 0 to 42', 'bvlc_alexnet.npy',
+        (f'train_image_classifier.py {_RECIPES}/finetune_alexnet_on_gtsrb_head.flags {{weights}} '
+         '--dataset_dir={data} --train_dir={run} --seed={seed}',)),
+    'alexnet_from_a_list': Experiment(
+        "a new fc8 of Caffe's AlexNet, then fc6 to fc8, from a list of `path label`",
+        'such a list, of dogs and cats', 'bvlc_alexnet.npy',
+        (f'train_image_classifier.py {_RECIPES}/finetune_alexnet_on_a_list_head.flags {{weights}} '
+         '--dataset_dir={data} --train_dir={run}/head --seed={seed}',
+         f'train_image_classifier.py {_RECIPES}/finetune_alexnet_on_a_list_fc.flags '
+         '--checkpoint_path={run}/head --dataset_dir={data} --train_dir={run}/fc --seed={seed}'),
+        '0.9545 after the first epoch, dogs against cats '
+        '(https://github.com/kratzert/finetune_alexnet_with_tensorflow)', measured='{run}/fc'),
+    'mobilenet_v1_from_a_list': Experiment(
+        'a new last layer of MobileNetV1, from a list of `path label`',
+        'a folder with a folder of photos a class', 'mobilenet_v1',
+        (f'train_image_classifier.py {_RECIPES}/finetune_mobilenet_v1_on_flowers_head.flags '
+         '{weights} --dataset_name=csv --dataset_dir={work}/train.txt --train_dir={run} '
+         '--augmentations_per_image=0 --seed={seed}',),
+        prepare=('scripts/experiments/write_list.py --dataset_dir={data} '
+                 '--output_path={work}/train.txt',)),
+    'own_layers_from_train_csv': Experiment(
+        "fully connected layers of one's own (256, dropout 0.5) on MobileNetV1's frozen "
+        'convolutions, from train.csv with the path in the first column',
+        'a folder with a folder of photos a class', 'mobilenet_v1',
+        ('train_image_classifier.py {weights} --model_name=mobilenet_v1 --dataset_name=csv '
+         '--dataset_dir={work}/lists --head=pool,fc:256,dropout:0.5,fc '
+         '--head_from=Conv2d_13_pointwise --trainable_scopes=head --train_dir={run} --epochs=20 '
+         f'--batch_size=32 --augmentations_per_image=0 --learning_rate=0.001 {_ADAM}',),
+        prepare=('scripts/experiments/write_list.py --dataset_dir={data} '
+                 '--output_path={work}/lists/train.csv',)),
+    'mobilenet_v1_on_flowers': Experiment(
+        'a new last layer of MobileNetV1 for 20 epochs, then all layers for 3; three seeds',
+        'a folder with a folder of photos a class', 'mobilenet_v1',
+        (f'train_image_classifier.py {{weights}} --model_name=mobilenet_v1 {_FOLDER} '
+         f'--train_dir={{run}} --batch_size=32 {_ADAM} --weight_decay=0.00004 --phases='
+         '"checkpoint_exclude_scopes=MobilenetV1/Logits trainable_scopes=MobilenetV1/Logits '
+         'augmentations_per_image=0 learning_rate=0.001 epochs=20; learning_rate=0.00005 '
+         'epochs=3"',),
+        seeds=(0, 1, 2), measured='{run}/phase_2'),
+}
