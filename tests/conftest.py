@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import types
 
 import pytest
 
@@ -124,3 +125,41 @@ def in_process():
       yield run
 
   return loaded
+
+
+class _Killed(BaseException):
+  """Stands for the end of the process."""
+
+
+@pytest.fixture
+def killed(monkeypatch):
+  """Ends what changes the disk at any of its steps, as a kill would.
+
+  `with killed(n) as outcome:` ends the block at its n-th step; `outcome.reached` then tells whether
+  there were so many.
+  """
+  names = ('fsync', 'replace', 'truncate', 'posix_fallocate', 'mkdir', 'rmdir', 'unlink')
+
+  @contextlib.contextmanager
+  def at(number: int):
+    outcome, calls = types.SimpleNamespace(reached=False), 0
+
+    def watch(original):
+      def step(*arguments, **keywords):
+        nonlocal calls
+        calls += 1
+        if calls == number:
+          raise _Killed
+        return original(*arguments, **keywords)
+
+      return step
+
+    with monkeypatch.context() as patches:
+      for name in [name for name in names if hasattr(os, name)]:
+        patches.setattr(os, name, watch(getattr(os, name)))
+      try:
+        yield outcome
+      except _Killed:
+        outcome.reached = True
+
+  return at

@@ -53,6 +53,29 @@ def test_what_was_not_flushed_is_not_believed(tmp_path):
     np.testing.assert_array_equal(store.arrays[0], _batch(0, 6)[0])
 
 
+def test_a_kill_at_any_point_loses_the_last_batch_at_most(tmp_path, killed):
+  def fill(folder, rows):
+    with features.on_disk(folder, _BOUNDARY, 6) as store:
+      found = store.done
+      while store.done < rows:
+        store.write(_batch(store.done, 2))
+        store.flush()
+        flushed.append(store.done)
+      for array, expected in zip(store.arrays, _batch(0, rows), strict=True):
+        np.testing.assert_array_equal(array[:rows], expected)
+    return found
+
+  for number in range(1, 100):
+    flushed = [0]
+    with killed(number) as outcome:
+      fill(tmp_path / str(number), 6)
+    if not outcome.reached:
+      break
+    last = flushed[-1]
+    assert last <= fill(tmp_path / str(number), 6) <= last + 2
+  assert 10 < number < 99
+
+
 def test_a_folder_with_other_features(tmp_path):
   with features.on_disk(tmp_path / 'store', _BOUNDARY, 6) as store:
     store.write(_batch(0, 6))
