@@ -26,7 +26,7 @@ from absl import flags
 import inference_flags
 from datasets.dataset import Dataset
 from feature_files import formats
-from nets import nets_factory
+from nets import extractors, nets_factory
 from nets.network import Network
 from training import distribution
 from training.inputs import Inputs, decoder
@@ -54,14 +54,15 @@ def main() -> int:
   options = inference_flags.settle(saved, weights.path)
   name = options['model_name']
   num_classes = inference_flags.num_classes(weights, saved, name)
-  end_point = nets_factory.find_end_point(name, FLAGS.end_point, num_classes=num_classes)
+  net = nets_factory.get_net(name)
+  end_point = extractors.find_end_point(net, FLAGS.end_point, num_classes=num_classes)
   whole = inference_flags.get_dataset(options)
   bad = command_line.settle_bad_images(whole, decoder(whole))
   dataset = _without(whole, bad)
   channels = inference_flags.num_channels(options, dataset.channels)
   size = inference_flags.image_size(FLAGS.image_size, saved, name)
-  network = nets_factory.build_extractor(
-      name, end_point, image_shape=[size, size, channels], num_classes=num_classes,
+  network = extractors.build_extractor(
+      net, end_point, image_shape=[size, size, channels], num_classes=num_classes,
       dtype=tf.dtypes.as_dtype(options['compute_dtype']))
   restored = inference_flags.restore_variables(
       weights, name, network.variables, is_whole=False,

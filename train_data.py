@@ -13,7 +13,7 @@ import command_line
 import warm_start
 from datasets import dataset_factory, input_pipeline, labels, splits
 from datasets.dataset import Dataset
-from nets.nets_factory import Net
+from nets.record import Net
 from training import metadata
 from training.inputs import Inputs, decoder
 from weights import sources

@@ -30,6 +30,7 @@ import warm_start
 from datasets import input_pipeline
 from evaluation.evaluator import Evaluator
 from nets import custom_head, nets_factory, scopes
+from nets.record import Net
 from training import (
   distribution,
   estimate,
@@ -177,7 +178,9 @@ def main() -> int:
                             warm_start.excluded_scopes(options, saved), folder)
     _announce(options, train, trained, length, plan.last_step, resumed, source)
     standing = loop.Standing(**saved['standing']) if resumed and saved else loop.Standing()
-    if _is_finished(trained, standing, plan.last_step):
+    why = run.why_finished(trained.step, standing, plan.last_step)
+    if why:
+      print(f'This run is finished: {why}')
       return 0
     print(f'--cache_features={cache.place}: {cache.why}.', flush=True)
     if FLAGS.dry_run:
@@ -225,7 +228,7 @@ def _settle(saved: dict, source: str | None, *, is_resumed: bool) -> dict:
   return options
 
 
-def _build_network(options: dict, net: nets_factory.Net, facts: metadata.ModelFacts):
+def _build_network(options: dict, net: Net, facts: metadata.ModelFacts):
   """Builds the network; returns it with the factors of its learning rates."""
   entries = rates.parse(options['learning_rate_multipliers'])
   network = nets_factory.build(
@@ -287,20 +290,6 @@ def _announce(options, train, trained, length: Length, last_step, resumed, sourc
         f'{length.steps_per_epoch:.2f} steps an epoch; ' + ('without an end.' if end is None else
                               f'{end} steps, {end / length.steps_per_epoch:.2f} epochs.'))
   print(f'XLA is {options["xla"]}, {options["compute_dtype"]}, seed {options["seed"]}.', flush=True)
-
-
-def _is_finished(trained: Trainer, standing: loop.Standing, last_step: int | None) -> bool:
-  if standing.validation_due:
-    return False
-  if standing.stopped_early:
-    print(f'This run is finished: it stopped early, with its best at step {standing.best_step}. '
-          'Use another --train_dir to train again.')
-  elif last_step is not None and trained.step >= last_step:
-    print(f'This run is finished: it is at step {trained.step} of {last_step}. Raise '
-          '--max_number_of_steps or --epochs to train on.')
-  else:
-    return False
-  return True
 
 
 def _estimate(options: dict, trained: Trainer, train: Inputs, length: Length,

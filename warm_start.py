@@ -10,7 +10,7 @@ from absl import flags
 
 import checkpoint_flags
 from nets import custom_head, scopes
-from nets.nets_factory import Net
+from nets.record import Net
 from training.trainer import Trainer
 from weights import restore, sources
 from weights.reader import Checkpoint

@@ -3,65 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import operator
 import os
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from feature_files.header import Header
+
 ADVICE = 'Make it again with extract_features.py, or copy it again.'
 # Bytes of features that are written at a time, and a row group of Parquet at most.
 _CHUNK = 2**24
-
-
-@dataclasses.dataclass(frozen=True)
-class Header:
-  """What a file of features says about itself; all of it is known before the features are.
-
-  Attributes:
-    num_examples: how many examples there are.
-    shape: of one example's features.
-    class_names: one a label; () where they are not known.
-    facts: what the features depend on, as JSON holds it: network, end point, weights,
-      preprocessing and data; {} where that is not known.
-  """
-  num_examples: int
-  shape: tuple[int, ...]
-  class_names: tuple[str, ...]
-  facts: dict[str, Any]
-
-
-def header_text(header: Header) -> str:
-  """Returns a header as JSON, with a checksum: not every format has one for what stands there."""
-  entries = dataclasses.asdict(header)
-  return json.dumps({**entries, 'crc32': _checksum(entries)})
-
-
-def _checksum(entries: dict[str, Any]) -> int:
-  return zlib.crc32(json.dumps(entries, sort_keys=True).encode())
-
-
-def header_of(text: str | bytes) -> Header:
-  """Returns the header that `header_text` made a text of.
-
-  Raises:
-    ValueError: if it is another text.
-  """
-  try:
-    entries = json.loads(text)
-    if entries.pop('crc32') != _checksum(entries):
-      raise ValueError
-    count, *shape = (operator.index(n) for n in (entries['num_examples'], *entries['shape']))
-    header = Header(count, tuple(shape), tuple(map(str, entries['class_names'])),
-                    dict(entries['facts']))
-  except (KeyError, TypeError, ValueError) as error:
-    raise ValueError('no description of its features') from error
-  if min(count, *shape, 1) < 1:
-    raise ValueError(f'{count} examples of the shape {header.shape}')
-  return header
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,6 +98,27 @@ def file_name(name: str) -> bytes:
   return os.fsencode(name)
 
 
-def as_names(names: Sequence[bytes]) -> tuple[str, ...]:
-  """Makes names of the bytes that `file_name` gave."""
-  return tuple(os.fsdecode(name) for name in names)
+def collect(header: Header,
+            batches: Iterable[tuple[Sequence[bytes], np.ndarray, np.ndarray]]) -> Features:
+  """Makes features of the examples of a file.
+
+  Args:
+    header: of the file.
+    batches: names as `file_name` gives them, labels [rows] and features [rows, …], in order.
+
+  Raises:
+    ValueError: if there are more or fewer than the header tells of.
+  """
+  count = header.num_examples
+  values, labels = np.empty([count, header.width], np.float32), np.empty(count, np.int64)
+  names = []
+  for batch_names, batch_labels, batch_values in batches:
+    rows = slice(len(names), len(names) + len(batch_names))
+    if rows.stop > count:
+      raise ValueError(f'more than the {count} examples that it tells of')
+    values[rows], labels[rows] = batch_values, batch_labels
+    names += batch_names
+  if len(names) != count:
+    raise ValueError(f'{len(names)} of {count} examples')
+  return Features(values.reshape(count, *header.shape), labels,
+                  tuple(os.fsdecode(name) for name in names), header.class_names, header.facts)

@@ -13,7 +13,8 @@ from typing import Any
 
 from errors import unknown_name
 from feature_files import npz, parquet, parts, pickles, tfrecord
-from feature_files.features import Features, Header
+from feature_files.features import Features
+from feature_files.header import Header
 from files.locks import locked
 
 

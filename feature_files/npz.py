@@ -15,7 +15,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from feature_files.features import ADVICE, Features, Header
+from feature_files.features import ADVICE, Features
+from feature_files.header import Header
 from files.unpickling import reading
 
 _EXPECTED = 'an .npz file with the arrays features, labels, names, class_names and facts'

@@ -14,15 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from feature_files.features import (
-    ADVICE,
-    Features,
-    Header,
-    as_names,
-    file_name,
-    header_of,
-    header_text,
-)
+from feature_files.features import ADVICE, Features, collect, file_name
+from feature_files.header import Header, header_of, header_text
 from files.unpickling import reading
 
 _EXPECTED = 'a .parquet file of features that extract_features.py wrote'
@@ -37,7 +30,7 @@ def write(path: str | os.PathLike[str], features: Features) -> None:
     OSError: if there is no room or it may not be written.
   """
   arrow, parquet = import_packages()
-  width = int(np.prod(features.values.shape[1:]))
+  width = features.header.width
   name_type, class_type = _text_type(features.names), _text_type(features.class_names)
   schema = arrow.schema([('name', name_type), ('label', arrow.int64()), ('class', class_type),
                          ('features', arrow.list_(arrow.float32(), width))],
@@ -65,19 +58,9 @@ def read(path: str | os.PathLike[str]) -> Features:
   _, parquet = import_packages()
   header = read_header(path)
   with reading(path, _EXPECTED, ADVICE) as (file, _):
-    count, width = header.num_examples, int(np.prod(header.shape))
-    values, labels = np.empty([count, width], np.float32), np.empty(count, np.int64)
-    names = []
-    columns = ['name', 'label', 'features']
     found = parquet.ParquetFile(file, page_checksum_verification=True)
-    for batch in found.iter_batches(columns=columns):
-      rows = slice(len(names), len(names) + len(batch))
-      values[rows] = batch.column('features').flatten().to_numpy().reshape(-1, width)
-      labels[rows] = batch.column('label').to_numpy()
-      names += [name if isinstance(name, bytes) else name.encode()
-                for name in batch.column('name').to_pylist()]
-    return Features(values.reshape(count, *header.shape), labels, as_names(names),
-                    header.class_names, header.facts)
+    return collect(header, (_rows(batch, header.width) for batch in found.iter_batches(
+        columns=['name', 'label', 'features'])))
 
 
 def read_header(path: str | os.PathLike[str]) -> Header:
@@ -94,6 +77,13 @@ def read_header(path: str | os.PathLike[str]) -> Header:
     if found.metadata.num_rows != header.num_examples:
       raise ValueError(f'{found.metadata.num_rows} of {header.num_examples} examples')
     return header
+
+
+def _rows(batch: Any, width: int) -> tuple[list[bytes], np.ndarray, np.ndarray]:
+  names = [name if isinstance(name, bytes) else name.encode()
+           for name in batch.column('name').to_pylist()]
+  values = batch.column('features').flatten().to_numpy().reshape(-1, width)
+  return names, batch.column('label').to_numpy(), values
 
 
 def import_packages() -> tuple[types.ModuleType, types.ModuleType]:

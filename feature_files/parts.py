@@ -18,7 +18,8 @@ from typing import IO
 
 import numpy as np
 
-from feature_files.features import Features, Header, header_of, header_text
+from feature_files.features import Features
+from feature_files.header import Header, header_of, header_text
 
 _ABOUT, _COUNT, _NAMES = 'about.json', 'rows.json', 'names.jsonl'
 _VALUES, _LABELS = 'features.float32', 'labels.int64'
@@ -164,7 +165,7 @@ def _make(folder: pathlib.Path, header: Header) -> None:
 
 def _sizes(header: Header) -> dict[str, int]:
   count = header.num_examples
-  return {_VALUES: 4 * count * int(np.prod(header.shape)), _LABELS: 8 * count}
+  return {_VALUES: 4 * count * header.width, _LABELS: 8 * count}
 
 
 def _read_json(path: pathlib.Path) -> dict:

@@ -13,18 +13,10 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
-from feature_files.features import (
-    ADVICE,
-    Features,
-    Header,
-    as_names,
-    file_name,
-    header_of,
-    header_text,
-)
+from feature_files.features import ADVICE, Features, collect, file_name
+from feature_files.header import Header, header_of, header_text
 from files.unpickling import reading
 
 _EXPECTED = 'a .tfrecord file of features that extract_features.py wrote'
@@ -67,25 +59,14 @@ def read(path: str | os.PathLike[str]) -> Features:
   """
   header = read_header(path)
   with _reading(path) as size:
-    count, width = header.num_examples, int(np.prod(header.shape))
-    if 4 * count * width > size:
-      raise ValueError(f'less than the {count} examples of the shape {header.shape}')
-    values, labels = np.empty([count, width], np.float32), np.empty(count, np.int64)
-    names = []
+    if 4 * header.num_examples * header.width > size:
+      raise ValueError(f'less than the {header.num_examples} examples of the shape {header.shape}')
     spec = {_NAME: tf.io.FixedLenFeature([], tf.string),
             _LABEL: tf.io.FixedLenFeature([], tf.int64),
-            _VALUES: tf.io.FixedLenFeature([width], tf.float32)}
-    for batch in _records(path).batch(_BATCH):
-      found = tf.io.parse_example(batch, spec)
-      rows = slice(len(names), len(names) + len(batch))
-      if rows.stop > count:
-        raise ValueError(f'more than the {count} examples that it tells of')
-      values[rows], labels[rows] = found[_VALUES].numpy(), found[_LABEL].numpy()
-      names += found[_NAME].numpy().tolist()
-    if len(names) != count:
-      raise ValueError(f'{len(names)} of {count} examples')
-    return Features(values.reshape(count, *header.shape), labels, as_names(names),
-                    header.class_names, header.facts)
+            _VALUES: tf.io.FixedLenFeature([header.width], tf.float32)}
+    found = (tf.io.parse_example(batch, spec) for batch in _records(path).batch(_BATCH))
+    return collect(header, ((batch[_NAME].numpy().tolist(), batch[_LABEL].numpy(),
+                             batch[_VALUES].numpy()) for batch in found))
 
 
 def read_header(path: str | os.PathLike[str]) -> Header:

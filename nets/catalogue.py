@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nets import complexity, nets_factory
+from nets.record import Published
 
 HEADERS = ('name', 'parameters', 'multiply-adds (million)', 'image size', 'preprocessing', 'head',
            'published weights', 'classes', 'top-1', 'top-5', 'reference')
@@ -10,7 +11,7 @@ ALIGNMENT = ('left', *['right'] * 3, *['left'] * 3, *['right'] * 3, 'left')
 _NONE = '–'
 
 
-def _weights(published: nets_factory.Published) -> str:
+def _weights(published: Published) -> str:
   conditions = []
   if published.image_size:
     conditions.append(f'measured at {published.image_size}')

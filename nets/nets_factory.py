@@ -1,11 +1,11 @@
-"""The networks by name, and everything that is known about each, in one record."""
+"""The networks by name, each with its record."""
 
 from __future__ import annotations
 
 import dataclasses
 import fnmatch
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -16,6 +16,7 @@ from nets import (
   custom_head,
   efficientnet_lite,
   end_points,
+  extractors,
   inception_resnet_v2,
   inception_v1,
   inception_v2,
@@ -35,64 +36,7 @@ from nets import (
   squeezenet,
   vgg,
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Published:
-  """Weights that somebody published for a network, trained on ImageNet.
-
-  Attributes:
-    name: of the checkpoint or file.
-    classes: width of its logits: 1,000, or 1,001 where the first is the background.
-    top_1, top_5: accuracy on ImageNet's validation images that was published with it, in percent;
-      None where none was. Sources: the README of tensorflow/models' research/slim, for MobileNets
-      those of its nets/mobilenet and nets/mobilenet_v1.md; the READMEs of Caffe's bvlc_alexnet and
-      of EfficientNet-Lite; the tables of keras.applications and torchvision.
-    image_size: height and width at which it was measured, where not the network's own.
-    preprocessing: recipe that it was measured with, where not the network's own.
-  """
-  name: str
-  classes: int
-  top_1: float | None = None
-  top_5: float | None = None
-  image_size: int | None = None
-  preprocessing: str | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Net:
-  """What is known about a network.
-
-  Attributes:
-    function: `function(images, num_classes, *, is_training, scope) -> (logits, end_points)`:
-      logits [batch, num_classes], or features [batch, width] where num_classes is 0 or None.
-    arg_scope: `arg_scope(weight_decay=…)`, what the function runs under.
-    preprocessing: name of the recipe that its images are prepared with.
-    head: scopes that depend on the number of classes, to exclude and retrain when fine-tuning: the
-      classifier's, then those of auxiliary heads; shell wildcards may stand in them.
-    published: weights for this network's variables; None where there are none.
-    codes: the end point that is known as the network's features, for simple classifiers.
-    classes, channels: of the data that the network was made for.
-    xla: whether XLA was measured to make it faster. On CPUs it made every network that was tried
-      slower (`results/`), those with depthwise convolutions by far.
-    reference: address of the paper or the first implementation.
-  """
-  function: Callable
-  arg_scope: Callable
-  _: dataclasses.KW_ONLY
-  preprocessing: str
-  head: tuple[str, ...]
-  published: Published | None = None
-  codes: str = end_points.FEATURES
-  classes: int = 1000
-  channels: int = 3
-  xla: bool = False
-  reference: str = ''
-
-  @property
-  def image_size(self) -> int:
-    """Height and width of the images that the network was made for, in pixels."""
-    return self.function.default_image_size
+from nets.record import Net, Published
 
 
 def _efficientnet_lite(function: Callable, top_1: float) -> Net:
@@ -363,44 +307,11 @@ def get_net(name: str, *, head: str | None = None, head_from: str | None = None)
                        'Received none.')
     return net
   if head_from:
-    head_from = find_end_point(name, head_from)
+    head_from = extractors.find_end_point(net, head_from)
   return dataclasses.replace(
       net, arg_scope=custom_head.arg_scope(net.arg_scope), head=(custom_head.SCOPE,),
       function=custom_head.attach(net.function, custom_head.parse(head),
                                   head_from or end_points.FEATURES))
-
-
-def list_end_points(name: str, *, num_classes: int | None = None,
-                    image_shape: Sequence[int] | None = None) -> dict[str, tuple[int, ...]]:
-  """Lists a network's end points in the order of its layers, and what its classifier takes last.
-
-  Args:
-    name: a name of `NETS`.
-    num_classes: width of the logits; None leaves out the classifier.
-    image_shape: [height, width, channels]; by default the network's own.
-
-  Returns:
-    The shape of one example's value by the name of the end point.
-  """
-  net = get_net(name)
-  with layers.arg_scope(net.arg_scope(weight_decay=0.0)):
-    return end_points.shapes(net.function, num_classes,
-                             image_shape or [net.image_size, net.image_size, net.channels])
-
-
-def find_end_point(name: str, end_point: str, *, num_classes: int | None = None) -> str:
-  """Finds the end point that a short or classic name means.
-
-  Args:
-    name: a name of `NETS`.
-    end_point: see `end_points.resolve`; empty means the network's `codes`.
-    num_classes: width of the logits; None leaves out the classifier.
-
-  Raises:
-    ValueError: if there is none, with those that there are.
-  """
-  return end_points.resolve(end_point or get_net(name).codes,
-                            tuple(list_end_points(name, num_classes=num_classes)))
 
 
 def preprocessing_name(name: str) -> str:
@@ -460,23 +371,3 @@ def build_network(name: str, *, head: str | None = None, head_from: str | None =
 def build(net: Net, **arguments) -> network.Network:
   """Builds a network of a record; the arguments are those of `network.Network`."""
   return network.Network(net.function, net.arg_scope, **arguments)
-
-
-def build_extractor(name: str, end_point: str, *, image_shape: Sequence[int],
-                    num_classes: int | None = None,
-                    dtype: tf.DType = tf.float32) -> network.Network:
-  """Builds a network up to one of its end points, which it gives in place of logits.
-
-  Args:
-    name: a name of `NETS`.
-    end_point: by its whole name; see `find_end_point`.
-    image_shape: [height, width, channels].
-    num_classes: width of the logits, for end points that depend on it.
-    dtype: the type that layers compute in.
-
-  Raises:
-    ValueError: if there is no such network or end point.
-  """
-  net = get_net(name)
-  return network.Network(end_points.up_to(net.function, end_point), net.arg_scope,
-                         image_shape=image_shape, num_classes=num_classes, dtype=dtype)

@@ -17,7 +17,8 @@ import tensorflow as tf
 from absl import flags
 
 from datasets import dataset_factory, indexed, tfrecord
-from nets import catalogue, nets_factory, scopes
+from nets import catalogue, extractors, layers, nets_factory, scopes
+from nets.record import Net
 from preprocessing import preprocessing_factory
 from scripts.experiments.catalogue import EXPERIMENTS
 from training import optimizers
@@ -116,10 +117,11 @@ def run_of(name: str) -> flags.FlagValues:
 def variables(model_name: str) -> dict[str, tuple[int, ...]]:
   """The shapes of a network's trainable variables, for the classes that its table counts with."""
   small = model_name in ('cifarnet', 'lenet')
-  function = nets_factory.get_network_fn(model_name, 10 if small else 1000)
-  size = function.default_image_size
-  with tf.Graph().as_default():
-    function(tf.zeros([1, size, size, 1 if model_name == 'lenet' else 3]))
+  net = nets_factory.get_net(model_name)
+  with tf.Graph().as_default(), layers.arg_scope(net.arg_scope()), \
+      layers.arg_scope(layers.RANDOM, keys=tf.zeros([1, 2], tf.int64)):
+    images = tf.zeros([1, net.image_size, net.image_size, net.channels])
+    net.function(images, 10 if small else 1000, is_training=True)
     return {v.op.name: tuple(v.shape) for v in tf.compat.v1.trainable_variables()}
 
 
@@ -296,7 +298,7 @@ def test_examples_are_all_tried():
 
 
 def test_example_of_a_network(monkeypatch):
-  net = entry("'tinynet': Net", Net=nets_factory.Net, tinynet=module('"""TinyNet'))
+  net = entry("'tinynet': Net", Net=Net, tinynet=module('"""TinyNet'))
   channels, classes, count = entry("'tinynet': (")
   monkeypatch.setitem(nets_factory.NETS, 'tinynet', net)
   network = nets_factory.build_network('tinynet', image_shape=[64, 64, channels],
@@ -439,6 +441,6 @@ def test_commands_of_an_experiment_exist(name):
       data='data', weights='--checkpoint_path=weights', work='work', run='run', seed=0))
     values = parse(program, words)
     if 'model_name' in values:
-      nets_factory.get_net(values['model_name'].value)
+      net = nets_factory.get_net(values['model_name'].value)
     if 'end_point' in values and values['end_point'].value:
-      nets_factory.find_end_point(values['model_name'].value, values['end_point'].value)
+      extractors.find_end_point(net, values['end_point'].value)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nets import custom_head, cut, nets_factory
+from nets import custom_head, cut, extractors, nets_factory
 
 _KEYS = tf.constant([[1, 2], [3, 4]], tf.int64)
 # A network of each kind of classifier, its image size, and an end point in its middle.
@@ -31,7 +31,8 @@ def test_an_extractor_gives_the_end_point_with_the_variables_it_needs(name, size
   images = _images(name, size)
   whole = nets_factory.build_network(name, image_shape=images.shape[1:], num_classes=5)
   _, ends = whole(images, is_training=False)
-  part = nets_factory.build_extractor(name, middle, image_shape=images.shape[1:])
+  part = extractors.build_extractor(nets_factory.get_net(name), middle,
+                                    image_shape=images.shape[1:])
   assert 0 < len(part.variables) < len(whole.variables)
   for variable, values in part.variables.items():
     values.assign(whole.variables[variable])
@@ -48,7 +49,8 @@ def test_a_head_takes_the_place_of_the_classifier(name, size, middle):
     num_classes=5, weight_decay=0.1, trainable_scopes=('head',), is_training=True)
   assert network.trainable == [f'head/fc{n}/{kind}' for n in (1, 2)
                                for kind in ('weights', 'biases')]
-  part = nets_factory.build_extractor(name, middle, image_shape=images.shape[1:])
+  part = extractors.build_extractor(nets_factory.get_net(name), middle,
+                                    image_shape=images.shape[1:])
   assert {n for n in network.variables if not n.startswith('head/')} == set(part.variables)
   logits, _ = network(images, is_training=False)
   for variable, values in part.variables.items():
@@ -79,14 +81,14 @@ def test_a_heads_weights_decay_and_its_dropout_drops():
   ('', 'vgg_16/fc6'), ('relu6', 'vgg_16/fc6'), ('fc7', 'vgg_16/fc7'), ('pool5', 'vgg_16/pool5'),
   ('relu5_3', 'vgg_16/conv5/conv5_3'), ('vgg_16/pool1', 'vgg_16/pool1'), ('features', 'features')])
 def test_names_of_end_points(wanted, found):
-  assert nets_factory.find_end_point('vgg_16', wanted) == found
+  assert extractors.find_end_point(nets_factory.get_net('vgg_16'), wanted) == found
 
 
 @pytest.mark.parametrize('name, codes', [
   ('alexnet', 'alexnet/fc7'), ('alexnet_v2', 'alexnet_v2/fc7'), ('inception_v3', 'features'),
   ('resnet_v1_50', 'features')])
 def test_classic_codes(name, codes):
-  assert nets_factory.find_end_point(name, '') == codes
+  assert extractors.find_end_point(nets_factory.get_net(name), '') == codes
 
 
 def test_an_unknown_end_point_is_told_the_known_ones():

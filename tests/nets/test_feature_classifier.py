@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nets import feature_classifier, nets_factory
+from nets import extractors, feature_classifier, nets_factory
 
 
 @pytest.mark.parametrize(('end_point', 'head'), [
@@ -14,7 +14,8 @@ def test_trunk_and_head_are_the_whole_network(end_point, head):
   images = np.random.default_rng(0).normal(size=[3, 28, 28, 1]).astype(np.float32)
   whole = nets_factory.build_network('lenet', head=head, head_from=end_point, num_classes=4,
                                      image_shape=[28, 28, 1])
-  trunk = nets_factory.build_extractor('lenet', end_point, image_shape=[28, 28, 1])
+  trunk = extractors.build_extractor(nets_factory.get_net('lenet'), end_point,
+                                     image_shape=[28, 28, 1])
   features = trunk(images, is_training=False)[0]
   alone = feature_classifier.build(head, shape=features.shape[1:], num_classes=4, seed=5)
   assert set(whole.variables) == {*trunk.variables, *alone.variables}

@@ -1,0 +1,66 @@
+"""The record that holds everything that is known about a network."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from nets import end_points
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+  """Weights that somebody published for a network, trained on ImageNet.
+
+  Attributes:
+    name: of the checkpoint or file.
+    classes: width of its logits: 1,000, or 1,001 where the first is the background.
+    top_1, top_5: accuracy on ImageNet's validation images that was published with it, in percent;
+      None where none was. Sources: the README of tensorflow/models' research/slim, for MobileNets
+      those of its nets/mobilenet and nets/mobilenet_v1.md; the READMEs of Caffe's bvlc_alexnet and
+      of EfficientNet-Lite; the tables of keras.applications and torchvision.
+    image_size: height and width at which it was measured, where not the network's own.
+    preprocessing: recipe that it was measured with, where not the network's own.
+  """
+  name: str
+  classes: int
+  top_1: float | None = None
+  top_5: float | None = None
+  image_size: int | None = None
+  preprocessing: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Net:
+  """What is known about a network.
+
+  Attributes:
+    function: `function(images, num_classes, *, is_training, scope) -> (logits, end_points)`:
+      logits [batch, num_classes], or features [batch, width] where num_classes is 0 or None.
+    arg_scope: `arg_scope(weight_decay=…)`, what the function runs under.
+    preprocessing: name of the recipe that its images are prepared with.
+    head: scopes that depend on the number of classes, to exclude and retrain when fine-tuning: the
+      classifier's, then those of auxiliary heads; shell wildcards may stand in them.
+    published: weights for this network's variables; None where there are none.
+    codes: the end point that is known as the network's features, for simple classifiers.
+    classes, channels: of the data that the network was made for.
+    xla: whether XLA was measured to make it faster. On CPUs it made every network that was tried
+      slower (`results/`), those with depthwise convolutions by far.
+    reference: address of the paper or the first implementation.
+  """
+  function: Callable
+  arg_scope: Callable
+  _: dataclasses.KW_ONLY
+  preprocessing: str
+  head: tuple[str, ...]
+  published: Published | None = None
+  codes: str = end_points.FEATURES
+  classes: int = 1000
+  channels: int = 3
+  xla: bool = False
+  reference: str = ''
+
+  @property
+  def image_size(self) -> int:
+    """Height and width of the images that the network was made for, in pixels."""
+    return self.function.default_image_size
