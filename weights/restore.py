@@ -212,7 +212,12 @@ def check(report: Report, *, exclude: Sequence[str] = (), head: Sequence[str] = 
   lines += _shortened([f'  {n}: the network has {_shape(rows[n].shape)}, the checkpoint '
                        f'{_shape(rows[n].fitted_shape)}' for n in mismatched])
   lines += _shortened([f'  {n}: not in the checkpoint' for n in missing])
-  lines += [advice] if advice else _advice(report, mismatched, missing, exclude, head)
+  if not report.names(RESTORED):
+    lines.append('Nothing in it fits: is it a checkpoint of another network? It has: '
+                 + ', '.join(_tops(report.unused)))
+    lines += [advice] if advice else []
+  else:
+    lines += [advice] if advice else _advice(report, mismatched, missing, exclude, head)
   if missing and report.unused:
     lines += ['Unused in the checkpoint:', *_shortened([f'  {n}' for n in report.unused])]
   raise ValueError('\n'.join(lines))
@@ -221,9 +226,6 @@ def check(report: Report, *, exclude: Sequence[str] = (), head: Sequence[str] = 
 def _advice(report: Report, mismatched: list[str], missing: list[str], exclude: Sequence[str],
             head: Sequence[str]) -> list[str]:
   """Names the flags that would settle what does not fit."""
-  if not report.names(RESTORED):
-    return ['Nothing in it fits: is it a checkpoint of another network? It has: '
-            + ', '.join(_tops(report.unused))]
   first = next((row for row in report.rows if len(row.shape) == 4), None)
   if not missing and first and mismatched == [first.name] and (
       _without_channels(first.shape) == _without_channels(first.fitted_shape)):

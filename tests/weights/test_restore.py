@@ -244,6 +244,8 @@ def test_nothing_at_all_is_not_missing(make):
   report = restore.plan(make({'vgg_16/fc8/weights': (1,)}), _NETWORK)
   with pytest.raises(ValueError, match='Nothing in it fits'):
     restore.check(report, ignore_missing=True)
+  with pytest.raises(ValueError, match=r'It has: vgg_16\nSee --model_name\.'):
+    restore.check(report, advice='See --model_name.')
 
 
 def test_other_channels_are_not_another_layer(make):
