@@ -159,7 +159,7 @@ def class_names(weights: sources.Weights, saved: Mapping[str, Any], model_name: 
   count = num_classes(weights, saved, model_name)
   if count is None:
     raise ValueError(f'Expected weights with a classifier. Received: {weights.path}, which has '
-                     f'none for {model_name}.')
+                     f'none for {model_name}. See --model_name.')
   if not FLAGS.labels_path:
     return list(saved.get('class_names', [labels.UNNAMED] * count))
   names = labels_file.read(FLAGS.labels_path)

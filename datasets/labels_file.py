@@ -23,7 +23,7 @@ def read(path) -> tuple[str, ...]:
   Raises:
     ValueError: if a label is missing or there twice, or some lines have labels and others not.
   """
-  lines = Path(path).read_text(encoding='utf-8-sig').splitlines()
+  lines = Path(path).read_text(encoding='utf-8-sig', errors='surrogateescape').splitlines()
   lines = [line.strip() for line in lines if line.strip()]
   pairs = [re.fullmatch(r'(\d+)\s*:\s*(.+)', line) for line in lines]
   if any(pairs) and not all(pairs):
@@ -41,9 +41,12 @@ def read(path) -> tuple[str, ...]:
 
 
 def write(path, class_names: Sequence[str]) -> None:
-  """Writes the class names as TF-Slim does."""
-  lines = [f'{label}:{name}\n' for label, name in enumerate(class_names)]
-  Path(path).write_text(''.join(lines), encoding='utf-8')
+  """Writes the class names as TF-Slim does.
+
+  They may be names of folders that are not UTF-8; of line breaks in them a blank is left.
+  """
+  lines = [f'{label}:{" ".join(name.splitlines())}\n' for label, name in enumerate(class_names)]
+  Path(path).write_text(''.join(lines), encoding='utf-8', errors='surrogateescape')
 
 
 def _first_wrong(pairs) -> str:

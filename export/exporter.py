@@ -77,11 +77,15 @@ def check_free(path: str | os.PathLike[str]) -> None:
   """Stops if something is where an export, or what is written with it, would go.
 
   Raises:
-    ValueError: if there is, other than an empty folder; or if the path's suffix is unknown.
+    ValueError: if there is, other than an empty folder where a folder goes; or if the path's suffix
+      is unknown.
   """
-  for place in (path, *description.paths(path, targets.find(path))):
-    is_empty = os.path.isdir(place) and not os.listdir(place)
-    if os.path.lexists(place) and not is_empty:
+  target = targets.find(path)
+  may_be_empty = target.is_folder and os.path.isdir(path) and not os.path.islink(path)
+  if may_be_empty and not os.listdir(path):
+    return
+  for place in (path, *description.paths(path, target)):
+    if os.path.lexists(place):
       raise ValueError(f'Expected a place for the export at which there is nothing. Received: '
                        f'{place}, which exists. Choose another --output_path, or remove it.')
 

@@ -60,7 +60,7 @@ def find(path: str | os.PathLike[str]) -> Target:
   """
   suffix = pathlib.Path(path).suffix
   suffix = suffix if re.match(r'\.[^\W\d]', suffix) else ''
-  if suffix not in TARGETS:
+  if suffix not in TARGETS or pathlib.Path(path).name in ('', '..'):  # It has no name of its own.
     known = ', '.join(f'{suffix} ({target.name})' for suffix, target in TARGETS.items() if suffix)
     raise ValueError(f'Expected an output that ends in one of {known}, or the name of a folder '
                      f'without a suffix ({TARGETS[""].name}). Received: {path}.')

@@ -16,7 +16,11 @@ INPUT = 'images'
 
 
 def write(model: Model, path: str | os.PathLike[str]) -> None:
-  """Converts the network; its batch norm becomes part of the layers before it."""
+  """Converts the network; its batch norm becomes part of the layers before it.
+
+  Raises:
+    ValueError: if it cannot be converted.
+  """
   module, values = tf.Module(), model.values()
   # Many of TensorFlow Lite's delegates take no batches of a size that is not known.
   module.serve = tf.function(
@@ -24,7 +28,13 @@ def write(model: Model, path: str | os.PathLike[str]) -> None:
       input_signature=[tf.TensorSpec([1, *model.image_shape], name=INPUT)])
   converter = tf.lite.TFLiteConverter.from_concrete_functions(
       [module.serve.get_concrete_function()], module)
-  pathlib.Path(path).write_bytes(converter.convert())
+  try:
+    converted = converter.convert()
+  except Exception as error:  # Of a private type.
+    reason = str(error).partition('\n')[0]  # What follows is the network, in the converter's terms.
+    raise ValueError('Expected a network that TensorFlow Lite can be given. Received: '
+                     f'{reason}. Choose another target.') from error
+  pathlib.Path(path).write_bytes(converted)
 
 
 def logits(path: str | os.PathLike[str], images: np.ndarray,

@@ -13,10 +13,12 @@ import tensorflow as tf
 
 import inference_flags
 from datasets import labels_file
-from export import exporter, targets
+from export import description, exporter, targets, tflite
+from export.model import Model
 from nets import nets_factory
 from preprocessing import preprocessing_factory
 from training import checkpoints
+from weights import checkpoint_files
 
 _CLASSES = ('ant', 'bee', '', 'sea horse', 'bee')
 _HEAD = {'head': 'flatten,dropout:0.5,fc:6,fc', 'head_from': 'pool2'}
@@ -203,6 +205,48 @@ def test_what_is_there_is_kept(program, trained, tmp_path, export, there):
     _export(program, trained, 'lenet', export, tmp_path)
   assert [file for file in tmp_path.rglob('*') if file.is_file()] == [tmp_path / there]
   assert (tmp_path / there).read_text() == 'mine'
+
+
+@pytest.mark.parametrize('export', ['model.pb', 'model.pb.json'])
+def test_an_empty_folder_is_in_the_way_of_a_file(tmp_path, export):
+  (tmp_path / export).mkdir()
+  with pytest.raises(ValueError, match=f'there is nothing. Received: .*{export}, which exists'):
+    exporter.check_free(tmp_path / 'model.pb')
+
+
+def test_a_link_to_an_empty_folder_is_no_empty_folder(tmp_path):
+  (tmp_path / 'empty').mkdir()
+  exporter.check_free(tmp_path / 'empty')
+  (tmp_path / 'link').symlink_to('empty')
+  with pytest.raises(ValueError, match='there is nothing. Received: .*link, which exists'):
+    exporter.check_free(tmp_path / 'link')
+
+
+def test_classes_are_called_as_their_folders_are(tmp_path):
+  path, names = tmp_path / 'model.pb', ['caf\udce9', 'two\nlines']
+  description.write(path, Model(None, 4, 3, 'lenet'), targets.find(path), facts={},
+                    class_names=names)
+  assert checkpoint_files.read_metadata(str(path), of_export=True)['class_names'] == names
+  assert labels_file.read(f'{path}.labels.txt') == ('caf\udce9', 'two lines')
+
+
+@pytest.mark.parametrize('path', ['.', '..', '/'])
+def test_a_path_without_a_name_is_none(path, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  with pytest.raises(ValueError, match='Expected an output that ends in .*name of a folder'):
+    exporter.check_free(path)
+
+
+def test_what_tensorflow_lite_does_not_have_is_said(tmp_path):
+  def network(images, *, is_training, variables):
+    means = tf.reduce_mean(images, [1, 2])
+    return tf.math.igamma(tf.ones_like(means), tf.square(means)), {}
+
+  network.variables = {}
+  with pytest.raises(ValueError, match="Received: .*'tf.Igamma' op is .*Choose another") as caught:
+    tflite.write(Model(network, 4, 3, 'lenet'), tmp_path / 'model.tflite')
+  assert '\n' not in str(caught.value)
+  assert not [*tmp_path.iterdir()]
 
 
 def test_an_export_is_complete_or_absent(program, trained, tmp_path, monkeypatch):

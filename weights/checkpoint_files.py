@@ -87,8 +87,17 @@ def latest(path: str | os.PathLike, *, missing_ok: bool = False) -> str | None:
                         + (f' The folder has: {", ".join(hint)}.' if hint else ''))
 
 
-def read_metadata(prefix: str) -> dict:
-  """Reads the metadata beside a checkpoint; TF-Slim's checkpoints have none, which gives {}."""
+def read_metadata(prefix: str, *, of_export: bool = False) -> dict:
+  """Reads the metadata beside a checkpoint; TF-Slim's checkpoints have none, which gives {}.
+
+  Args:
+    prefix: the checkpoint's, or the path of a file of another format.
+    of_export: whether only a description that `export` wrote counts: beside such files people have
+      JSON of their own, which gives {}.
+
+  Raises:
+    CheckpointError: if they are damaged.
+  """
   path = pathlib.Path(f'{prefix}.json')
   if not path.exists():
     return {}
@@ -97,6 +106,8 @@ def read_metadata(prefix: str) -> dict:
   except (ValueError, UnicodeDecodeError) as error:
     raise CheckpointError(f'{path} is damaged ({error}). Restore it, or remove it and name the '
                           'model and its classes by flags.') from error
+  if of_export and not (isinstance(metadata, dict) and 'export' in metadata):
+    return {}
   if not isinstance(metadata, dict):
     raise CheckpointError(f'{path}: expected a JSON object. Received: {type(metadata).__name__}.')
   for key, is_valid in _VALID.items():

@@ -133,5 +133,5 @@ def open_weights(path: str, *, channel_order: str | None = None) -> Weights:
       return Weights(object_based.ObjectBased(checkpoint), metadata, formats.OBJECT_BASED)
     return Weights(checkpoint, metadata)
   order = channel_order or known.get('channel_order')
-  metadata = {**known, **checkpoint_files.read_metadata(path)}
+  metadata = {**known, **checkpoint_files.read_metadata(path, of_export=True)}
   return Weights(Arrays(path, found.read(path)), metadata, found, order)

@@ -35,3 +35,10 @@ def test_writes_what_it_reads(tmp_path):
   labels_file.write(tmp_path / 'labels.txt', ['b', 'a'])
   assert (tmp_path / 'labels.txt').read_text() == '0:b\n1:a\n'
   assert labels_file.read(tmp_path / 'labels.txt') == ('b', 'a')
+
+
+def test_names_of_folders_may_be_anything(tmp_path):
+  path = tmp_path / 'labels.txt'
+  labels_file.write(path, ['caf\udce9', 'two\nlines', 'x\u2028y', '5:five'])
+  assert path.read_bytes().startswith(b'0:caf\xe9\n1:two lines\n')
+  assert labels_file.read(path) == ('caf\udce9', 'two lines', 'x y', '5:five')

@@ -18,6 +18,9 @@ _METRICS = 'step,loss,validation_top_1\n1,0.5,\n2,,0.5\n3,,0.75\n4,,0.625\n'
 def experiments(program, monkeypatch, tmp_path):
   """The program, with flags that the tests set, and commands that only leave a metrics.csv."""
   module = program('run_experiment')
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+  (tmp_path / 'cache/slim_zoo/weights/zoo_net').mkdir(parents=True)
+  (tmp_path / 'cache/slim_zoo/features').mkdir()
   monkeypatch.setattr(module, 'FLAGS', types.SimpleNamespace(
     experiment='mobilenet_v1_on_flowers', data='photos', weights='zoo:weights', missing=None,
     checkpoint_channel_order='rgb', results=str(tmp_path / 'rows.csv')))
@@ -25,6 +28,8 @@ def experiments(program, monkeypatch, tmp_path):
 
   def run_command(words, cache):
     module.seen.append(words)
+    assert (cache / 'slim_zoo/weights/zoo_net').is_dir()
+    assert [path.name for path in (cache / 'slim_zoo').iterdir()] == ['weights']
     run = next(word.partition('=')[2] for word in words if word.startswith('--train_dir='))
     folder = pathlib.Path(run) / 'phase_2'
     folder.mkdir(parents=True)

@@ -95,6 +95,16 @@ def test_a_checkpoint_brings_its_metadata_and_its_own_names(tmp_path):
       assert weights.takes('lenet', {'net/w': (1,)}, use_averages=asked)['net/w'].key == key
 
 
+@pytest.mark.parametrize(('there', 'found'), [
+    ({'export': 'frozen graph', 'model_name': 'lenet'}, {'export', 'model_name'}),
+    ({'model_name': 'resnet50', 'image_size': [224, 224], 'license': 'mit'}, set()), ([1], set())])
+def test_json_beside_a_file_counts_if_an_export_wrote_it(tmp_path, there, found):
+  path = tmp_path / 'weights.npy'
+  np.save(path, np.array({'fc8': [np.ones((2, 3)), np.zeros(3)]}, dtype=object))
+  path.with_name('weights.npy.json').write_text(json.dumps(there))
+  assert sources.open_weights(str(path)).metadata.keys() == found
+
+
 def test_averages_that_are_asked_for_must_be_there(alexnet, tmp_path):
   prefix = str(tmp_path / 'model.ckpt-0')
   tf.raw_ops.SaveV2(prefix=prefix, tensor_names=['w'], shape_and_slices=[''], tensors=[[1.0]])
