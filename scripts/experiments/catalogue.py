@@ -41,9 +41,11 @@ class Experiment:
 def _bottlenecks(end_point: str, extraction: str, weights: str, accuracy: str) -> Experiment:
   """A classifier on the features of 100 images of each of CIFAR-10's classes."""
   extract = (f'extract_features.py {{weights}} {extraction} --end_point={end_point} '
-             '--dataset_name=folder --dataset_dir={work}/images --batch_size=32 ')
+             '--dataset_name=folder --dataset_dir={work}/images --batch_size=32 '
+             '--compute_dtype=bfloat16')
   return Experiment(
-      'a softmax classifier on bottleneck features, 100 images a class; tested on 2,000 others',
+      'a softmax classifier on bottleneck features (bfloat16), 100 images a class; tested on 2,000 '
+      'others',
       "a folder with CIFAR-10's TFRecords, from download_and_convert_data.py", weights,
       (f'train_on_features.py --training_file={{work}}/train.npz --epochs=50 --batch_size=32 '
        f'--validation_file={{work}}/validation.npz --train_dir={{run}} --export=none '
@@ -57,7 +59,8 @@ def _bottlenecks(end_point: str, extraction: str, weights: str, accuracy: str) -
 
 EXPERIMENTS = {
     'vgg_16_codes_on_flowers': Experiment(
-        "a softmax classifier on VGG-16's pooled pool5; a tenth of each class tests, three splits",
+        "a softmax classifier on VGG-16's pooled pool5 (bfloat16); a tenth of each class tests, three "
+        'splits',
         'a folder with a folder of photos a class', 'the convolutions of vgg_16',
         ('scripts/experiments/split_features.py --features={work}/all.npz --seed={seed} '
          '--output_dir={run}',
@@ -67,7 +70,7 @@ EXPERIMENTS = {
         '0.954 on a test split, with the codes relu6 (udacity/deep-learning, transfer-learning)',
         (f'extract_features.py {{weights}} --model_name=vgg_16 --end_point=pool5 {_FOLDER} '
          '--validation_fraction=0 --dataset_split_name=train --batch_size=32 '
-         '--output_path={work}/all.npz',),
+         '--compute_dtype=bfloat16 --output_path={work}/all.npz',),
         (0, 1, 2), '{run}/classifier'),
     'vgg_16_bottlenecks_on_cifar10': _bottlenecks(
         'pool5', '--model_name=vgg_16', 'the convolutions of vgg_16', '0.7235'),
