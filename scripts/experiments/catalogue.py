@@ -59,8 +59,8 @@ def _bottlenecks(end_point: str, extraction: str, weights: str, accuracy: str) -
 
 EXPERIMENTS = {
     'vgg_16_codes_on_flowers': Experiment(
-        "a softmax classifier on VGG-16's pooled pool5 (bfloat16); a tenth of each class tests, three "
-        'splits',
+        "a softmax classifier on VGG-16's pooled pool5 (bfloat16); a tenth of each class tests, "
+        'three splits',
         'a folder with a folder of photos a class', 'the convolutions of vgg_16',
         ('scripts/experiments/split_features.py --features={work}/all.npz --seed={seed} '
          '--output_dir={run}',
