@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import csv
+import os
+import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing import event_accumulator
+from tensorboard.plugins.histogram import summary as histogram_summary
 
-from training.recorder import Recorder
+from training.recorder import Recorder, count_buckets
 
 _TRAIN = {'epoch': 0.5, 'loss': 2.5, 'objective': 2.75, 'accuracy': 0.25, 'learning_rate': 0.125,
           'images_per_second': 100.0}
@@ -123,3 +128,49 @@ def test_tensorboard_reads_histograms(tmp_path):
     assert edges[:, 2].sum() == 100
     expected, _ = np.histogram(values, bins=len(edges))
     np.testing.assert_allclose(edges[:, 2], expected, atol=1)
+
+
+_NORMAL = np.random.default_rng(0).normal(size=[50, 40]).astype(np.float32)
+
+
+@pytest.mark.parametrize('values', [
+  _NORMAL, np.full([3, 2], 0.25, np.float32), np.float32(7),
+  np.zeros([0, 5], np.float32), np.array([-3e38, 3e38], np.float32),
+  np.array([1, np.nextafter(np.float32(1), np.float32(2))], np.float32)],
+  ids=['normal', 'all the same', 'a scalar', 'none', 'the widest', 'the narrowest'])
+def test_buckets_are_those_of_tensorboard(values):
+  summary = histogram_summary.histogram_pb('tag', values).value[0]
+  expected = tf.make_ndarray(summary.tensor)
+  found = count_buckets(values)
+  assert found[:, 2].sum() == values.size
+  np.testing.assert_allclose(found[:, 2], expected[:, 2], atol=1)
+  np.testing.assert_allclose(found[:, :2], expected[:, :2], rtol=1e-6,
+                             atol=1e-6 * np.abs(values).max(initial=0))
+
+
+def test_numbers_that_are_not_finite_are_in_no_bucket():
+  values = np.array([np.nan, 1, 2, np.inf, 4, -np.inf], np.float32)
+  np.testing.assert_array_equal(count_buckets(values),
+                                count_buckets(values[[1, 2, 4]]))
+  assert not count_buckets(values[:1]).any()
+
+
+def test_histograms_take_no_multiple_of_the_memory(tmp_path):
+  """tf.summary.histogram took 25 GB for vgg_16/fc6/weights, which ended the run."""
+  script = """
+import resource, sys
+import numpy as np, pathlib, tensorflow as tf
+from training.recorder import Recorder
+values = np.zeros(40_000_000, np.float32)
+values[0] = 1
+recorder = Recorder(pathlib.Path(sys.argv[1]), step=0)
+recorder.histograms(1, {'a': tf.Variable([1.0])}, {'a': [1.0]})
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+recorder.histograms(2, {'a': tf.Variable(values)}, {'a': values})
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+  ended = subprocess.run([sys.executable, '-c', script, str(tmp_path)], capture_output=True,
+                         text=True, check=True, cwd=pathlib.Path(__file__).parents[2],
+                         env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3'})
+  # Kilobytes; the variable has 160 MB, of which two copies may be there.
+  assert int(ended.stdout) < 600_000
