@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 from absl import flags
 
-from nets import custom_head, nets_factory, outline, scopes
+from nets import nets_factory, outline, scopes
 from weights import restore, sources
 
 FLAGS = flags.FLAGS
@@ -103,31 +103,16 @@ def warn_of_unused(weights: sources.Weights, report: restore.Report) -> None:
 
 
 def as_flags(saved: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns what is known about weights under the names of the training's flags."""
+  """Returns what is known about weights under the names of the training's flags.
+
+  Where a head starts is told by the whole name: older checkpoints have what the user wrote.
+  """
   names = {'model_name': 'model_name', 'preprocessing_name': 'preprocessing_name',
            'image_size': 'train_image_size'}
   found = {flag: saved[key] for key, flag in names.items() if key in saved}
   if saved.get('channels') == 1:
     found['use_grayscale'] = True
-  return {**found, **saved.get('flags', {})}
-
-
-def head_of(options: Mapping[str, Any]) -> dict[str, str | None]:
-  """Returns a network's own head and where it starts, as `nets_factory.get_net` takes them.
-
-  A function is run only if it stands in the command line, not because a checkpoint names it.
-
-  Args:
-    options: settled flags, with `head` and `head_from` as they are kept with checkpoints.
-
-  Raises:
-    ValueError: if the function does not stand there.
-  """
-  head = options.get('head') or None
-  if head and custom_head.is_function(head):
-    if custom_head.label(FLAGS.head) != head:
-      raise ValueError(f"The checkpoint's head is a Python function, {head}, and programs run only "
-                       f'what you name. Expected: --head={head}, with its path. Received: '
-                       f'{FLAGS.head or "none"}.')
-    head = FLAGS.head
-  return {'head': head, 'head_from': options.get('head_from') or None}
+  found |= saved.get('flags', {})
+  if found.get('head') and 'model_name' in found:
+    found['head_from'] = nets_factory.find_head_from(found['model_name'], found.get('head_from'))
+  return found

@@ -142,9 +142,9 @@ def settle_bad_images(dataset, decode: Callable,
 
 
 def show_progress(items: Iterable, total: int, unit: str = 'batch') -> Iterable:
-  """Shows a bar while batches or other items are used, on a terminal only."""
-  import tqdm
-  return tqdm.tqdm(items, total=total, unit=unit, leave=False, disable=None)
+  """Shows how far it is while batches or other items are used; see `files.progress`."""
+  from files import progress
+  return progress.show(items, total, unit=unit)
 
 
 def absolute(folder: str | None) -> str | None:

@@ -121,7 +121,7 @@ def _report(found: Measurement, dataset, class_names, bad, prefix: str, step: in
       'dataset_dir': options['dataset_dir'], 'split': dataset.split_name,
       'fingerprint': dataset.fingerprint, 'moving_averages': bool(averages),
       'bad_images': list(bad)}, class_names=class_names)
-  print(report.class_table(found, class_names))
+  print(report.class_table(found, class_names, all_in='eval.json'))
   print(found.lines())
   print(f'top-1 {found.top_1:.4f}, top-{found.k} {found.top_k:.4f}, mean recall '
         f'{found.mean_recall:.4f}, loss {found.loss:.4f} on {found.count} examples, step {step}'

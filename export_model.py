@@ -21,6 +21,7 @@ import command_line  # Before TensorFlow: it quiets it.
 # isort: split
 from absl import flags
 
+import head_flags
 import inference_flags
 from export import exporter, targets
 from export.model import Model
@@ -64,7 +65,7 @@ def main() -> int:
 def _facts(classifier: inference_flags.Classifier) -> dict:
   """Tells where a network came from, and what metadata tell of it."""
   options, saved = classifier.options, classifier.saved
-  head = {name: options[name] for name in ('head', 'head_from') if options[name]}
+  head = {name: options[name] for name in head_flags.KEPT if options[name]}
   return {
       'model_name': options['model_name'],
       'checkpoint': os.path.abspath(classifier.path),

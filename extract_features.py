@@ -24,10 +24,12 @@ import tensorflow as tf
 from absl import flags
 
 import inference_flags
+from datasets import content
 from datasets.dataset import Dataset
 from feature_files import formats
 from nets import extractors, nets_factory
 from nets.network import Network
+from preprocessing import preprocessing_factory
 from training import distribution
 from training.inputs import Inputs, decoder
 
@@ -75,10 +77,11 @@ def main() -> int:
   _extract(network, inputs, xla=options['xla'] == 'on', facts={
       'model_name': name, 'end_point': end_point, 'checkpoint': os.path.abspath(weights.path),
       'checkpoint_digest': inference_flags.digest_of(network.variables),
-      'preprocessing_name': options['preprocessing_name'], 'image_size': size,
+      'preprocessing_name': options['preprocessing_name'],
+      'preprocessing_digest': preprocessing_factory.code_digest(), 'image_size': size,
       'channels': channels, 'compute_dtype': options['compute_dtype'], 'dataset': dataset.name,
       'split': dataset.split_name, 'dataset_fingerprint': whole.fingerprint,
-      'bad_images': list(bad)})
+      'content_digest': content.digest(whole), 'bad_images': list(bad)})
   return 0
 
 

@@ -21,6 +21,7 @@ import tensorflow as tf
 from absl import flags
 
 import checkpoint_flags
+import head_flags
 from datasets import dataset_factory, labels, labels_file
 from datasets.dataset import Dataset
 from nets import custom_head, nets_factory
@@ -102,7 +103,7 @@ def settle(saved: Mapping[str, Any], source: str, *, more: Collection[str] = ())
   Returns:
     `{flag: value}`: the defined ones of model_name, preprocessing_name, use_grayscale, the data's
     flags, `more`; xla ('on' or 'off') and compute_dtype, 'off' and 'float32' for scripts without
-    these flags; and head and head_from, as the network was trained with, or None.
+    these flags; and `head_flags.KEPT`, as the network was trained with, or None.
 
   Raises:
     ValueError: if a flag contradicts what is saved, or a name is unknown.
@@ -127,7 +128,8 @@ def settle(saved: Mapping[str, Any], source: str, *, more: Collection[str] = ())
       options['preprocessing_name'] or options['model_name'])
   if options['xla'] is None:
     options['xla'] = 'on' if net.xla else 'off'
-  return {**options, 'head_from': known.get('head_from')}
+  options['head_from'] = known.get('head_from')
+  return options | head_flags.settle(options, known, source=source)
 
 
 def image_size(chosen: int | None, saved: Mapping[str, Any], model_name: str) -> int:
@@ -190,7 +192,7 @@ def build_network(options: Mapping[str, Any], *, image_shape: Sequence[int],
     num_classes: width of the logits.
   """
   return nets_factory.build_network(
-      options['model_name'], **checkpoint_flags.head_of(options), image_shape=image_shape,
+      options['model_name'], **head_flags.head_of(options), image_shape=image_shape,
       num_classes=num_classes, dtype=tf.dtypes.as_dtype(options['compute_dtype']))
 
 

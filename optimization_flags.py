@@ -6,18 +6,20 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from absl import flags
 
 from nets.network import Network
-from training import loop, optimizers, schedules, trainer
+from training import loop, losses, optimizers, schedules, trainer
+from training.inputs import Inputs
 from training.length import Length
 
 FLAGS = flags.FLAGS
 
 _SETTINGS = {field.name: field.default for field in dataclasses.fields(optimizers.Settings)}
 # What a run is made of, and what may change when it is resumed.
-FIXED = ('batch_size', 'seed', 'weight_decay', 'label_smoothing', 'optimizer', *_SETTINGS,
-         'best_metric')
+FIXED = ('batch_size', 'seed', 'weight_decay', 'label_smoothing', 'class_weights', 'optimizer',
+         *_SETTINGS, 'best_metric')
 FREE = ('max_number_of_steps', 'epochs', 'learning_rate', 'learning_rate_decay_type',
         'learning_rate_decay_factor', 'num_epochs_per_decay', 'end_learning_rate',
         'warmup_epochs', 'log_every_n_steps', 'save_interval_secs', 'save_interval_steps',
@@ -42,6 +44,8 @@ def define_flags(**defaults: Any) -> None:
   define('float', 'weight_decay', 0.00004, 'Factor of the L2 regularization.')
   define('float', 'label_smoothing', 0.0, 'Share of each target spread over all classes.',
          lower_bound=0, upper_bound=0.999)
+  define('enum', 'class_weights', 'none', 'How classes count in the loss: by their examples, or '
+         'all alike.', ['none', 'balanced'])
   define('enum', 'optimizer', 'rmsprop', 'The optimizer.', sorted(optimizers.OPTIMIZERS))
   for name, default in _SETTINGS.items():
     define('float', name, default, 'For the optimizers that have it.')
@@ -107,6 +111,13 @@ def make_trainer(options: Mapping[str, Any], network: Network, length: Length,
       settings=optimizers.Settings(**{name: options[name] for name in _SETTINGS}),
       schedule=schedule, batch_size=length.batch_size, seed=options['seed'],
       label_smoothing=options['label_smoothing'], **more)
+
+
+def class_weights(options: Mapping[str, Any], train: Inputs, num_classes: int) -> np.ndarray | None:
+  """Computes what --class_weights says: float32 [num_classes], or None where it says none."""
+  if options['class_weights'] == 'none':
+    return None
+  return losses.balanced_class_weights(train.class_counts(num_classes))
 
 
 def make_plan(options: Mapping[str, Any], length: Length) -> loop.Plan:

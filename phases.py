@@ -3,14 +3,17 @@
     --phases="trainable_scopes=MobilenetV1/Logits epochs=5; epochs=10 learning_rate=0.0001"
 
 Each phase is a run of its own, in `train_dir/phase_1`, `train_dir/phase_2` …, with its flags over
-those of the command line; each starts from the checkpoint of the one before.
+those of the command line; each starts from the checkpoint of the one before. What the command line
+says about the first weights goes for the first phase.
 """
 
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import dataclasses
 import gc
+import itertools
 import os
 import shlex
 from collections.abc import Callable, Iterator, Sequence
@@ -24,8 +27,9 @@ FLAGS = flags.FLAGS
 
 # What holds for all phases.
 _COMMON = ('phases', 'train_dir', 'dry_run', 'flagfile', 'undefok')
-# What says how the first phase takes over weights, and is of no use to the others.
-_OF_THE_START = ('checkpoint_exclude_scopes', 'ignore_missing_vars')
+# What says how the first phase takes over weights, and is wrong for those that others start from.
+_OF_THE_START = ('checkpoint_exclude_scopes', 'ignore_missing_vars', 'use_moving_averages',
+                 'checkpoint_channel_order', 'convert_input_channels')
 _ENDS = ('epochs', 'max_number_of_steps', 'early_stopping_patience')
 
 
@@ -44,6 +48,48 @@ class _Phase:
   words: list[str]
   folder: str
   before: str | None
+
+  @property
+  def own(self) -> set[str]:
+    """Names of the flags that it sets itself."""
+    return {_name(word, self) for word in self.words}
+
+  @property
+  def step(self) -> int | None:
+    """The step of its newest checkpoint; None before the first."""
+    newest = checkpoint_files.latest(self.folder, missing_ok=True)
+    return checkpoint_files.step_of(newest) if newest else None
+
+  @property
+  def has_followed(self) -> bool:
+    """Whether it has begun from where the one before had come."""
+    return bool(self.before and self.step is not None and 'checkpoint_path' not in self.own)
+
+
+# The phase that runs, and the one after it.
+_RUNNING: contextvars.ContextVar[tuple[_Phase, _Phase | None] | None] = contextvars.ContextVar(
+    'running', default=None)
+
+
+def goes_for_all(name: str) -> bool:
+  """Whether a phase runs that does not set a flag itself, so that it goes for all of them."""
+  running = _RUNNING.get()
+  return running is not None and name not in running[0].own
+
+
+def check_may_train() -> None:
+  """Stops a phase that would train on though the next one has begun from it.
+
+  Raises:
+    ValueError: with what to do.
+  """
+  phase, after = _RUNNING.get() or (None, None)
+  if after and after.has_followed:
+    raise ValueError(
+        f'--phases: phase {phase.number} would train on from step {phase.step}, from which phase '
+        f'{after.number} has begun. Expected: the length that it had. Received: a longer one. '
+        f'Leave it as it was, or remove {after.folder} and what comes after it, to train them '
+        'anew.')
 
 
 def run(main: Callable[[], int | None], *, rivals: Sequence[tuple[str, str]] = ()) -> int:
@@ -70,20 +116,45 @@ def run(main: Callable[[], int | None], *, rivals: Sequence[tuple[str, str]] = (
       if phase is not phases[-1] and all(FLAGS[name].value is None for name in _ENDS):
         raise ValueError(f'--phases: expected an end of phase {phase.number}, for another to '
                          f'begin: --{" or --".join(_ENDS)}. Received none of them.')
-  for phase in phases:
+  for before, phase in itertools.pairwise(phases):
+    _check_start(before, phase)
+  for phase, after in itertools.zip_longest(phases, phases[1:]):
     if FLAGS.dry_run and not _has_start(phase):
       print(f'Phase {phase.number} of {len(phases)} starts from what phase {phase.number - 1} '
             'leaves, and cannot be tried before. Its flags can be read.')
       return 0
     print(f'Phase {phase.number} of {len(phases)}: {shlex.join(phase.words)}', flush=True)
-    with _flags_of(phase, rivals):
-      code = main() or 0
+    code = _run_phase(main, phase, after, rivals)
     if code:
       return code
     gc.collect()  # What a network holds of a GPU's memory is not what Python counts.
   if not FLAGS.dry_run:
     print(f'All {len(phases)} phases are finished. The last one lies in {phases[-1].folder}.')
   return 0
+
+
+def _check_start(before: _Phase, phase: _Phase) -> None:
+  """Stops if a phase has begun from another state of the one before than there is now."""
+  if not phase.has_followed:
+    return
+  start = checkpoint_files.read_metadata(checkpoint_files.latest(phase.folder)).get('started_from')
+  if start and checkpoint_files.step_of(start) != before.step:
+    raise ValueError(
+        f'--phases: phase {phase.number} began from {start}. Expected: phase {before.number} as it '
+        f'was then. Received: {before.folder}, which '
+        + ('has no checkpoint' if before.step is None else f'is at step {before.step}')
+        + f' now. Remove {phase.folder} and what comes after it, to train them anew, or put '
+        f'{before.folder} back.')
+
+
+def _run_phase(main: Callable[[], int | None], phase: _Phase, after: _Phase | None,
+               rivals: Sequence[tuple[str, str]]) -> int:
+  token = _RUNNING.set((phase, after))
+  try:
+    with _flags_of(phase, rivals):
+      return main() or 0
+  finally:
+    _RUNNING.reset(token)
 
 
 def _phases() -> list[_Phase]:
@@ -124,7 +195,7 @@ def parse(text: str) -> list[list[str]]:
 @contextlib.contextmanager
 def _flags_of(phase: _Phase, rivals: Sequence[tuple[str, str]]) -> Iterator[None]:
   """Sets the flags of a phase for a while."""
-  own = {_name(word, phase) for word in phase.words}
+  own = phase.own
   dropped = {rival for pair in rivals for name, rival in (pair, pair[::-1]) if name in own}
   arguments = [f'--train_dir={phase.folder}']
   if phase.before:

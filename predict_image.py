@@ -79,7 +79,8 @@ def _find_images(arguments: Sequence[str]) -> list[str]:
 
 def _predict(network, inputs: Inputs, class_names: Sequence[str], *, xla: bool) -> None:
   """Predicts the classes of all images that can be decoded, and prints or writes them."""
-  good = [name for name in inputs.dataset.examples.names if name not in set(inputs.bad_images)]
+  bad = set(inputs.bad_images)
+  good = [name for name in inputs.dataset.examples.names if name not in bad]
   # A batch is filled up with black images: no larger one than there are photos.
   batch_size = min(FLAGS.batch_size, inputs.dataset.num_examples)
   found = predictor.predict(network, inputs.evaluation_batches(batch_size=batch_size), good,

@@ -14,6 +14,7 @@ import warm_start
 from datasets import dataset_factory, input_pipeline, labels, splits
 from datasets.dataset import Dataset
 from nets.record import Net
+from preprocessing.preprocessing_factory import PREPROCESSING
 from training import metadata
 from training.inputs import Inputs, decoder
 from weights import sources
@@ -58,10 +59,13 @@ def open_data(options: dict[str, Any], net: Net, saved: Mapping[str, Any],
                               options['preprocessing_name'], options['labels_offset'])
   known = saved.get('bad_images', {}) if is_resumed else {}
   validation = _open_validation(get, options, saved if is_resumed else {})
+  views = options['augmentations_per_image']
+  if views is None and not PREPROCESSING[facts.preprocessing_name].is_random:
+    views = 0  # In every epoch an image is what it was in the last.
   make = functools.partial(
       Inputs, preprocessing_name=facts.preprocessing_name, image_size=facts.image_size,
       channels=facts.channels, num_parallel_calls=FLAGS.num_preprocessing_threads,
-      num_views=options['augmentations_per_image'], sampling=options['sampling'])
+      num_views=views, sampling=options['sampling'])
   train, validation = (
       split and make(split, labels.map_by_name(split.class_names, names),
                      command_line.settle_bad_images(split, decoder(split), known))

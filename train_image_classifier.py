@@ -18,11 +18,11 @@ import pathlib
 import command_line  # Before TensorFlow: it quiets it.
 
 # isort: split
-import numpy as np
 import tensorflow as tf
 from absl import flags
 
 import checkpoint_flags
+import head_flags
 import optimization_flags
 import phases
 import train_data
@@ -36,7 +36,6 @@ from training import (
   estimate,
   feature_cache,
   loop,
-  losses,
   metadata,
   rates,
   run,
@@ -46,7 +45,7 @@ from training.inputs import Inputs
 from training.length import Length
 from training.progress import Stopwatch
 from training.trainer import Trainer
-from weights import checkpoint_files
+from weights import checkpoint_files, sources
 
 FLAGS = flags.FLAGS
 
@@ -78,8 +77,6 @@ flags.DEFINE_integer('augmentations_per_image', None, 'In how many ways each ima
                      'anew in every epoch.', lower_bound=0)
 flags.DEFINE_enum('sampling', 'uniform', input_pipeline.SAMPLING, 'How examples are chosen: each '
                   'once an epoch, or every class equally often.')
-flags.DEFINE_enum('class_weights', 'none', ['none', 'balanced'], 'How classes count in the loss: '
-                  'by their examples, or all alike.')
 flags.DEFINE_integer('num_clones', 1, 'Replicas, one a GPU.')
 flags.DEFINE_bool('clone_on_cpu', False, 'Whether to leave GPUs alone.')
 flags.DEFINE_string('trainable_scopes', None, 'Scopes to train, separated by commas; by default '
@@ -97,9 +94,9 @@ flags.DEFINE_enum('on_bad_image', 'error', ['error', 'skip'], 'What to do with i
                   'cannot be decoded: stop, or leave them out and say so.')
 _FIXED = ('model_name', 'head', 'head_from', 'dataset_name', 'dataset_split_name', 'file_pattern',
           'validation_fraction', 'labels_offset', 'preprocessing_name', 'train_image_size',
-          'use_grayscale', 'augmentations_per_image', 'sampling', 'class_weights', 'num_clones',
-          'clone_on_cpu', 'trainable_scopes', 'learning_rate_multipliers', 'layer_decay',
-          'moving_average_decay', 'compute_dtype', 'xla', 'on_bad_image', *optimization_flags.FIXED)
+          'use_grayscale', 'augmentations_per_image', 'sampling', 'num_clones', 'clone_on_cpu',
+          'trainable_scopes', 'learning_rate_multipliers', 'layer_decay', 'moving_average_decay',
+          'compute_dtype', 'xla', 'on_bad_image', *optimization_flags.FIXED)
 
 # What may change when a run is resumed.
 flags.DEFINE_string('dataset_dir', None, 'Where the data lie.')
@@ -154,10 +151,10 @@ def main() -> int:
       saved = checkpoint_files.read_metadata(resumed)
     elif source:
       weights, saved = checkpoint_flags.open_weights(source)
-    options = _settle(saved, source, is_resumed=bool(resumed))
+    options = _settle(saved, source, weights, is_resumed=bool(resumed))
     strategy = distribution.create_strategy(options['num_clones'],
                                             clone_on_cpu=options['clone_on_cpu'])
-    net = nets_factory.get_net(options['model_name'], **checkpoint_flags.head_of(options))
+    net = nets_factory.get_net(options['model_name'], **head_flags.head_of(options))
     train, validation, facts = train_data.open_data(options, net, saved, weights,
                                                     is_resumed=bool(resumed))
     length = Length(train.dataset.num_examples, options['batch_size'], options['num_clones'])
@@ -169,7 +166,8 @@ def main() -> int:
       trained = optimization_flags.make_trainer(
           options, cache.head if uses_cache else network, length,
           moving_average_decay=options['moving_average_decay'], xla=options['xla'] == 'on',
-          multipliers=multipliers, class_weights=_class_weights(options, train, facts))
+          multipliers=multipliers,
+          class_weights=optimization_flags.class_weights(options, train, len(facts.class_names)))
       evaluator = Evaluator(trained.network, xla=options['xla'] == 'on')
     if resumed:
       warm_start.resume(trained, resumed)
@@ -182,6 +180,7 @@ def main() -> int:
     if why:
       print(f'This run is finished: {why}')
       return 0
+    phases.check_may_train()
     print(f'--cache_features={cache.place}: {cache.why}.', flush=True)
     if FLAGS.dry_run:
       if cache.place != 'off':
@@ -195,29 +194,39 @@ def main() -> int:
           inputs and cache.fill(inputs, is_training=inputs is train, seed=options['seed'],
                                 show=command_line.show_progress)
           for inputs in (train, validation))
+    started_from = (saved.get('started_from') if resumed
+                    else command_line.absolute(weights.path) if weights else None)
     with strategy.scope():
-      return _train(options, facts, folder, trained, evaluator, plan, standing, train, validation,
-                    length, watch)
+      return _train(options, facts, started_from, folder, trained, evaluator, plan, standing, train,
+                    validation, length, watch)
 
 
-def _settle(saved: dict, source: str | None, *, is_resumed: bool) -> dict:
+def _settle(saved: dict, source: str | None, weights: sources.Weights | None, *,
+            is_resumed: bool) -> dict:
   """Settles every flag of the run, from the command line and the checkpoint's metadata."""
-  known = dict(saved.get('flags', {}))
+  theirs = checkpoint_flags.as_flags(saved)
+  known = {name: value for name, value in theirs.items() if name in saved.get('flags', {})}
   free = set(_FREE)
   if not is_resumed:  # Another run's checkpoint tells only what its network is like.
     inherited = {'model_name', 'preprocessing_name', 'train_image_size', 'use_grayscale', 'head',
                  'head_from'}
-    known = {name: value for name, value in checkpoint_flags.as_flags(saved).items()
-             if name in inherited}
-    if FLAGS['head'].present:  # Where another head starts is not told by the old one.
-      known.pop('head_from', None)
+    known = {name: value for name, value in theirs.items() if name in inherited}
+    if FLAGS['head'].present and custom_head.label(FLAGS.head) != known.get('head'):
+      known.pop('head_from', None)  # Where another head starts is not told by the old one.
     free |= inherited - {'model_name'}
   options = command_line.settle(
       (*_FIXED, *_FREE), optimization_flags.without_rivals(known), source=source or '',
       may_change=free,
       resolve={'dataset_dir': command_line.absolute, 'head': custom_head.label,
+               'head_from': functools.partial(head_flags.resolve_head_from, theirs),
                'preprocessing_name': nets_factory.preprocessing_name,
                'cache_features': command_line.unless_auto, 'xla': command_line.unless_auto})
+  if options['sampling'] == options['class_weights'] == 'balanced':
+    raise ValueError('--sampling=balanced and --class_weights=balanced: expected one of them, for '
+                     'either makes all classes count alike, and both make rare ones count more. '
+                     'Received both. Leave one out.')
+  options |= head_flags.settle(options, theirs, source=source, weights=weights,
+                               is_resumed=is_resumed)
   net = nets_factory.get_net(options['model_name'])
   options['preprocessing_name'] = nets_factory.preprocessing_name(
       options['preprocessing_name'] or options['model_name'])
@@ -241,24 +250,16 @@ def _build_network(options: dict, net: Net, facts: metadata.ModelFacts):
                                     head=net.head)
 
 
-def _class_weights(options: dict, train: Inputs, facts: metadata.ModelFacts) -> np.ndarray | None:
-  """Counts the examples of each output, for weights that make all classes count alike."""
-  if options['class_weights'] == 'none':
-    return None
-  outputs = np.asarray(train.label_map)[train.dataset.labels]
-  counts = np.bincount(outputs[outputs >= 0], minlength=len(facts.class_names))
-  return losses.balanced_class_weights(counts)
-
-
 def _plan_cache(options: dict, network, facts: metadata.ModelFacts, train: Inputs,
                 validation: Inputs | None, plan: loop.Plan) -> feature_cache.FeatureCache:
   """Decides about the features of the frozen layers; the run keeps to it when it is resumed."""
   cache = feature_cache.plan(
       options['cache_features'], network,
       [facts.image_size, facts.image_size, facts.channels],
-      num_views=options['augmentations_per_image'], num_training=train.dataset.num_examples,
+      num_views=train.num_views, num_training=train.dataset.num_examples,
       num_validation=validation.dataset.num_examples if validation else 0,
-      epochs=None if plan.last_step is None else plan.last_step / plan.steps_per_epoch)
+      epochs=None if plan.last_step is None else plan.last_step / plan.steps_per_epoch,
+      gives_way=phases.goes_for_all('cache_features'))
   options['cache_features'] = cache.place
   return cache
 
@@ -307,8 +308,9 @@ def _estimate(options: dict, trained: Trainer, train: Inputs, length: Length,
   print('A dry run: everything fits, and nothing was written to --train_dir.')
 
 
-def _train(options, facts, folder, trained, evaluator, plan: loop.Plan, standing: loop.Standing,
-           train: Inputs, validation: Inputs | None, length: Length, watch: Stopwatch) -> int:
+def _train(options, facts, started_from: str | None, folder, trained, evaluator, plan: loop.Plan,
+           standing: loop.Standing, train: Inputs, validation: Inputs | None, length: Length,
+           watch: Stopwatch) -> int:
   """Trains on, saving as it goes."""
   data = train.dataset
   described = {'name': options['dataset_name'], 'split': data.split_name,
@@ -320,7 +322,8 @@ def _train(options, facts, folder, trained, evaluator, plan: loop.Plan, standing
         trained, evaluator, plan, standing, training=train, validation=validation,
         batch_size=length.batch_size, seed=options['seed'], num_replicas=length.num_replicas,
         folder=folder, logs=folder, max_to_keep=options['max_to_keep'],
-        describe=functools.partial(_describe, facts, described, options, standing, bad))
+        describe=functools.partial(_describe, facts, described, options, standing, bad,
+                                   started_from))
   except tf.errors.OpError as error:
     raise next((found for inputs in (train, validation) if inputs
                 and (found := inputs.explain(error)) is not error), error) from error
@@ -334,10 +337,15 @@ def _train(options, facts, folder, trained, evaluator, plan: loop.Plan, standing
 
 
 def _describe(facts, dataset: dict, options: dict, standing: loop.Standing, bad: dict,
-              step: int) -> dict:
+              started_from: str | None, step: int) -> dict:
   return metadata.describe(facts, step=step, dataset=dataset, flags=options, standing=standing,
-                           bad_images=bad)
+                           bad_images=bad, started_from=started_from)
+
+
+def run_phases() -> int:
+  """Calls `main` once, or for each of --phases."""
+  return phases.run(main, rivals=optimization_flags.RIVALS)
 
 
 if __name__ == '__main__':
-  command_line.run(functools.partial(phases.run, main, rivals=optimization_flags.RIVALS))
+  command_line.run(run_phases)

@@ -27,9 +27,12 @@ import tensorflow as tf
 from absl import flags
 
 import checkpoint_flags
+import head_flags
 import optimization_flags
 import trunks
 import warm_start
+from datasets import labels
+from evaluation import report
 from evaluation.evaluator import Evaluator
 from feature_files import formats
 from feature_files.features import Features
@@ -78,7 +81,7 @@ flags.DEFINE_enum('export', 'last', ['last', 'best', 'none'], 'Which head the wh
                   "the last, or the one that was best in validation; 'none' leaves it out.")
 _ONLY_LINEAR = ('cross_validation_folds', 'regularization_strengths')
 _ONLY_SOFTMAX = tuple(name for name in (*optimization_flags.FIXED, *optimization_flags.FREE)
-                      if name != 'seed')
+                      if name not in ('seed', 'class_weights'))
 _FIXED = ('classifier', 'head', 'validation_fraction', *_ONLY_LINEAR, *optimization_flags.FIXED)
 _FREE = ('training_file', 'validation_file', *optimization_flags.FREE)
 
@@ -188,6 +191,8 @@ def _settle(saved: Mapping[str, Any], source: str | None) -> dict[str, Any]:
       source=source or '', may_change=_FREE,
       resolve={'head': custom_head.label, 'training_file': command_line.absolute,
                'validation_file': command_line.absolute})
+  options['head_digest'] = head_flags.check_function(options['head'], saved.get('flags', {}),
+                                                     source=source, is_resumed=bool(source))
   is_softmax = options['classifier'] == 'softmax'
   wrong = [name for name in (_ONLY_LINEAR if is_softmax else _ONLY_SOFTMAX) if FLAGS[name].present]
   if wrong:
@@ -225,7 +230,7 @@ def _make_task(options: dict[str, Any], saved: Mapping[str, Any], folder: pathli
            else '.'))
   if train.dataset.empty_classes:
     print(f'No examples to train on of: {", ".join(train.dataset.empty_classes[:10])}.')
-  head = checkpoint_flags.head_of({**options, 'head_from': None})['head']
+  head = head_flags.head_of({'head': options['head']})['head']
   return _Task(options, features, train, validation, head, class_names, dataset, folder)
 
 
@@ -252,7 +257,10 @@ def _train_softmax(task: _Task, resumed: str | None, saved: Mapping[str, Any]) -
   length = Length(task.train.dataset.num_examples, options['batch_size'], 1)
   plan = optimization_flags.make_plan(options, length)
   network = task.build()
-  trained = optimization_flags.make_trainer(options, network, length)
+  trained = optimization_flags.make_trainer(
+      options, network, length, class_weights=optimization_flags.class_weights(
+          options, task.train, len(task.class_names)))
+  evaluator = Evaluator(network)
   standing = loop.Standing()
   if resumed:
     warm_start.resume(trained, resumed)
@@ -267,15 +275,19 @@ def _train_softmax(task: _Task, resumed: str | None, saved: Mapping[str, Any]) -
     print(f'This run is finished: {why}')
   else:
     ended_by = run.train(
-        trained, Evaluator(network), plan, standing, training=task.train,
+        trained, evaluator, plan, standing, training=task.train,
         validation=task.validation, batch_size=length.batch_size, seed=options['seed'],
         num_replicas=1, folder=task.head_folder, logs=task.folder, keeps_lines=True,
         describe=functools.partial(task.describe, standing), max_to_keep=options['max_to_keep'])
-  values, step = {name: v.numpy() for name, v in network.variables.items()}, trained.step
+  step = trained.step
   if FLAGS.export == 'best' and not ended_by:
-    best = Checkpoint(checkpoint_files.latest(task.head_folder / 'best'))
-    values, step = {name: best.read(name) for name in values}, standing.best_step
-  return _Trained(values, step, standing, ended_by)
+    best, step = Checkpoint(checkpoint_files.latest(task.head_folder / 'best')), standing.best_step
+    for name, variable in network.variables.items():
+      variable.assign(best.read(name))
+  if task.validation and not ended_by:
+    _measure(task, evaluator, task.validation)
+  return _Trained({name: v.numpy() for name, v in network.variables.items()}, step, standing,
+                  ended_by)
 
 
 def _fit_linear(task: _Task) -> _Trained:
@@ -289,7 +301,7 @@ def _fit_linear(task: _Task) -> _Trained:
   fitted = linear_classifiers.fit(
       _rows(task), outputs[task.train.dataset.labels], kind=options['classifier'],
       strengths=_strengths(options['regularization_strengths']), seed=options['seed'],
-      folds=options['cross_validation_folds'],
+      folds=options['cross_validation_folds'], is_balanced=options['class_weights'] == 'balanced',
       show=functools.partial(command_line.show_progress, unit='fold'))
   if fitted.scores:
     print(linear_classifiers.table(fitted.scores))
@@ -303,9 +315,7 @@ def _fit_linear(task: _Task) -> _Trained:
   evaluator = Evaluator(network)
   for split in (task.train, task.validation):
     if split:
-      found = evaluator.measure(split.evaluation_batches(batch_size=_EVALUATION_BATCH))
-      print(f'{split.dataset.split_name}: accuracy {found.top_1:.4f}, mean recall '
-            f'{found.mean_recall:.4f}, loss {found.loss:.4f} on {found.count} examples')
+      _measure(task, evaluator, split)
   if options['classifier'] == 'linear_svm':
     print('A margin is no probability: the loss only tells whether all goes well.')
   trained = _Trained({name: v.numpy() for name, v in network.variables.items()})
@@ -313,6 +323,15 @@ def _fit_linear(task: _Task) -> _Trained:
       **{name: tf.constant(value) for name, value in trained.values.items()},
       STEP_NAME: tf.constant(0, tf.int64)}, task.describe(trained.standing, 0), max_to_keep=1)
   return trained
+
+
+def _measure(task: _Task, evaluator: Evaluator, split: Inputs) -> None:
+  """Prints how good the head is on a split, and in validation each class's recall."""
+  found = evaluator.measure(split.evaluation_batches(batch_size=_EVALUATION_BATCH))
+  print(f'{split.dataset.split_name}: accuracy {found.top_1:.4f}, mean recall '
+        f'{found.mean_recall:.4f}, loss {found.loss:.4f} on {found.count} examples')
+  if split is task.validation:
+    print(report.class_table(found, labels.distinct_names(task.class_names)))
 
 
 def _rows(task: _Task) -> np.ndarray:

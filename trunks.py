@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
+import head_flags
 import inference_flags
 from nets import custom_head, nets_factory, scopes
 from nets.network import Network
@@ -31,12 +32,12 @@ class Trunk:
   Attributes:
     network: the whole network; all but its head is restored.
     facts: of the features.
-    head: the head as it is kept with checkpoints.
+    head: what is kept of the head with checkpoints, by `head_flags.KEPT`.
     class_names: of the outputs.
   """
   network: Network
   facts: Mapping[str, Any]
-  head: str
+  head: Mapping[str, Any]
   class_names: Sequence[str]
 
   def save(self, folder: pathlib.Path, head: Mapping[str, np.ndarray], *, step: int,
@@ -53,7 +54,11 @@ class Trunk:
 
     Returns:
       The checkpoint's prefix.
+
+    Raises:
+      ValueError: if these are not the variables of the network's head.
     """
+    self._check(head)
     values = {name: variable.read_value() for name, variable in self.network.variables.items()}
     values |= {name: tf.constant(value) for name, value in head.items()}
     values['global_step'] = tf.constant(step, tf.int64)
@@ -62,12 +67,27 @@ class Trunk:
         self.facts['channels'], self.facts['preprocessing_name'], labels_offset=0)
     described = metadata.describe(
         facts, step=step, dataset=dataset, standing=standing, bad_images={},
-        flags={**run_flags, 'head': self.head, 'head_from': self.facts['end_point'],
+        flags={**run_flags, **self.head,
                'model_name': facts.model_name, 'preprocessing_name': facts.preprocessing_name,
                'train_image_size': facts.image_size, 'labels_offset': 0,
                'dataset_name': dataset['name'],
                **{name: self.facts[name] for name in ('compute_dtype',) if name in self.facts}})
     return checkpoints.save(folder, step, values, described, max_to_keep=1)
+
+  def _check(self, head: Mapping[str, np.ndarray]) -> None:
+    """Checks that a head is the network's, by the names and shapes of its variables."""
+    expected = {name: tuple(variable.shape) for name, variable in self.network.variables.items()
+                if scopes.matches(name, custom_head.SCOPE)}
+    received = {name: value.shape for name, value in head.items()}
+    if received != expected:
+      both = expected.items() & received.items()
+      raise ValueError(
+          f'--head={self.head["head"]} makes other variables on features alone than on '
+          f'{self.facts["model_name"]}, and cannot be put on it. Expected: '
+          f'{dict(sorted(expected.items() - both))}. Received: '
+          f'{dict(sorted(received.items() - both))}. A head may depend on features, num_classes '
+          'and is_training only. Without the network the classifier takes features alone: '
+          '--export=none.')
 
 
 def open_trunk(facts: Mapping[str, Any], head: str, class_names: Sequence[str]) -> Trunk:
@@ -90,8 +110,10 @@ def open_trunk(facts: Mapping[str, Any], head: str, class_names: Sequence[str]) 
                      'weights, or --checkpoint_path with where they are now. Without them the '
                      'classifier takes features alone: --export=none.') from error
   name, size = facts['model_name'], facts['image_size']
+  head_from = nets_factory.find_head_from(name, facts['end_point'])
+  classes = head_flags.count_trunk_classes(weights, name, head_from)
   network = nets_factory.build_network(
-      name, head=head, head_from=facts['end_point'], num_classes=len(class_names),
+      name, head=head, head_from=head_from, trunk_classes=classes, num_classes=len(class_names),
       image_shape=[size, size, facts['channels']])
   variables = {key: variable for key, variable in network.variables.items()
                if not scopes.matches(key, custom_head.SCOPE)}
@@ -102,7 +124,8 @@ def open_trunk(facts: Mapping[str, Any], head: str, class_names: Sequence[str]) 
                      f'{facts["checkpoint"]} of then. Received others. Give those as '
                      '--checkpoint_path, with the flags on reading weights that '
                      'extract_features.py was given, or extract the features again.')
-  return Trunk(network, facts, custom_head.label(head), class_names)
+  kept = (custom_head.label(head), head_from, classes, custom_head.digest(head))
+  return Trunk(network, facts, dict(zip(head_flags.KEPT, kept, strict=True)), class_names)
 
 
 def knows_trunk(facts: Mapping[str, Any]) -> bool:

@@ -57,7 +57,7 @@ def get_split(name: str, split_name: str, dataset_dir, *, file_pattern=None,
   path = lists[chosen]
   labels_of = {name: label for label, name in enumerate(class_names)}
   labels = [_label(row, path, labels_of, by_number) for row in rows[chosen]]
-  paths = [_existing(row, path) for row in rows[chosen]]
+  paths = _existing(rows[chosen], path)
   names = [row.path.replace(os.sep, '/') for row in rows[chosen]]
   _check_unique(names, rows[chosen], path)
   examples = indexed.IndexedExamples(names, labels, paths=paths)
@@ -176,12 +176,31 @@ def _label(row: Row, path: Path, labels_of: dict[str, int], by_number: bool) -> 
   return labels_of[row.label]
 
 
-def _existing(row: Row, path: Path) -> str:
-  image = path.parent / row.path
-  if not image.is_file():
-    raise FileNotFoundError(f'Expected an image, in {path}, line {row.line}. Received a path '
-                            f'at which there is no file: {cache.printable(image)}.')
-  return str(image)
+def _existing(rows: list[Row], path: Path) -> list[str]:
+  """The paths of the images, at each of which there must be a file.
+
+  Folders are listed, for over a network it takes minutes to ask for each of a million files.
+  """
+  known, images = {}, []
+  for row in rows:
+    image = path.parent / row.path
+    if image.parent not in known:
+      known[image.parent] = _files_in(image.parent)
+    # What a listing lacks may be a link, or be called otherwise where capitals do not matter.
+    if image.name not in known[image.parent] and not image.is_file():
+      raise FileNotFoundError(f'Expected an image, in {path}, line {row.line}. Received a path '
+                              f'at which there is no file: {cache.printable(image)}.')
+    images.append(str(image))
+  return images
+
+
+def _files_in(folder: Path) -> set[str]:
+  """The names of a folder's files, links left out; none of a folder that cannot be listed."""
+  try:
+    with os.scandir(folder) as entries:
+      return {entry.name for entry in entries if entry.is_file(follow_symlinks=False)}
+  except OSError:
+    return set()
 
 
 def _check_unique(names: list[str], rows: list[Row], path: Path) -> None:

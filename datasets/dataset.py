@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 import tensorflow as tf
 
-from datasets import bad_images
+from datasets import bad_images, pieces
 
 
 class Examples(Protocol):
@@ -29,6 +29,9 @@ class Examples(Protocol):
 
   def order(self, epoch, *, seed: int, shuffle: bool, skip=0) -> tf.data.Dataset:
     """One epoch's examples, still unread, so that skipping them is cheap."""
+
+  def pieces(self) -> list[pieces.Piece]:
+    """All examples in parts, about each of which something may be kept."""
 
   def facts(self, raw) -> dict[str, tf.Tensor]:
     """'label', 'name' and 'id' of one element of `order`; nothing is read for them."""
@@ -118,10 +121,9 @@ class Dataset:
         lambda raw: {**self.examples.facts(raw), 'image': self.examples.image(raw)},
         num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
-  def find_bad_images(self, decode, *, progress: bool | None = None
-                      ) -> tuple[bad_images.BadImage, ...]:
+  def find_bad_images(self, decode) -> tuple[bad_images.BadImage, ...]:
     """Decodes every image once and returns those that cannot be; see `bad_images.find`."""
-    return bad_images.find(self, decode, progress=progress)
+    return bad_images.find(self, decode)
 
 
 def example_id(name: tf.Tensor) -> tf.Tensor:

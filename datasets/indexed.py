@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from datasets import balancing, dataset, seeds
+from datasets import balancing, dataset, pieces, seeds
 
 
 class IndexedExamples:
@@ -63,6 +63,15 @@ class IndexedExamples:
     """
     positions, turns = self._balancer.epoch(epoch, seed=seed)
     return tf.data.Dataset.from_tensor_slices((positions[skip:], turns[skip:]))
+
+  def pieces(self) -> list[pieces.Piece]:
+    """Parts by the examples' ids."""
+    def piece(positions: np.ndarray) -> pieces.Piece:
+      files = self.files if self._encoded is not None else [self.files[i] for i in positions]
+      return pieces.Piece(positions, files,
+                          lambda: tf.data.Dataset.from_tensor_slices(positions))
+
+    return [piece(positions) for positions in pieces.by_id(dataset.ids(self.names))]
 
   def facts(self, raw) -> dict[str, tf.Tensor]:
     """What is known of the example at a position without reading its image."""

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import struct
-import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from datasets import cache
+from files import progress
 
 # A record: its length (8 bytes), the length's checksum (4), the data, their checksum (4).
 _HEADER, _FOOTER = 12, 4
@@ -28,8 +27,7 @@ class RecordFile(NamedTuple):
   labels: np.ndarray
 
 
-def scan(paths: Sequence[str], parse_label: Callable, *, kind: str,
-         progress: bool | None = None) -> list[RecordFile]:
+def scan(paths: Sequence[str], parse_label: Callable, *, kind: str) -> list[RecordFile]:
   """Counts the records of files and reads their labels; cached until a file changes.
 
   Args:
@@ -37,7 +35,6 @@ def scan(paths: Sequence[str], parse_label: Callable, *, kind: str,
     parse_label: function from a scalar string, a record, to its label, int64; made of TensorFlow
       ops. `NO_LABEL` where the record has none.
     kind: says in the cache how labels were parsed.
-    progress: whether to show a bar; None shows it on a terminal only.
 
   Returns:
     A `RecordFile` each.
@@ -48,8 +45,7 @@ def scan(paths: Sequence[str], parse_label: Callable, *, kind: str,
   keys = {path: cache.key_of('labels', kind, cache.stamp(path)) for path in paths}
   known = {path: cache.load(key) for path, key in keys.items()}
   unknown = [path for path in paths if known[path] is None]
-  hidden = progress is False or (progress is None and not sys.stderr.isatty())
-  for path in tqdm(unknown, desc='reading labels', unit='file', disable=hidden, leave=False):
+  for path in progress.show(unknown, len(unknown), unit='file', description='reading labels'):
     count = count_records(path)
     known[path] = {'labels': _labels(path, count, parse_label),
                    'bytes': os.path.getsize(path) - count * (_HEADER + _FOOTER)}

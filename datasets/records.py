@@ -9,14 +9,16 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from datasets import dataset, seeds
+from datasets import dataset, pieces, seeds
 from datasets.record_files import RecordFile
 
 # Files that are read at a time, taking records in turn, so that a shuffle buffer sees many shards.
 _FILES_AT_A_TIME = 16
-# Memory of the shuffle buffer, but at least so many records.
+# Memory of the shuffle buffer, but at least so many records as long as they take no more than the
+# last. That is fewer for records above 512 KiB only: the order of all others stays as it was.
 _BUFFER_BYTES = 2**28
 _BUFFER_RECORDS = 2048
+_MOST_BUFFER_BYTES = 2**30
 
 
 class RecordExamples:
@@ -79,6 +81,16 @@ class RecordExamples:
           reshuffle_each_iteration=False)
     return records.skip(skip)
 
+  def pieces(self) -> list[pieces.Piece]:
+    """The files."""
+    counts = [len(file.labels) for file in self._record_files]
+    if self._keep is not None:
+      counts = [int(kept.sum()) for kept in np.split(self._keep, self._starts[1:])]
+    parts = np.split(np.arange(len(self.labels)), np.cumsum(counts)[:-1])
+    return [pieces.Piece(positions, (file,), functools.partial(self._read_kept, number))
+            for number, (file, positions) in enumerate(zip(self.files, parts, strict=True))
+            if len(positions)]
+
   def facts(self, raw) -> dict[str, tf.Tensor]:
     """What is known of a record without parsing it."""
     _, names, starts, labels, _ = self._tensors
@@ -95,6 +107,11 @@ class RecordExamples:
     return records.enumerate().map(
         lambda index, record: {'file': file, 'index': index, 'record': record})
 
+  def _read_kept(self, number: int) -> tf.data.Dataset:
+    """One file's examples, in order."""
+    records = self._read_file(tf.constant(number, tf.int64))
+    return records if self._keep is None else records.filter(self._is_kept)
+
   def _is_kept(self, raw) -> tf.Tensor:
     _, _, starts, _, keep = self._tensors
     return tf.gather(keep, tf.gather(starts, raw['file']) + raw['index'])
@@ -102,7 +119,8 @@ class RecordExamples:
   def _buffer_size(self) -> int:
     total = sum(len(file.labels) for file in self._record_files)
     mean = max(1, sum(file.num_bytes for file in self._record_files) // max(1, total))
-    return min(len(self.labels), max(_BUFFER_RECORDS, _BUFFER_BYTES // mean))
+    least = min(_BUFFER_RECORDS, max(1, _MOST_BUFFER_BYTES // mean))
+    return min(len(self.labels), max(least, _BUFFER_BYTES // mean))
 
   @functools.cached_property
   def _tensors(self) -> tuple[tf.Tensor, ...]:

@@ -7,8 +7,9 @@ import csv
 import json
 import os
 import pathlib
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -107,22 +108,37 @@ def writing(path: str | os.PathLike) -> Iterator[Callable[[Prediction], None]]:
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
   aside = path.with_name(f'{path.name}.part')
-  is_csv = path.suffix.lower() == '.csv'
+  form = _csv_rows if path.suffix.lower() == '.csv' else _json_list
   try:
     # Names of files need not be UTF-8; they are written as they are.
-    with open(aside, 'w', newline='', encoding='utf-8', errors='surrogateescape') as file:
-      if is_csv:
-        rows = csv.writer(file)
-        rows.writerow(['image', 'rank', 'label', 'probability'])
-        yield lambda found: rows.writerows(
-            [found.image, rank, guess.label, repr(guess.probability)]
-            for rank, guess in enumerate(found.guesses, start=1))
-      else:
-        every = []
-        yield lambda found: every.append({
-            'image': found.image, 'predictions': [guess._asdict() for guess in found.guesses]})
-        json.dump(every, file, indent=1)
-        file.write('\n')
+    with open(aside, 'w', newline='', encoding='utf-8', errors='surrogateescape') as file, \
+        form(file) as put:
+      yield put
     os.replace(aside, path)
   finally:
     aside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _csv_rows(file: IO[str]) -> Iterator[Callable[[Prediction], None]]:
+  rows = csv.writer(file)
+  rows.writerow(['image', 'rank', 'label', 'probability'])
+  yield lambda found: rows.writerows(
+      [found.image, rank, guess.label, repr(guess.probability)]
+      for rank, guess in enumerate(found.guesses, start=1))
+
+
+@contextlib.contextmanager
+def _json_list(file: IO[str]) -> Iterator[Callable[[Prediction], None]]:
+  """Writes what `json.dump` does of the whole list, one image after the other."""
+  before = '['
+
+  def put(found: Prediction) -> None:
+    nonlocal before
+    text = json.dumps({'image': found.image,
+                       'predictions': [guess._asdict() for guess in found.guesses]}, indent=1)
+    file.write(f'{before}\n{textwrap.indent(text, " ")}')
+    before = ','
+
+  yield put
+  file.write('[]\n' if before == '[' else '\n]\n')

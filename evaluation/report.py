@@ -61,13 +61,19 @@ def per_class(found: Measurement, class_names: Sequence[str]) -> list[tuple[str,
           if row[1]]
 
 
-def class_table(found: Measurement, class_names: Sequence[str]) -> str:
-  """Formats the recall of all classes, or of the worst ones where they are many."""
+def class_table(found: Measurement, class_names: Sequence[str], *, all_in: str = '') -> str:
+  """Formats the recall of all classes, or of the worst ones where they are many.
+
+  Args:
+    found: the measurement.
+    class_names: one name an output, each its own.
+    all_in: the file that has all of them, if there is one.
+  """
   rows = per_class(found, class_names)
   note = ''
   if len(rows) > _MOST_CLASSES:
-    note = (f'\nThe {_WORST_CLASSES} classes of lowest recall, of {len(rows)}; all are in '
-            'eval.json.')
+    note = (f'\nThe {_WORST_CLASSES} classes of lowest recall, of {len(rows)}'
+            + (f'; all are in {all_in}.' if all_in else '.'))
     rows = sorted(rows, key=lambda row: row[2])[:_WORST_CLASSES]
   rows = [(name, count, f'{recall:.4f}') for name, count, recall in rows]
   return tabulate.tabulate(rows, ('class', 'examples', 'recall'), 'simple', disable_numparse=True,

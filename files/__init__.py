@@ -1,1 +1,1 @@
-"""Files from elsewhere: downloads, archives, and the folder that keeps them."""
+"""Files from elsewhere: downloads, archives, and what every part needs of the machine."""

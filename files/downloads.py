@@ -11,15 +11,13 @@ import http.client
 import os
 import re
 import shutil
-import sys
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import NamedTuple
 
-from tqdm import tqdm
-
+from files import progress
 from files.locks import locked
 
 _CHUNK = 2**18
@@ -171,12 +169,11 @@ def _fetch_rest(resource: Resource, part: Path) -> _Announced:
     start = start if resumed else 0
     size = announced.size if resource.size is None else resource.size
     _check_room(part, (size or 0) - start)
-    with open(part, 'ab' if resumed else 'wb') as file, tqdm(
-        desc=resource.filename, total=size, initial=start, unit='B', unit_scale=True,
-        disable=not sys.stderr.isatty(), leave=False) as bar:
+    with open(part, 'ab' if resumed else 'wb') as file, progress.counter(
+        size, unit='B', description=resource.filename, initial=start, in_thousands=True) as done:
       while chunk := response.read(_CHUNK):
         file.write(chunk)
-        bar.update(len(chunk))
+        done.update(len(chunk))
         start += len(chunk)
         if size is not None and start > size:
           break

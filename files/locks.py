@@ -12,6 +12,8 @@ from typing import IO
 
 # What file systems of clusters answer that are mounted without locks.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+# What they answer of a file that is open and that another process, here or elsewhere, has removed.
+_GONE = (errno.ENOENT, errno.ESTALE)
 
 
 @contextlib.contextmanager
@@ -31,11 +33,17 @@ def locked(path) -> Iterator[None]:
   may_wait = False
   while True:
     with open(name, 'ab') as file:
-      if not _take(file, wait=may_wait):
+      try:
+        taken = _take(file, wait=may_wait)
+        if taken and not _is_at(file, name):
+          continue
+      except OSError as error:
+        if error.errno not in _GONE:
+          raise
+        continue  # Whoever held it has removed it.
+      if not taken:
         print(f'Waiting for another process that makes {path}.')
         may_wait = True
-        continue
-      if not _is_at(file, name):  # Whoever held it has removed it.
         continue
       try:
         yield
@@ -58,7 +66,5 @@ def _take(file: IO, *, wait: bool) -> bool:
 
 
 def _is_at(file: IO, name: Path) -> bool:
-  try:
-    return os.path.samestat(os.fstat(file.fileno()), os.stat(name))
-  except FileNotFoundError:
-    return False
+  """Whether a file still is what has that name; another process may have made it anew."""
+  return os.path.samestat(os.fstat(file.fileno()), os.stat(name))

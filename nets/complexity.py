@@ -23,7 +23,7 @@ class Complexity:
   multiply_adds: int
 
 
-def _multiply_adds(operation: tf.Operation) -> int:
+def multiply_adds(operation: tf.Operation) -> int:
   """Counts the multiply-adds of an operation; zero unless it multiplies by weights."""
   if operation.type not in ('Conv2D', 'DepthwiseConv2dNative', 'MatMul'):
     return 0
@@ -50,4 +50,4 @@ def measure(name: str) -> Complexity:
   found = outline.trace(name, net.classes,
                         image_shape=[net.image_size, net.image_size, net.channels])
   return Complexity(sum(math.prod(shape) for shape in found.trainable.values()),
-                    sum(_multiply_adds(op) for op in found.graph.get_operations()))
+                    sum(multiply_adds(op) for op in found.graph.get_operations()))

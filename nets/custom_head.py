@@ -7,6 +7,7 @@ A head is a short text, `fc:512,dropout:0.5,fc`, or a Python function in the voc
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib.util
 import inspect
 import pathlib
@@ -17,6 +18,8 @@ import tensorflow as tf
 from nets import end_points, heads, layers
 
 SCOPE = 'head'
+# What `network.Network` sets in the arg scope: it is of the run, not of the network.
+_OF_THE_RUN = ('is_frozen', 'keys', 'step')
 _VOCABULARY = ('elements separated by commas: pool (the mean over the image), flatten, fc:512 '
                '(fully connected with ReLU, any width), dropout:0.5 (the share that is dropped), '
                'and fc at the end; or my_file.py:function')
@@ -32,6 +35,19 @@ def label(text: str | None) -> str | None:
   if not text:
     return text
   return pathlib.Path(text).name if is_function(text) else ','.join(_split(text))
+
+
+def digest(text: str | None) -> str | None:
+  """Returns the sha256, in hexadecimal, of the file of a function; None for other heads.
+
+  What the file imports does not count.
+
+  Raises:
+    OSError: if the file cannot be read.
+  """
+  if not text or not is_function(text):
+    return None
+  return hashlib.sha256(_file_of(text).read_bytes()).hexdigest()
 
 
 def parse(text: str) -> Callable[[tf.Tensor, int, bool], tf.Tensor]:
@@ -51,13 +67,16 @@ def parse(text: str) -> Callable[[tf.Tensor, int, bool], tf.Tensor]:
   return _load(text) if is_function(text) else _Layers(text)
 
 
-def attach(function: Callable, head: Callable, head_from: str) -> Callable:
+def attach(function: Callable, head: Callable, head_from: str,
+           trunk_classes: int | None = None) -> Callable:
   """Puts a head on a network in place of its classifier and of its auxiliary heads.
 
   Args:
     function: the network's.
     head: from `parse`.
     head_from: the end point that the head takes, by its whole name.
+    trunk_classes: width of the network's own logits, for an end point that exists with its
+      classifier alone.
 
   Returns:
     A network's function; its variables are those that the end point needs, and the head's.
@@ -65,7 +84,7 @@ def attach(function: Callable, head: Callable, head_from: str) -> Callable:
   body = end_points.up_to(function, head_from)
 
   def network(images: tf.Tensor, num_classes: int, *, is_training: bool):
-    features, _ = body(images, None, is_training=is_training)
+    features, _ = body(images, trunk_classes, is_training=is_training)
     logits = apply(head, features, num_classes, is_training)
     return heads.add_predictions(logits, {})
 
@@ -76,7 +95,7 @@ def attach(function: Callable, head: Callable, head_from: str) -> Callable:
 @layers.add_arg_scope
 def apply(head: Callable, features: tf.Tensor, num_classes: int, is_training: bool, *,
           weights_regularizer=None) -> tf.Tensor:
-  """Applies a head to features, with slim's default layers, whatever the network's are.
+  """Applies a head to features, with slim's defaults of all layers, whatever the network's are.
 
   Args:
     head: from `parse`.
@@ -91,13 +110,14 @@ def apply(head: Callable, features: tf.Tensor, num_classes: int, is_training: bo
   Raises:
     ValueError: if the head returns something else.
   """
-  with tf.compat.v1.variable_scope(SCOPE), \
+  scope = {op: {name: value for name, value in arguments.items() if name in _OF_THE_RUN}
+           for op, arguments in layers.current_arg_scope().items()}
+  with tf.compat.v1.variable_scope(SCOPE, initializer=layers.xavier_initializer()), \
+      layers.arg_scope(scope), \
       layers.arg_scope([layers.conv2d, layers.separable_conv2d, layers.fully_connected],
-                       activation_fn=tf.nn.relu, normalizer_fn=None, normalizer_params=None,
-                       weights_initializer=layers.xavier_initializer(),
-                       weights_regularizer=weights_regularizer,
-                       biases_initializer=layers.zeros_initializer()), \
-      layers.arg_scope([layers.dropout, layers.batch_norm], is_training=is_training):
+                       weights_regularizer=weights_regularizer), \
+      layers.arg_scope([layers.dropout, layers.drop_path, layers.batch_norm],
+                       is_training=is_training):
     logits = head(features, num_classes, is_training)
   if not tf.is_tensor(logits) or logits.shape.as_list() != [features.shape[0], num_classes]:
     raise ValueError(f'--head: expected logits [{features.shape[0]}, {num_classes}]. Received: '
@@ -167,11 +187,17 @@ def _check(element: str, text: str) -> None:
     raise ValueError(f'--head: expected {_VOCABULARY}. Received: {element!r} in {text!r}.')
 
 
-def _load(text: str) -> Callable:
-  path, _, name = text.rpartition(':')
+def _file_of(text: str) -> pathlib.Path:
+  path = text.rpartition(':')[0]
   file = pathlib.Path(path).expanduser()
   if not file.is_file():
     raise FileNotFoundError(f'--head: expected a Python file. Received: {path}, which is none.')
+  return file
+
+
+def _load(text: str) -> Callable:
+  path, _, name = text.rpartition(':')
+  file = _file_of(text)
   spec = importlib.util.spec_from_file_location('head_of_the_user', file)
   module = importlib.util.module_from_spec(spec)
   try:

@@ -19,12 +19,15 @@ from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
+from nets import complexity
 from nets.network import Network
 from nets.stand_in import StandIn
 
 _IMAGES, _KEYS, _STEP = 'cut/images', 'cut/keys', 'cut/step'
 # End points that training and evaluation use.
 _OUTPUTS = ('AuxLogits',)
+# What a trace calls the update of a variable, before the variable's name.
+_UPDATE = 'update/'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,9 +72,9 @@ def _trace(network: Network, image_shape: Sequence[int], batch: int, is_training
                                  variables=variables)
     outputs = {'logits': logits, **{name: end_points[name] for name in _OUTPUTS
                                     if name in end_points}}
-    outputs |= {f'update/{name}': variable.update for name, variable in variables.items()
+    outputs |= {f'{_UPDATE}{name}': variable.update for name, variable in variables.items()
                 if variable.update is not None}
-  return _Trace(graph, {name: variable.value.name for name, variable in variables.items()},
+  return _Trace(graph, {name: variable.tensor.name for name, variable in variables.items()},
                 {key: tensor.name for key, tensor in outputs.items()})
 
 
@@ -79,11 +82,14 @@ def _boundary(trace: _Trace, inference: tf.Graph, trainable: Sequence[str]) -> l
   """Finds the tensors of the trunk that the rest, or the result, takes from it.
 
   What differs in inference, dropout's scaling and batch norm on the batch's own statistics among
-  it, is not of the trunk, so that one trunk serves training and validation.
+  it, is not of the trunk, so that one trunk serves training and validation. Nor is what takes a
+  variable that training updates, trained or not.
   """
   graph = trace.graph
   same = {op.name: op.node_def for op in inference.get_operations()}
-  hot = {trace.placeholders[name].partition(':')[0] for name in trainable} | {_KEYS, _STEP}
+  changed = [*trainable, *(key.removeprefix(_UPDATE) for key in trace.outputs
+                           if key.startswith(_UPDATE))]
+  hot = {trace.placeholders[name].partition(':')[0] for name in changed} | {_KEYS, _STEP}
   trunk, found = set(), {}
   used = _needed(graph, list(trace.outputs.values()))  # Not what is behind a head's end point.
   for op in graph.get_operations():  # In the order in which they were made: inputs come first.
@@ -144,6 +150,8 @@ class _Part:
              *(trace.placeholders[name] for name in self.variables)]
     self.digest = hashlib.sha256(b'\n'.join(sorted(
         node.SerializeToString(deterministic=True) for node in definition.node))).hexdigest()
+    self.multiply_adds = sum(complexity.multiply_adds(trace.graph.get_operation_by_name(name))
+                             for name in present)
     self._apply = tf.function(lambda *values: tf.graph_util.import_graph_def(
         definition, dict(zip(names, values, strict=True)), list(ends), name=''), autograph=False)
 
@@ -185,6 +193,11 @@ class Trunk:
     """A digest of what it computes, but for the variables' values: the same in every process."""
     return self._part(1).digest
 
+  @property
+  def multiply_adds(self) -> int:
+    """The arithmetic for one image; see `complexity`."""
+    return self._part(1).multiply_adds
+
 
 class Head:
   """What is behind the boundary, with the interface of a `network.Network`."""
@@ -207,6 +220,11 @@ class Head:
   def freeze(self) -> None:
     """Takes in the values of the variables that are not trained; call it after restoring them."""
     self._frozen_loss.assign(self._network.regularization_loss(self._frozen()))
+
+  @property
+  def multiply_adds(self) -> int:
+    """The arithmetic for one image, forward; see `complexity`."""
+    return self._part(1, False)[1].multiply_adds
 
   def regularization_loss(self) -> tf.Tensor:
     """Sums the regularizers of all variables; those of the frozen ones are known."""
@@ -233,8 +251,8 @@ class Head:
     found = dict(zip(trace.outputs, part(features, {_KEYS: keys, _STEP: step}, self.variables),
                      strict=True))
     for key, value in found.items():
-      if key.startswith('update/'):
-        self.variables[key.removeprefix('update/')].assign_sub(value)
+      if key.startswith(_UPDATE):
+        self.variables[key.removeprefix(_UPDATE)].assign_sub(value)
     return found['logits'], {name: found[name] for name in _OUTPUTS if name in found}
 
 

@@ -52,22 +52,18 @@ def up_to(function: Callable, end_point: str) -> Callable:
 
 def shapes(function: Callable, num_classes: int | None,
            image_shape: Sequence[int]) -> dict[str, tuple[int, ...]]:
-  """Lists a network's end points in the order of its layers, `FEATURES` last.
+  """Lists a network's end points in the order of its layers.
 
   Args:
     function: see `up_to`; call it under the network's arg scope.
-    num_classes: width of the logits; None leaves out the classifier.
+    num_classes: width of the logits; None leaves out the classifier and adds `FEATURES`.
     image_shape: [height, width, channels].
 
   Returns:
     The shape of one example's value by the name of the end point.
   """
-  found = {}
-  for classes in dict.fromkeys([num_classes, None]):
-    outputs, _ = _scratch_trace(function, classes, image_shape)
-    found |= {name: tuple(value.shape[1:]) for name, value in outputs.items()
-              if name != FEATURES or classes is None}
-  return found
+  outputs, _ = _scratch_trace(function, num_classes, image_shape)
+  return {name: tuple(value.shape[1:]) for name, value in outputs.items()}
 
 
 def resolve(name: str, known: Sequence[str]) -> str:

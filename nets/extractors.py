@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
@@ -22,9 +23,19 @@ def list_end_points(net: Net, *, num_classes: int | None = None,
   Returns:
     The shape of one example's value by the name of the end point.
   """
+  image_shape = tuple(image_shape or (net.image_size, net.image_size, net.channels))
+  found = {}
+  for classes in dict.fromkeys([num_classes, None]):
+    found |= _shapes(net, classes, image_shape)
+  return found
+
+
+@functools.cache
+def _shapes(net: Net, num_classes: int | None,
+            image_shape: tuple[int, ...]) -> Mapping[str, tuple[int, ...]]:
+  """Traces a network once, with or without its classifier."""
   with layers.arg_scope(net.arg_scope(weight_decay=0.0)):
-    return end_points.shapes(net.function, num_classes,
-                             image_shape or [net.image_size, net.image_size, net.channels])
+    return end_points.shapes(net.function, num_classes, image_shape)
 
 
 def find_end_point(net: Net, end_point: str, *, num_classes: int | None = None) -> str:
@@ -38,8 +49,20 @@ def find_end_point(net: Net, end_point: str, *, num_classes: int | None = None) 
   Raises:
     ValueError: if there is none, with those that there are.
   """
-  return end_points.resolve(end_point or net.codes,
-                            tuple(list_end_points(net, num_classes=num_classes)))
+  wanted = end_point or net.codes
+  if not needs_classifier(net, wanted):  # It is a whole name.
+    return wanted
+  return end_points.resolve(wanted, tuple(list_end_points(net, num_classes=num_classes)))
+
+
+def needs_classifier(net: Net, end_point: str) -> bool:
+  """Tells whether a network has an end point only together with a classifier of its own.
+
+  Args:
+    net: the network's record.
+    end_point: by its whole name; see `find_end_point`.
+  """
+  return end_point != end_points.FEATURES and end_point not in list_end_points(net)
 
 
 def build_extractor(net: Net, end_point: str, *, image_shape: Sequence[int],

@@ -1,6 +1,6 @@
 """The vocabulary of the networks: slim's layers under `arg_scope`, on TensorFlow 2.
 
-`arg_scope`, `add_arg_scope`, `repeat` and the initializers are tf-slim's. The layers have slim's
+`arg_scope` and its relatives, `repeat` and the initializers are tf-slim's. The layers have slim's
 names, arguments, defaults and variables, but not its code: slim's `batch_norm` needs modules that
 can no longer be installed, its `dropout` restarts its random sequence after a resume, its `conv2d`
 knows no groups and computes a kernel that covers its whole input several times slower than the
@@ -18,16 +18,17 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 import tf_slim
-from tf_slim import add_arg_scope, arg_scope, repeat
+from tf_slim import add_arg_scope, arg_scope, current_arg_scope, repeat
 
 from nets import noise
 
 __all__ = [
     'RANDOM', 'add_arg_scope', 'arg_scope', 'avg_pool2d', 'batch_norm', 'constant_initializer',
-    'conv2d', 'drop_path', 'dropout', 'flatten', 'fully_connected', 'l2_regularizer',
-    'local_response_normalization', 'max_pool2d', 'random_normal_initializer', 'repeat',
-    'scheduled_drop_path', 'separable_conv2d', 'spatial_size', 'truncated_normal_initializer',
-    'variance_scaling_initializer', 'xavier_initializer', 'zeros_initializer',
+    'conv2d', 'current_arg_scope', 'drop_path', 'dropout', 'flatten', 'fully_connected',
+    'l2_regularizer', 'local_response_normalization', 'max_pool2d', 'random_normal_initializer',
+    'repeat', 'scheduled_drop_path', 'separable_conv2d', 'spatial_size',
+    'truncated_normal_initializer', 'variance_scaling_initializer', 'xavier_initializer',
+    'zeros_initializer',
 ]
 
 variance_scaling_initializer = tf_slim.variance_scaling_initializer

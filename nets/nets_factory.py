@@ -286,13 +286,16 @@ def list_nets(pattern: str = '*') -> list[str]:
   return sorted(fnmatch.filter(NETS, pattern))
 
 
-def get_net(name: str, *, head: str | None = None, head_from: str | None = None) -> Net:
+def get_net(name: str, *, head: str | None = None, head_from: str | None = None,
+            trunk_classes: int | None = None) -> Net:
   """Finds a network's record.
 
   Args:
     name: a name of `NETS`.
     head: a head of the user's own in place of the classifier, as `custom_head.parse` takes it.
     head_from: the end point that it takes; by default what the classifier takes.
+    trunk_classes: width of the network's own logits, where that end point exists with its
+      classifier alone; by default as many as the network was made for.
 
   Raises:
     ValueError: if there is no network of this name, or `head` is none.
@@ -306,12 +309,26 @@ def get_net(name: str, *, head: str | None = None, head_from: str | None = None)
       raise ValueError(f'--head_from={head_from}: expected a --head that starts from there. '
                        'Received none.')
     return net
-  if head_from:
-    head_from = extractors.find_end_point(net, head_from)
+  head_from = find_head_from(name, head_from)
+  needed = extractors.needs_classifier(net, head_from)
   return dataclasses.replace(
       net, arg_scope=custom_head.arg_scope(net.arg_scope), head=(custom_head.SCOPE,),
-      function=custom_head.attach(net.function, custom_head.parse(head),
-                                  head_from or end_points.FEATURES))
+      function=custom_head.attach(net.function, custom_head.parse(head), head_from,
+                                  (trunk_classes or net.classes) if needed else None))
+
+
+def find_head_from(name: str, head_from: str | None) -> str:
+  """Finds the end point that a head starts from, by its whole name.
+
+  Args:
+    name: a name of `NETS`.
+    head_from: see `extractors.find_end_point`; empty means what the classifier takes.
+
+  Raises:
+    ValueError: if there is no such network, or no such end point of it.
+  """
+  net = get_net(name)
+  return extractors.find_end_point(net, head_from or end_points.FEATURES, num_classes=net.classes)
 
 
 def preprocessing_name(name: str) -> str:
@@ -354,18 +371,19 @@ def get_network_fn(name: str, num_classes: int | None, weight_decay: float = 0.0
 
 
 def build_network(name: str, *, head: str | None = None, head_from: str | None = None,
-                  **arguments) -> network.Network:
+                  trunk_classes: int | None = None, **arguments) -> network.Network:
   """Builds a network with its variables.
 
   Args:
-    name, head, head_from: see `get_net`.
+    name, head, head_from, trunk_classes: see `get_net`.
     **arguments: those of `network.Network`.
 
   Raises:
     ValueError: if there is no network of this name, if the images are too small for it, or if a
       scope of `trainable_scopes` matches nothing.
   """
-  return build(get_net(name, head=head, head_from=head_from), **arguments)
+  return build(get_net(name, head=head, head_from=head_from, trunk_classes=trunk_classes),
+               **arguments)
 
 
 def build(net: Net, **arguments) -> network.Network:

@@ -93,12 +93,12 @@ def in_process():
   """Runs programs that take weights in this process, which is quicker than to start them.
 
   `with in_process('predict_image') as run:` loads one, with flags of its own; `run(*arguments)`
-  returns its exit code.
+  calls its `main`, or another function that the program begins with, and returns the exit code.
   """
   from absl import flags
 
   @contextlib.contextmanager
-  def loaded(name: str):
+  def loaded(name: str, begin: str = 'main'):
     values = flags.FlagValues()
     with pytest.MonkeyPatch.context() as patch:
       for define in [name for name in dir(flags) if name.startswith('DEFINE_')]:
@@ -107,19 +107,21 @@ def in_process():
       module = importlib.util.module_from_spec(spec)
       spec.loader.exec_module(module)
     values.set_gnu_getopt(True)
+    program = getattr(module, begin)
 
     def run(*arguments) -> int:
       values.unparse_flags()
       for flag in values:
         values[flag].unparse()
       rest = values([name, *map(str, arguments)])[1:]
-      if inspect.signature(module.main).parameters:
-        return module.main(rest)
+      if inspect.signature(program).parameters:
+        return program(rest)
       assert rest == []
-      return module.main()
+      return program()
 
     with pytest.MonkeyPatch.context() as patch:
-      for reader in ('checkpoint_flags', 'command_line', 'inference_flags'):
+      for reader in ('checkpoint_flags', 'command_line', 'head_flags', 'inference_flags',
+                     'optimization_flags', 'phases', 'train_data', 'warm_start'):
         patch.setattr(importlib.import_module(reader), 'FLAGS', values)
       patch.setattr(module, 'FLAGS', values)
       yield run

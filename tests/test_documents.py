@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import importlib.util
+import itertools
 import pathlib
 import re
 import shlex
@@ -16,6 +17,7 @@ import pytest
 import tensorflow as tf
 from absl import flags
 
+import phases
 from datasets import dataset_factory, indexed, tfrecord
 from nets import catalogue, extractors, layers, nets_factory, scopes
 from nets.record import Net
@@ -109,8 +111,18 @@ def parse(program: str, arguments: list[str]) -> flags.FlagValues:
   return values
 
 
-def run_of(name: str) -> flags.FlagValues:
-  return parse(TRAIN, [f'--flagfile={ROOT / "scripts" / "recipes" / name}'])
+def run_of(name: str, *more: str) -> flags.FlagValues:
+  return parse(TRAIN, [f'--flagfile={ROOT / "scripts" / "recipes" / name}', *more])
+
+
+def runs_of(name: str) -> list[types.SimpleNamespace]:
+  """The flags of each phase of a recipe, or of its one run; `chosen` are those that it sets."""
+  text, runs = run_of(name).phases, []
+  for words in phases.parse(text) if text else [[]]:
+    values = run_of(name, *(f'--{word}' for word in words))
+    runs.append(types.SimpleNamespace(
+      chosen={flag for flag in values if values[flag].present}, **values.flag_values_dict()))
+  return runs
 
 
 @functools.cache
@@ -254,8 +266,7 @@ def test_readme_has_every_dataset_retired_flag_and_recipe():
   assert [name for name in retired if f'`--{name}`' not in text] == []
   table = text[text.index('| recipe |'):]
   for name in RECIPES:
-    stem, phase = re.fullmatch(r'(\w+?)((?:_all|_fc)?)\.flags', name).groups()
-    assert f'`{stem}' in table and (not phase or f'`…{phase}`' in table), name
+    assert f'`{name.removesuffix(".flags")}`' in table, name
 
 
 def test_figures_of_readme_are_numbers_or_a_dash():
@@ -363,7 +374,8 @@ def test_example_of_an_optimizer():
 @recipes
 def test_recipe_says_what_it_is(name):
   text = header(name)
-  assert re.search(r'^Hardware, time and accuracy: (not measured here\.|.*\d)', text, re.MULTILINE)
+  assert re.search(r'^Hardware, time and accuracy: (not measured here[.;]|.*\d)', text,
+                   re.MULTILINE)
   assert re.search(r'^Data: ', text, re.MULTILINE)
   called = header_commands(name)
   assert [words[1] for words in called][-2:] == [TRAIN, EVAL]
@@ -374,61 +386,66 @@ def test_recipe_says_what_it_is(name):
 
 @recipes
 def test_recipe_leaves_folders_to_the_command(name):
-  run = run_of(name)
-  chosen = {flag for flag in run if run[flag].present}
-  assert {'model_name', 'dataset_name', 'optimizer', 'learning_rate', 'weight_decay'} <= chosen
-  assert chosen & {'train_dir', 'dataset_dir', 'checkpoint_path'} == set()
-  assert len(chosen & {'epochs', 'max_number_of_steps'}) == 1
+  for run in runs_of(name):
+    assert {'model_name', 'dataset_name', 'optimizer', 'learning_rate',
+            'weight_decay'} <= run.chosen
+    assert run.chosen & {'train_dir', 'dataset_dir', 'checkpoint_path'} == set()
+    assert len(run.chosen & {'epochs', 'max_number_of_steps'}) == 1
   lines = [line for line in read(f'scripts/recipes/{name}').splitlines()
            if not line.startswith('#')]
-  assert all(re.fullmatch(r'--\w+=\S+', line) for line in lines)
-  assert len(lines) == len(chosen)
+  assert all(re.fullmatch(r'--\w+=\S+|--phases=.+', line) for line in lines)
+  whole = run_of(name)
+  assert len(lines) == sum(whole[flag].present for flag in whole)
 
 
 @recipes
 def test_names_in_a_recipe_are_known(name):
-  run = run_of(name)
-  nets_factory.get_net(run.model_name)
-  assert run.dataset_name in dataset_factory.DATASETS
-  recipe = nets_factory.preprocessing_name(run.preprocessing_name or run.model_name)
-  assert recipe in preprocessing_factory.PREPROCESSING
-  for flag in ('trainable_scopes', 'checkpoint_exclude_scopes'):
-    for scope in scopes.split(run[flag].value):
-      assert scopes.select(variables(run.model_name), [scope], flag)
+  for run in runs_of(name):
+    nets_factory.get_net(run.model_name)
+    assert run.dataset_name in dataset_factory.DATASETS
+    recipe = nets_factory.preprocessing_name(run.preprocessing_name or run.model_name)
+    assert recipe in preprocessing_factory.PREPROCESSING
+    for flag in ('trainable_scopes', 'checkpoint_exclude_scopes'):
+      for scope in scopes.split(getattr(run, flag)):
+        assert scopes.select(variables(run.model_name), [scope], flag)
 
 
 @recipes
 def test_phases_of_a_recipe_belong_together(name):
-  run = run_of(name)
-  stem, _, phase = name.removesuffix('.flags').rpartition('_')
-  head = ','.join(nets_factory.get_net(run.model_name).head)
-  first = f'{stem}_head.flags'
-  if phase == 'head':
-    assert run.checkpoint_exclude_scopes == run.trainable_scopes == head
-  elif first in RECIPES:
-    assert run.checkpoint_exclude_scopes is None
+  runs = runs_of(name)
+  head = ','.join(nets_factory.get_net(runs[0].model_name).head)
+  if name.startswith('train_'):
+    assert [run.trainable_scopes for run in runs] == [None]
+    return
+  assert len(runs) == (1 if name.endswith('_head.flags') else 2)
+  assert runs[0].checkpoint_exclude_scopes == runs[0].trainable_scopes == head
+  for before, run in itertools.pairwise(runs):  # The head, then more of the network, more slowly.
+    assert run.trainable_scopes is None or run.trainable_scopes.endswith(f',{head}')
+    assert run.learning_rate < before.learning_rate
     same = ('model_name', 'dataset_name', 'dataset_split_name', 'labels_offset')
-    values, rate = [run[flag].value for flag in same], run.learning_rate
-    before = run_of(first)
-    assert [before[flag].value for flag in same] == values
-    assert rate < before.learning_rate
-  else:
-    assert stem.startswith('train_') and run.trainable_scopes is None
+    assert [getattr(run, flag) for flag in same] == [getattr(before, flag) for flag in same]
 
 
 def test_recipes_of_tf_slim_have_its_values():
   # Reference: tensorflow/models, research/slim/scripts, the scripts of the same names.
+  def finetuning(decay, *phases_):
+    return [('rmsprop', rate, decay, 0.94, 2.0, steps, 0.00004) for rate, steps in phases_]
+
   expected = {
-    'train_lenet_on_mnist': ('sgd', 0.01, 1.0, 2.0, 20000, 0.0),
-    'train_cifarnet_on_cifar10': ('sgd', 0.1, 0.1, 200.0, 100000, 0.004),
-    'finetune_resnet_v1_50_on_flowers_head': ('rmsprop', 0.01, 0.94, 2.0, 3000, 0.00004),
-    'finetune_resnet_v1_50_on_flowers_all': ('rmsprop', 0.001, 0.94, 2.0, 1000, 0.00004),
+    'train_lenet_on_mnist': [('sgd', 0.01, 'exponential', 1.0, 2.0, 20000, 0.0)],
+    'train_cifarnet_on_cifar10': [('sgd', 0.1, 'exponential', 0.1, 200.0, 100000, 0.004)],
+    **{f'finetune_{name}_on_flowers': finetuning('exponential', (0.01, 3000), (0.001, 1000))
+       for name in ('inception_v1', 'resnet_v1_50')},
+    **{f'finetune_{name}_on_flowers': finetuning('fixed', (0.01, 1000), (0.0001, 500))
+       for name in ('inception_v3', 'inception_resnet_v2')},
   }
-  for name, values in expected.items():
-    run = run_of(f'{name}.flags')
-    assert values == (run.optimizer, run.learning_rate, run.learning_rate_decay_factor,
-                      run.num_epochs_per_decay, run.max_number_of_steps, run.weight_decay), name
-    assert run.batch_size == 32 and run.learning_rate_decay_type == 'exponential'
+  for name, phases_ in expected.items():
+    runs = runs_of(f'{name}.flags')
+    assert phases_ == [
+      (run.optimizer, run.learning_rate, run.learning_rate_decay_type,
+       run.learning_rate_decay_factor, run.num_epochs_per_decay, run.max_number_of_steps,
+       run.weight_decay) for run in runs], name
+    assert {run.batch_size for run in runs} == {32}
 
 
 # ---- experiments ----

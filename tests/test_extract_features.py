@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import inference_flags
-from datasets import dataset_factory
+from datasets import content, dataset_factory
 from feature_files import formats
 from nets import nets_factory
 from preprocessing import preprocessing_factory
@@ -36,8 +36,14 @@ def photos(tmp_path):
   return tmp_path / 'photos'
 
 
+@pytest.fixture(scope='module')
+def extract(in_process):
+  with in_process(_SCRIPT) as run:
+    yield run
+
+
 @pytest.mark.slow
-def test_rows_in_order_after_those_that_a_killed_call_left(run_script, photos, tmp_path):
+def test_rows_in_order_after_those_that_a_killed_call_left(extract, photos, tmp_path, capsys):
   network = nets_factory.build_network('lenet', image_shape=[28, 28, 3], num_classes=2)
   prefix = checkpoints.save(tmp_path / 'run', 7, network.variables, {
       'format': 1, 'model_name': 'lenet', 'class_names': ['ant', 'bee'], 'image_size': 28,
@@ -49,17 +55,18 @@ def test_rows_in_order_after_those_that_a_killed_call_left(run_script, photos, t
   with formats.writer(path, class_names=['ant', 'bee'], num_examples=11, shape=[1024], facts={
       'model_name': 'lenet', 'end_point': 'fc3', 'checkpoint': str(prefix),
       'checkpoint_digest': inference_flags.digest_of(needed), 'preprocessing_name': 'lenet',
-      'image_size': 28, 'channels': 3, 'compute_dtype': 'float32', 'dataset': 'folder',
+      'preprocessing_digest': preprocessing_factory.code_digest(), 'image_size': 28, 'channels': 3,
+      'compute_dtype': 'float32', 'dataset': 'folder',
       'split': 'train', 'dataset_fingerprint': dataset.fingerprint,
-      'bad_images': ['ant/4.jpg']}) as output:
+      'content_digest': content.digest(dataset), 'bad_images': ['ant/4.jpg']}) as output:
     # Seven numbers that the network would not give: those rows are not computed again.
     output.write(names[:7], [0] * 5 + [1] * 2, np.full([7, 1024], 5, np.float32))
 
-  code, out, errors = run_script(
-      _SCRIPT, f'--checkpoint_path={tmp_path}/run', '--dataset_name=folder',
-      f'--dataset_dir={photos}', '--validation_fraction=0', '--end_point=fc3', '--batch_size=3',
-      f'--output_path={path}', '--on_bad_image=skip')
-  assert code == 0, errors
+  arguments = (f'--checkpoint_path={tmp_path}/run', '--dataset_name=folder',
+               f'--dataset_dir={photos}', '--validation_fraction=0', '--end_point=fc3',
+               '--batch_size=3', f'--output_path={path}', '--on_bad_image=skip')
+  assert extract(*arguments) == 0
+  out = capsys.readouterr().out
   assert 'ant/4.jpg' in out
   assert '7 are done already' in out
   assert f'11 × [1024] in {path}; 4 images in ' in out
@@ -71,6 +78,12 @@ def test_rows_in_order_after_those_that_a_killed_call_left(run_script, photos, t
   _, end_points = tf.function(lambda: network(images, is_training=False))()
   np.testing.assert_allclose(found.values[7:], end_points['fc3'], rtol=0, atol=1e-5)
   assert '6 restored' in (tmp_path / 'features.parquet.restored.txt').read_text()
+  assert extract(*arguments) == 0
+  assert f'{path} is finished' in capsys.readouterr().out
+  # Another photo of the same name is another file of features.
+  (photos / 'bee' / '0.jpg').write_bytes((photos / 'bee' / '1.jpg').read_bytes())
+  with pytest.raises(ValueError, match='one of others .content_digest: '):
+    extract(*arguments)
 
 
 @pytest.mark.thorough

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import pathlib
 
 import pytest
@@ -18,16 +19,20 @@ class Program:
     self.folder = folder
     self.codes = iter(())
     self.saves = True
+    self.is_finished = True
     self.seen = []
+    self.common = []
     self._flags = flags.FlagValues()
     monkeypatch.setattr(phases, 'FLAGS', self._flags)
     with monkeypatch.context() as patch:
       patch.setattr(flags, 'DEFINE_string',
                     functools.partial(flags.DEFINE_string, flag_values=self._flags))
       phases.define_flag()
-    for name in ('train_dir', 'checkpoint_path', 'checkpoint_exclude_scopes', 'trainable_scopes'):
+    for name in ('train_dir', 'checkpoint_path', 'checkpoint_exclude_scopes', 'trainable_scopes',
+                 'checkpoint_channel_order'):
       flags.DEFINE_string(name, None, 'Text.', flag_values=self._flags)
-    for name in ('ignore_missing_vars', 'dry_run', 'use_grayscale'):
+    for name in ('ignore_missing_vars', 'dry_run', 'use_grayscale', 'use_moving_averages',
+                 'convert_input_channels'):
       flags.DEFINE_bool(name, False, 'Switch.', flag_values=self._flags)
     flags.DEFINE_float('learning_rate', 0.01, 'Rate.', lower_bound=0, flag_values=self._flags)
     flags.DEFINE_float('epochs', None, 'Epochs.', flag_values=self._flags)
@@ -46,6 +51,10 @@ class Program:
     def main():
       seen.append({name: self._flags[name].value for name in self._flags
                    if self._flags[name].present and name != 'phases'})
+      self.common.append({name for name in ('epochs', 'use_grayscale', 'learning_rate')
+                          if phases.goes_for_all(name)})
+      if not self.is_finished:
+        phases.check_may_train()
       if self.saves:
         made = pathlib.Path(self._flags.train_dir)
         made.mkdir(exist_ok=True)
@@ -73,19 +82,22 @@ def test_without_phases_main_runs_once(program):
 def test_the_flags_of_each_phase(program, capsys):
   code, seen = program.run(
     '--checkpoint_path=weights.ckpt', '--checkpoint_exclude_scopes=Logits', '--learning_rate=0.5',
-    '--ignore_missing_vars', '--max_number_of_steps=7',
+    '--ignore_missing_vars', '--max_number_of_steps=7', '--checkpoint_channel_order=rgb',
+    '--use_moving_averages', '--convert_input_channels',
     '--phases=trainable_scopes="a b,c;d" epochs=2 learning_rate=0.01; --use_grayscale '
-    'learning_rate=1e-4;epochs=1 noignore_missing_vars checkpoint_exclude_scopes=x')
+    'learning_rate=1e-4;epochs=1 noignore_missing_vars checkpoint_exclude_scopes=x '
+    'use_moving_averages=false')
   one, two, three = (str(program.folder / f'phase_{number}') for number in (1, 2, 3))
   assert code == 0
   assert seen == [
     {'train_dir': one, 'checkpoint_path': 'weights.ckpt', 'checkpoint_exclude_scopes': 'Logits',
      'learning_rate': 0.01, 'ignore_missing_vars': True, 'trainable_scopes': 'a b,c;d',
-     'epochs': 2},
+     'epochs': 2, 'checkpoint_channel_order': 'rgb', 'use_moving_averages': True,
+     'convert_input_channels': True},
     {'train_dir': two, 'checkpoint_path': one, 'learning_rate': 1e-4, 'use_grayscale': True,
      'max_number_of_steps': 7},
     {'train_dir': three, 'checkpoint_path': two, 'checkpoint_exclude_scopes': 'x',
-     'learning_rate': 0.5, 'ignore_missing_vars': False, 'epochs': 1},
+     'learning_rate': 0.5, 'ignore_missing_vars': False, 'use_moving_averages': False, 'epochs': 1},
   ]
   out = capsys.readouterr().out.splitlines()
   assert out[0] == "Phase 1 of 3: 'trainable_scopes=a b,c;d' epochs=2 learning_rate=0.01"
@@ -95,6 +107,50 @@ def test_the_flags_of_each_phase(program, capsys):
 def test_a_phase_may_start_from_elsewhere(program):
   _, seen = program.run('--epochs=1', '--phases=epochs=2;checkpoint_path=other/best')
   assert seen[1]['checkpoint_path'] == 'other/best'
+
+
+def test_a_phase_knows_which_flags_go_for_all(program):
+  program.run('--epochs=1', '--use_grayscale', '--phases=epochs=2;nouse_grayscale')
+  program.run('--epochs=1')
+  assert program.common == [{'use_grayscale', 'learning_rate'}, {'epochs', 'learning_rate'}, set()]
+
+
+def test_a_phase_does_not_train_on_once_another_has_begun_from_it(program):
+  program.is_finished = False
+  arguments = ['--epochs=1', '--phases=learning_rate=1;learning_rate=2']
+  assert program.run(*arguments)[0] == 0
+  one, two = (program.folder / f'phase_{number}' for number in (1, 2))
+  with pytest.raises(ValueError, match='phase 1 would train on from step 1, from which phase 2 has '
+                                       f'begun.*Leave it as it was, or remove {two}'):
+    program.run(*arguments)
+  assert len(program.seen) == 1
+  assert program.run(f'{arguments[1]} checkpoint_path={one}', '--epochs=1')[0] == 0
+  (two / 'model.ckpt-1.index').unlink()
+  assert program.run(*arguments)[0] == 0
+
+
+@pytest.mark.parametrize(('start', 'step', 'received'), [
+  ('phase_1/model.ckpt-1', 1, None),
+  (None, 1, None),
+  ('phase_1/model.ckpt-1', 5, 'phase_1, which is at step 5 now'),
+  ('phase_1/model.ckpt-1', None, 'phase_1, which has no checkpoint now'),
+  ('weights.npy', 1, 'phase_1, which is at step 1 now'),
+])
+def test_a_phase_is_of_the_one_before_as_it_is_now(program, start, step, received):
+  arguments = ['--epochs=1', '--phases=learning_rate=1;learning_rate=2']
+  program.run(*arguments)
+  one, two = (program.folder / f'phase_{number}' for number in (1, 2))
+  (two / 'model.ckpt-1.json').write_text(json.dumps({'started_from': start}))
+  (one / 'model.ckpt-1.index').unlink()
+  if step:
+    (one / f'model.ckpt-{step}.index').touch()
+  if received is None:
+    assert program.run(*arguments)[0] == 0
+    return
+  with pytest.raises(ValueError, match=f'phase 2 began from {start}. Expected: phase 1 as it was '
+                                       f'then. Received: .*{received}. Remove {two} '):
+    program.run(*arguments)
+  assert program.seen == []
 
 
 @pytest.mark.parametrize('end', ['error', 130, 143])
@@ -165,3 +221,35 @@ def test_mistakes_are_found_before_anything_runs(program, text, message):
 
 def test_the_last_phase_needs_no_end(program):
   assert program.run('--phases=early_stopping_patience=2;learning_rate=1')[0] == 0
+
+
+@pytest.mark.slow
+def test_the_trainer_in_phases(in_process, tmp_path, capsys):
+  folder = tmp_path / 'run'
+  arguments = [f'--train_dir={folder}', '--dataset_name=digits', '--model_name=lenet', '--xla=off',
+               '--cache_features=disk', '--augmentations_per_image=0', '--use_moving_averages',
+               '--validation_fraction=0']
+  text = '--phases=trainable_scopes=LeNet/fc4 epochs={}; learning_rate=0.001 max_number_of_steps=2'
+  with in_process('train_image_classifier', 'run_phases') as run:
+    assert run(*arguments, text.format(0.08)) == 0
+    first, second = capsys.readouterr().out.split('Phase 2 of 2: ')
+    assert '56.16 steps an epoch' in first
+    assert 'Training LeNet/fc4 of lenet' in first and 'Finished at step 5,' in first
+    assert '--cache_features=disk: as --cache_features says' in first
+    assert f'Warm start from {folder}/phase_1.' in second and 'Finished at step 2,' in second
+    assert '--cache_features=off: what is trained, or random, begins with the first' in second
+    assert f'All 2 phases are finished. The last one lies in {folder}/phase_2.' in second
+    metadata = json.loads((folder / 'phase_2' / 'model.ckpt-2.json').read_text())
+    assert metadata['started_from'] == str(folder / 'phase_1' / 'model.ckpt-5')
+
+    assert run(*arguments, text.format(0.08)) == 0
+    again = capsys.readouterr().out
+    assert [line for line in again.splitlines() if 'finished' in line] == [
+      'This run is finished: it is at step 5 of 5. Raise --max_number_of_steps or --epochs to '
+      'train on.', 'This run is finished: it is at step 2 of 2. Raise --max_number_of_steps or '
+      '--epochs to train on.', f'All 2 phases are finished. The last one lies in {folder}/phase_2.']
+
+    with pytest.raises(ValueError, match='phase 1 would train on from step 5, from which phase 2'):
+      run(*arguments, text.format(0.2))
+    assert sorted(path.name for path in (folder / 'phase_1').glob('*.index')) == [
+      'model.ckpt-5.index']

@@ -167,6 +167,26 @@ def test_a_file_is_complete_or_as_it_was(tmp_path, suffix):
   assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize('count', [0, 1, 3])
+def test_json_is_what_json_makes_of_the_whole_list(tmp_path, count):
+  names = ['a, "b"\u2028\n é.jpg', 'c\udcff.jpg', 'd.jpg'][:count]
+  guesses = (Guess('ant', 0.1 + 0.2), Guess('b\\"ee', 1e-9))
+  with predictor.writing(tmp_path / 'found.json') as put:
+    for name in names:
+      put(Prediction(name, guesses))
+  assert (tmp_path / 'found.json').read_text() == json.dumps([
+    {'image': name, 'predictions': [{'label': label, 'probability': probability}
+                                    for label, probability in guesses]}
+    for name in names], indent=1) + '\n'
+
+
+def test_predictions_are_not_kept_until_the_end(tmp_path):
+  with predictor.writing(tmp_path / 'found.json') as put:
+    for number in range(1000):
+      put(Prediction(f'{number}.jpg', (Guess('ant', 0.5),)))
+    assert (tmp_path / 'found.json.part').stat().st_size > 10_000
+
+
 def test_ties_weights_of_zero_and_broken_networks():
   logits = np.zeros([4, 3], np.float32)
   logits[2] = [0, 1, 1]

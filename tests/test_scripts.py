@@ -94,6 +94,12 @@ def test_train_fine_tune_evaluate(run_script, tmp_path):
       assert same == ('fc4' not in name), name
 
 
+def test_classes_are_not_balanced_twice(in_process, tmp_path):
+  with in_process('train_image_classifier') as run, pytest.raises(
+      ValueError, match='--sampling=balanced and --class_weights=balanced: expected one of them'):
+    run(f'--train_dir={tmp_path}', *_DIGITS, '--sampling=balanced', '--class_weights=balanced')
+
+
 @pytest.mark.slow
 def test_a_kept_classifier_keeps_its_classes_when_the_auxiliary_head_is_new(run_script, tmp_path):
   flags = ['--dataset_name=digits', '--train_image_size=75', '--batch_size=2',

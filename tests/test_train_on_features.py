@@ -19,18 +19,21 @@ import scipy.special
 import tensorflow as tf
 from absl import flags
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import recall_score
 
 import checkpoint_flags
 import command_line
+import head_flags
 import inference_flags
 import optimization_flags
 import trunks
 import warm_start
 from nets import nets_factory
-from training import checkpoints
+from training import checkpoints, linear_classifiers
 
 _ROOT = pathlib.Path(checkpoint_flags.__file__).parent
-_READERS = (checkpoint_flags, command_line, inference_flags, optimization_flags, trunks, warm_start)
+_READERS = (checkpoint_flags, command_line, head_flags, inference_flags, optimization_flags, trunks,
+            warm_start)
 
 
 _DEFINING = {name: getattr(flags, name) for name in dir(flags) if name.startswith('DEFINE_')}
@@ -56,10 +59,10 @@ def run(program: str, *arguments: str) -> str:
   return printed.getvalue()
 
 
-def _blobs(path, count=60, seed=0, shape=(4,), classes=3):
+def _blobs(path, count=60, seed=0, shape=(4,), classes=3, labels=None):
   """A pickle of features around one point a class, not quite apart."""
   random = np.random.default_rng(seed)
-  labels = np.arange(count) % classes
+  labels = np.arange(count) % classes if labels is None else labels
   centres = np.random.default_rng(9).normal(size=[classes, *shape])
   values = centres[labels] + 0.7 * random.normal(size=[count, *shape])
   path.write_bytes(pickle.dumps({'features': values.astype(np.float32), 'labels': labels}))
@@ -71,17 +74,20 @@ def _content(folder) -> dict[str, np.ndarray]:
   return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
 
 
-def test_softmax_finds_the_optimum_of_scikit_learn(tmp_path):
-  values, labels = _blobs(tmp_path / 'train.p')
+@pytest.mark.parametrize('weights', ['none', 'balanced'])
+def test_softmax_finds_the_optimum_of_scikit_learn(tmp_path, weights):
+  values, labels = _blobs(tmp_path / 'train.p', labels=np.minimum(np.arange(60) % 8, 2))
   other, other_labels = _blobs(tmp_path / 'validation.p', seed=1)
   out = run('train_on_features', f'--training_file={tmp_path}/train.p',
             f'--validation_file={tmp_path}/validation.p', f'--train_dir={tmp_path}/run',
-            '--batch_size=60', '--epochs=160', '--optimizer=momentum', '--learning_rate=0.5',
+            f'--class_weights={weights}', '--batch_size=60', '--epochs=160',
+            '--optimizer=momentum', '--learning_rate=0.5',
             '--learning_rate_decay_type=fixed', '--weight_decay=0.01',
             '--validation_interval_epochs=80')
   found = _content(tmp_path / 'run' / 'head')
   # Our objective is the mean loss, scikit-learn's C times the sum.
-  expected = LogisticRegression(C=1 / (0.01 * 60), tol=1e-8, max_iter=1000).fit(values, labels)
+  expected = LogisticRegression(C=1 / (0.01 * 60), tol=1e-8, max_iter=1000, class_weight={
+      'none': None}.get(weights, weights)).fit(values, labels)
   weights, biases = found['head/fc1/weights'], found['head/fc1/biases']
   assert weights == pytest.approx(expected.coef_.T, abs=2e-3)
   assert scipy.special.softmax(values @ weights + biases, 1) == pytest.approx(
@@ -91,10 +97,30 @@ def test_softmax_finds_the_optimum_of_scikit_learn(tmp_path):
   last = next(line for line in out.splitlines() if line.startswith('step 160/160: epoch 160.00'))
   assert f'accuracy {expected.score(values, labels):.4f}' in last
   assert len(re.findall(r'^step ', out, re.MULTILINE)) == 160  # A line an epoch.
+  recalls = recall_score(other_labels, expected.predict(other), average=None)
+  assert re.findall(r'^(\d) +(\d+) +([01]\.\d+)$', out, re.MULTILINE) == [
+      (str(label), '20', f'{recall:.4f}') for label, recall in enumerate(recalls)]
   assert 'It takes features, not images: the files do not tell what network' in out
   with open(tmp_path / 'run' / 'metrics.csv', newline='') as file:
     assert [row['step'] for row in csv.DictReader(file) if row['validation_loss']] == [
         '80', '160']
+
+
+def test_linear_classifiers_with_class_weights(tmp_path):
+  values, labels = _blobs(tmp_path / 'train.p', labels=np.minimum(np.arange(60) % 8, 2))
+  _blobs(tmp_path / 'validation.p', seed=1, count=30)
+  out = run('train_on_features', f'--training_file={tmp_path}/train.p',
+            f'--validation_file={tmp_path}/validation.p', f'--train_dir={tmp_path}/run',
+            '--classifier=logistic_regression', '--regularization_strengths=0.1',
+            '--class_weights=balanced')
+  expected = linear_classifiers.fit(values, labels, kind='logistic_regression', strengths=[0.1],
+                                    is_balanced=True)
+  found = _content(tmp_path / 'run' / 'head')
+  assert np.array_equal(found['head/fc1/weights'], expected.weights)
+  (mean,) = re.findall(r'validation: .* mean recall (.*?),', out)
+  recalls = re.findall(r'^\d +10 +([01]\.\d+)$', out, re.MULTILINE)
+  assert len(recalls) == 3
+  assert np.mean([*map(float, recalls)]) == pytest.approx(float(mean), abs=1e-4)
 
 
 def test_a_run_that_goes_on_ends_with_the_same_bits(tmp_path):
@@ -135,7 +161,7 @@ def trunk(tmp_path_factory):
 
 
 def _save_lenet(folder, seed: int) -> str:
-  network = nets_factory.build_network('lenet', num_classes=10, image_shape=[28, 28, 3], seed=seed)
+  network = nets_factory.build_network('lenet', num_classes=12, image_shape=[28, 28, 3], seed=seed)
   values = {name: variable.read_value() for name, variable in network.variables.items()}
   return checkpoints.save(folder, 0, values, {'model_name': 'lenet'}, max_to_keep=1)
 
@@ -168,6 +194,18 @@ def test_the_whole_network_evaluates_as_the_head(extracted, photos, tmp_path, fl
   metadata = json.loads(next((tmp_path / 'run').glob('model.ckpt-*.json')).read_text())
   assert (metadata['flags']['head_from'], metadata['channels'], metadata['image_size'],
           metadata['class_names']) == ('pool2', 3, 28, ['dark', 'grey', 'light'])
+
+
+def test_features_that_a_classifier_gives(trunk, photos, tmp_path):
+  run('extract_features', f'--checkpoint_path={trunk}', '--dataset_name=folder',
+      f'--dataset_dir={photos}', '--end_point=Logits', '--validation_fraction=0',
+      f'--output_path={tmp_path}/all.npz')
+  run('train_on_features', f'--training_file={tmp_path}/all.npz', f'--train_dir={tmp_path}/run',
+      '--classifier=linear_svm', '--regularization_strengths=0.01')
+  found = _content(tmp_path / 'run')
+  assert (found['LeNet/fc4/biases'].shape, found['head/fc1/weights'].shape) == ((12,), (12, 3))
+  run('eval_image_classifier', f'--checkpoint_path={tmp_path}/run', f'--dataset_dir={photos}',
+      f'--eval_dir={tmp_path}/eval', '--dataset_split_name=validation')
 
 
 def test_the_best_head_may_be_exported(extracted, trunk, tmp_path):

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import pathlib
 from collections.abc import Callable, Sequence
 
-from datasets.cache import stamp
-from datasets.dataset import Dataset
+from datasets import content
 from files.folders import cache_folder
 from nets import cut
 from nets.network import Network
-from training import features
+from preprocessing import preprocessing_factory
+from training import distribution, features
 from training.inputs import Inputs
 
 MODES = ('auto', 'off', 'memory', 'disk')
 _IMAGES = 'cut/images:0'
 _BATCH = 32
-_PREPROCESSING = pathlib.Path(__file__).parents[1] / 'preprocessing'
+# Share of a step's arithmetic below which `auto` finds that a trunk is not worth its room.
+_LEAST_SHARE = 0.2
+_NOTHING_FROZEN = ('what is trained, or random, begins with the first layer, so that nothing can '
+                   'be computed ahead; see --trainable_scopes')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,13 +29,13 @@ class FeatureCache:
   Attributes:
     place: 'off', 'memory' or 'disk'.
     why: the reason, to be shown.
-    trunk, head, boundary: the network in two parts; see `nets.cut`.
+    trunk, head, boundary: the network in two parts, see `nets.cut`; None if the place is 'off'.
   """
   place: str
   why: str
-  trunk: cut.Trunk
-  head: cut.Head
-  boundary: tuple[cut.Boundary, ...]
+  trunk: cut.Trunk | None = None
+  head: cut.Head | None = None
+  boundary: tuple[cut.Boundary, ...] | None = None
 
   def fill(self, inputs: Inputs, *, is_training: bool, seed: int, show: Callable) -> Inputs:
     """Computes what is not known yet of a split's features.
@@ -73,19 +74,19 @@ class FeatureCache:
 
   def _key(self, inputs: Inputs, views: int, seed: int) -> str:
     """Names all that the features of a split depend on."""
-    code = hashlib.sha256()
-    for path in sorted(_PREPROCESSING.glob('*.py')):
-      code.update(path.read_bytes())
     return features.key_of({
-        'trunk': self.trunk.digest, 'preprocessing': [inputs.preprocessing_name, code.hexdigest()],
+        'trunk': self.trunk.digest, 'on_gpu': distribution.kind() != 'CPU',
+        'preprocessing': [inputs.preprocessing_name, preprocessing_factory.code_digest()],
         'image_size': inputs.image_size, 'channels': inputs.channels, 'views': views,
         'seed': seed if views else None, 'bad_images': sorted(inputs.bad_images),
-        'data': _state_of(inputs.dataset)}, self.trunk.variables)
+        'data': [inputs.dataset.fingerprint, inputs.dataset.channels,
+                 content.digest(inputs.dataset)]}, self.trunk.variables)
 
 
 def plan(mode: str, network: Network, image_shape: Sequence[int], *, num_views: int | None,
-         num_training: int, num_validation: int, epochs: float | None) -> FeatureCache:
-  """Decides whether features are kept, and cuts the network.
+         num_training: int, num_validation: int, epochs: float | None,
+         gives_way: bool = False) -> FeatureCache:
+  """Decides whether features are kept, and cuts the network if they are.
 
   Args:
     mode: one of `MODES`; only 'auto' leaves a choice.
@@ -94,45 +95,40 @@ def plan(mode: str, network: Network, image_shape: Sequence[int], *, num_views: 
     num_views: how often each image is augmented; 0 not at all, None anew in every epoch.
     num_training, num_validation: examples of the splits.
     epochs: of the whole run; None without an end.
+    gives_way: whether a mode is 'auto' where nothing is frozen, for it was said of several runs.
 
   Raises:
     ValueError: if they are to be kept where nothing stays the same.
   """
-  trunk, head, boundary = cut.cut(network, image_shape)
-
-  def decided(place: str, why: str) -> FeatureCache:
-    return FeatureCache(place, why, trunk, head, boundary)
-
   if mode == 'off':
-    return decided('off', 'as --cache_features says')
+    return FeatureCache('off', 'as --cache_features says, now or when the run began')
   reason = None
-  if any(tensor.name == _IMAGES for tensor in boundary):
-    reason = ('what is trained, or random, begins with the first layer, so that nothing can be '
-              'computed ahead; see --trainable_scopes')
+  if all(name in network.trainable for name, v in network.variables.items() if v.trainable):
+    reason = _NOTHING_FROZEN
   elif num_views is None:
     reason = ('images are augmented anew in every epoch; with --augmentations_per_image=K the '
               'frozen layers would run K times for an image (0: once, without augmentation), and '
               'not in every epoch')
+  elif mode == 'auto' and epochs is not None and epochs <= max(num_views, 1):
+    reason = f'no view of an image comes twice in {epochs:g} epochs'
+  if not reason or (gives_way and mode != 'auto' and reason is not _NOTHING_FROZEN):
+    trunk, head, boundary = cut.cut(network, image_shape)
+    if any(tensor.name == _IMAGES for tensor in boundary):
+      reason = _NOTHING_FROZEN
+  if reason is _NOTHING_FROZEN and gives_way:
+    mode = 'auto'
   if reason and mode != 'auto':
     raise ValueError(f'--cache_features={mode}: {reason}. Or set --cache_features=off.')
   if reason:
-    return decided('off', reason)
-  num_rows = num_training * max(num_views, 1) + num_validation
-  folder = cache_folder() / 'features'
+    return FeatureCache('off', reason)
   if mode != 'auto':
-    return decided(mode, 'as --cache_features says')
-  if epochs is not None and epochs <= max(num_views, 1):
-    return decided('off', f'no view of an image comes twice in {epochs:g} epochs')
-  return decided(*features.choose(boundary, num_rows, folder))
-
-
-def _state_of(dataset: Dataset) -> list:
-  """What changes when any example of a split does."""
-  if dataset.examples.files:
-    content = [stamp(path) for path in dict.fromkeys(dataset.examples.files)]
-  else:  # They lie in memory.
-    digest = hashlib.sha256()
-    for example in dataset.epoch(0).as_numpy_iterator():
-      digest.update(example['image'])
-    content = digest.hexdigest()
-  return [dataset.fingerprint, dataset.channels, content]
+    return FeatureCache(mode, 'as --cache_features says, now or when the run began', trunk, head,
+                        boundary)
+  # The backward pass through what is trained takes about twice its forward pass.
+  share = trunk.multiply_adds / (trunk.multiply_adds + 3 * head.multiply_adds)
+  if share < _LEAST_SHARE:
+    return FeatureCache('off', f'what stays the same is {share:.0%} of the arithmetic of a step, '
+                        f'too little for its room; from {_LEAST_SHARE:.0%} on it is kept')
+  splits = [num_training * max(num_views, 1), num_validation]
+  place, why = features.choose(boundary, splits, cache_folder() / 'features')
+  return FeatureCache(place, why, *((trunk, head, boundary) if place != 'off' else ()))

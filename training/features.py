@@ -12,16 +12,18 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import pathlib
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from datasets import dataset as dataset_lib
+from files import memory
 from files.locks import locked
 from nets.cut import Boundary
 
@@ -91,22 +93,25 @@ class Store:
     return function
 
 
-def choose(boundary: Sequence[Boundary], num_rows: int, folder: pathlib.Path) -> tuple[str, str]:
+def choose(boundary: Sequence[Boundary], splits: Sequence[int],
+           folder: pathlib.Path) -> tuple[str, str]:
   """Chooses where features are kept.
 
   Args:
     boundary: the tensors between trunk and head.
-    num_rows: how many rows there will be.
+    splits: how many rows each store will have.
     folder: where they would lie on the disk; it need not exist.
 
   Returns:
     'disk', 'memory' or 'off', and why.
   """
-  size = size_of(boundary, num_rows)
+  num_rows, size = sum(splits), sum(size_of(boundary, rows) for rows in splits)
   shown = f'{num_rows:,} × {size // max(num_rows, 1):,} bytes, {size / 2 ** 20:,.1f} MiB'
-  if size <= _SHARE_OF_DISK * _free_disk(folder):
+  # An earlier run's may well be the same ones: which they are is known after restoring.
+  there = sum(size_of(boundary, rows) for rows in splits if _has_alike(folder, boundary, rows))
+  if size <= _SHARE_OF_DISK * (_free_disk(folder) + there):
     return 'disk', f'{shown}, are less than half of what is free in {folder}'
-  if size <= _SHARE_OF_MEMORY * _memory():
+  if size <= _SHARE_OF_MEMORY * memory.available():
     return 'memory', f'{shown}, are too many for {folder}, and less than a quarter of the memory'
   return 'off', f'{shown}, are too many for {folder} and for the memory'
 
@@ -116,8 +121,20 @@ def _free_disk(folder: pathlib.Path) -> int:
   return shutil.disk_usage(existing).free
 
 
-def _memory() -> int:
-  return os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+def _has_alike(folder: pathlib.Path, boundary: Sequence[Boundary], num_rows: int) -> bool:
+  """Returns whether there is a store of as many rows and of the same shapes."""
+  return any(all(_is_whole(_path(store, number), (num_rows, *tensor.shape))
+                 for number, tensor in enumerate(boundary)) for store in folder.glob('*'))
+
+
+def _is_whole(path: pathlib.Path, shape: Sequence[int]) -> bool:
+  """Returns whether a file is an array of that shape, to its last byte."""
+  try:
+    # NumPy would fill up what is lost with zeros if it could write.
+    array = np.lib.format.open_memmap(path, mode='r')
+  except (OSError, ValueError):
+    return False
+  return array.shape == tuple(shape) and array.dtype == np.float32
 
 
 def size_of(boundary: Sequence[Boundary], num_rows: int) -> int:
@@ -163,26 +180,45 @@ def on_disk(folder: pathlib.Path, boundary: Sequence[Boundary], num_rows: int) -
     OSError: if there is no room or the folder may not be written to.
   """
   folder.mkdir(parents=True, exist_ok=True)
+  paths = {_path(folder, number): (num_rows, *tensor.shape)
+           for number, tensor in enumerate(boundary)}
   with locked(folder / 'store'):
-    try:
-      done = json.loads((folder / _COUNT).read_text(encoding='utf-8'))['rows']
-    except FileNotFoundError:
-      done = 0
-    arrays = []
-    for number, tensor in enumerate(boundary):
-      shape = (num_rows, *tensor.shape)
-      if done:
-        array = np.lib.format.open_memmap(_path(folder, number), mode='r+')
-        if array.shape != shape or array.dtype != np.float32:
-          raise ValueError(f'{folder}: expected features {shape}. Received: {array.shape}. Remove '
-                           'the folder; the features are then computed again.')
-      else:
-        array = np.lib.format.open_memmap(_path(folder, number), mode='w+', dtype=np.float32,
-                                          shape=shape)
-        with open(_path(folder, number), 'r+b') as file:  # Rather no room now than a crash later.
-          os.posix_fallocate(file.fileno(), 0, array.offset + array.nbytes)
-      arrays.append(array)
-    yield Store(arrays, num_rows, done, folder)
+    done = _rows_done(folder, paths)
+    if not done:
+      _allocate(paths)
+    yield Store([np.lib.format.open_memmap(path, mode='r+') for path in paths], num_rows, done,
+                folder)
+
+
+def _rows_done(folder: pathlib.Path, paths: Mapping[pathlib.Path, Sequence[int]]) -> int:
+  """Returns how many rows of a folder are filled; none if anything of them is lost."""
+  if not (folder / _COUNT).exists():
+    return 0
+  try:
+    done = json.loads((folder / _COUNT).read_text(encoding='utf-8'))['rows']
+    if all(done in range(shape[0] + 1) and _is_whole(path, shape) for path, shape in paths.items()):
+      return done
+  except (LookupError, TypeError, ValueError):
+    pass
+  print(f'Starting anew, for what lies in {folder} is damaged.', flush=True)
+  (folder / _COUNT).unlink()
+  return 0
+
+
+def _allocate(paths: Mapping[pathlib.Path, Sequence[int]]) -> None:
+  """Makes the files of a store, with all their room: rather none now than a crash later."""
+  try:
+    for path, shape in paths.items():
+      array = np.lib.format.open_memmap(path, mode='w+', dtype=np.float32, shape=shape)
+      with open(path, 'r+b') as file:
+        os.posix_fallocate(file.fileno(), 0, array.offset + array.nbytes)
+  except OSError as error:
+    for path in paths:
+      path.unlink(missing_ok=True)
+    size = 4 * sum(math.prod(shape) for shape in paths.values())
+    raise OSError(error.errno, f'{error.strerror}: expected room for {size / 2**20:,.1f} MiB of '
+                  'features. Free it, let XDG_CACHE_HOME name a folder that has it, or set '
+                  '--cache_features=memory or off', str(path)) from error
 
 
 def fill(store: Store, batches: Callable[[int], tf.data.Dataset], trunk: Callable, *,

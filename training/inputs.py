@@ -6,6 +6,7 @@ import dataclasses
 import functools
 from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 
 from datasets import bad_images as bad_images_lib
@@ -49,6 +50,19 @@ class Inputs:
   gather: Callable | None = None
   sampling: str = 'uniform'
 
+  def class_counts(self, num_outputs: int) -> np.ndarray:
+    """Counts the examples of each of the network's outputs, without the bad images.
+
+    Args:
+      num_outputs: of the network.
+
+    Returns:
+      int64 [num_outputs].
+    """
+    outputs, bad = np.asarray(self.label_map)[self.dataset.labels], set(self.bad_images)
+    is_good = np.array([name not in bad for name in self.dataset.examples.names])
+    return np.bincount(outputs[(outputs >= 0) & is_good], minlength=num_outputs)
+
   def training_batches(self, *, batch_size: int, seed: int, start_step: int):
     """Makes the endless stream of training batches, for the replicas of the strategy in force.
 
@@ -85,7 +99,10 @@ class Inputs:
     Returns:
       A ValueError that names the images behind it, or the error itself if they are not.
     """
-    reason = bad_images_lib.explain_failure(self.dataset, decoder(self.dataset), error)
+    if self.gather:  # No image was read.
+      return error
+    reason = bad_images_lib.explain_failure(self.dataset, decoder(self.dataset), error,
+                                            left_out=self.bad_images)
     return ValueError(reason) if reason else error
 
   def _preprocess(self, is_training: bool) -> Callable:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -14,6 +15,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 from errors import unknown_name
+from files import memory
+
+# Bytes of features that are scaled at a time.
+_CHUNK = 2**24
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,27 +26,39 @@ class Kind:
   """One kind of classifier.
 
   Attributes:
-    create: makes it from a strength and a seed.
+    create: makes it from a strength, a seed, and how classes count, scikit-learn's class_weight.
     strengths: the strengths to try. They are scikit-learn's C, the inverse of the regularization,
       for features of variance 1; a thousand of those want little of it. A support vector machine
       with much of it takes as long as all others together.
+    number_bytes: what the solver keeps of each number of the features, besides the scaled ones.
+    output_bytes: what it keeps of each row and class.
+    weight_bytes: what it keeps of each feature and class.
   """
-  create: Callable[[float, int], LogisticRegression | LinearSVC]
+  create: Callable[[float, int, str | None], LogisticRegression | LinearSVC]
   strengths: tuple[float, ...]
+  number_bytes: int = 0
+  output_bytes: int = 0
+  weight_bytes: int = 0
 
 
-def _logistic_regression(strength: float, seed: int) -> LogisticRegression:
+def _logistic_regression(strength: float, seed: int, class_weight: str | None
+                         ) -> LogisticRegression:
   # One strength's solution is where the search for the next begins.
-  return LogisticRegression(C=strength, max_iter=2000, warm_start=True, random_state=seed)
+  return LogisticRegression(C=strength, max_iter=2000, warm_start=True, random_state=seed,
+                            class_weight=class_weight)
 
 
-def _linear_svm(strength: float, seed: int) -> LinearSVC:
-  return LinearSVC(C=strength, dual='auto', max_iter=5000, random_state=seed)
+def _linear_svm(strength: float, seed: int, class_weight: str | None) -> LinearSVC:
+  return LinearSVC(C=strength, dual='auto', max_iter=5000, random_state=seed,
+                   class_weight=class_weight)
 
 
 KINDS = {
-    'linear_svm': Kind(_linear_svm, (1e-5, 1e-4, 1e-3, 1e-2)),
-    'logistic_regression': Kind(_logistic_regression, (1e-4, 1e-3, 1e-2, 1e-1, 1.0)),
+    # LIBLINEAR makes a pair of an index and a float64 of each number.
+    'linear_svm': Kind(_linear_svm, (1e-5, 1e-4, 1e-3, 1e-2), number_bytes=16),
+    # Logits and their gradients; and of L-BFGS 25 float64, most of them its last ten steps.
+    'logistic_regression': Kind(_logistic_regression, (1e-4, 1e-3, 1e-2, 1e-1, 1.0),
+                                output_bytes=8, weight_bytes=200),
 }
 
 
@@ -81,7 +98,7 @@ class Fitted:
 
 
 def fit(values: np.ndarray, labels: np.ndarray, *, kind: str, strengths: Sequence[float] = (),
-        folds: int = 5, seed: int = 0,
+        folds: int = 5, seed: int = 0, is_balanced: bool = False,
         show: Callable[[Iterable, int], Iterable] = lambda items, total: items) -> Fitted:
   """Fits a classifier with the strength that does best in cross-validation, on all rows.
 
@@ -96,36 +113,40 @@ def fit(values: np.ndarray, labels: np.ndarray, *, kind: str, strengths: Sequenc
       is.
     folds: of the cross-validation; fewer where a class has fewer rows.
     seed: what the folds, and what is random in a fit, depend on.
+    is_balanced: whether all classes count alike, rather than by their rows.
     show: shows the progress: an iterable, given that and its length.
 
   Raises:
-    ValueError: if there is nothing to choose between, or too few rows to choose by.
+    ValueError: if there is nothing to choose between, too few rows to choose by, or too little
+      memory for them.
   """
   if kind not in KINDS:
     raise unknown_name('classifier', kind, KINDS)
-  kind = KINDS[kind]
-  strengths = sorted(set(strengths or kind.strengths))
+  strengths = sorted(set(strengths or KINDS[kind].strengths))
   if not all(np.isfinite(strength) and strength > 0 for strength in strengths):
     raise ValueError('--regularization_strengths: expected numbers above 0. Received: '
                      f'{", ".join(map(str, strengths))}.')
-  values = np.asarray(values, np.float64)
   counts = np.bincount(labels)
   if len(counts) < 2 or not counts.all():
     raise ValueError('Expected rows of every class, of two at least. Received none of: '
                      f'{", ".join(map(str, np.flatnonzero(counts == 0))) or "a second one"}.')
+  create = functools.partial(KINDS[kind].create, seed=seed,
+                             class_weight='balanced' if is_balanced else None)
+  _check_memory(kind, values, len(counts), _dtype_of(create))
   scores = ()
   if len(strengths) > 1:
-    scores = _cross_validate(kind, values, labels, strengths, min(folds, counts.min()), seed, show)
+    scores = _cross_validate(create, values, labels, strengths, min(folds, counts.min()), seed,
+                             show)
   # Of equals the strongest regularization.
   best = max(scores, key=lambda score: score.mean).strength if scores else strengths[0]
-  scaler = StandardScaler().fit(values)
-  model = kind.create(best, seed)
-  converged = _converges(model, scaler.transform(values), labels)
+  rows, model = np.arange(len(values)), create(best)
+  scaler = _scaler_of(values, rows)
+  converged = _converges(model, _scaled(scaler, values, rows, _dtype_of(create)), labels)
   weights, biases = _as_layer(model, scaler)
   return Fitted(weights, biases, best, scores, converged)
 
 
-def _cross_validate(kind: Kind, values: np.ndarray, labels: np.ndarray,
+def _cross_validate(create: Callable, values: np.ndarray, labels: np.ndarray,
                     strengths: Sequence[float], folds: int, seed: int,
                     show: Callable) -> tuple[Score, ...]:
   if folds < 2:
@@ -135,18 +156,71 @@ def _cross_validate(kind: Kind, values: np.ndarray, labels: np.ndarray,
                      f'--regularization_strengths={strengths[len(strengths) // 2]:g}, or more '
                      'rows.')
   parts = StratifiedKFold(folds, shuffle=True, random_state=seed).split(values, labels)
-  found = []
-  for fitted, left_out in show(list(parts), folds):
-    scaler = StandardScaler().fit(values[fitted])
-    inputs, held_out = scaler.transform(values[fitted]), scaler.transform(values[left_out])
-    model = kind.create(strengths[0], seed)
-    row = []
-    for strength in strengths:
-      _converges(model.set_params(C=strength), inputs, labels[fitted])
-      row.append(float(np.mean(model.predict(held_out) == labels[left_out])))
-    found.append(row)
+  found = [_accuracies(create, values, labels, strengths, *part)
+           for part in show(list(parts), folds)]
   return tuple(Score(strength, accuracies)
                for strength, accuracies in zip(strengths, zip(*found, strict=True), strict=True))
+
+
+def _accuracies(create: Callable, values: np.ndarray, labels: np.ndarray,
+                strengths: Sequence[float], fitted: np.ndarray,
+                left_out: np.ndarray) -> list[float]:
+  """Returns the share of the rows left out that is right, for each strength, the others fitted."""
+  scaler, dtype = _scaler_of(values, fitted), _dtype_of(create)
+  inputs, held_out = (_scaled(scaler, values, rows, dtype) for rows in (fitted, left_out))
+  model, found = create(strengths[0]), []
+  for strength in strengths:
+    _converges(model.set_params(C=strength), inputs, labels[fitted])
+    found.append(float(np.mean(model.predict(held_out) == labels[left_out])))
+  return found
+
+
+def _dtype_of(create: Callable) -> np.dtype:
+  """Returns what scikit-learn computes in, given float32; it would copy numbers of another type.
+
+  Which of its solvers keep float32 depends on its version.
+  """
+  model = create(1.0)
+  _converges(model, np.array([[0], [1]], np.float32), np.arange(2))
+  return model.coef_.dtype
+
+
+def _check_memory(kind: str, values: np.ndarray, num_classes: int, dtype: np.dtype) -> None:
+  """Stops before hours of work that can only end for want of memory."""
+  of, (rows, features), there = KINDS[kind], values.shape, memory.available()
+  needed = (values.nbytes + values.size * (dtype.itemsize + of.number_bytes)
+            + num_classes * (rows * of.output_bytes + features * of.weight_bytes))
+  if needed > there:
+    raise ValueError(
+        f'--classifier={kind}: expected features that fit in the memory, {there / 2**30:,.1f} GiB, '
+        f'with what scikit-learn makes of them. Received {rows:,} × {features:,} and {num_classes} '
+        f'classes, which take {needed / 2**30:,.1f} GiB at least. Use --classifier=softmax, which '
+        'makes no copy of them, or fewer rows.')
+
+
+def _chunks(values: np.ndarray, rows: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+  """Yields some rows part by part: which ones of `rows`, and their values as float64."""
+  size = max(1, _CHUNK // max(1, 8 * values.shape[1]))
+  for start in range(0, len(rows), size):
+    part = slice(start, start + size)
+    yield part, np.asarray(values[rows[part]], np.float64)
+
+
+def _scaler_of(values: np.ndarray, rows: np.ndarray) -> StandardScaler:
+  """Returns what brings features to mean 0 and variance 1 over some rows."""
+  scaler = StandardScaler()
+  for _, chunk in _chunks(values, rows):
+    scaler.partial_fit(chunk)
+  return scaler
+
+
+def _scaled(scaler: StandardScaler, values: np.ndarray, rows: np.ndarray,
+            dtype: np.dtype) -> np.ndarray:
+  """Returns some rows as a scaler makes them, [rows, features]; no other copy is made of them."""
+  scaled = np.empty([len(rows), values.shape[1]], dtype)
+  for part, chunk in _chunks(values, rows):
+    scaled[part] = scaler.transform(chunk)
+  return scaled
 
 
 def _converges(model: LogisticRegression | LinearSVC, values: np.ndarray,

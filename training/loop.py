@@ -123,11 +123,12 @@ def fit(trainer: Trainer, batches: Iterator, plan: Plan, standing: Standing, *,
       pace = max(1, min(4 * pace, round(count * _SECONDS_A_CALL / max(watch.seconds, 1e-9))))
       _check_finite(steps, step)
       step += count
-      since_log.append(steps)
       progress.advance(step, watch.seconds)
       if due:
         recorder.histograms(step, trainer.network.variables, steps.gradients)
         since_histograms = Stopwatch()
+        steps = dataclasses.replace(steps, gradients={})  # As large as all that is trained.
+      since_log.append(steps)
       if step % plan.log_every == 0 or step == plan.last_step:
         _log(step, since_log, plan, recorder, progress)
         since_log = []

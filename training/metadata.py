@@ -35,7 +35,7 @@ class ModelFacts:
 
 
 def describe(model: ModelFacts, *, step: int, dataset: Mapping, flags: Mapping, standing: Standing,
-             bad_images: Mapping[str, Sequence[str]]) -> dict:
+             bad_images: Mapping[str, Sequence[str]], started_from: str | None = None) -> dict:
   """Makes the metadata of one checkpoint.
 
   Args:
@@ -45,6 +45,7 @@ def describe(model: ModelFacts, *, step: int, dataset: Mapping, flags: Mapping, 
     flags: every flag that the run depends on, as it was settled.
     standing: the validations so far.
     bad_images: names of the images that were skipped, by split.
+    started_from: path of the weights that the run began with; None from scratch.
 
   Returns:
     What `json.dumps` takes.
@@ -58,6 +59,7 @@ def describe(model: ModelFacts, *, step: int, dataset: Mapping, flags: Mapping, 
       'bad_images': {split: list(names) for split, names in bad_images.items()},
       'flags': dict(flags),
       'standing': dataclasses.asdict(standing),
+      'started_from': started_from,
       'versions': versions(),
   }
 

@@ -12,7 +12,9 @@ from training.inputs import Inputs
 from training.trainer import Trainer
 from weights import checkpoint_files
 
-_VALIDATION_BATCH = 100
+# Without activations to keep, an evaluation has room for several times the batch of training; more
+# than the second is of no use.
+_VALIDATION_BATCHES, _MOST_IN_A_BATCH = 4, 100
 
 
 def train(trained: Trainer, evaluator: Evaluator, plan: loop.Plan, standing: loop.Standing, *,
@@ -51,8 +53,8 @@ def train(trained: Trainer, evaluator: Evaluator, plan: loop.Plan, standing: loo
     loop.check_state(state, step)
     checkpoints.save(where, step, state, describe(step), max_to_keep=most)
 
-  held_out = validation and validation.evaluation_batches(
-      batch_size=_VALIDATION_BATCH * num_replicas)
+  of_replica = min(_MOST_IN_A_BATCH, _VALIDATION_BATCHES * (batch_size // num_replicas))
+  held_out = validation and validation.evaluation_batches(batch_size=of_replica * num_replicas)
 
   def validate(gives_up):
     with trained.averaged():

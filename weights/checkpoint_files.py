@@ -136,4 +136,5 @@ _VALID = {
         *value},
     'bad_images': lambda value: isinstance(value, dict) and all(
         isinstance(names, list) and all(map(_is_name, names)) for names in value.values()),
+    'started_from': lambda value: value is None or _is_name(value),
 }

@@ -86,18 +86,18 @@ EXPERIMENTS = {
     'alexnet_from_a_list': Experiment(
         "a new fc8 of Caffe's AlexNet, then fc6 to fc8, from a list of `path label`",
         'such a list, of dogs and cats', 'bvlc_alexnet.npy',
-        (f'train_image_classifier.py {_RECIPES}/finetune_alexnet_on_a_list_head.flags {{weights}} '
-         '--dataset_dir={data} --train_dir={run}/head --seed={seed}',
-         f'train_image_classifier.py {_RECIPES}/finetune_alexnet_on_a_list_fc.flags '
-         '--checkpoint_path={run}/head --dataset_dir={data} --train_dir={run}/fc --seed={seed}'),
+        (f'train_image_classifier.py {_RECIPES}/finetune_alexnet_on_a_list.flags {{weights}} '
+         '--dataset_dir={data} --train_dir={run} --seed={seed}',),
         '0.9545 after the first epoch, dogs against cats '
-        '(https://github.com/kratzert/finetune_alexnet_with_tensorflow)', measured='{run}/fc'),
+        '(https://github.com/kratzert/finetune_alexnet_with_tensorflow)', measured='{run}/phase_2'),
     'mobilenet_v1_from_a_list': Experiment(
         'a new last layer of MobileNetV1, from a list of `path label`',
         'a folder with a folder of photos a class', 'mobilenet_v1',
-        (f'train_image_classifier.py {_RECIPES}/finetune_mobilenet_v1_on_flowers_head.flags '
-         '{weights} --dataset_name=csv --dataset_dir={work}/train.txt --train_dir={run} '
-         '--augmentations_per_image=0 --seed={seed}',),
+        ('train_image_classifier.py {weights} --model_name=mobilenet_v1 --dataset_name=csv '
+         '--dataset_dir={work}/train.txt --checkpoint_exclude_scopes=MobilenetV1/Logits '
+         '--trainable_scopes=MobilenetV1/Logits --train_dir={run} --epochs=5 --batch_size=32 '
+         '--augmentations_per_image=0 --optimizer=rmsprop --learning_rate=0.01 '
+         '--weight_decay=0.00004 --seed={seed}',),
         prepare=('scripts/experiments/write_list.py --dataset_dir={data} '
                  '--output_path={work}/train.txt',)),
     'own_layers_from_train_csv': Experiment(

@@ -6,7 +6,7 @@ import pytest
 import samples
 import tensorflow as tf
 
-from datasets import bad_images, dataset_factory
+from datasets import bad_images, cache, dataset_factory, pieces
 
 
 @pytest.fixture
@@ -47,6 +47,90 @@ def test_damaged_records_are_named(tmp_path):
       'my_train.tfrecord:1', 'my_train.tfrecord:3']
 
 
+class _Counting:
+  """Decodes as `samples.decode` does, and counts how often."""
+
+  def __init__(self):
+    self._seen = []
+
+  @property
+  def count(self) -> int:
+    return len(self._seen)
+
+  def __call__(self, encoded):
+    def note(encoded):
+      self._seen.append(encoded)
+      return encoded
+
+    noted = tf.numpy_function(note, [encoded], tf.string)
+    return samples.decode(tf.ensure_shape(noted, []))
+
+
+@pytest.fixture
+def small_pieces(monkeypatch):
+  monkeypatch.setattr(pieces, 'LEAST', 8)
+
+
+def test_pieces_find_what_one_pass_finds(damaged, small_pieces, capsys):
+  dataset, names = damaged
+  assert len(dataset.examples.pieces()) == 8
+  decode = _Counting()
+  found = dataset.find_bad_images(decode)
+  assert decode.count == 83  # The bad ones a second time, for the reason.
+  assert [image.name for image in found] == names  # In the order of the source.
+  assert found == bad_images.check(dataset, samples.decode)
+  assert 'Decoding 80 images of the split' in capsys.readouterr().out
+
+
+def test_a_kill_loses_one_piece(damaged, small_pieces, monkeypatch):
+  dataset, names = damaged
+  stored, store = [], cache.store
+
+  def store_three(key, value):
+    if len(stored) == 3:
+      raise KeyboardInterrupt
+    stored.append(key)
+    store(key, value)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(cache, 'store', store_three)
+    with pytest.raises(KeyboardInterrupt):
+      dataset.find_bad_images(samples.decode)
+  sizes = [len(piece.positions) for piece in dataset.examples.pieces()]
+  decode = _Counting()
+  assert [image.name for image in dataset.find_bad_images(decode)] == names
+  assert sum(sizes[3:]) <= decode.count <= sum(sizes[3:]) + len(names)
+
+
+def test_a_new_image_is_looked_at_with_its_piece(damaged, small_pieces, tmp_path, capsys):
+  dataset, names = damaged
+  dataset.find_bad_images(samples.decode)
+  (tmp_path / 'a' / 'new.png').write_bytes(b'nothing')
+  larger = dataset_factory.get_dataset('folder', 'all', tmp_path)
+  decode = _Counting()
+  assert [image.name for image in larger.find_bad_images(decode)] == sorted([*names, 'a/new.png'])
+  piece, = (piece for piece in larger.examples.pieces()
+            if 'a/new.png' in [larger.examples.names[i] for i in piece.positions])
+  assert len(piece.positions) < decode.count <= len(piece.positions) + 4
+  assert f'Decoding {len(piece.positions)} of 81 images' in capsys.readouterr().out
+
+
+def test_a_new_shard_is_looked_at_alone(tmp_path):
+  samples.write_records(tmp_path / 'a_train_0.tfrecord', [0, 1] * 10)
+  samples.write_records(tmp_path / 'a_train_1.tfrecord', [0, 1] * 10)
+  for split in ('train', 'validation'):
+    assert dataset_factory.get_dataset('tfrecord', split, tmp_path).find_bad_images(
+      samples.decode) == ()
+  samples.write_records(tmp_path / 'a_train_2.tfrecord', [0, 1] * 4)
+  counts = []
+  for split in ('train', 'validation'):
+    dataset, decode = dataset_factory.get_dataset('tfrecord', split, tmp_path), _Counting()
+    assert dataset.find_bad_images(decode) == ()
+    assert decode.count < 9
+    counts.append(decode.count)
+  assert sum(counts) == 8
+
+
 def test_second_time_decodes_nothing(damaged):
   dataset, _ = damaged
   first = dataset.find_bad_images(samples.decode)
@@ -80,6 +164,21 @@ def test_failure_of_a_run_is_explained(damaged):
   message = bad_images.explain_failure(dataset, samples.decode, caught.value)
   assert all(name in message for name in names)
   assert bad_images.explain_failure(dataset, samples.decode, KeyError('x')) is None
+
+
+def test_of_a_failed_run_only_what_changed_is_decoded(damaged, small_pieces):
+  dataset, names = damaged
+  dataset.find_bad_images(samples.decode)
+  error = tf.errors.InvalidArgumentError(None, None, 'shapes differ')
+  # What was bad before and left out is not the cause.
+  decode = _Counting()
+  assert bad_images.explain_failure(dataset, decode, error, left_out=names) is None
+  assert decode.count == 0
+  with open(dataset.examples.files[5], 'wb') as file:
+    file.write(b'changed')
+  message = bad_images.explain_failure(dataset, decode, error, left_out=names)
+  assert message.startswith('1 image cannot be decoded:\n  a/005.png: ')
+  assert 0 < decode.count < 30  # One piece of eight.
 
 
 def test_other_failures_are_not_blamed_on_images(tmp_path):

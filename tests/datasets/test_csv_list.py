@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pathlib
+
 import pytest
 import samples
 
@@ -96,6 +98,36 @@ def test_mistakes_are_explained(images, text, labels, message):
     (images / 'labels.txt').write_text(labels)
   with pytest.raises((ValueError, FileNotFoundError), match=message):
     _get(images / 'list.csv')
+
+
+def test_images_are_looked_for_a_folder_at_a_time(images, monkeypatch):
+  names = [f'sub/{i}.png' for i in range(20)]
+  for name in names:
+    (images / name).write_bytes(b'')
+  (images / 'list.csv').write_text(''.join(f'{name},{i % 2}\n' for i, name in enumerate(names)))
+  asked, original = [], pathlib.Path.is_file
+
+  def is_file(path, *arguments, **keywords):
+    asked.append(path.name)
+    return original(path, *arguments, **keywords)
+
+  monkeypatch.setattr(pathlib.Path, 'is_file', is_file)
+  assert _get(images / 'list.csv').examples.names == tuple(names)
+  assert not set(asked) & {f'{i}.png' for i in range(2, 20)}  # The first ones may be a header.
+
+
+def test_links_and_detours_lead_to_images(images):
+  (images / 'link.png').symlink_to('sub/c,d.png')
+  (images / 'nowhere.png').symlink_to('none.png')
+  (images / 'folder.png').mkdir()
+  good = [f'{images}/link.png', 'sub/../a.png', './sub//c,d.png']
+  (images / 'list.tsv').write_text(''.join(f'{name}\tcat\n' for name in good))
+  assert _get(images / 'list.tsv').examples.files == (
+    f'{images}/link.png', f'{images}/sub/../a.png', f'{images}/sub/c,d.png')
+  for name in ('nowhere.png', 'folder.png', 'none/a.png', 'a.png/b.png'):
+    (images / 'list.tsv').write_text(f'a.png\tcat\n{name}\tcat\n')
+    with pytest.raises(FileNotFoundError, match=f'line 2. Received a path.*{name}'):
+      _get(images / 'list.tsv')
 
 
 def test_two_lists_for_a_split(images):

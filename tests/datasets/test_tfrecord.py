@@ -181,6 +181,15 @@ def test_buffer_shuffles_across_files(tmp_path, monkeypatch):
     assert places[-1] > 80
 
 
+@pytest.mark.parametrize(('size', 'expected'), [
+  (1_000, 268_435), (100_000, 2_684), (200_000, 2_048), (2**19, 2_048), (2**20, 1_024),
+  (5_000_000, 214), (2**31, 1)])
+def test_buffer_has_many_records_or_a_bounded_size(size, expected):
+  count = 300_000
+  files = [record_files.RecordFile('a', count * size, np.zeros(count, np.int64))]
+  assert records.RecordExamples(files, None)._buffer_size() == expected
+
+
 def test_table_is_tf_slims():
   assert {name: source.file_pattern for name, source in tfrecord.SOURCES.items()
           if name != 'tfrecord'} == {

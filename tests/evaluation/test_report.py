@@ -44,11 +44,12 @@ def test_table_of_many_classes_has_the_worst(num_classes, shown):
   right = np.arange(num_classes)[::-1]
   found = dataclasses.replace(_FOUND, class_counts=(30,) * num_classes, class_right=tuple(right))
   names = [f'class {i}' for i in range(num_classes)]
-  text = report.class_table(found, names)
+  text = report.class_table(found, names, all_in='eval.json')
   rows = [line for line in text.splitlines() if line.startswith('class ') and '0.' in line]
   worst = names if shown == num_classes else names[:-11:-1]
   assert [row.rsplit(None, 2)[0] for row in rows] == worst
   assert ('The 10 classes of lowest recall, of 21; all are in eval.json.' in text) == (shown == 10)
+  assert ('lowest recall, of 21.' in report.class_table(found, names)) == (shown == 10)
 
 
 def test_the_next_one_replaces_it(tmp_path):

@@ -15,6 +15,23 @@ _OF_FAMILIES = ('alexnet_v2', 'efficientnet_lite0', 'inception_v3', 'lenet', 'mo
                 'nasnet_cifar', 'resnet_v1_18', 'squeezenet')
 # Dropout comes before the layer below the classifier: the channels that it takes.
 _DROPOUT_BELOW = {'alexnet_torchvision': 256, 'cifarnet': 384}
+# A head that calculates with variables of its own, of which one follows the features.
+_FUNCTION = """
+import tensorflow as tf
+from nets import layers
+
+def head(net, num_classes, is_training):
+  net = layers.flatten(net)
+  scale = tf.compat.v1.get_variable("scale", net.shape[1:])
+  bias = tf.compat.v1.get_variable("bias", [net.shape[-1]])
+  mean = tf.compat.v1.get_variable("mean", [net.shape[-1]], trainable=False)
+  net = net - mean
+  if is_training:
+    mean.assign(0.9 * mean + 0.1 * tf.reduce_mean(net, 0))
+    mean.assign_add(0.01 * bias)
+  net = (1.0 + scale) ** 2 * (net + mean) + bias.read_value() / 2 - (-bias)[0] * bias.value()[:1]
+  return layers.fully_connected(net, num_classes, activation_fn=None, scope="fc")
+"""
 _DROP_PATHS = ('efficientnet', 'nasnet_cifar', 'nasnet_large', 'pnasnet_large')
 _KEYS = tf.constant([[1, 2], [3, 4], [5, 6]], tf.int64)
 _STEP = tf.constant(5, tf.int64)
@@ -108,6 +125,17 @@ def test_scopes_deeper_down(name, scopes, expected, rng):
     assert [tensor.name for tensor in boundary] == expected
 
 
+def test_a_head_that_calculates_with_its_variables(tmp_path, rng):
+  (tmp_path / 'mine.py').write_text(_FUNCTION)
+  network = nets_factory.build_network(
+    'lenet', head=f'{tmp_path}/mine.py:head', head_from='pool1', image_shape=[28, 28, 1],
+    num_classes=7, trainable_scopes=['head'], is_training=True)
+  assert network.trainable == ['head/scale', 'head/bias', 'head/fc/weights', 'head/fc/biases']
+  boundary = _assert_parts_equal_the_whole(network, [28, 28, 1], rng)
+  # Before the mean is subtracted, which is another one at every step.
+  assert [tensor.shape for tensor in boundary] == [(14 * 14 * 32,)]
+
+
 def test_nothing_is_frozen():
   network, shape = _build('lenet', [])
   _, _, boundary = cut.cut(network, shape)
@@ -136,7 +164,12 @@ def test_the_head_learns_on_every_replica(name, rng):
     return strategy.run(lambda given: _differentiate.python_function(head, given, True),
                         args=(values,))
 
-  for _, gradients in [strategy.experimental_local_results(step())]:
-    for gradient in tf.nest.flatten(tf.nest.map_structure(
-        lambda value: strategy.experimental_local_results(value), gradients)):
-      assert np.abs(gradient).max() > 0
+  alone, _ = _build(name)  # Of the same seed, and so with the same variables.
+  _, alone, _ = cut.cut(alone, shape)
+  found = strategy.experimental_local_results(step())
+  assert len(found) == 2
+  for index, (logits, gradients) in enumerate(found):
+    expected, expected_gradients = _differentiate(alone, [tensor[index] for tensor in halves], True)
+    for received, value in zip([logits, *gradients], [expected, *expected_gradients], strict=True):
+      assert np.abs(value).max() > 0
+      np.testing.assert_allclose(received, value, rtol=1e-3, atol=1e-4 * np.abs(value).max())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nets import custom_head, cut, extractors, nets_factory
+from nets import custom_head, cut, end_points, extractors, layers, nets_factory
 
 _KEYS = tf.constant([[1, 2], [3, 4]], tf.int64)
 # A network of each kind of classifier, its image size, and an end point in its middle.
@@ -19,6 +19,8 @@ _NETS = [
   pytest.param('resnet_v1_18', 64, 'resnet_v1_18/block2', marks=pytest.mark.slow),
   pytest.param('nasnet_cifar', 32, 'Cell_3', marks=pytest.mark.thorough),
 ]
+# Networks of each kind of classifier with end points that exist with it alone.
+_WITH_A_CLASSIFIER = ('lenet', 'alexnet_v2', 'mobilenet_v1_025', 'squeezenet_1_1')
 
 
 def _images(name, size):
@@ -89,6 +91,28 @@ def test_names_of_end_points(wanted, found):
   ('resnet_v1_50', 'features')])
 def test_classic_codes(name, codes):
   assert extractors.find_end_point(nets_factory.get_net(name), '') == codes
+
+
+@pytest.mark.parametrize('name', [
+  pytest.param(name, marks=() if name in _WITH_A_CLASSIFIER else pytest.mark.thorough)
+  for name in sorted(nets_factory.NETS)])
+def test_a_head_may_start_from_all_that_is_extracted(name):
+  net = nets_factory.get_net(name)
+  found = extractors.list_end_points(net, num_classes=net.classes)
+  assert {'features', 'Logits', 'Predictions'} <= set(found)
+  for end_point in found:
+    whole = nets_factory.get_net(name, head='fc', head_from=end_point)
+    if end_point not in extractors.list_end_points(net):
+      with layers.arg_scope(whole.arg_scope()):
+        ends = end_points.shapes(whole.function, 3, [net.image_size, net.image_size, net.channels])
+      assert ends['Logits'] == (3,)
+
+
+@pytest.mark.parametrize(('wanted', 'found'), [
+  (None, 'features'), ('', 'features'), ('pool5', 'vgg_16/pool5'), ('relu6', 'vgg_16/fc6'),
+  ('fc8', 'vgg_16/fc8'), ('vgg_16/fc8', 'vgg_16/fc8')])
+def test_where_a_head_starts(wanted, found):
+  assert nets_factory.find_head_from('vgg_16', wanted) == found
 
 
 def test_an_unknown_end_point_is_told_the_known_ones():

@@ -38,3 +38,48 @@ def test_all_weights_decay():
 def test_features_that_do_not_fit():
   with pytest.raises(ValueError, match=r'--head: expected features \[height, width, channels\]'):
     feature_classifier.build('pool,fc', shape=[4], num_classes=2)
+
+
+_FUNCTION = """
+from nets import layers
+
+def head(net, num_classes, is_training):
+  net = layers.conv2d(net, 6, 3, normalizer_fn=layers.batch_norm)
+  net = layers.batch_norm(layers.max_pool2d(net, 3))
+  net = layers.separable_conv2d(layers.dropout(net), None, 3, 1)
+  return layers.fully_connected(layers.flatten(net), num_classes, activation_fn=None)
+"""
+
+
+def test_a_function_sees_the_same_layers_alone_and_on_a_network(tmp_path, rng):
+  # ResNet's layers have another epsilon, a gamma, no biases, and poolings with padding.
+  (tmp_path / 'mine.py').write_text(_FUNCTION)
+  head, end_point = f'{tmp_path}/mine.py:head', 'resnet_v1_18/conv1'
+  keys = np.arange(4).reshape(2, 2)
+  whole = nets_factory.build_network('resnet_v1_18', head=head, head_from=end_point, num_classes=3,
+                                     image_shape=[32, 32, 3], weight_decay=0.1, is_training=True)
+  trunk = extractors.build_extractor(nets_factory.get_net('resnet_v1_18'), end_point,
+                                     image_shape=[32, 32, 3])
+  images = rng.normal(size=[2, 32, 32, 3]).astype(np.float32)
+  alone = feature_classifier.build(head, shape=[16, 16, 64], num_classes=3, weight_decay=0.1,
+                                   is_training=True)
+  ours = {name: v for name, v in whole.variables.items() if name.startswith('head/')}
+  assert {n: v.shape for n, v in ours.items()} == {n: v.shape for n, v in alone.variables.items()}
+  assert not any(name.endswith('gamma') for name in ours)
+  for name, variable in alone.variables.items():
+    variable.assign_add(rng.uniform(0, 0.1, variable.shape).astype(np.float32))
+    whole.variables[name].assign(variable)
+  assert whole.regularization_loss(list(ours)).numpy() == alone.regularization_loss().numpy() > 0
+  for name, variable in trunk.variables.items():
+    variable.assign(whole.variables[name])
+  for is_training in (False, True):
+    # Batch norm of the trunk takes the batch's statistics in training: features come from there.
+    expected = _logits(whole, images, keys, is_training)
+    features = trunk(images, is_training=is_training)[0]
+    assert _logits(alone, features, keys, is_training) == pytest.approx(expected, abs=1e-5)
+  for name, variable in alone.variables.items():
+    assert variable.numpy() == pytest.approx(ours[name].numpy(), abs=1e-6), name
+
+
+def _logits(network, inputs, keys, is_training):
+  return network(inputs, is_training=is_training, keys=keys)[0].numpy()

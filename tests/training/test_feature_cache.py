@@ -12,6 +12,7 @@ import tensorflow as tf
 from datasets import dataset_factory
 from evaluation.evaluator import Evaluator
 from nets import nets_factory
+from preprocessing import preprocessing_factory
 from training import feature_cache, optimizers, schedules, trainer
 from training.inputs import Inputs
 
@@ -37,14 +38,24 @@ def _inputs(split='train', **changes):
   return dataclasses.replace(inputs, **changes)
 
 
-def _plan(mode, network=None, num_views=0, epochs=5):
+def _plan(mode, network=None, num_views=0, epochs=5, **more):
   return feature_cache.plan(mode, network or _network(), _SHAPE, num_views=num_views, epochs=epochs,
-                            **_ROWS)
+                            **_ROWS, **more)
 
 
 def _show(items, total):
   del total
   return items
+
+
+def test_a_mode_of_several_runs_gives_way_where_nothing_is_frozen():
+  everything, weights = _network(()), _network((), is_frozen=lambda name: name.endswith('biases'))
+  for network, views in ((everything, 0), (everything, None), (weights, None)):
+    found = _plan('disk', network, num_views=views, gives_way=True)
+    assert (found.place, 'begins with the first layer' in found.why) == ('off', True)
+  with pytest.raises(ValueError, match='--cache_features=disk: images are augmented anew'):
+    _plan('disk', num_views=None, gives_way=True)
+  assert _plan('disk', gives_way=True).place == 'disk'
 
 
 @pytest.mark.parametrize('mode, options, place, why', [
@@ -57,6 +68,8 @@ def _show(items, total):
   ('auto', {'num_views': 5}, 'off', 'twice in 5 epochs'),
   ('auto', {'epochs': 1}, 'off', 'twice in 1 epochs'),
   ('auto', {'network': ()}, 'off', 'first layer'),
+  ('auto', {'network': ('LeNet/conv2', 'LeNet/fc3', 'LeNet/fc4')}, 'off', '2% of the arithmetic'),
+  ('disk', {'network': ('LeNet/conv2', 'LeNet/fc3', 'LeNet/fc4')}, 'disk', '--cache_features'),
 ])
 def test_the_choice(mode, options, place, why):
   if 'network' in options:
@@ -81,7 +94,7 @@ def _folders(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_change_of_anything_is_a_miss(tmp_path, capsys):
+def test_a_change_of_anything_is_a_miss(tmp_path, capsys, monkeypatch):
   names = [f'{n}.png' for n in range(6)]
   for number, name in enumerate(names):
     pixels = np.full([28, 28, 1], 40 * number, np.uint8)
@@ -117,8 +130,17 @@ def test_a_change_of_anything_is_a_miss(tmp_path, capsys):
   assert fill(network, views=2, seed=1) == 1
   assert fill(network, bad_images=(dataset_factory.get_dataset(
     'folder', 'train', tmp_path / 'images', validation_fraction=0).examples.names[0],)) == 1
-  path = tmp_path / 'images' / 'a' / '0.png'
+  path = tmp_path / 'images' / 'b' / '1.png'
   os.utime(path, ns=(1, 1))
+  assert fill(network) == 0
+  pixels = path.read_bytes()  # As large, and as old for all that the clock tells.
+  path.write_bytes(tf.io.encode_png(np.full([28, 28, 1], 41, np.uint8)).numpy())
+  assert path.stat().st_size == len(pixels)
+  os.utime(path, ns=(1, 1))
+  assert fill(network) == 1
+  path.write_bytes(pixels)
+  assert fill(network) == 0
+  monkeypatch.setattr(preprocessing_factory, 'code_digest', lambda: 'changed')
   assert fill(network) == 1
 
 

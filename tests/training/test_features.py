@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import os
 
 import numpy as np
 import pytest
@@ -76,13 +78,45 @@ def test_a_kill_at_any_point_loses_the_last_batch_at_most(tmp_path, killed):
   assert 10 < number < 99
 
 
-def test_a_folder_with_other_features(tmp_path):
+def _cut_short(folder):
+  os.truncate(folder / '1.npy', (folder / '1.npy').stat().st_size - 4)
+
+
+@pytest.mark.parametrize('damage', [
+  _cut_short,
+  lambda folder: (folder / '0.npy').unlink(),
+  lambda folder: (folder / '0.npy').write_bytes(b'no array'),
+  lambda folder: np.save(folder / '0.npy', np.ones([6, 4], np.float32)),
+  lambda folder: np.save(folder / '0.npy', np.ones([6, 3], np.float64)),
+  lambda folder: (folder / 'rows.json').write_text('{"rows": 6'),
+  lambda folder: (folder / 'rows.json').write_text('{"rows": 7}'),
+  lambda folder: (folder / 'rows.json').write_text('[6]')],
+  ids=['cut short', 'no array', 'not an array', 'another shape', 'another type', 'half a count',
+       'too large a count', 'no count'])
+def test_a_damaged_store_is_filled_anew(tmp_path, capsys, damage):
   with features.on_disk(tmp_path / 'store', _BOUNDARY, 6) as store:
     store.write(_batch(0, 6))
     store.flush()
-  with pytest.raises(ValueError, match='expected features .7, 3.* Remove the folder'), \
-      features.on_disk(tmp_path / 'store', _BOUNDARY, 7):
+  damage(tmp_path / 'store')
+  with features.on_disk(tmp_path / 'store', _BOUNDARY, 6) as store:
+    assert store.done == 0
+    assert f'what lies in {tmp_path / "store"} is damaged' in capsys.readouterr().out
+    store.write(_batch(0, 6))
+    store.flush()
+  with features.on_disk(tmp_path / 'store', _BOUNDARY, 6) as store:
+    assert store.done == 6
+    np.testing.assert_array_equal(store.arrays[1], _batch(0, 6)[1])
+
+
+def test_no_room(tmp_path, monkeypatch):
+  def refuse(descriptor, offset, length):
+    raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+  monkeypatch.setattr(os, 'posix_fallocate', refuse)
+  with pytest.raises(OSError, match='quota exceeded: expected room for 0.0 MiB .*XDG_CACHE_HOME'), \
+      features.on_disk(tmp_path / 'store', _BOUNDARY, 6):
     pass
+  assert not list((tmp_path / 'store').glob('*.npy'))
 
 
 def test_the_key_changes_with_all_that_it_is_made_of():
@@ -100,10 +134,24 @@ def test_the_key_changes_with_all_that_it_is_made_of():
   (10 ** 9, 10 ** 9, 'disk'), (1000, 10 ** 9, 'memory'), (1000, 1000, 'off')])
 def test_where_they_are_kept(tmp_path, monkeypatch, disk, memory, place):
   monkeypatch.setattr(features, '_free_disk', lambda folder: disk)
-  monkeypatch.setattr(features, '_memory', lambda: memory)
-  found, why = features.choose(_BOUNDARY, 1000, tmp_path / 'none')
+  monkeypatch.setattr(features.memory, 'available', lambda: memory)
+  found, why = features.choose(_BOUNDARY, [900, 100], tmp_path / 'none')
   assert found == place
   assert '1,000 × 28 bytes, 0.0 MiB' in why
+
+
+def test_room_that_an_earlier_run_took_counts(tmp_path, monkeypatch):
+  """Else a run that filled most of a disk would not find its own features again."""
+  size = features.size_of(_BOUNDARY, 1000)
+  monkeypatch.setattr(features.memory, 'available', lambda: 0)
+  monkeypatch.setattr(features, '_free_disk', lambda folder: 2 * size)
+  assert features.choose(_BOUNDARY, [900, 100], tmp_path)[0] == 'disk'
+  for rows in (900, 100):
+    with features.on_disk(tmp_path / str(rows), _BOUNDARY, rows):
+      pass
+  monkeypatch.setattr(features, '_free_disk', lambda folder: size)
+  assert features.choose(_BOUNDARY, [900, 100], tmp_path)[0] == 'disk'
+  assert features.choose(_BOUNDARY, [901, 99], tmp_path)[0] == 'off'
 
 
 @pytest.fixture(scope='module')

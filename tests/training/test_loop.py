@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import types
+import weakref
 
 import numpy as np
 import pytest
@@ -35,6 +36,7 @@ class _Run:
     self.rows: list[dict] = []
     self.network = types.SimpleNamespace(variables={})
     self.images_per_second = 1.0
+    self._gradients: list[weakref.ref] = []
 
   # As the trainer.
   def run(self, batches, num_steps, *, with_gradients):
@@ -47,8 +49,12 @@ class _Run:
       signal.raise_signal(signal.SIGTERM)
       self._stop_at = None
     objective = np.where(numbers == self._bad_step, np.nan, numbers)
+    # Gradients are as large as all that is trained: those of one call are gone before the next.
+    assert all(gradient() is None for gradient in self._gradients)
+    gradient = np.ones(3)
+    self._gradients.append(weakref.ref(gradient))
     return Steps(loss=numbers * 2.0, objective=objective, accuracy=numbers / 1000,
-                 learning_rate=0.1 / numbers, gradients={'g': None} if with_gradients else {})
+                 learning_rate=0.1 / numbers, gradients={'g': gradient} if with_gradients else {})
 
   # As the recorder and the progress.
   def scalars(self, step, values):

@@ -19,6 +19,7 @@ def _describe(**changes) -> dict:
     'step': 1000, 'dataset': {'name': 'folder', 'split': 'train'},
     'flags': {'seed': 0, 'weight_decay': 4e-5, 'trainable_scopes': None, 'moving': ['a', 'b']},
     'standing': Standing(0.1, 20, 3, stopped_early=True), 'bad_images': {'train': ('a.jpg',)},
+    'started_from': 'other/model.ckpt-7',
     **changes})
 
 
@@ -30,7 +31,7 @@ def test_holds_everything():
     'flags': {'seed': 0, 'weight_decay': 4e-5, 'trainable_scopes': None, 'moving': ['a', 'b']},
     'standing': {'best_value': 0.1, 'best_step': 20, 'validations_since_best': 3,
                  'stopped_early': True, 'validation_due': False},
-    'bad_images': {'train': ['a.jpg']},
+    'bad_images': {'train': ['a.jpg']}, 'started_from': 'other/model.ckpt-7',
     'versions': {'python': platform.python_version(), 'tensorflow': tf.__version__,
                  'numpy': np.__version__}}
 

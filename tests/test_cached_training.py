@@ -1,0 +1,76 @@
+"""Training behind frozen layers whose features are kept, as users run it: the same as without."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from nets import nets_factory
+from training import checkpoints
+
+_PROGRAM = 'train_image_classifier'
+# Augmentation, dropout, slots, averages and validation: whatever kept features could change.
+_FLAGS = ['--dataset_name=digits', '--model_name=lenet', '--preprocessing_name=cifarnet',
+          '--trainable_scopes=LeNet/fc3,LeNet/fc4', '--augmentations_per_image=2',
+          '--optimizer=momentum', '--learning_rate=0.003', '--moving_average_decay=0.9',
+          '--batch_size=16', '--log_every_n_steps=20', '--validation_interval_steps=20']
+
+
+@pytest.fixture(scope='module')
+def train(in_process):
+  with in_process(_PROGRAM) as run:
+    yield run
+
+
+@pytest.fixture
+def start(tmp_path, monkeypatch):
+  """Flags of a warm start, of which the features are not those of the first values."""
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+  network = nets_factory.build_network('lenet', image_shape=[28, 28, 1], num_classes=10, seed=5)
+  prefix = checkpoints.save(tmp_path / 'start', 0, network.variables, {}, max_to_keep=1)
+  return [*_FLAGS, f'--checkpoint_path={prefix}', '--checkpoint_exclude_scopes=LeNet/fc4']
+
+
+def _variables(folder) -> dict[str, np.ndarray]:
+  reader = tf.train.load_checkpoint(str(folder))
+  return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+
+
+def _assert_close(folder, other):
+  found, expected = _variables(folder), _variables(other)
+  assert found.keys() == expected.keys()
+  for name, value in expected.items():
+    np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('clones', [[], ['--num_clones=2', '--clone_on_cpu', '--batch_size=8']],
+                         ids=['one replica', 'two replicas'])
+def test_kept_features_change_nothing(train, start, tmp_path, capsys, clones):
+  for place in ('off', 'disk'):
+    assert train(*start, *clones, f'--train_dir={tmp_path}/{place}', f'--cache_features={place}',
+                 '--max_number_of_steps=40') == 0
+  out = capsys.readouterr().out
+  assert "Computing 3,266 of 3,266 features of the split 'train' in 2 views." in out
+  _assert_close(tmp_path / 'disk', tmp_path / 'off')
+  # The loss of the frozen layers' weight decay is part of it.
+  rows = [(tmp_path / place / 'metrics.csv').read_text().splitlines() for place in ('off', 'disk')]
+  for whole, kept in zip(*rows, strict=True):
+    if not whole.startswith('step'):
+      np.testing.assert_allclose(*([float(cell) for cell in row.split(',')[:6] if cell]
+                                   for row in (kept, whole)), rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_resumed_run_has_the_same_bits(train, start, tmp_path, capsys):
+  flags = [*start, '--cache_features=auto']
+  assert train(*flags, f'--train_dir={tmp_path}/whole', '--max_number_of_steps=300') == 0
+  assert train(*flags, f'--train_dir={tmp_path}/halves', '--max_number_of_steps=250') == 0
+  capsys.readouterr()
+  assert train(*flags, f'--train_dir={tmp_path}/halves', '--max_number_of_steps=300') == 0
+  out = capsys.readouterr().out
+  assert 'Resumed' in out
+  assert 'Found all 3,266 features' in out
+  whole, halves = _variables(tmp_path / 'whole'), _variables(tmp_path / 'halves')
+  assert [name for name in whole if whole[name].tobytes() != halves[name].tobytes()] == []

@@ -1,0 +1,147 @@
+"""What programs make of --head and --head_from, and of what checkpoints keep of them."""
+
+from __future__ import annotations
+
+import types
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import inference_flags
+import train_data
+import trunks
+import warm_start
+from nets import nets_factory
+from training import checkpoints, loop
+
+_FUNCTION = """
+from nets import layers
+
+def head(net, num_classes, is_training):
+  net = layers.dropout(layers.flatten(net), {keep_prob})
+  return layers.fully_connected(net, num_classes, activation_fn=None, scope='fc')
+"""
+
+
+@pytest.fixture
+def start(in_process, monkeypatch, tmp_path):
+  """Starts a training; returns the settled flags, and what a warm start would leave out.
+
+  `start({flag: what is kept}, *flags, resumes=…)`: the checkpoint is one of `alexnet_v2` by its
+  metadata, unless they say another, and has no more than `variables`.
+  """
+  with in_process('train_image_classifier') as run:
+
+    def begin(kept, *flags, resumes=False, variables=None):
+      seen = {}
+
+      def open_data(options, net, saved, weights, *, is_resumed):
+        seen.update(options=options, excluded=warm_start.excluded_scopes(options, saved))
+        raise InterruptedError
+
+      monkeypatch.setattr(train_data, 'open_data', open_data)
+      kept = {'model_name': 'alexnet_v2', **kept}
+      folder = tmp_path / ('run' if resumes else 'before')
+      checkpoints.save(folder, 3, variables or {'global_step': tf.constant(3, tf.int64)},
+                       {'model_name': kept['model_name'], 'flags': kept}, max_to_keep=1)
+      arguments = [] if resumes else [f'--checkpoint_path={folder}']
+      with pytest.raises(InterruptedError):
+        run(f'--train_dir={tmp_path}/run', *arguments, *flags)
+      return seen['options'], seen['excluded']
+
+    yield begin
+
+
+@pytest.mark.parametrize(('kept', 'flags', 'head_from', 'excluded'), [
+  # The default, spelled out by neither, one, or the other.
+  (('fc', 'features'), ['--head=fc'], 'features', ()),
+  (('fc', None), ['--head=fc', '--head_from=features'], 'features', ()),
+  (('fc', None), [], 'features', ()),
+  (('fc', 'features'), ['--head=fc', '--head_from='], 'features', ()),
+  # The same end point by its whole name and by a short one; older checkpoints have either.
+  (('pool,fc', 'alexnet_v2/pool5'), ['--head=pool,fc', '--head_from=pool5'], 'alexnet_v2/pool5',
+   ()),
+  (('pool,fc', 'pool5'), [], 'alexnet_v2/pool5', ()),
+  (('fc', 'relu6'), ['--head_from=fc6'], 'alexnet_v2/fc6', ()),
+  # The same head starts where it did; another one does not.
+  (('pool,fc', 'pool5'), ['--head=pool, fc'], 'alexnet_v2/pool5', ()),
+  (('pool,fc', 'pool5'), ['--head=fc'], 'features', ('head',)),
+  (('fc', 'features'), ['--head_from=fc6'], 'alexnet_v2/fc6', ('head',)),
+  (('fc', 'fc6'), ['--head=', '--head_from='], None, ()),
+])
+def test_a_trained_head_is_known_however_it_is_spelled(start, kept, flags, head_from, excluded):
+  options, found = start(dict(zip(('head', 'head_from'), kept, strict=True)), *flags)
+  assert (options['head_from'], found) == (head_from, excluded)
+
+
+@pytest.mark.parametrize(('kept', 'flag'), [
+  ('pool5', 'alexnet_v2/pool5'), ('alexnet_v2/pool5', 'pool5'), ('features', ''),
+  (None, 'features')])
+def test_a_run_goes_on_however_its_end_point_is_spelled(start, kept, flag):
+  options, _ = start({'head': 'fc', 'head_from': kept}, f'--head_from={flag}', resumes=True)
+  assert options['head_from'] in ('alexnet_v2/pool5', 'features')
+
+
+def test_a_head_on_a_classifier_is_told_how_wide_that_one_is(start):
+  weights = {'LeNet/fc4/weights': tf.zeros([1024, 12]), 'LeNet/fc4/biases': tf.zeros([12])}
+  lenet = {'model_name': 'lenet'}
+  for flags, classes in ((['--head=fc', '--head_from=Logits'], 12), (['--head=fc'], None)):
+    assert start(lenet, *flags, variables=weights)[0]['trunk_classes'] == classes
+  kept = {**lenet, 'head': 'fc', 'head_from': 'Logits', 'trunk_classes': 12}
+  assert start(kept, resumes=True)[0]['trunk_classes'] == 12
+  network = nets_factory.build_network('lenet', head='fc', head_from='Logits', trunk_classes=12,
+                                       image_shape=[28, 28, 1], num_classes=3)
+  assert network.variables['LeNet/fc4/biases'].shape == [12]
+
+
+def test_a_run_goes_on_with_the_function_that_it_began_with(start, tmp_path, capsys):
+  file = tmp_path / 'mine.py'
+  flag = f'--head={file}:head'
+  file.write_text(_FUNCTION.format(keep_prob=0.5))
+  kept = start({}, flag)[0]
+  assert kept['head'] == 'mine.py:head'
+  again = start(kept, flag, resumes=True)[0]
+  assert again['head_digest'] == kept['head_digest']
+  older = {name: value for name, value in kept.items() if name != 'head_digest'}
+  assert start(older, flag, resumes=True)[0]['head_digest'] == kept['head_digest']
+  assert 'Warning' not in capsys.readouterr().out
+  file.write_text(_FUNCTION.format(keep_prob=0.9))
+  with pytest.raises(ValueError, match='expected the file that the run in .*/run/model.ckpt-3 '
+                     'began with'):
+    start(kept, flag, resumes=True)
+
+
+def test_other_programs_warn_of_another_function(start, in_process, monkeypatch, tmp_path, capsys):
+  file = tmp_path / 'mine.py'
+  file.write_text(_FUNCTION.format(keep_prob=0.5))
+  kept = start({}, f'--head={file}:head')[0]
+  (tmp_path / 'other').mkdir()
+  (tmp_path / 'other' / 'mine.py').write_text(_FUNCTION.format(keep_prob=0.9))
+  checkpoints.save(tmp_path / 'trained', 0, {'x': tf.zeros([])}, {
+    'model_name': 'alexnet_v2', 'class_names': ['ant', 'bee'], 'flags': kept}, max_to_keep=1)
+
+  def build_network(options, **arguments):
+    raise InterruptedError
+
+  monkeypatch.setattr(inference_flags, 'build_network', build_network)
+  with in_process('export_model') as run:
+    for folder, warnings in ((tmp_path, 0), (tmp_path / 'other', 1)):
+      capsys.readouterr()
+      with pytest.raises(InterruptedError):
+        run(f'--checkpoint_path={tmp_path}/trained', f'--head={folder}/mine.py:head',
+            f'--output_path={tmp_path}/exported')
+      assert capsys.readouterr().out.count('Warning: --head=') == warnings
+
+
+def test_a_head_that_is_not_the_networks_is_not_put_on_it(tmp_path):
+  network = types.SimpleNamespace(variables={
+    'LeNet/conv1/weights': tf.Variable(tf.zeros([5, 5, 1, 32])),
+    'head/fc/weights': tf.Variable(tf.zeros([4, 2])),
+    'head/norm/gamma': tf.Variable(tf.zeros([4]))})
+  trunk = trunks.Trunk(network, {'model_name': 'lenet'}, {'head': 'mine.py:head'}, ['a', 'b'])
+  with pytest.raises(ValueError, match=r"--head=mine.py:head makes other variables on features "
+                     r"alone.*: \{'head/norm/gamma': \(4,\)\}\. Received: \{\}"):
+    trunk.save(tmp_path / 'run', {'head/fc/weights': np.zeros([4, 2], np.float32)}, step=1,
+               dataset={}, run_flags={}, standing=loop.Standing())
+  assert not (tmp_path / 'run').exists()
