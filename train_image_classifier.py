@@ -190,10 +190,7 @@ def main() -> int:
       return 0
     if uses_cache:
       cache.head.freeze()
-      train, validation = (
-          inputs and cache.fill(inputs, is_training=inputs is train, seed=options['seed'],
-                                show=command_line.show_progress)
-          for inputs in (train, validation))
+      train, validation = _keep_features(cache, train, validation, options['seed'])
     started_from = (saved.get('started_from') if resumed
                     else command_line.absolute(weights.path) if weights else None)
     with strategy.scope():
@@ -262,6 +259,19 @@ def _plan_cache(options: dict, network, facts: metadata.ModelFacts, train: Input
       gives_way=phases.goes_for_all('cache_features'))
   options['cache_features'] = cache.place
   return cache
+
+
+def _keep_features(cache: feature_cache.FeatureCache, train: Inputs, validation: Inputs | None,
+                   seed: int) -> tuple[Inputs, Inputs | None]:
+  """Computes what is not known of the features of both splits, which then take images' place."""
+  def fill(inputs: Inputs) -> Inputs:
+    try:
+      return cache.fill(inputs, is_training=inputs is train, seed=seed,
+                        show=command_line.show_progress)
+    except tf.errors.OpError as error:
+      raise inputs.explain(error) from error
+
+  return fill(train), validation and fill(validation)
 
 
 def _announce(options, train, trained, length: Length, last_step, resumed, source) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import command_line
 from nets import nets_factory
 from training import checkpoints
 
@@ -45,8 +46,9 @@ def _assert_close(folder, other):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('clones', [[], ['--num_clones=2', '--clone_on_cpu', '--batch_size=8']],
-                         ids=['one replica', 'two replicas'])
+@pytest.mark.parametrize('clones', [
+  pytest.param([], id='one replica', marks=pytest.mark.thorough),
+  pytest.param(['--num_clones=2', '--clone_on_cpu', '--batch_size=8'], id='two replicas')])
 def test_kept_features_change_nothing(train, start, tmp_path, capsys, clones):
   for place in ('off', 'disk'):
     assert train(*start, *clones, f'--train_dir={tmp_path}/{place}', f'--cache_features={place}',
@@ -65,12 +67,26 @@ def test_kept_features_change_nothing(train, start, tmp_path, capsys, clones):
 @pytest.mark.slow
 def test_a_resumed_run_has_the_same_bits(train, start, tmp_path, capsys):
   flags = [*start, '--cache_features=auto']
-  assert train(*flags, f'--train_dir={tmp_path}/whole', '--max_number_of_steps=300') == 0
-  assert train(*flags, f'--train_dir={tmp_path}/halves', '--max_number_of_steps=250') == 0
+  assert train(*flags, f'--train_dir={tmp_path}/whole', '--max_number_of_steps=250') == 0
+  assert train(*flags, f'--train_dir={tmp_path}/halves', '--max_number_of_steps=220') == 0
   capsys.readouterr()
-  assert train(*flags, f'--train_dir={tmp_path}/halves', '--max_number_of_steps=300') == 0
+  assert train(*flags, f'--train_dir={tmp_path}/halves', '--max_number_of_steps=250') == 0
   out = capsys.readouterr().out
   assert 'Resumed' in out
   assert 'Found all 3,266 features' in out
   whole, halves = _variables(tmp_path / 'whole'), _variables(tmp_path / 'halves')
   assert [name for name in whole if whole[name].tobytes() != halves[name].tobytes()] == []
+
+
+@pytest.mark.slow
+def test_an_image_that_broke_meanwhile_is_named(train, start, tmp_path, monkeypatch):
+  for name in ('a', 'b'):
+    for number in range(4):
+      path = tmp_path / 'photos' / name / f'{number}.png'
+      path.parent.mkdir(parents=True, exist_ok=True)
+      path.write_bytes(tf.io.encode_png(np.full([28, 28, 1], 30 * number, np.uint8)).numpy())
+  (tmp_path / 'photos' / 'b' / '2.png').write_bytes(b'broken')
+  monkeypatch.setattr(command_line, 'settle_bad_images', lambda *arguments: ())
+  with pytest.raises(ValueError, match='b/2.png'):
+    train(*start, f'--train_dir={tmp_path}/run', '--dataset_name=folder', '--use_grayscale',
+          f'--dataset_dir={tmp_path}/photos', '--validation_fraction=0', '--cache_features=disk')
