@@ -48,7 +48,7 @@ def settle(options: Mapping[str, Any], known: Mapping[str, Any], *, source: str 
 
   Returns:
     head_from, by its whole name; trunk_classes, see `count_trunk_classes`; and head_digest, see
-    `check_function`. All are None without a head, but a head_from that misses one.
+    `settle_digest`. All are None without a head, but a head_from that misses one.
 
   Raises:
     ValueError: if there is no such end point, or a run goes on with another function.
@@ -60,7 +60,7 @@ def settle(options: Mapping[str, Any], known: Mapping[str, Any], *, source: str 
     classes = (count_trunk_classes(weights, options['model_name'], head_from) if weights
                else known.get('trunk_classes'))
   return {'head_from': head_from, 'trunk_classes': classes,
-          'head_digest': check_function(head, known, source=source, is_resumed=is_resumed)}
+          'head_digest': settle_digest(head, known, source=source, is_resumed=is_resumed)}
 
 
 def count_trunk_classes(weights: sources.Weights, model_name: str, head_from: str) -> int | None:
@@ -79,9 +79,9 @@ def count_trunk_classes(weights: sources.Weights, model_name: str, head_from: st
   return checkpoint_flags.num_outputs(weights, model_name)
 
 
-def check_function(head: str | None, known: Mapping[str, Any], *, source: str | None,
+def settle_digest(head: str | None, known: Mapping[str, Any], *, source: str | None,
                    is_resumed: bool = False) -> str | None:
-  """Compares the function that --head names with the one that weights were trained with.
+  """Digests the function that --head names, and compares it with the one of the weights.
 
   A label tells the file's name alone. Another content is printed, or, if a run would go on with
   it, an error.

@@ -74,7 +74,7 @@ flags.DEFINE_integer('train_image_size', None, "Height and width; by default the
 flags.DEFINE_bool('use_grayscale', False, 'Whether to turn images to grey, one channel.')
 flags.DEFINE_integer('augmentations_per_image', None, 'In how many ways each image is augmented, '
                      'one an epoch in turn; 0 for not at all, as in an evaluation; by default '
-                     'anew in every epoch.', lower_bound=0)
+                     'anew in every epoch, if the preprocessing draws at random.', lower_bound=0)
 flags.DEFINE_enum('sampling', 'uniform', input_pipeline.SAMPLING, 'How examples are chosen: each '
                   'once an epoch, or every class equally often.')
 flags.DEFINE_integer('num_clones', 1, 'Replicas, one a GPU.')

@@ -166,6 +166,7 @@ def main() -> int:
     trunk = None
     if trunks.knows_trunk(facts) and FLAGS.export != 'none':
       trunk = trunks.open_trunk(facts, task.head, task.class_names)
+      trunk.check(task.build().variables)
     if task.options['classifier'] == 'softmax':
       trained = _train_softmax(task, resumed, saved)
     else:
@@ -191,7 +192,7 @@ def _settle(saved: Mapping[str, Any], source: str | None) -> dict[str, Any]:
       source=source or '', may_change=_FREE,
       resolve={'head': custom_head.label, 'training_file': command_line.absolute,
                'validation_file': command_line.absolute})
-  options['head_digest'] = head_flags.check_function(options['head'], saved.get('flags', {}),
+  options['head_digest'] = head_flags.settle_digest(options['head'], saved.get('flags', {}),
                                                      source=source, is_resumed=bool(source))
   is_softmax = options['classifier'] == 'softmax'
   wrong = [name for name in (_ONLY_LINEAR if is_softmax else _ONLY_SOFTMAX) if FLAGS[name].present]
@@ -304,7 +305,8 @@ def _fit_linear(task: _Task) -> _Trained:
       folds=options['cross_validation_folds'], is_balanced=options['class_weights'] == 'balanced',
       show=functools.partial(command_line.show_progress, unit='fold'))
   if fitted.scores:
-    print(linear_classifiers.table(fitted.scores))
+    print(linear_classifiers.table(fitted.scores,
+                                   is_balanced=options['class_weights'] == 'balanced'))
   print(f'C = {fitted.strength:g} on all {len(task.features.values)} training rows'
         + ('.' if fitted.converged else '; the fit stopped before it had converged: a smaller C '
            'needs fewer iterations.'))

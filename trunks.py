@@ -54,11 +54,7 @@ class Trunk:
 
     Returns:
       The checkpoint's prefix.
-
-    Raises:
-      ValueError: if these are not the variables of the network's head.
     """
-    self._check(head)
     values = {name: variable.read_value() for name, variable in self.network.variables.items()}
     values |= {name: tf.constant(value) for name, value in head.items()}
     values['global_step'] = tf.constant(step, tf.int64)
@@ -74,11 +70,15 @@ class Trunk:
                **{name: self.facts[name] for name in ('compute_dtype',) if name in self.facts}})
     return checkpoints.save(folder, step, values, described, max_to_keep=1)
 
-  def _check(self, head: Mapping[str, np.ndarray]) -> None:
-    """Checks that a head is the network's, by the names and shapes of its variables."""
+  def check(self, head: Mapping[str, tf.Variable]) -> None:
+    """Checks that a head is the network's, by the names and shapes of its variables.
+
+    Raises:
+      ValueError: if it is not.
+    """
     expected = {name: tuple(variable.shape) for name, variable in self.network.variables.items()
                 if scopes.matches(name, custom_head.SCOPE)}
-    received = {name: value.shape for name, value in head.items()}
+    received = {name: tuple(variable.shape) for name, variable in head.items()}
     if received != expected:
       both = expected.items() & received.items()
       raise ValueError(

@@ -15,13 +15,16 @@ from files.folders import cache_folder
 
 
 def stamp(path) -> list:
-  """What changes when a file does: [absolute path, size, mtime in ns]; -1s for a missing one."""
+  """What changes when a file does: [absolute path, size, mtime, ctime]; -1s for a missing one.
+
+  The time of the last write alone can be set, and is, by `cp -p`, `rsync` and archives.
+  """
   path = os.path.abspath(path)
   try:
     status = os.stat(path)
   except OSError:
-    return [printable(path), -1, -1]
-  return [printable(path), status.st_size, status.st_mtime_ns]
+    return [printable(path), -1, -1, -1]
+  return [printable(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
 def printable(path) -> str:

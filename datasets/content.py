@@ -4,62 +4,69 @@ from __future__ import annotations
 
 import concurrent.futures
 import hashlib
-import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from datasets import cache
 from datasets.dataset import Dataset
+from files import progress
 
-_WORTH_A_LINE = 2**30
-_FILES_A_TASK = 256
+_BLOCK = 2**20
+# Stands for a file that cannot be read: its image is a bad one, and known as such.
+_UNREADABLE = bytes(32)
 
 
 def digest(dataset: Dataset) -> str:
   """Returns a digest of the bytes that a split's images lie in, in their order.
 
-  Files are read once; after that their digest is known as long as size, time of change and inode
-  stay as they are. (The time of the last write alone can be set, and is, by `cp -p`, `rsync` and
-  archives.) Names and labels are not part of it: see `Dataset.fingerprint`.
+  Files are read once; what was found is kept piece by piece, and holds until a file changes. Names
+  and labels are not part of it: see `Dataset.fingerprint`.
 
   Args:
     dataset: the split.
-
-  Raises:
-    OSError: if a file cannot be read.
   """
-  files = list(dict.fromkeys(dataset.examples.files))
-  if not files:  # They lie in memory.
-    found = hashlib.sha256()
+  found = hashlib.sha256()
+  if dataset.examples.files:
+    # Examples of several pieces may lie in one file.
+    pieces = dict.fromkeys(tuple(dict.fromkeys(piece.files)) for piece in dataset.examples.pieces())
+    for one in _of_pieces(list(pieces)):
+      found.update(one.encode())
+  else:  # They lie in memory.
     for example in dataset.epoch(0).as_numpy_iterator():
       found.update(hashlib.sha256(example['image']).digest())
-    return found.hexdigest()
-  status = [os.stat(path) for path in files]
-  key = cache.key_of('content', [
-      [cache.printable(os.path.abspath(path)), of.st_size, of.st_mtime_ns, of.st_ctime_ns,
-       of.st_ino] for path, of in zip(files, status, strict=True)])
-  known = cache.load(key)
-  if isinstance(known, str):
-    return known
-  size = sum(of.st_size for of in status)
-  if size > _WORTH_A_LINE:
-    print(f'Reading {len(files):,} files, {size / 2**30:,.1f} GiB, to tell them from others.',
-          flush=True)
-  found = hashlib.sha256()
-  with concurrent.futures.ThreadPoolExecutor() as pool:
-    tasks = [files[start:start + _FILES_A_TASK] for start in range(0, len(files), _FILES_A_TASK)]
-    for digests in pool.map(_digests, tasks):
-      found.update(digests)
-  cache.store(key, found.hexdigest())
   return found.hexdigest()
 
 
-def _digests(paths: Sequence[str]) -> bytes:
-  """Returns the digests of some files, one after the other."""
-  found = []
-  for path in paths:
-    one = hashlib.sha256()
+def _of_pieces(pieces: Sequence[Sequence[str]]) -> Iterator[str]:
+  """Yields a digest of each piece's files, of which those that are not known are read."""
+  stamps = [[cache.stamp(path) for path in files] for files in pieces]
+  keys = [cache.key_of('content', of_files) for of_files in stamps]
+  known = [cache.load(key) for key in keys]
+  total = sum(max(size, 0) for of_files, one in zip(stamps, known, strict=True)
+              if not isinstance(one, str) for _, size, *_ in of_files)
+  with progress.counter(total, unit='B', description='reading images', in_thousands=True) as done, \
+      concurrent.futures.ThreadPoolExecutor() as pool:
+    for files, key, one in zip(pieces, keys, known, strict=True):
+      if isinstance(one, str):
+        yield one
+        continue
+      whole, readable = hashlib.sha256(), True
+      for size, of_file in pool.map(_of_file, files):
+        whole.update(of_file)
+        done.update(size)
+        readable = readable and of_file != _UNREADABLE
+      if readable:
+        cache.store(key, whole.hexdigest())
+      yield whole.hexdigest()
+
+
+def _of_file(path: str) -> tuple[int, bytes]:
+  """Returns a file's size and digest."""
+  found, size = hashlib.sha256(), 0
+  try:
     with open(path, 'rb') as file:
-      while block := file.read(2**20):
-        one.update(block)
-    found.append(one.digest())
-  return b''.join(found)
+      while block := file.read(_BLOCK):
+        found.update(block)
+        size += len(block)
+  except OSError:
+    return size, _UNREADABLE
+  return size, found.digest()

@@ -11,31 +11,28 @@ from nets import end_points, layers, network
 from nets.record import Net
 
 
-def list_end_points(net: Net, *, num_classes: int | None = None,
-                    image_shape: Sequence[int] | None = None) -> dict[str, tuple[int, ...]]:
+def list_end_points(net: Net, *, num_classes: int | None = None) -> dict[str, tuple[int, ...]]:
   """Lists a network's end points in the order of its layers, and what its classifier takes last.
 
   Args:
     net: the network's record.
     num_classes: width of the logits; None leaves out the classifier.
-    image_shape: [height, width, channels]; by default the network's own.
 
   Returns:
     The shape of one example's value by the name of the end point.
   """
-  image_shape = tuple(image_shape or (net.image_size, net.image_size, net.channels))
   found = {}
   for classes in dict.fromkeys([num_classes, None]):
-    found |= _shapes(net, classes, image_shape)
+    found |= _shapes(net, classes)
   return found
 
 
 @functools.cache
-def _shapes(net: Net, num_classes: int | None,
-            image_shape: tuple[int, ...]) -> Mapping[str, tuple[int, ...]]:
+def _shapes(net: Net, num_classes: int | None) -> Mapping[str, tuple[int, ...]]:
   """Traces a network once, with or without its classifier."""
   with layers.arg_scope(net.arg_scope(weight_decay=0.0)):
-    return end_points.shapes(net.function, num_classes, image_shape)
+    return end_points.shapes(net.function, num_classes,
+                             [net.image_size, net.image_size, net.channels])
 
 
 def find_end_point(net: Net, end_point: str, *, num_classes: int | None = None) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
@@ -68,7 +69,8 @@ class Score:
 
   Attributes:
     strength: scikit-learn's C.
-    accuracies: of the rows left out of each fold, in [0, 1].
+    accuracies: of the rows left out of each fold, in [0, 1]; mean recalls where all classes count
+      alike.
   """
   strength: float
   accuracies: tuple[float, ...]
@@ -135,8 +137,8 @@ def fit(values: np.ndarray, labels: np.ndarray, *, kind: str, strengths: Sequenc
   _check_memory(kind, values, len(counts), _dtype_of(create))
   scores = ()
   if len(strengths) > 1:
-    scores = _cross_validate(create, values, labels, strengths, min(folds, counts.min()), seed,
-                             show)
+    scores = _cross_validate(create, balanced_accuracy_score if is_balanced else accuracy_score,
+                             values, labels, strengths, min(folds, counts.min()), seed, show)
   # Of equals the strongest regularization.
   best = max(scores, key=lambda score: score.mean).strength if scores else strengths[0]
   rows, model = np.arange(len(values)), create(best)
@@ -146,7 +148,7 @@ def fit(values: np.ndarray, labels: np.ndarray, *, kind: str, strengths: Sequenc
   return Fitted(weights, biases, best, scores, converged)
 
 
-def _cross_validate(create: Callable, values: np.ndarray, labels: np.ndarray,
+def _cross_validate(create: Callable, measure: Callable, values: np.ndarray, labels: np.ndarray,
                     strengths: Sequence[float], folds: int, seed: int,
                     show: Callable) -> tuple[Score, ...]:
   if folds < 2:
@@ -156,22 +158,22 @@ def _cross_validate(create: Callable, values: np.ndarray, labels: np.ndarray,
                      f'--regularization_strengths={strengths[len(strengths) // 2]:g}, or more '
                      'rows.')
   parts = StratifiedKFold(folds, shuffle=True, random_state=seed).split(values, labels)
-  found = [_accuracies(create, values, labels, strengths, *part)
+  found = [_accuracies(create, measure, values, labels, strengths, *part)
            for part in show(list(parts), folds)]
   return tuple(Score(strength, accuracies)
                for strength, accuracies in zip(strengths, zip(*found, strict=True), strict=True))
 
 
-def _accuracies(create: Callable, values: np.ndarray, labels: np.ndarray,
+def _accuracies(create: Callable, measure: Callable, values: np.ndarray, labels: np.ndarray,
                 strengths: Sequence[float], fitted: np.ndarray,
                 left_out: np.ndarray) -> list[float]:
-  """Returns the share of the rows left out that is right, for each strength, the others fitted."""
+  """Measures the rows left out, for each strength, the others fitted."""
   scaler, dtype = _scaler_of(values, fitted), _dtype_of(create)
   inputs, held_out = (_scaled(scaler, values, rows, dtype) for rows in (fitted, left_out))
   model, found = create(strengths[0]), []
   for strength in strengths:
     _converges(model.set_params(C=strength), inputs, labels[fitted])
-    found.append(float(np.mean(model.predict(held_out) == labels[left_out])))
+    found.append(float(measure(labels[left_out], model.predict(held_out))))
   return found
 
 
@@ -243,12 +245,12 @@ def _as_layer(model: LogisticRegression | LinearSVC,
   return weights.astype(np.float32), biases.astype(np.float32)
 
 
-def table(scores: Sequence[Score]) -> str:
-  """Formats what cross-validation found, a line for each strength."""
+def table(scores: Sequence[Score], *, is_balanced: bool = False) -> str:
+  """Formats what cross-validation found, a line for each strength; `is_balanced` as in `fit`."""
   best = max(scores, key=lambda score: score.mean)
   lines = [f'{len(scores[0].accuracies)}-fold cross-validation of the training rows:',
-           '      C  accuracy    ±']
-  lines += [f'{score.strength:7g}  {score.mean:8.4f}  {np.std(score.accuracies):6.4f}'
+           f'      C  {"mean recall" if is_balanced else "accuracy":>11}    ±']
+  lines += [f'{score.strength:7g}  {score.mean:11.4f}  {np.std(score.accuracies):6.4f}'
             + ('  chosen' if score is best else '') for score in scores]
   if len(scores) > 2 and best in (scores[0], scores[-1]):
     side = 'smaller' if best is scores[0] else 'larger'
