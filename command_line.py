@@ -68,7 +68,7 @@ def run(main: Callable[..., int | None], *, takes_arguments: bool = False) -> No
         # whose thread then waits forever for Python, and Python for the thread.
         traceback.print_exc()
       else:
-        print(f'Error: {_message(error)}', file=sys.stderr)
+        print(f'Error: {message(error)}', file=sys.stderr)
       return 1
 
   # Names of files and classes need not be UTF-8, and are only shown here.
@@ -77,7 +77,8 @@ def run(main: Callable[..., int | None], *, takes_arguments: bool = False) -> No
   app.run(guarded)
 
 
-def _message(error: BaseException) -> str:
+def message(error: BaseException) -> str:
+  """Returns what is printed of a user's mistake, or of what went wrong outside."""
   # TensorFlow puts its own names of the operation around what went wrong.
   text = re.sub(r'^\{\{function_node \S+\}\} | \[Op:\w+\]( name: .*)?$', '', str(error))
   is_disk = 'No space left' in text or 'quota exceeded' in text

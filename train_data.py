@@ -14,7 +14,7 @@ import warm_start
 from datasets import dataset_factory, input_pipeline, labels, splits
 from datasets.dataset import Dataset
 from nets.record import Net
-from preprocessing.preprocessing_factory import PREPROCESSING
+from preprocessing import preprocessing_factory
 from training import metadata
 from training.inputs import Inputs, decoder
 from weights import sources
@@ -60,7 +60,7 @@ def open_data(options: dict[str, Any], net: Net, saved: Mapping[str, Any],
   known = saved.get('bad_images', {}) if is_resumed else {}
   validation = _open_validation(get, options, saved if is_resumed else {})
   views = options['augmentations_per_image']
-  if views is None and not PREPROCESSING[facts.preprocessing_name].is_random:
+  if views is None and not preprocessing_factory.get_recipe(facts.preprocessing_name).is_random:
     views = 0  # In every epoch an image is what it was in the last.
   make = functools.partial(
       Inputs, preprocessing_name=facts.preprocessing_name, image_size=facts.image_size,

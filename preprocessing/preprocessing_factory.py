@@ -68,6 +68,17 @@ def code_digest() -> str:
   return found.hexdigest()
 
 
+def get_recipe(name: str) -> Recipe:
+  """Finds a recipe.
+
+  Raises:
+    ValueError: if `name` is not in the table.
+  """
+  if name not in PREPROCESSING:
+    raise unknown_name('preprocessing', name, PREPROCESSING)
+  return PREPROCESSING[name]
+
+
 def get_preprocessing(name, is_training=False, use_grayscale=False, *, channels=3):
   """Returns a function that turns one image into a network's input.
 
@@ -89,11 +100,9 @@ def get_preprocessing(name, is_training=False, use_grayscale=False, *, channels=
   Raises:
     ValueError: if `name` is not in the table or `channels` neither 1 nor 3.
   """
-  if name not in PREPROCESSING:
-    raise unknown_name('preprocessing', name, PREPROCESSING)
+  recipe = get_recipe(name)
   if channels not in (1, 3):
     raise ValueError(f'Expected channels to be 1 (grey) or 3 (RGB). Received: {channels!r}.')
-  recipe = PREPROCESSING[name]
   out_channels = 1 if use_grayscale else channels
   draws = is_training and recipe.is_random
   function = recipe.preprocess_for_train if is_training else recipe.preprocess_for_eval
