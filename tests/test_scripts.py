@@ -101,16 +101,16 @@ def test_classes_are_not_balanced_twice(in_process, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_kept_classifier_keeps_its_classes_when_the_auxiliary_head_is_new(run_script, tmp_path):
+def test_a_kept_classifier_keeps_its_classes_when_the_auxiliary_head_is_new(run_here, tmp_path):
   flags = ['--dataset_name=digits', '--train_image_size=75', '--batch_size=2',
            '--max_number_of_steps=1', '--validation_fraction=0']
-  code, _, errors = run_script(_TRAIN, f'--train_dir={tmp_path}/first', *flags)
+  code, _, errors = run_here(_TRAIN, f'--train_dir={tmp_path}/first', *flags)
   assert code == 0, errors  # TF-Slim's default network, inception_v3.
   metadata = tmp_path / 'first' / 'model.ckpt-1.json'
   saved = json.loads(metadata.read_text())
   backwards = saved['class_names'][::-1]
   metadata.write_text(json.dumps({**saved, 'class_names': backwards}))
-  code, _, errors = run_script(
+  code, _, errors = run_here(
       _TRAIN, f'--train_dir={tmp_path}/second', *flags, f'--checkpoint_path={tmp_path}/first',
       '--checkpoint_exclude_scopes=InceptionV3/AuxLogits')
   assert code == 0, errors
@@ -119,59 +119,59 @@ def test_a_kept_classifier_keeps_its_classes_when_the_auxiliary_head_is_new(run_
 
 
 @pytest.mark.slow
-def test_two_replicas_on_photos(run_script, photos, tmp_path):
+def test_two_replicas_on_photos(run_here, photos, tmp_path):
   run = tmp_path / 'run'
-  code, out, errors = run_script(
+  code, out, errors = run_here(
       _TRAIN, f'--train_dir={run}', '--dataset_name=folder', f'--dataset_dir={photos}',
       '--model_name=mobilenet_v1_025', '--train_image_size=64', '--batch_size=3',
       '--num_clones=2', '--clone_on_cpu', '--max_number_of_steps=4',
       '--validation_interval_steps=4')
   assert code == 0, errors
   assert 'global batch 6 on 2 replica(s)' in out
-  _check_validation(run_script, run, _rows(run))
-  code, out, errors = run_script(_TRAIN, f'--train_dir={run}', '--max_number_of_steps=6')
+  _check_validation(run_here, run, _rows(run))
+  code, out, errors = run_here(_TRAIN, f'--train_dir={run}', '--max_number_of_steps=6')
   assert code == 0, errors
   assert '--max_number_of_steps: 4 -> 6' in out
   assert 'Resumed' in out
 
 
 @pytest.mark.slow
-def test_classes_are_matched_by_name(run_script, photos, tmp_path):
+def test_classes_are_matched_by_name(run_here, photos, tmp_path):
   run = tmp_path / 'run'
   common = ['--model_name=cifarnet', '--max_number_of_steps=4', '--validation_interval_epochs=0']
-  assert run_script(_TRAIN, f'--train_dir={run}', '--dataset_name=folder',
+  assert run_here(_TRAIN, f'--train_dir={run}', '--dataset_name=folder',
                     f'--dataset_dir={photos}', '--validation_fraction=0', *common)[0] == 0
   listed = [f'"{photos}/{name}/{i}.jpg",{name}\n' for name in ('sea horse', 'ant')
             for i in range(8)]
   (tmp_path / 'two.csv').write_text(''.join(listed))
   evaluate = [f'--checkpoint_path={run}', f'--eval_dir={run}/eval', '--dataset_name=csv',
               '--dataset_split_name=all']
-  code, out, errors = run_script(_EVAL, *evaluate, f'--dataset_dir={tmp_path}/two.csv')
+  code, out, errors = run_here(_EVAL, *evaluate, f'--dataset_dir={tmp_path}/two.csv')
   assert code == 0, errors
   assert 'on 16 examples' in out
-  whole = run_script(_EVAL, f'--checkpoint_path={run}', f'--eval_dir={run}/whole',
+  whole = run_here(_EVAL, f'--checkpoint_path={run}', f'--eval_dir={run}/whole',
                      '--dataset_split_name=all')
   assert whole[0] == 0, whole[2]
   strange = ''.join(line.replace(',ant', ',cat').replace(',sea horse', ',dog') for line in listed)
   (tmp_path / 'strange.csv').write_text(strange)
-  code, _, errors = run_script(_EVAL, *evaluate, f'--dataset_dir={tmp_path}/strange.csv')
+  code, _, errors = run_here(_EVAL, *evaluate, f'--dataset_dir={tmp_path}/strange.csv')
   assert code == 1
   assert re.search("network's classes, matched by name: ant, bee, sea horse. Received: cat, dog",
                    errors)
 
 
 @pytest.mark.slow
-def test_labels_that_count_from_one(run_script, tmp_path):
+def test_labels_that_count_from_one(run_here, tmp_path):
   for index in range(29):
     _photo(tmp_path / f'{index}.jpg', index)
   listed = [f'{index}.jpg,{index % 2 + 1}\n' for index in range(29)]
   (tmp_path / 'train.csv').write_text(''.join(listed))
   flags = [f'--train_dir={tmp_path}/run', '--dataset_name=csv', f'--dataset_dir={tmp_path}',
            '--model_name=cifarnet', '--validation_fraction=0', '--batch_size=7', '--epochs=7']
-  code, _, errors = run_script(_TRAIN, *flags)
+  code, _, errors = run_here(_TRAIN, *flags)
   assert code == 1
   assert 'Expected examples of every class' in errors and 'none of: 0.' in errors
-  code, out, errors = run_script(_TRAIN, *flags, '--labels_offset=1')
+  code, out, errors = run_here(_TRAIN, *flags, '--labels_offset=1')
   assert code == 0, errors
   # 7 epochs of 29 / 7 steps are 29: that 7 * (29 / 7) = 29.000000000000004 makes no step more.
   assert 'Finished at step 29,' in out
@@ -180,11 +180,11 @@ def test_labels_that_count_from_one(run_script, tmp_path):
 
 
 @pytest.mark.slow
-def test_one_class_teaches_nothing(run_script, photos, tmp_path):
+def test_one_class_teaches_nothing(run_here, photos, tmp_path):
   # The folder above the one that is meant.
   (tmp_path / 'above').mkdir()
   photos.rename(tmp_path / 'above' / 'photos')
-  code, _, errors = run_script(
+  code, _, errors = run_here(
       _TRAIN, f'--train_dir={tmp_path}/run', '--dataset_name=folder',
       f'--dataset_dir={tmp_path}/above', '--model_name=cifarnet', '--max_number_of_steps=1')
   assert code == 1
@@ -192,17 +192,17 @@ def test_one_class_teaches_nothing(run_script, photos, tmp_path):
 
 
 @pytest.mark.slow
-def test_bad_images_stop_the_run_or_keep_their_slots(run_script, photos, tmp_path):
+def test_bad_images_stop_the_run_or_keep_their_slots(run_here, photos, tmp_path):
   whole = (photos / 'bee' / '3.jpg').read_bytes()
   (photos / 'bee' / '3.jpg').write_bytes(whole[:len(whole) // 2])
   (photos / 'ant' / '5.jpg').write_text('<html>not a photo</html>')
   flags = ['--dataset_name=folder', f'--dataset_dir={photos}', '--model_name=cifarnet',
            '--max_number_of_steps=4', '--batch_size=8', '--validation_fraction=0.25']
-  code, _, errors = run_script(_TRAIN, f'--train_dir={tmp_path}/stopped', *flags)
+  code, _, errors = run_here(_TRAIN, f'--train_dir={tmp_path}/stopped', *flags)
   assert code == 1
   assert 'ant/5.jpg' in errors and 'bee/3.jpg' in errors and '--on_bad_image=skip' in errors
   skipped = tmp_path / 'skipped'
-  code, out, errors = run_script(_TRAIN, f'--train_dir={skipped}', *flags, '--on_bad_image=skip')
+  code, out, errors = run_here(_TRAIN, f'--train_dir={skipped}', *flags, '--on_bad_image=skip')
   assert code == 0, errors
   assert 'ant/5.jpg' in out
   bad = json.loads((skipped / 'model.ckpt-4.json').read_text())['bad_images']
@@ -253,12 +253,12 @@ def test_a_full_disk_loses_nothing_that_was_saved(run_script, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_non_finite_loss_says_where(run_script, tmp_path):
+def test_a_non_finite_loss_says_where(run_here, tmp_path):
   run = tmp_path / 'run'
   flags = [f'--train_dir={run}', '--dataset_name=digits', '--model_name=lenet', '--optimizer=sgd',
            '--xla=off', '--validation_interval_epochs=0']
-  assert run_script(_TRAIN, *flags, '--max_number_of_steps=5')[0] == 0
-  code, out, errors = run_script(_TRAIN, *flags, '--learning_rate=1e20',
+  assert run_here(_TRAIN, *flags, '--max_number_of_steps=5')[0] == 0
+  code, out, errors = run_here(_TRAIN, *flags, '--learning_rate=1e20',
                                  '--max_number_of_steps=40')
   assert code == 1
   assert '--learning_rate: 0.01 -> 1e+20' in out
@@ -268,10 +268,10 @@ def test_a_non_finite_loss_says_where(run_script, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_broken_state_is_not_saved(run_script, tmp_path):
+def test_a_broken_state_is_not_saved(run_here, tmp_path):
   run = tmp_path / 'run'
   # The loss of the only step is finite; its update is not.
-  code, _, errors = run_script(
+  code, _, errors = run_here(
       _TRAIN, f'--train_dir={run}', '--dataset_name=digits', '--model_name=lenet',
       '--optimizer=sgd', '--validation_interval_epochs=0', '--learning_rate=1e39',
       '--max_number_of_steps=1')
@@ -281,29 +281,29 @@ def test_a_broken_state_is_not_saved(run_script, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_same_command_goes_on_whatever_it_spells_out(run_script, tmp_path):
+def test_the_same_command_goes_on_whatever_it_spells_out(run_here, tmp_path):
   flags = [f'--train_dir={tmp_path}/run', '--dataset_name=digits', '--model_name=lenet',
            '--xla=auto', '--preprocessing_name=lenet', '--max_number_of_steps=1',
            '--validation_interval_epochs=0']
-  assert run_script(_TRAIN, *flags)[0] == 0
-  code, out, errors = run_script(_TRAIN, *flags)
+  assert run_here(_TRAIN, *flags)[0] == 0
+  code, out, errors = run_here(_TRAIN, *flags)
   assert code == 0, errors
   assert 'This run is finished' in out
 
 
 @pytest.mark.slow
-def test_early_stopping_survives_a_restart(run_script, tmp_path):
+def test_early_stopping_survives_a_restart(run_here, tmp_path):
   run = tmp_path / 'run'
   flags = [f'--train_dir={run}', *_DIGITS, '--learning_rate=0', '--validation_interval_steps=2',
            '--early_stopping_patience=3']
-  code, _, errors = run_script(_TRAIN, *flags, '--max_number_of_steps=4')
+  code, _, errors = run_here(_TRAIN, *flags, '--max_number_of_steps=4')
   assert code == 0, errors
-  code, out, errors = run_script(_TRAIN, *flags, '--max_number_of_steps=100')
+  code, out, errors = run_here(_TRAIN, *flags, '--max_number_of_steps=100')
   assert code == 0, errors
   # The first validation is the best; those at 4 (before the restart), 6 and 8 are not better.
   assert 'Finished at step 8,' in out
   assert (run / 'best' / 'model.ckpt-2.index').exists()
-  code, out, _ = run_script(_TRAIN, *flags, '--max_number_of_steps=100')
+  code, out, _ = run_here(_TRAIN, *flags, '--max_number_of_steps=100')
   assert code == 0
   assert 'This run is finished: it stopped early, with its best at step 2.' in out
 
@@ -398,22 +398,22 @@ def _tree(folder):
 
 
 @pytest.mark.slow
-def test_a_dry_run_checks_all_and_writes_nothing(run_script, tmp_path):
+def test_a_dry_run_checks_all_and_writes_nothing(run_here, tmp_path):
   run = tmp_path / 'run'
   flags = [f'--train_dir={run}', *_DIGITS, '--epochs=2', '--batch_size=64']
-  code, out, errors = run_script(_TRAIN, *flags, '--dry_run')
+  code, out, errors = run_here(_TRAIN, *flags, '--dry_run')
   assert code == 0, errors
   assert _tree(tmp_path) == []
   assert re.search(r's a step \(the median of 5; .* images/s, at most [\d.]+ GiB of memory', out)
   assert re.search(r'An epoch takes about [\d.]+ s, the 52 steps to go [\d.]+ s\.', out)
-  assert run_script(_TRAIN, *flags)[0] == 0
+  assert run_here(_TRAIN, *flags)[0] == 0
   before = _tree(tmp_path), (run / 'metrics.csv').read_bytes()
   # Of a run that goes on, and of one that starts warm.
-  code, out, errors = run_script(_TRAIN, *flags, '--epochs=3', '--dry_run')
+  code, out, errors = run_here(_TRAIN, *flags, '--epochs=3', '--dry_run')
   assert code == 0, errors
   assert 'Resumed' in out
   assert 'the 25 steps to go' in out
-  code, out, errors = run_script(_TRAIN, f'--train_dir={tmp_path}/new', *_DIGITS, '--dry_run',
+  code, out, errors = run_here(_TRAIN, f'--train_dir={tmp_path}/new', *_DIGITS, '--dry_run',
                                  f'--checkpoint_path={run}', '--use_grayscale=false')
   assert code == 0, errors
   assert 'unused     global_step' in out
@@ -421,10 +421,10 @@ def test_a_dry_run_checks_all_and_writes_nothing(run_script, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_warning_for_what_is_neither_restored_nor_trained(run_script, tmp_path):
+def test_a_warning_for_what_is_neither_restored_nor_trained(run_here, tmp_path):
   run = tmp_path / 'run'
-  assert run_script(_TRAIN, f'--train_dir={run}', *_DIGITS, '--max_number_of_steps=1')[0] == 0
-  code, out, errors = run_script(
+  assert run_here(_TRAIN, f'--train_dir={run}', *_DIGITS, '--max_number_of_steps=1')[0] == 0
+  code, out, errors = run_here(
       _TRAIN, f'--train_dir={tmp_path}/new', *_DIGITS, '--dry_run', f'--checkpoint_path={run}',
       '--checkpoint_exclude_scopes=LeNet/fc3,LeNet/fc4', '--trainable_scopes=LeNet/fc4')
   assert code == 0, errors
@@ -433,18 +433,18 @@ def test_a_warning_for_what_is_neither_restored_nor_trained(run_script, tmp_path
 
 
 @pytest.mark.slow
-def test_weights_without_a_network_need_its_name(run_script, tmp_path):
+def test_weights_without_a_network_need_its_name(run_here, tmp_path):
   path = tmp_path / 'weights.npy'
   np.save(path, np.array({'conv1': [np.zeros((3, 3, 3, 8)), np.zeros(8)]}, dtype=object))
   for script, flag in ((_EVAL, 'eval_dir'), (_TRAIN, 'train_dir'), ('convert_weights',
                                                                    'output_dir')):
-    code, _, errors = run_script(script, f'--{flag}={tmp_path}/out', f'--checkpoint_path={path}')
+    code, _, errors = run_here(script, f'--{flag}={tmp_path}/out', f'--checkpoint_path={path}')
     assert code == 1
     assert re.search('does not tell its network. Expected: --model_name', errors), errors
 
 
 @pytest.mark.slow
-def test_weights_of_keras_directly_and_converted(run_script, tmp_path):
+def test_weights_of_keras_directly_and_converted(run_here, tmp_path):
   import keras
   model = keras.applications.MobileNet(alpha=0.25, input_shape=(64, 64, 3), classes=10,
                                        weights=None)
@@ -455,24 +455,24 @@ def test_weights_of_keras_directly_and_converted(run_script, tmp_path):
   common = ['--model_name=mobilenet_v1_025', f'--checkpoint_path={path}']
   data = ['--dataset_name=digits', '--dataset_split_name=validation', '--eval_image_size=64']
 
-  code, _, errors = run_script(_EVAL, *common, *data, f'--eval_dir={tmp_path}/eval')
+  code, _, errors = run_here(_EVAL, *common, *data, f'--eval_dir={tmp_path}/eval')
   assert code == 1
   assert re.search('Conv2d_0/weights: the network has 3×3×1×8, the checkpoint 3×3×3×8.*'
                    '--convert_input_channels', errors, re.DOTALL), errors
   fitted = [*common, '--convert_input_channels']
-  code, out, errors = run_script(_EVAL, *fitted, *data, f'--eval_dir={tmp_path}/eval')
+  code, out, errors = run_here(_EVAL, *fitted, *data, f'--eval_dir={tmp_path}/eval')
   assert code == 0, errors
   assert '137 restored, 0 of the checkpoint unused' in out
   report = (tmp_path / 'eval' / 'restored.txt').read_text()
   assert '3×3×1×8 <- conv1/kernel 3×3×3×8, channels summed or repeated\n' in report
 
   out_dir = tmp_path / 'converted'
-  code, out, errors = run_script('convert_weights', *fitted, '--use_grayscale',
+  code, out, errors = run_here('convert_weights', *fitted, '--use_grayscale',
                                  '--image_size=64', f'--output_dir={out_dir}')
   assert code == 0, errors
   assert f'Wrote {out_dir}/model.ckpt-0: mobilenet_v1_025, 10 classes, 64×64, inception' in out
   assert 'conv1/kernel' in (out_dir / 'restored.txt').read_text()
-  code, out, errors = run_script(  # It knows its network and its image size.
+  code, out, errors = run_here(  # It knows its network and its image size.
       _EVAL, f'--checkpoint_path={out_dir}', *data[:2], f'--eval_dir={tmp_path}/eval2')
   assert code == 0, errors
   found = [json.loads((tmp_path / name / 'eval.json').read_text()) for name in ('eval', 'eval2')]
@@ -483,31 +483,31 @@ def test_weights_of_keras_directly_and_converted(run_script, tmp_path):
   names = {name for name, _ in tf.train.list_variables(str(out_dir))}
   assert 'MobilenetV1/Logits/Conv2d_1c_1x1/weights' in names
   train = ['--dataset_name=digits', '--dry_run']
-  code, out, errors = run_script(_TRAIN, *train, f'--checkpoint_path={out_dir}',
+  code, out, errors = run_here(_TRAIN, *train, f'--checkpoint_path={out_dir}',
                                  f'--train_dir={tmp_path}/run')
   assert code == 0, errors
   assert 'Warm start from' in out
-  code, _, errors = run_script(_TRAIN, *train, f'--train_dir={out_dir}')
+  code, _, errors = run_here(_TRAIN, *train, f'--train_dir={out_dir}')
   assert code == 1
   assert 'Received: one with converted weights' in errors
 
 
 @pytest.mark.slow
-def test_a_conversion_does_not_remove_other_checkpoints(run_script, tmp_path):
+def test_a_conversion_does_not_remove_other_checkpoints(run_here, tmp_path):
   run = tmp_path / 'run'
-  assert run_script(_TRAIN, f'--train_dir={run}', *_DIGITS, '--max_number_of_steps=1')[0] == 0
+  assert run_here(_TRAIN, f'--train_dir={run}', *_DIGITS, '--max_number_of_steps=1')[0] == 0
   before = _tree(tmp_path)
-  code, _, errors = run_script('convert_weights', f'--checkpoint_path={run}',
+  code, _, errors = run_here('convert_weights', f'--checkpoint_path={run}',
                                f'--output_dir={run}')
   assert code == 1
   assert 'expected a folder without checkpoints' in errors
   assert _tree(tmp_path) == before
   for _ in range(2):  # Its own result it may write again.
-    code, _, errors = run_script('convert_weights', f'--checkpoint_path={run}',
+    code, _, errors = run_here('convert_weights', f'--checkpoint_path={run}',
                                    f'--output_dir={tmp_path}/out')
     assert code == 0, errors
   # Grey images are remembered.
-  code, _, errors = run_script(
+  code, _, errors = run_here(
       _EVAL, f'--checkpoint_path={tmp_path}/out', '--dataset_name=digits',
       f'--eval_dir={tmp_path}/eval', '--dataset_split_name=validation')
   assert code == 0, errors

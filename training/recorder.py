@@ -88,7 +88,7 @@ def count_buckets(values: np.ndarray) -> np.ndarray:
     float64 [30, 3]: left edge, right edge, count. Where all numbers are the same, so are the edges,
     and the last bucket has them.
   """
-  if not np.isfinite(values.min(initial=0) + values.max(initial=0)):
+  if not np.isfinite([values.min(initial=0), values.max(initial=0)]).all():
     values = values[np.isfinite(values)]
   found = np.zeros((_BUCKETS, 3))
   if values.size:

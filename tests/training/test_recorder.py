@@ -152,6 +152,7 @@ def test_numbers_that_are_not_finite_are_in_no_bucket():
   values = np.array([np.nan, 1, 2, np.inf, 4, -np.inf], np.float32)
   np.testing.assert_array_equal(count_buckets(values),
                                 count_buckets(values[[1, 2, 4]]))
+  np.testing.assert_array_equal(count_buckets(values[3:]), count_buckets(values[4:5]))
   assert not count_buckets(values[:1]).any()
 
 
