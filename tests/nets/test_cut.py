@@ -14,7 +14,7 @@ _SIZES = {'alexnet': 227, 'caffenet': 227, 'overfeat': 231, 'vgg': 224, 'incepti
 _OF_FAMILIES = ('alexnet_v2', 'efficientnet_lite0', 'inception_v3', 'lenet', 'mobilenet_v3_small',
                 'nasnet_cifar', 'resnet_v1_18', 'squeezenet')
 # Dropout comes before the layer below the classifier: the channels that it takes.
-_DROPOUT_BELOW = {'alexnet_torchvision': 256, 'cifarnet': 384}
+_DROPOUT_BELOW = {'alexnet_torchvision': 256, 'cifarnet': 384, 'overfeat': 3072}
 # A head that calculates with variables of its own, of which one follows the features.
 _FUNCTION = """
 import tensorflow as tf
