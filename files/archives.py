@@ -29,8 +29,8 @@ _LONGEST_HEADER = 2**20
 _COMPRESSED = ((b'\x1f\x8b', gzip.open), (b'BZh', bz2.open), (b'\xfd7zXZ\x00', lzma.open))
 _ZIP = (b'PK\x03\x04', b'PK\x05\x06')
 # Whatever damaged data makes Python's readers raise.
-_FAILURES = (ArithmeticError, EOFError, LookupError, MemoryError, NotImplementedError, OSError,
-             RuntimeError, ValueError, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile,
+_FAILURES = (ArithmeticError, EOFError, LookupError, MemoryError, OSError, RuntimeError,
+             ValueError, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile,
              zlib.error)
 
 

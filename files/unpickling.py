@@ -29,8 +29,8 @@ _HEADER = re.compile(r"\{'descr': '([^']{1,16})', 'fortran_order': (True|False),
 _MOST_OBJECT_ARRAYS = 256
 _LARGEST_CODE_POINT = 0x10FFFF
 # Whatever damaged data makes Python's and NumPy's readers raise.
-_FAILURES = (ArithmeticError, EOFError, LookupError, MemoryError, NotImplementedError, OSError,
-             RuntimeError, TypeError, ValueError, struct.error, zipfile.BadZipFile)
+_FAILURES = (ArithmeticError, EOFError, LookupError, MemoryError, OSError, RuntimeError,
+             TypeError, ValueError, struct.error, zipfile.BadZipFile)
 
 
 @contextlib.contextmanager

@@ -18,8 +18,6 @@ _IMAGES = 'cut/images:0'
 _BATCH = 32
 # Share of a step's arithmetic below which `auto` finds that a trunk is not worth its room.
 _LEAST_SHARE = 0.2
-_NOTHING_FROZEN = ('what is trained, or random, begins with the first layer, so that nothing can '
-                   'be computed ahead; see --trainable_scopes')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,21 +100,23 @@ def plan(mode: str, network: Network, image_shape: Sequence[int], *, num_views: 
   """
   if mode == 'off':
     return FeatureCache('off', 'as --cache_features says, now or when the run began')
+  is_frozen = any(v.trainable and name not in network.trainable
+                  for name, v in network.variables.items())
+  if is_frozen:
+    trunk, head, boundary = cut.cut(network, image_shape)
+    is_frozen = all(tensor.name != _IMAGES for tensor in boundary)
+  if gives_way and not is_frozen:
+    mode = 'auto'
   reason = None
-  if all(name in network.trainable for name, v in network.variables.items() if v.trainable):
-    reason = _NOTHING_FROZEN
+  if not is_frozen:
+    reason = ('what is trained, or random, begins with the first layer, so that nothing can be '
+              'computed ahead; see --trainable_scopes')
   elif num_views is None:
     reason = ('images are augmented anew in every epoch; with --augmentations_per_image=K the '
               'frozen layers would run K times for an image (0: once, without augmentation), and '
               'not in every epoch')
   elif mode == 'auto' and epochs is not None and epochs <= max(num_views, 1):
     reason = f'no view of an image comes twice in {epochs:g} epochs'
-  if not reason or (gives_way and mode != 'auto' and reason is not _NOTHING_FROZEN):
-    trunk, head, boundary = cut.cut(network, image_shape)
-    if any(tensor.name == _IMAGES for tensor in boundary):
-      reason = _NOTHING_FROZEN
-  if reason is _NOTHING_FROZEN and gives_way:
-    mode = 'auto'
   if reason and mode != 'auto':
     raise ValueError(f'--cache_features={mode}: {reason}. Or set --cache_features=off.')
   if reason:

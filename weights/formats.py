@@ -67,7 +67,7 @@ def members(path: str, head: bytes) -> list[str]:
   try:
     with zipfile.ZipFile(path) as archive:
       return archive.namelist()
-  except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError):
+  except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, EOFError):
     return []
 
 
