@@ -10,7 +10,6 @@ says about the first weights goes for the first phase.
 from __future__ import annotations
 
 import contextlib
-import contextvars
 import dataclasses
 import gc
 import itertools
@@ -66,40 +65,39 @@ class _Phase:
     return bool(self.before and self.step is not None and 'checkpoint_path' not in self.own)
 
 
-# The phase that runs, and the one after it.
-_RUNNING: contextvars.ContextVar[tuple[_Phase, _Phase | None] | None] = contextvars.ContextVar(
-    'running', default=None)
+@dataclasses.dataclass(frozen=True)
+class Turn:
+  """What a script is told of the phase whose turn it is, and of the one after it, if any."""
+  phase: _Phase | None = None
+  after: _Phase | None = None
+
+  def goes_for_all(self, name: str) -> bool:
+    """Whether there are phases, of which this one does not set a flag itself."""
+    return self.phase is not None and name not in self.phase.own
+
+  def check_may_train(self) -> None:
+    """Stops a phase that would train on though the next one has begun from it.
+
+    Raises:
+      ValueError: with what to do.
+    """
+    if self.after and self.after.has_followed:
+      raise ValueError(
+          f'--phases: phase {self.phase.number} would train on from step {self.phase.step}, from '
+          f'which phase {self.after.number} has begun. Expected: the length that it had. Received: '
+          f'a longer one. Leave it as it was, or remove {self.after.folder} and what comes after '
+          'it, to train them anew.')
 
 
-def goes_for_all(name: str) -> bool:
-  """Whether a phase runs that does not set a flag itself, so that it goes for all of them."""
-  running = _RUNNING.get()
-  return running is not None and name not in running[0].own
-
-
-def check_may_train() -> None:
-  """Stops a phase that would train on though the next one has begun from it.
-
-  Raises:
-    ValueError: with what to do.
-  """
-  phase, after = _RUNNING.get() or (None, None)
-  if after and after.has_followed:
-    raise ValueError(
-        f'--phases: phase {phase.number} would train on from step {phase.step}, from which phase '
-        f'{after.number} has begun. Expected: the length that it had. Received: a longer one. '
-        f'Leave it as it was, or remove {after.folder} and what comes after it, to train them '
-        'anew.')
-
-
-def run(main: Callable[[], int | None], *, rivals: Sequence[tuple[str, str]] = ()) -> int:
+def run(main: Callable[[Turn], int | None], *, rivals: Sequence[tuple[str, str]] = ()) -> int:
   """Calls a script's `main` for each phase in order; without phases, once.
 
   All phases' flags are read before the first one starts. The same command goes on in the phase
   where it stopped: phases that are finished find that themselves.
 
   Args:
-    main: the script; returns an exit code, 0 for a run that is finished.
+    main: the script, which is told whose turn it is; returns an exit code, 0 for a run that is
+      finished.
     rivals: pairs of flags that say the same: one that a phase sets puts the other out of force.
 
   Returns:
@@ -109,7 +107,7 @@ def run(main: Callable[[], int | None], *, rivals: Sequence[tuple[str, str]] = (
     ValueError: if the phases cannot be understood.
   """
   if not FLAGS.phases:
-    return main() or 0
+    return main(Turn()) or 0
   phases = _phases()
   for phase in phases:
     with _flags_of(phase, rivals):
@@ -124,7 +122,8 @@ def run(main: Callable[[], int | None], *, rivals: Sequence[tuple[str, str]] = (
             'leaves, and cannot be tried before. Its flags can be read.')
       return 0
     print(f'Phase {phase.number} of {len(phases)}: {shlex.join(phase.words)}', flush=True)
-    code = _run_phase(main, phase, after, rivals)
+    with _flags_of(phase, rivals):
+      code = main(Turn(phase, after)) or 0
     if code:
       return code
     gc.collect()  # What a network holds of a GPU's memory is not what Python counts.
@@ -145,16 +144,6 @@ def _check_start(before: _Phase, phase: _Phase) -> None:
         + ('has no checkpoint' if before.step is None else f'is at step {before.step}')
         + f' now. Remove {phase.folder} and what comes after it, to train them anew, or put '
         f'{before.folder} back.')
-
-
-def _run_phase(main: Callable[[], int | None], phase: _Phase, after: _Phase | None,
-               rivals: Sequence[tuple[str, str]]) -> int:
-  token = _RUNNING.set((phase, after))
-  try:
-    with _flags_of(phase, rivals):
-      return main() or 0
-  finally:
-    _RUNNING.reset(token)
 
 
 def _phases() -> list[_Phase]:

@@ -132,7 +132,7 @@ for _name, (_default, _advice) in _RETIRED.items():
   _define[type(_default)](_name, _default, f'Not used any more: {_advice}.')
 
 
-def main() -> int:
+def main(turn: phases.Turn) -> int:
   """Trains: resumes `train_dir`, else warm-starts from `checkpoint_path`, else from scratch."""
   watch = Stopwatch()
   command_line.refuse_retired(_RETIRED)
@@ -161,7 +161,8 @@ def main() -> int:
     plan = optimization_flags.make_plan(options, length)
     with strategy.scope():
       network, multipliers = _build_network(options, net, facts)
-      cache = _plan_cache(options, network, facts, train, validation, plan)
+      cache = _plan_cache(options, network, facts, train, validation, plan,
+                          gives_way=turn.goes_for_all('cache_features'))
       uses_cache = cache.place != 'off' and not FLAGS.dry_run
       trained = optimization_flags.make_trainer(
           options, cache.head if uses_cache else network, length,
@@ -180,7 +181,7 @@ def main() -> int:
     if why:
       print(f'This run is finished: {why}')
       return 0
-    phases.check_may_train()
+    turn.check_may_train()
     print(f'--cache_features={cache.place}: {cache.why}.', flush=True)
     if FLAGS.dry_run:
       if cache.place != 'off':
@@ -248,7 +249,8 @@ def _build_network(options: dict, net: Net, facts: metadata.ModelFacts):
 
 
 def _plan_cache(options: dict, network, facts: metadata.ModelFacts, train: Inputs,
-                validation: Inputs | None, plan: loop.Plan) -> feature_cache.FeatureCache:
+                validation: Inputs | None, plan: loop.Plan, *,
+                gives_way: bool) -> feature_cache.FeatureCache:
   """Decides about the features of the frozen layers; the run keeps to it when it is resumed."""
   cache = feature_cache.plan(
       options['cache_features'], network,
@@ -256,7 +258,7 @@ def _plan_cache(options: dict, network, facts: metadata.ModelFacts, train: Input
       num_views=train.num_views, num_training=train.dataset.num_examples,
       num_validation=validation.dataset.num_examples if validation else 0,
       epochs=None if plan.last_step is None else plan.last_step / plan.steps_per_epoch,
-      gives_way=phases.goes_for_all('cache_features'))
+      gives_way=gives_way)
   options['cache_features'] = cache.place
   return cache
 

@@ -48,13 +48,13 @@ class Program:
     before = [(name, self._flags[name].value, self._flags[name].present) for name in self._flags]
     self.seen = seen = []
 
-    def main():
+    def main(turn):
       seen.append({name: self._flags[name].value for name in self._flags
                    if self._flags[name].present and name != 'phases'})
       self.common.append({name for name in ('epochs', 'use_grayscale', 'learning_rate')
-                          if phases.goes_for_all(name)})
+                          if turn.goes_for_all(name)})
       if not self.is_finished:
-        phases.check_may_train()
+        turn.check_may_train()
       if self.saves:
         made = pathlib.Path(self._flags.train_dir)
         made.mkdir(exist_ok=True)
