@@ -27,8 +27,9 @@ class Examples(Protocol):
   names: tuple[str, ...]
   files: tuple[str, ...]
 
-  def order(self, epoch, *, seed: int, shuffle: bool, skip=0) -> tf.data.Dataset:
-    """One epoch's examples, still unread, so that skipping them is cheap."""
+  def order(self, epoch, *, seed: int, shuffle: bool, skip: int = 0,
+            with_images: bool = True) -> tf.data.Dataset:
+    """One epoch's examples, those skipped unread; without images none is read at all."""
 
   def pieces(self) -> list[pieces.Piece]:
     """All examples in parts, about each of which something may be kept."""
@@ -37,7 +38,7 @@ class Examples(Protocol):
     """'label', 'name' and 'id' of one element of `order`; nothing is read for them."""
 
   def image(self, raw) -> tf.Tensor:
-    """The encoded image of one element of `order`."""
+    """The encoded image of one element of `order`, which was made with images."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -103,14 +104,14 @@ class Dataset:
       digest.update(b'%d %s\n' % (label, _bytes(name)))
     return digest.hexdigest()
 
-  def epoch(self, epoch, *, seed: int = 0, shuffle: bool = False, skip=0) -> tf.data.Dataset:
+  def epoch(self, epoch, *, seed: int = 0, shuffle: bool = False, skip: int = 0) -> tf.data.Dataset:
     """One pass over the examples.
 
     Args:
       epoch: the epoch, an integer or a scalar int64 tensor; it only moves the order.
       seed: the run's seed. The order is a function of (seed, epoch).
       shuffle: whether to shuffle; otherwise the order is the source's.
-      skip: how many examples to leave out at the start, before they are read or parsed.
+      skip: how many examples to leave out at the start, which are not read.
 
     Returns:
       A tf.data.Dataset of {'image': scalar string, an encoded image file; 'label': int64;

@@ -47,15 +47,17 @@ class IndexedExamples:
               else {'encoded': pick(self._encoded), 'files': self.files})
     return IndexedExamples(pick(self.names), self.labels[chosen], **images)
 
-  def order(self, epoch, *, seed: int, shuffle: bool, skip=0) -> tf.data.Dataset:
-    """The positions of one epoch: scalar int64s."""
+  def order(self, epoch, *, seed: int, shuffle: bool, skip: int = 0,
+            with_images: bool = True) -> tf.data.Dataset:
+    """The positions of one epoch: scalar int64s. Images are read one by one, with or without."""
+    del with_images
     positions = tf.range(len(self.labels), dtype=tf.int64)
     if shuffle:
       positions = tf.random.experimental.stateless_shuffle(
           positions, seed=seeds.derive(seeds.ORDER, seed, epoch))
     return tf.data.Dataset.from_tensor_slices(positions[skip:])
 
-  def balanced_order(self, epoch, *, seed: int, skip=0) -> tf.data.Dataset:
+  def balanced_order(self, epoch, *, seed: int, skip: int = 0) -> tf.data.Dataset:
     """The positions of one epoch in which all classes come equally often; see `balancing`.
 
     Returns:

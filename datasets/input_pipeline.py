@@ -75,16 +75,16 @@ def training_batches(dataset: dataset_lib.Dataset, preprocess: Callable | None, 
   def in_turn(number):
     return number % num_views if num_views else number
 
-  def one_epoch(epoch):
-    skip = tf.where(epoch == start_epoch, tf.constant(first_skip, tf.int64), 0)
+  def one_epoch(epoch, skip=0):
     if sampling == 'balanced':
       order = dataset.examples.balanced_order(epoch, seed=seed, skip=skip)
       return order.map(lambda raw, turn: {'raw': raw, 'view': in_turn(turn), 'valid': True})
-    order = dataset.examples.order(epoch, seed=seed, shuffle=True, skip=skip)
+    order = dataset.examples.order(epoch, seed=seed, shuffle=True, skip=skip,
+                                   with_images=preprocess is not None)
     return _elements(order, in_turn(epoch), valid=True)
 
   load = _loader(dataset, _augmented(preprocess, seed), bad_images, label_map)
-  stream = tf.data.Dataset.range(start_epoch, _ENDLESS).flat_map(one_epoch)
+  stream = _one_after_the_other(one_epoch, start_epoch, _ENDLESS, first_skip)
   stream = _rows_of_worker(stream, batch_size, num_workers, worker_index)
   return _batched(stream, load, per_replica, num_parallel_calls, gather)
 
@@ -124,14 +124,13 @@ def view_batches(dataset: dataset_lib.Dataset, preprocess: Callable, *, batch_si
   total = num_views * dataset.num_examples
   start_view, first_skip = divmod(start, dataset.num_examples)
 
-  def one_view(view):
-    skip = tf.where(view == start_view, tf.constant(first_skip, tf.int64), 0)
+  def one_view(view, skip=0):
     order = dataset.examples.order(0, seed=0, shuffle=False, skip=skip)
     return _elements(order, view, valid=True)
 
   filling = dataset.examples.order(0, seed=0, shuffle=False).take(1).repeat(
       -(total - start) % batch_size)
-  stream = tf.data.Dataset.range(start_view, num_views).flat_map(one_view).concatenate(
+  stream = _one_after_the_other(one_view, start_view, num_views, first_skip).concatenate(
       _elements(filling, 0, valid=False))
   load = _loader(dataset, _augmented(preprocess, seed), bad_images, None)
   return _batched(stream, load, batch_size, num_parallel_calls, None)
@@ -166,13 +165,20 @@ def evaluation_batches(dataset: dataset_lib.Dataset, preprocess: Callable | None
   """
   per_replica = _per_replica_batch(batch_size, num_replicas, num_workers)
 
-  order = dataset.examples.order(0, seed=0, shuffle=False)
+  order = dataset.examples.order(0, seed=0, shuffle=False, with_images=preprocess is not None)
   filling = order.take(1).repeat(-dataset.num_examples % batch_size)
   load = _loader(dataset, preprocess and (
       lambda encoded, example_id, view: preprocess(encoded, None)), bad_images, label_map)
   stream = _elements(order, 0, valid=True).concatenate(_elements(filling, 0, valid=False))
   stream = _rows_of_worker(stream, batch_size, num_workers, worker_index)
   return _batched(stream, load, per_replica, num_parallel_calls, gather)
+
+
+def _one_after_the_other(make: Callable, start: int, end: int, skip: int) -> tf.data.Dataset:
+  """Joins make(start, skip), make(start + 1) … make(end - 1)."""
+  if not skip:
+    return tf.data.Dataset.range(start, end).flat_map(make)
+  return make(start, skip).concatenate(tf.data.Dataset.range(start + 1, end).flat_map(make))
 
 
 def _elements(order: tf.data.Dataset, view, *, valid: bool) -> tf.data.Dataset:

@@ -21,10 +21,21 @@ NO_LABEL = -(2**63)
 
 
 class RecordFile(NamedTuple):
-  """A TFRecord file: its path, the bytes of its records, and their labels, int64 [records]."""
+  """A TFRecord file.
+
+  Attributes:
+    path: where it is.
+    offsets: int64 [records + 1], the bytes before each record, and the size of the file.
+    labels: int64 [records].
+  """
   path: str
-  num_bytes: int
+  offsets: np.ndarray
   labels: np.ndarray
+
+  @property
+  def num_bytes(self) -> int:
+    """The size of the records, without what the file's format adds to them."""
+    return int(self.offsets[-1]) - len(self.labels) * (_HEADER + _FOOTER)
 
 
 def scan(paths: Sequence[str], parse_label: Callable, *, kind: str) -> list[RecordFile]:
@@ -42,39 +53,41 @@ def scan(paths: Sequence[str], parse_label: Callable, *, kind: str) -> list[Reco
   Raises:
     ValueError: if a file is cut short or damaged, or a record has no single label.
   """
-  keys = {path: cache.key_of('labels', kind, cache.stamp(path)) for path in paths}
+  keys = {path: cache.key_of('records', kind, cache.stamp(path)) for path in paths}
   known = {path: cache.load(key) for path, key in keys.items()}
   unknown = [path for path in paths if known[path] is None]
   for path in progress.show(unknown, len(unknown), unit='file', description='reading labels'):
-    count = count_records(path)
-    known[path] = {'labels': _labels(path, count, parse_label),
-                   'bytes': os.path.getsize(path) - count * (_HEADER + _FOOTER)}
+    offsets = find_records(path)
+    known[path] = {'offsets': offsets.tolist(),
+                   'labels': _labels(path, len(offsets) - 1, parse_label)}
     cache.store(keys[path], known[path])
-  return [RecordFile(path, known[path]['bytes'], np.asarray(known[path]['labels'], np.int64))
-          for path in paths]
+  return [RecordFile(path, np.asarray(known[path]['offsets'], np.int64),
+                     np.asarray(known[path]['labels'], np.int64)) for path in paths]
 
 
-def count_records(path: str) -> int:
-  """Counts a file's records by their headers, without reading the records.
+def find_records(path: str) -> np.ndarray:
+  """Finds a file's records by their headers, without reading the records.
+
+  Returns:
+    int64 [records + 1], the bytes before each record, and the size of the file.
 
   Raises:
     ValueError: if the file does not end where a record ends.
   """
   size = os.path.getsize(path)
-  position = count = 0
+  offsets = [0]
   with open(path, 'rb', buffering=0) as file:
-    while position < size:
-      file.seek(position)
+    while offsets[-1] < size:
+      file.seek(offsets[-1])
       header = file.read(_HEADER)
       length = struct.unpack('<Q', header[:8])[0] if len(header) == _HEADER else size
-      position += _HEADER + length + _FOOTER
-      if position > size:
+      offsets.append(offsets[-1] + _HEADER + length + _FOOTER)
+      if offsets[-1] > size:
         raise ValueError(
             f'Expected a TFRecord file. Received {cache.printable(path)}, which breaks off in '
-            f'record {count}: the file was cut short, or is no TFRecord file. '
+            f'record {len(offsets) - 2}: the file was cut short, or is no TFRecord file. '
             'Copy or convert it again.')
-      count += 1
-  return count
+  return np.array(offsets, np.int64)
 
 
 def _labels(path: str, count: int, parse_label: Callable) -> list[int]:

@@ -1,10 +1,11 @@
-"""Examples in TFRecord files, which can only be read from the start."""
+"""Examples in TFRecord files, which are read from front to back."""
 
 from __future__ import annotations
 
 import functools
 import os
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -19,6 +20,28 @@ _FILES_AT_A_TIME = 16
 _BUFFER_BYTES = 2**28
 _BUFFER_RECORDS = 2048
 _MOST_BUFFER_BYTES = 2**30
+_READ_BYTES = 2**20
+# How many of the examples that are left are looked at together.
+_BATCH = 2**14
+
+
+class _Tensors(NamedTuple):
+  """What is known of the files, of their records one after the other, and of the latter's ends.
+
+  Attributes:
+    paths, names: string [files].
+    starts, counts: int64 [files], the first record of each and how many it has.
+    labels: int64 [records].
+    keep: bool [records].
+    offsets: int64 [records + files], see `RecordFile`.
+  """
+  paths: tf.Tensor
+  names: tf.Tensor
+  starts: tf.Tensor
+  counts: tf.Tensor
+  labels: tf.Tensor
+  keep: tf.Tensor
+  offsets: tf.Tensor
 
 
 class RecordExamples:
@@ -40,7 +63,8 @@ class RecordExamples:
     self._record_files = tuple(files)
     self._parse = parse
     self._keep = keep
-    self._starts = np.cumsum([0, *(len(file.labels) for file in files)])[:-1]
+    self._counts = np.array([len(file.labels) for file in files], np.int64)
+    self._starts = np.cumsum(self._counts) - self._counts
     labels = np.concatenate([np.zeros(0, np.int64), *(file.labels for file in files)])
     self.labels = labels if keep is None else labels[keep]
     self.files = tuple(file.path for file in files)
@@ -62,28 +86,49 @@ class RecordExamples:
       keep = whole
     return RecordExamples(self._record_files, self._parse, keep=keep)
 
-  def order(self, epoch, *, seed: int, shuffle: bool, skip=0) -> tf.data.Dataset:
-    """One epoch's records, not parsed: {'file', 'index': int64, 'record': string}."""
+  def order(self, epoch, *, seed: int, shuffle: bool, skip: int = 0,
+            with_images: bool = True) -> tf.data.Dataset:
+    """One epoch's records, not parsed: {'file', 'index': int64, 'record': string if with images}.
+
+    The order does not depend on what the records hold. So it is known which of them are left
+    behind `skip`, and reading a file begins with the first of these.
+    """
+    if not with_images:
+      return self._in_order(epoch, None, seed=seed, shuffle=shuffle).skip(skip)
+    firsts = np.zeros(len(self.files), np.int64)
+    if skip:
+      firsts = self._counts.copy()
+      left = self.order(epoch, seed=seed, shuffle=shuffle, skip=skip, with_images=False)
+      for batch in left.batch(_BATCH).as_numpy_iterator():
+        np.minimum.at(firsts, batch['file'], batch['index'])
+    return self._in_order(epoch, tf.constant(firsts), seed=seed, shuffle=shuffle).skip(skip)
+
+  def _in_order(self, epoch, firsts: tf.Tensor | None, *, seed: int,
+                shuffle: bool) -> tf.data.Dataset:
+    """One epoch's records, of which those before the `firsts` of their files are not read.
+
+    `firsts` is int64 [files]; None reads nothing.
+    """
     files = tf.range(len(self.files), dtype=tf.int64)
     if shuffle:
       files = tf.random.experimental.stateless_shuffle(
           files, seed=seeds.derive(seeds.FILE_ORDER, seed, epoch))
     at_a_time = _FILES_AT_A_TIME if shuffle else 1
     records = tf.data.Dataset.from_tensor_slices(files).interleave(
-        self._read_file, cycle_length=at_a_time, block_length=1,
+        lambda file: self._read_file(file, None if firsts is None else firsts[file]),
+        cycle_length=at_a_time, block_length=1,
         num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     if self._keep is not None:
       records = records.filter(self._is_kept)
     if shuffle:
-      # Skipping comes after shuffling, so that the order is the same as without skipping.
       records = records.shuffle(
           self._buffer_size(), seed=seeds.derive_scalar(seeds.ORDER, seed, epoch),
           reshuffle_each_iteration=False)
-    return records.skip(skip)
+    return records
 
   def pieces(self) -> list[pieces.Piece]:
     """The files."""
-    counts = [len(file.labels) for file in self._record_files]
+    counts = self._counts
     if self._keep is not None:
       counts = [int(kept.sum()) for kept in np.split(self._keep, self._starts[1:])]
     parts = np.split(np.arange(len(self.labels)), np.cumsum(counts)[:-1])
@@ -93,41 +138,62 @@ class RecordExamples:
 
   def facts(self, raw) -> dict[str, tf.Tensor]:
     """What is known of a record without parsing it."""
-    _, names, starts, labels, _ = self._tensors
-    name = tf.strings.join([tf.gather(names, raw['file']), tf.strings.as_string(raw['index'])], ':')
-    label = tf.gather(labels, tf.gather(starts, raw['file']) + raw['index'])
+    name = tf.strings.join([tf.gather(self._tensors.names, raw['file']),
+                            tf.strings.as_string(raw['index'])], ':')
+    label = tf.gather(self._tensors.labels, self._record(raw))
     return {'label': label, 'name': name, 'id': dataset.example_id(name)}
 
   def image(self, raw) -> tf.Tensor:
     """The encoded image in a record."""
     return self._parse(raw['record'])
 
-  def _read_file(self, file) -> tf.data.Dataset:
-    records = tf.data.TFRecordDataset(tf.gather(self._tensors[0], file), buffer_size=2**20)
-    return records.enumerate().map(
-        lambda index, record: {'file': file, 'index': index, 'record': record})
+  def _read_file(self, file, first) -> tf.data.Dataset:
+    """A file's records; those before `first` are empty, and None has none of them read."""
+    known = self._tensors
+    count = tf.gather(known.counts, file)
+    facts = {'file': tf.data.Dataset.from_tensors(file).repeat(count),
+             'index': tf.data.Dataset.range(count)}
+    if first is None:
+      return tf.data.Dataset.zip(facts)
+    unread = tf.data.Dataset.from_tensors('').repeat(first)
+    # Each file before this one has an offset more than it has records.
+    offset = tf.gather(known.offsets, tf.gather(known.starts, file) + file + first)
+    read = tf.data.experimental.from_variant(
+        tf.raw_ops.TFRecordDatasetV2(
+            filenames=[tf.gather(known.paths, file)], compression_type='',
+            buffer_size=_READ_BYTES, byte_offsets=[offset]), tf.TensorSpec([], tf.string))
+    return tf.data.Dataset.zip({**facts, 'record': unread.concatenate(read)})
 
   def _read_kept(self, number: int) -> tf.data.Dataset:
     """One file's examples, in order."""
-    records = self._read_file(tf.constant(number, tf.int64))
+    # In a function, since TensorFlow cannot write down the op with offsets as a part of a pipeline.
+    records = tf.data.Dataset.range(number, number + 1).flat_map(
+        lambda file: self._read_file(file, tf.constant(0, tf.int64)))
     return records if self._keep is None else records.filter(self._is_kept)
 
   def _is_kept(self, raw) -> tf.Tensor:
-    _, _, starts, _, keep = self._tensors
-    return tf.gather(keep, tf.gather(starts, raw['file']) + raw['index'])
+    return tf.gather(self._tensors.keep, self._record(raw))
+
+  def _record(self, raw) -> tf.Tensor:
+    """The place of records among those of all files."""
+    return tf.gather(self._tensors.starts, raw['file']) + raw['index']
 
   def _buffer_size(self) -> int:
-    total = sum(len(file.labels) for file in self._record_files)
-    mean = max(1, sum(file.num_bytes for file in self._record_files) // max(1, total))
+    total = sum(file.num_bytes for file in self._record_files)
+    mean = max(1, total // max(1, int(self._counts.sum())))
     least = min(_BUFFER_RECORDS, max(1, _MOST_BUFFER_BYTES // mean))
     return min(len(self.labels), max(least, _BUFFER_BYTES // mean))
 
   @functools.cached_property
-  def _tensors(self) -> tuple[tf.Tensor, ...]:
+  def _tensors(self) -> _Tensors:
     # Made outside the graph that asks for them, so that none gets a copy.
     with tf.init_scope():
-      labels = np.concatenate([np.zeros(0, np.int64), *(f.labels for f in self._record_files)])
+      none = np.zeros(0, np.int64)
+      labels = np.concatenate([none, *(file.labels for file in self._record_files)])
       keep = np.ones(len(labels), bool) if self._keep is None else self._keep
-      return (dataset.as_strings(self.files),
-              dataset.as_strings([os.path.basename(file) for file in self.files]),
-              tf.constant(self._starts, tf.int64), tf.constant(labels), tf.constant(keep))
+      return _Tensors(
+          paths=dataset.as_strings(self.files),
+          names=dataset.as_strings([os.path.basename(file) for file in self.files]),
+          starts=tf.constant(self._starts), counts=tf.constant(self._counts),
+          labels=tf.constant(labels), keep=tf.constant(keep),
+          offsets=tf.constant(np.concatenate([none, *(f.offsets for f in self._record_files)])))

@@ -42,7 +42,7 @@ def write_dataset(folder, files: dict[str, tuple[int, Iterable[Image]]],
   try:
     for name, (expected, images) in files.items():
       _write_records(aside[name], images)
-      count = record_files.count_records(str(aside[name]))
+      count = len(record_files.find_records(str(aside[name]))) - 1
       if count != expected:
         raise ValueError(f'Expected to write {expected} images to {folder / name}. '
                          f'Received {count} when counting them: is the disk full?')

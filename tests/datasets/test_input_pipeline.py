@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import pathlib
 
 import numpy as np
 import pytest
@@ -251,6 +252,19 @@ def test_what_comes_twice_in_a_balanced_epoch_is_augmented_twice(uneven, num_vie
   assert len(set(augmented)) == (num_views or 22)
   if num_views:  # In turn: over every epoch as often as the other.
     assert sorted(augmented.count(value) for value in set(augmented)) == [11, 11]
+
+
+def test_nothing_is_read_of_what_was_computed_ahead(dataset):
+  known = [_joined(_training(dataset, steps=9, start_step=3), 'id'),
+           _joined(_evaluation(dataset), 'id')]
+  for path in dataset.examples.files:
+    pathlib.Path(path).unlink()
+  arguments = {'batch_size': 4, 'gather': lambda ids, views: ids}
+  batches = [
+    input_pipeline.training_batches(dataset, None, seed=1, start_step=3, **arguments).take(9),
+    input_pipeline.evaluation_batches(dataset, None, **arguments)]
+  for ids, found in zip(known, batches, strict=True):
+    assert _joined(found.as_numpy_iterator(), 'id').tolist() == ids.tolist()
 
 
 def test_balanced_views_are_gathered(uneven):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 
 import numpy as np
 import PIL.Image
@@ -161,18 +162,76 @@ def test_labels_are_read_once_and_again_when_a_file_changes(tmp_path, monkeypatc
   samples.write_records(path, [0, 1])
   assert _get(tmp_path).num_examples == 2
   with monkeypatch.context() as patch:
-    patch.setattr(record_files, 'count_records', None)
+    patch.setattr(record_files, 'find_records', None)
     assert _get(tmp_path).labels.tolist() == [0, 1]
   samples.write_records(path, [0, 1, 1])
   assert _get(tmp_path).labels.tolist() == [0, 1, 1]
 
 
-def test_buffer_shuffles_across_files(tmp_path, monkeypatch):
+@pytest.fixture
+def four_files(tmp_path, monkeypatch):
+  """Files of 25 records each, shuffled through a buffer of 8; their images are all different."""
   monkeypatch.setattr(records, '_BUFFER_RECORDS', 8)
   monkeypatch.setattr(records, '_BUFFER_BYTES', 1)
+  monkeypatch.setattr(records, '_FILES_AT_A_TIME', 2)
+  monkeypatch.setattr(records, '_BATCH', 16)
   for shard in range(4):
     samples.write_records(tmp_path / f'a_train_{shard}.tfrecord', [0] * 25, start=25 * shard)
-  found = _get(tmp_path)
+  return tmp_path
+
+
+def _destroy(record_file: record_files.RecordFile, records: Iterable[int]) -> None:
+  """Overwrites some records' data; their lengths stay as they are."""
+  with open(record_file.path, 'r+b') as file:
+    for number in records:
+      file.seek(record_file.offsets[number] + 12)
+      file.write(b'destroyed')
+
+
+@pytest.mark.parametrize('validation_fraction', [0, 0.3])
+@pytest.mark.parametrize('shuffle', [True, False])
+def test_what_is_skipped_changes_nothing_of_the_rest(four_files, shuffle, validation_fraction):
+  found = _get(four_files, 'train', validation_fraction=validation_fraction)
+
+  def of(**skip):
+    return list(found.epoch(2, seed=1, shuffle=shuffle, **skip).as_numpy_iterator())
+
+  whole = of()
+  for skip in (1, 24, 25, 26, 60, found.num_examples - 1, found.num_examples):
+    assert of(skip=skip) == whole[skip:]
+  names = [example['name'] for example in whole]
+  batches = found.examples.order(2, seed=1, shuffle=shuffle, with_images=False).batch(100)
+  unread = next(iter(batches))
+  assert found.examples.facts(unread)['name'].numpy().tolist() == names
+  assert 'record' not in unread
+
+
+def test_what_is_skipped_is_not_read(four_files):
+  found = _get(four_files)
+  files = found.examples._record_files
+  _destroy(files[0], range(25))
+  _destroy(files[1], range(10))
+  assert len(list(found.epoch(0, skip=35))) == 65
+  with pytest.raises(tf.errors.DataLossError):
+    list(found.epoch(0, skip=34))
+
+
+def test_shuffled_files_are_read_from_their_first_record_that_is_left(four_files):
+  found = _get(four_files)
+  files = found.examples._record_files
+  names = [example['name'].numpy() for example in found.epoch(0, seed=1, shuffle=True)]
+  left = [name.decode().split(':') for name in names[60:]]
+  firsts = [min((int(number) for name, number in left if file.path.endswith(name)), default=25)
+            for file in files]
+  assert sum(firsts) > 40
+  for file, first in zip(files, firsts, strict=True):
+    _destroy(file, range(first))
+  assert len(list(found.epoch(0, seed=1, shuffle=True, skip=60))) == 40
+
+
+def test_buffer_shuffles_across_files(four_files, monkeypatch):
+  monkeypatch.setattr(records, '_FILES_AT_A_TIME', 16)
+  found = _get(four_files)
   order = [int(e['name'].numpy().split(b'_')[2][:1]) for e in found.epoch(0, seed=1, shuffle=True)]
   # Every shard's records are spread over the whole epoch.
   for shard in range(4):
@@ -186,7 +245,8 @@ def test_buffer_shuffles_across_files(tmp_path, monkeypatch):
   (5_000_000, 214), (2**31, 1)])
 def test_buffer_has_many_records_or_a_bounded_size(size, expected):
   count = 300_000
-  files = [record_files.RecordFile('a', count * size, np.zeros(count, np.int64))]
+  offsets = np.arange(count + 1) * (size + 16)
+  files = [record_files.RecordFile('a', offsets, np.zeros(count, np.int64))]
   assert records.RecordExamples(files, None)._buffer_size() == expected
 
 
