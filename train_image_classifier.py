@@ -132,7 +132,7 @@ for _name, (_default, _advice) in _RETIRED.items():
   _define[type(_default)](_name, _default, f'Not used any more: {_advice}.')
 
 
-def main(turn: phases.Turn) -> int:
+def run_phase(turn: phases.Turn) -> int:
   """Trains: resumes `train_dir`, else warm-starts from `checkpoint_path`, else from scratch."""
   watch = Stopwatch()
   command_line.refuse_retired(_RETIRED)
@@ -354,10 +354,10 @@ def _describe(facts, dataset: dict, options: dict, standing: loop.Standing, bad:
                            bad_images=bad, started_from=started_from)
 
 
-def run_phases() -> int:
-  """Calls `main` once, or for each of --phases."""
-  return phases.run(main, rivals=optimization_flags.RIVALS)
+def main() -> int:
+  """Trains, in --phases if there are any."""
+  return phases.run(run_phase, rivals=optimization_flags.RIVALS)
 
 
 if __name__ == '__main__':
-  command_line.run(run_phases)
+  command_line.run(main)

@@ -94,12 +94,12 @@ def in_process():
   """Runs programs that take weights in this process, which is quicker than to start them.
 
   `with in_process('predict_image') as run:` loads one, with flags of its own; `run(*arguments)`
-  calls its `main`, or another function that the program begins with, and returns the exit code.
+  calls its `main` and returns the exit code.
   """
   from absl import flags
 
   @contextlib.contextmanager
-  def loaded(name: str, begin: str = 'main'):
+  def loaded(name: str):
     values = flags.FlagValues()
     with pytest.MonkeyPatch.context() as patch:
       for define in [name for name in dir(flags) if name.startswith('DEFINE_')]:
@@ -108,17 +108,16 @@ def in_process():
       module = importlib.util.module_from_spec(spec)
       spec.loader.exec_module(module)
     values.set_gnu_getopt(True)
-    program = getattr(module, begin)
 
     def run(*arguments) -> int:
       values.unparse_flags()
       for flag in values:
         values[flag].unparse()
       rest = values([name, *map(str, arguments)])[1:]
-      if inspect.signature(program).parameters:
-        return program(rest)
+      if inspect.signature(module.main).parameters:
+        return module.main(rest)
       assert rest == []
-      return program()
+      return module.main()
 
     with pytest.MonkeyPatch.context() as patch:
       for reader in ('checkpoint_flags', 'command_line', 'head_flags', 'inference_flags',
@@ -143,8 +142,7 @@ def run_here(in_process):
 
   def run(name: str, *flags: str) -> tuple[int, str, str]:
     out, errors = io.StringIO(), io.StringIO()
-    begin = 'run_phases' if name == 'train_image_classifier' else 'main'
-    with in_process(name, begin) as program, contextlib.redirect_stdout(out), \
+    with in_process(name) as program, contextlib.redirect_stdout(out), \
         contextlib.redirect_stderr(errors):
       try:
         code = program(*flags) or 0

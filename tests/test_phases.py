@@ -230,7 +230,7 @@ def test_the_trainer_in_phases(in_process, tmp_path, capsys):
                '--cache_features=disk', '--augmentations_per_image=0', '--use_moving_averages',
                '--validation_fraction=0']
   text = '--phases=trainable_scopes=LeNet/fc4 epochs={}; learning_rate=0.001 max_number_of_steps=2'
-  with in_process('train_image_classifier', 'run_phases') as run:
+  with in_process('train_image_classifier') as run:
     assert run(*arguments, text.format(0.08)) == 0
     first, second = capsys.readouterr().out.split('Phase 2 of 2: ')
     assert '56.16 steps an epoch' in first

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import pathlib
 import re
 import resource
-import shutil
 import signal
 import time
-import warnings
 
 import numpy as np
 import pytest
@@ -308,91 +305,6 @@ def test_early_stopping_survives_a_restart(run_here, tmp_path):
   assert 'This run is finished: it stopped early, with its best at step 2.' in out
 
 
-_MISTAKES = {
-    'unknown network': (_TRAIN, ['--model_name=mobilenet_v9'],
-                        'Unknown network .mobilenet_v9.. Did you mean mobilenet_v2'),
-    'unknown dataset': (_TRAIN, ['--dataset_name=digit'], 'Did you mean digits'),
-    'unknown preprocessing': (_TRAIN, ['--preprocessing_name=vgg_17'], 'Did you mean vgg'),
-    'retired flag': (_TRAIN, ['--num_ps_tasks=2'],
-                     '--num_ps_tasks cannot act any more: .*--num_clones'),
-    'no data folder': (_TRAIN, ['--dataset_name=folder', '--dataset_dir=/nowhere'], '/nowhere'),
-    'no checkpoint': (_TRAIN, ['--checkpoint_path=/nowhere'], 'expected a checkpoint'),
-    'nothing to exclude from': (_TRAIN, ['--checkpoint_exclude_scopes=LeNet/fc4'],
-                                'expected a --checkpoint_path'),
-    'both lengths': (_TRAIN, ['--epochs=1', '--max_number_of_steps=5'], 'say the same'),
-    'nothing to be patient about': (_TRAIN, ['--early_stopping_patience=3',
-                                             '--validation_interval_epochs=0'],
-                                    '--early_stopping_patience: expected a validation'),
-    'a bucket': (_TRAIN, ['--train_dir=gs://bucket/run'], 'expected a folder of this machine'),
-    'scope of nothing': (_TRAIN, ['--trainable_scopes=LeNet/fc5'],
-                         'matches no variable.*Closest scopes: LeNet/fc'),
-    'too small an image': (_TRAIN, ['--model_name=vgg_16', '--train_image_size=100'], '224'),
-    'too many replicas': (_TRAIN, ['--num_clones=64'], '--num_clones=64: expected as many GPUs'),
-    'no such split': (_EVAL, ['--dataset_split_name=test'], 'Available: train, validation'),
-    'another network': (_EVAL, ['--model_name=cifarnet'], 'contradict.*it was lenet'),
-    'no averages': (_EVAL, ['--moving_average_decay=0.9', '--dataset_split_name=validation'],
-                    'expected moving averages'),
-}
-
-
-@pytest.fixture(scope='module')
-def trained(run_here, tmp_path_factory):
-  """A short run of lenet."""
-  run = tmp_path_factory.mktemp('trained') / 'run'
-  code, _, errors = run_here(_TRAIN, f'--train_dir={run}', *_DIGITS, '--max_number_of_steps=4')
-  assert code == 0, errors
-  return run
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize('mistake', _MISTAKES)
-def test_a_mistake_gets_one_clear_message(run_here, trained, tmp_path, mistake):
-  script, flags, message = _MISTAKES[mistake]
-  common = {_TRAIN: [f'--train_dir={tmp_path}/run', *_DIGITS],
-            _EVAL: [f'--checkpoint_path={trained}', f'--eval_dir={tmp_path}/eval']}[script]
-  code, out, errors = run_here(script, *common, *flags)
-  assert code == 1
-  assert re.search(message, out + errors, re.DOTALL), out + errors
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(('flags', 'message'), [
-  (['--optimizer=adamw'], 'optimizer'), (['folder'], 'Expected flags'),
-  (['--model_name=mobilenet_v9'], 'Did you mean mobilenet_v2')])
-def test_a_program_ends_with_the_message_and_no_trace(run_script, tmp_path, flags, message):
-  code, out, errors = run_script(_TRAIN, f'--train_dir={tmp_path}/run', *_DIGITS, *flags)
-  assert code != 0
-  assert message in out + errors
-  assert 'Traceback' not in errors
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(('flags', 'message'), [
-    (['--batch_size=16'], '--batch_size=16, but it was 32'),
-    (['--seed=1'], '--seed=1, but it was 0'),
-    (['--model_name=cifarnet'], '--model_name=cifarnet, but it was lenet'),
-    (['--dataset_name=mnist'], '--dataset_name=mnist, but it was digits'),
-])
-def test_resuming_another_run_stops_with_the_difference(run_here, trained, flags, message):
-  code, _, errors = run_here(_TRAIN, f'--train_dir={trained}', *flags)
-  assert code == 1
-  assert message in errors
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize('suffix', ['.index', '.data-00000-of-00001', '.json'])
-def test_a_checkpoint_that_is_cut_short(run_here, trained, tmp_path, suffix):
-  run = shutil.copytree(trained, tmp_path / 'run')
-  path = run / f'model.ckpt-4{suffix}'
-  os.truncate(path, path.stat().st_size // 2)
-  for script, flags in ((_TRAIN, [f'--train_dir={run}', '--max_number_of_steps=9']),
-                        (_EVAL, [f'--checkpoint_path={run}', f'--eval_dir={tmp_path}',
-                                 '--dataset_split_name=validation'])):
-    code, _, errors = run_here(script, *flags)
-    assert code == 1
-    assert 'model.ckpt-4' in errors and ('cut short' in errors or 'damaged' in errors)
-
-
 def _tree(folder):
   return sorted(str(path) for path in folder.rglob('*'))
 
@@ -430,84 +342,3 @@ def test_a_warning_for_what_is_neither_restored_nor_trained(run_here, tmp_path):
   assert code == 0, errors
   assert ('Warning: 2 variables are neither restored nor trained and keep their initial values: '
           'LeNet/fc3/weights, LeNet/fc3/biases.') in out
-
-
-@pytest.mark.slow
-def test_weights_without_a_network_need_its_name(run_here, tmp_path):
-  path = tmp_path / 'weights.npy'
-  np.save(path, np.array({'conv1': [np.zeros((3, 3, 3, 8)), np.zeros(8)]}, dtype=object))
-  for script, flag in ((_EVAL, 'eval_dir'), (_TRAIN, 'train_dir'), ('convert_weights',
-                                                                   'output_dir')):
-    code, _, errors = run_here(script, f'--{flag}={tmp_path}/out', f'--checkpoint_path={path}')
-    assert code == 1
-    assert re.search('does not tell its network. Expected: --model_name', errors), errors
-
-
-@pytest.mark.slow
-def test_weights_of_keras_directly_and_converted(run_here, tmp_path):
-  import keras
-  model = keras.applications.MobileNet(alpha=0.25, input_shape=(64, 64, 3), classes=10,
-                                       weights=None)
-  path = str(tmp_path / 'model.keras')
-  with warnings.catch_warnings():
-    warnings.simplefilter('ignore', DeprecationWarning)  # Keras' own use of NumPy.
-    model.save(path)
-  common = ['--model_name=mobilenet_v1_025', f'--checkpoint_path={path}']
-  data = ['--dataset_name=digits', '--dataset_split_name=validation', '--eval_image_size=64']
-
-  code, _, errors = run_here(_EVAL, *common, *data, f'--eval_dir={tmp_path}/eval')
-  assert code == 1
-  assert re.search('Conv2d_0/weights: the network has 3×3×1×8, the checkpoint 3×3×3×8.*'
-                   '--convert_input_channels', errors, re.DOTALL), errors
-  fitted = [*common, '--convert_input_channels']
-  code, out, errors = run_here(_EVAL, *fitted, *data, f'--eval_dir={tmp_path}/eval')
-  assert code == 0, errors
-  assert '137 restored, 0 of the checkpoint unused' in out
-  report = (tmp_path / 'eval' / 'restored.txt').read_text()
-  assert '3×3×1×8 <- conv1/kernel 3×3×3×8, channels summed or repeated\n' in report
-
-  out_dir = tmp_path / 'converted'
-  code, out, errors = run_here('convert_weights', *fitted, '--use_grayscale',
-                                 '--image_size=64', f'--output_dir={out_dir}')
-  assert code == 0, errors
-  assert f'Wrote {out_dir}/model.ckpt-0: mobilenet_v1_025, 10 classes, 64×64, inception' in out
-  assert 'conv1/kernel' in (out_dir / 'restored.txt').read_text()
-  code, out, errors = run_here(  # It knows its network and its image size.
-      _EVAL, f'--checkpoint_path={out_dir}', *data[:2], f'--eval_dir={tmp_path}/eval2')
-  assert code == 0, errors
-  found = [json.loads((tmp_path / name / 'eval.json').read_text()) for name in ('eval', 'eval2')]
-  assert [found[0][key] for key in ('top_1', 'top_5', 'loss', 'count')] == \
-      [found[1][key] for key in ('top_1', 'top_5', 'loss', 'count')]
-
-  # TF-Slim's graph takes it; a run may start from it, and not be in its folder.
-  names = {name for name, _ in tf.train.list_variables(str(out_dir))}
-  assert 'MobilenetV1/Logits/Conv2d_1c_1x1/weights' in names
-  train = ['--dataset_name=digits', '--dry_run']
-  code, out, errors = run_here(_TRAIN, *train, f'--checkpoint_path={out_dir}',
-                                 f'--train_dir={tmp_path}/run')
-  assert code == 0, errors
-  assert 'Warm start from' in out
-  code, _, errors = run_here(_TRAIN, *train, f'--train_dir={out_dir}')
-  assert code == 1
-  assert 'Received: one with converted weights' in errors
-
-
-@pytest.mark.slow
-def test_a_conversion_does_not_remove_other_checkpoints(run_here, tmp_path):
-  run = tmp_path / 'run'
-  assert run_here(_TRAIN, f'--train_dir={run}', *_DIGITS, '--max_number_of_steps=1')[0] == 0
-  before = _tree(tmp_path)
-  code, _, errors = run_here('convert_weights', f'--checkpoint_path={run}',
-                               f'--output_dir={run}')
-  assert code == 1
-  assert 'expected a folder without checkpoints' in errors
-  assert _tree(tmp_path) == before
-  for _ in range(2):  # Its own result it may write again.
-    code, _, errors = run_here('convert_weights', f'--checkpoint_path={run}',
-                                   f'--output_dir={tmp_path}/out')
-    assert code == 0, errors
-  # Grey images are remembered.
-  code, _, errors = run_here(
-      _EVAL, f'--checkpoint_path={tmp_path}/out', '--dataset_name=digits',
-      f'--eval_dir={tmp_path}/eval', '--dataset_split_name=validation')
-  assert code == 0, errors

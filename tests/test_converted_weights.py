@@ -1,0 +1,96 @@
+"""Weights of other programs in training, evaluation and convert_weights.py."""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+_TRAIN = 'train_image_classifier'
+_EVAL = 'eval_image_classifier'
+_DIGITS = ['--dataset_name=digits', '--model_name=lenet', '--optimizer=momentum', '--xla=off']
+
+
+@pytest.mark.slow
+def test_weights_without_a_network_need_its_name(run_here, tmp_path):
+  path = tmp_path / 'weights.npy'
+  np.save(path, np.array({'conv1': [np.zeros((3, 3, 3, 8)), np.zeros(8)]}, dtype=object))
+  for script, flag in ((_EVAL, 'eval_dir'), (_TRAIN, 'train_dir'), ('convert_weights',
+                                                                   'output_dir')):
+    code, _, errors = run_here(script, f'--{flag}={tmp_path}/out', f'--checkpoint_path={path}')
+    assert code == 1
+    assert re.search('does not tell its network. Expected: --model_name', errors), errors
+
+
+@pytest.mark.slow
+def test_weights_of_keras_directly_and_converted(run_here, tmp_path):
+  import keras
+  model = keras.applications.MobileNet(alpha=0.25, input_shape=(64, 64, 3), classes=10,
+                                       weights=None)
+  path = str(tmp_path / 'model.keras')
+  with warnings.catch_warnings():
+    warnings.simplefilter('ignore', DeprecationWarning)  # Keras' own use of NumPy.
+    model.save(path)
+  common = ['--model_name=mobilenet_v1_025', f'--checkpoint_path={path}']
+  data = ['--dataset_name=digits', '--dataset_split_name=validation', '--eval_image_size=64']
+
+  code, _, errors = run_here(_EVAL, *common, *data, f'--eval_dir={tmp_path}/eval')
+  assert code == 1
+  assert re.search('Conv2d_0/weights: the network has 3×3×1×8, the checkpoint 3×3×3×8.*'
+                   '--convert_input_channels', errors, re.DOTALL), errors
+  fitted = [*common, '--convert_input_channels']
+  code, out, errors = run_here(_EVAL, *fitted, *data, f'--eval_dir={tmp_path}/eval')
+  assert code == 0, errors
+  assert '137 restored, 0 of the checkpoint unused' in out
+  report = (tmp_path / 'eval' / 'restored.txt').read_text()
+  assert '3×3×1×8 <- conv1/kernel 3×3×3×8, channels summed or repeated\n' in report
+
+  out_dir = tmp_path / 'converted'
+  code, out, errors = run_here('convert_weights', *fitted, '--use_grayscale',
+                                 '--image_size=64', f'--output_dir={out_dir}')
+  assert code == 0, errors
+  assert f'Wrote {out_dir}/model.ckpt-0: mobilenet_v1_025, 10 classes, 64×64, inception' in out
+  assert 'conv1/kernel' in (out_dir / 'restored.txt').read_text()
+  code, out, errors = run_here(  # It knows its network and its image size.
+      _EVAL, f'--checkpoint_path={out_dir}', *data[:2], f'--eval_dir={tmp_path}/eval2')
+  assert code == 0, errors
+  found = [json.loads((tmp_path / name / 'eval.json').read_text()) for name in ('eval', 'eval2')]
+  assert [found[0][key] for key in ('top_1', 'top_5', 'loss', 'count')] == \
+      [found[1][key] for key in ('top_1', 'top_5', 'loss', 'count')]
+
+  # TF-Slim's graph takes it; a run may start from it, and not be in its folder.
+  names = {name for name, _ in tf.train.list_variables(str(out_dir))}
+  assert 'MobilenetV1/Logits/Conv2d_1c_1x1/weights' in names
+  train = ['--dataset_name=digits', '--dry_run']
+  code, out, errors = run_here(_TRAIN, *train, f'--checkpoint_path={out_dir}',
+                                 f'--train_dir={tmp_path}/run')
+  assert code == 0, errors
+  assert 'Warm start from' in out
+  code, _, errors = run_here(_TRAIN, *train, f'--train_dir={out_dir}')
+  assert code == 1
+  assert 'Received: one with converted weights' in errors
+
+
+@pytest.mark.slow
+def test_a_conversion_does_not_remove_other_checkpoints(run_here, tmp_path):
+  run = tmp_path / 'run'
+  assert run_here(_TRAIN, f'--train_dir={run}', *_DIGITS, '--max_number_of_steps=1')[0] == 0
+  before = sorted(tmp_path.rglob('*'))
+  code, _, errors = run_here('convert_weights', f'--checkpoint_path={run}',
+                               f'--output_dir={run}')
+  assert code == 1
+  assert 'expected a folder without checkpoints' in errors
+  assert sorted(tmp_path.rglob('*')) == before
+  for _ in range(2):  # Its own result it may write again.
+    code, _, errors = run_here('convert_weights', f'--checkpoint_path={run}',
+                                   f'--output_dir={tmp_path}/out')
+    assert code == 0, errors
+  # Grey images are remembered.
+  code, _, errors = run_here(
+      _EVAL, f'--checkpoint_path={tmp_path}/out', '--dataset_name=digits',
+      f'--eval_dir={tmp_path}/eval', '--dataset_split_name=validation')
+  assert code == 0, errors

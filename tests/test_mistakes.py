@@ -1,0 +1,96 @@
+"""What the programs for training and evaluation say to mistakes and to damage."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+
+import pytest
+
+_TRAIN = 'train_image_classifier'
+_EVAL = 'eval_image_classifier'
+_DIGITS = ['--dataset_name=digits', '--model_name=lenet', '--optimizer=momentum', '--xla=off']
+_MISTAKES = {
+    'unknown network': (_TRAIN, ['--model_name=mobilenet_v9'],
+                        'Unknown network .mobilenet_v9.. Did you mean mobilenet_v2'),
+    'unknown dataset': (_TRAIN, ['--dataset_name=digit'], 'Did you mean digits'),
+    'unknown preprocessing': (_TRAIN, ['--preprocessing_name=vgg_17'], 'Did you mean vgg'),
+    'retired flag': (_TRAIN, ['--num_ps_tasks=2'],
+                     '--num_ps_tasks cannot act any more: .*--num_clones'),
+    'no data folder': (_TRAIN, ['--dataset_name=folder', '--dataset_dir=/nowhere'], '/nowhere'),
+    'no checkpoint': (_TRAIN, ['--checkpoint_path=/nowhere'], 'expected a checkpoint'),
+    'nothing to exclude from': (_TRAIN, ['--checkpoint_exclude_scopes=LeNet/fc4'],
+                                'expected a --checkpoint_path'),
+    'both lengths': (_TRAIN, ['--epochs=1', '--max_number_of_steps=5'], 'say the same'),
+    'nothing to be patient about': (_TRAIN, ['--early_stopping_patience=3',
+                                             '--validation_interval_epochs=0'],
+                                    '--early_stopping_patience: expected a validation'),
+    'a bucket': (_TRAIN, ['--train_dir=gs://bucket/run'], 'expected a folder of this machine'),
+    'scope of nothing': (_TRAIN, ['--trainable_scopes=LeNet/fc5'],
+                         'matches no variable.*Closest scopes: LeNet/fc'),
+    'too small an image': (_TRAIN, ['--model_name=vgg_16', '--train_image_size=100'], '224'),
+    'too many replicas': (_TRAIN, ['--num_clones=64'], '--num_clones=64: expected as many GPUs'),
+    'no such split': (_EVAL, ['--dataset_split_name=test'], 'Available: train, validation'),
+    'another network': (_EVAL, ['--model_name=cifarnet'], 'contradict.*it was lenet'),
+    'no averages': (_EVAL, ['--moving_average_decay=0.9', '--dataset_split_name=validation'],
+                    'expected moving averages'),
+}
+
+
+@pytest.fixture(scope='module')
+def trained(run_here, tmp_path_factory):
+  """A short run of lenet."""
+  run = tmp_path_factory.mktemp('trained') / 'run'
+  code, _, errors = run_here(_TRAIN, f'--train_dir={run}', *_DIGITS, '--max_number_of_steps=4')
+  assert code == 0, errors
+  return run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('mistake', _MISTAKES)
+def test_a_mistake_gets_one_clear_message(run_here, trained, tmp_path, mistake):
+  script, flags, message = _MISTAKES[mistake]
+  common = {_TRAIN: [f'--train_dir={tmp_path}/run', *_DIGITS],
+            _EVAL: [f'--checkpoint_path={trained}', f'--eval_dir={tmp_path}/eval']}[script]
+  code, out, errors = run_here(script, *common, *flags)
+  assert code == 1
+  assert re.search(message, out + errors, re.DOTALL), out + errors
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('flags', 'message'), [
+  (['--optimizer=adamw'], 'optimizer'), (['folder'], 'Expected flags'),
+  (['--model_name=mobilenet_v9'], 'Did you mean mobilenet_v2')])
+def test_a_program_ends_with_the_message_and_no_trace(run_script, tmp_path, flags, message):
+  code, out, errors = run_script(_TRAIN, f'--train_dir={tmp_path}/run', *_DIGITS, *flags)
+  assert code != 0
+  assert message in out + errors
+  assert 'Traceback' not in errors
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('flags', 'message'), [
+    (['--batch_size=16'], '--batch_size=16, but it was 32'),
+    (['--seed=1'], '--seed=1, but it was 0'),
+    (['--model_name=cifarnet'], '--model_name=cifarnet, but it was lenet'),
+    (['--dataset_name=mnist'], '--dataset_name=mnist, but it was digits'),
+])
+def test_resuming_another_run_stops_with_the_difference(run_here, trained, flags, message):
+  code, _, errors = run_here(_TRAIN, f'--train_dir={trained}', *flags)
+  assert code == 1
+  assert message in errors
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('suffix', ['.index', '.data-00000-of-00001', '.json'])
+def test_a_checkpoint_that_is_cut_short(run_here, trained, tmp_path, suffix):
+  run = shutil.copytree(trained, tmp_path / 'run')
+  path = run / f'model.ckpt-4{suffix}'
+  os.truncate(path, path.stat().st_size // 2)
+  for script, flags in ((_TRAIN, [f'--train_dir={run}', '--max_number_of_steps=9']),
+                        (_EVAL, [f'--checkpoint_path={run}', f'--eval_dir={tmp_path}',
+                                 '--dataset_split_name=validation'])):
+    code, _, errors = run_here(script, *flags)
+    assert code == 1
+    assert 'model.ckpt-4' in errors and ('cut short' in errors or 'damaged' in errors)
