@@ -115,26 +115,27 @@ def refuse_remote(*names: str) -> None:
                        f'Received: {FLAGS[name].value}.')
 
 
-def settle_bad_images(dataset, decode: Callable,
+def settle_bad_images(dataset, decode: Callable, choice: str,
                       known: Mapping[str, Sequence[str]] | None = None) -> tuple[str, ...]:
   """Does with images that cannot be decoded what --on_bad_image says.
 
   Args:
     dataset: a split, `dataset.Dataset`.
     decode: full decoding of an encoded image; its error makes the image bad.
+    choice: 'error' or 'skip', as it was settled.
     known: the bad images by split, of a run that has decided already.
 
   Returns:
     The names of those that are to be skipped.
 
   Raises:
-    ValueError: if there are some and the flag is 'error'.
+    ValueError: if there are some and the choice is 'error'.
   """
   from datasets import bad_images
   if known and dataset.split_name in known:
     return tuple(known[dataset.split_name])
   found = dataset.find_bad_images(decode)
-  if found and FLAGS.on_bad_image == 'error':
+  if found and choice == 'error':
     raise ValueError(f'{bad_images.describe(found)}\nRepair or remove them, or leave them out '
                      'with --on_bad_image=skip.')
   if found:

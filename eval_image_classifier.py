@@ -55,7 +55,7 @@ def main() -> int:
   options = inference_flags.settle(saved, weights.path, more=['labels_offset'])
   dataset = inference_flags.get_dataset(options)
   num_classes, label_map = _join_classes(dataset, weights, saved, options)
-  bad = command_line.settle_bad_images(dataset, decoder(dataset))
+  bad = command_line.settle_bad_images(dataset, decoder(dataset), options['on_bad_image'])
   channels = inference_flags.num_channels(options, dataset.channels)
   size = inference_flags.image_size(FLAGS.eval_image_size, saved, options['model_name'])
   network = inference_flags.build_network(options, image_shape=[size, size, channels],

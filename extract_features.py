@@ -32,6 +32,7 @@ from nets.network import Network
 from preprocessing import preprocessing_factory
 from training import distribution
 from training.inputs import Inputs, decoder
+from weights import restore
 
 FLAGS = flags.FLAGS
 
@@ -59,7 +60,7 @@ def main() -> int:
   net = nets_factory.get_net(name)
   end_point = extractors.find_end_point(net, FLAGS.end_point, num_classes=num_classes)
   whole = inference_flags.get_dataset(options)
-  bad = command_line.settle_bad_images(whole, decoder(whole))
+  bad = command_line.settle_bad_images(whole, decoder(whole), options['on_bad_image'])
   dataset = _without(whole, bad)
   channels = inference_flags.num_channels(options, dataset.channels)
   size = inference_flags.image_size(FLAGS.image_size, saved, name)
@@ -68,20 +69,20 @@ def main() -> int:
       dtype=tf.dtypes.as_dtype(options['compute_dtype']))
   restored = inference_flags.restore_variables(
       weights, name, network.variables, is_whole=False,
-      see=', and --end_point: one that needs no other layers than the weights have',
-      table=pathlib.Path(f'{FLAGS.output_path}.restored.txt'))
+      see=', and --end_point: one that needs no other layers than the weights have')
   print(f'Extracting {end_point} of {name} with {weights.path}: {restored.summary()}.')
   inputs = Inputs(dataset, list(range(dataset.num_classes)), (), image_size=size, channels=channels,
                   preprocessing_name=options['preprocessing_name'],
                   num_parallel_calls=FLAGS.num_preprocessing_threads)
-  _extract(network, inputs, xla=options['xla'] == 'on', facts={
+  _extract(network, inputs, restored, xla=options['xla'] == 'on', facts={
       'model_name': name, 'end_point': end_point, 'checkpoint': os.path.abspath(weights.path),
       'checkpoint_digest': inference_flags.digest_of(network.variables),
       'preprocessing_name': options['preprocessing_name'],
       'preprocessing_digest': preprocessing_factory.code_digest(), 'image_size': size,
       'channels': channels, 'compute_dtype': options['compute_dtype'], 'dataset': dataset.name,
-      'split': dataset.split_name, 'dataset_fingerprint': whole.fingerprint,
-      'content_digest': content.digest(whole), 'bad_images': list(bad)})
+      'split': dataset.split_name, 'is_part': dataset.made_split,
+      'dataset_fingerprint': whole.fingerprint, 'content_digest': content.digest(whole),
+      'bad_images': list(bad)})
   return 0
 
 
@@ -93,7 +94,8 @@ def _without(dataset: Dataset, names: tuple[str, ...]) -> Dataset:
   return dataclasses.replace(dataset, examples=dataset.examples.select(keep))
 
 
-def _extract(network: Network, inputs: Inputs, facts: Mapping[str, Any], *, xla: bool) -> None:
+def _extract(network: Network, inputs: Inputs, restored: restore.Report, facts: Mapping[str, Any],
+             *, xla: bool) -> None:
   """Writes the file, or what it lacks, and says how that went."""
   dataset, path = inputs.dataset, FLAGS.output_path
   batch_size = min(FLAGS.batch_size, dataset.num_examples)
@@ -103,6 +105,9 @@ def _extract(network: Network, inputs: Inputs, facts: Mapping[str, Any], *, xla:
   shape, count = compute.structured_outputs.shape[1:], dataset.num_examples
   with formats.writer(path, facts=facts, class_names=dataset.class_names, num_examples=count,
                       shape=shape) as output:
+    # Not before it is clear that no file of other features lies there.
+    pathlib.Path(f'{path}.restored.txt').write_text(restored.table(), encoding='utf-8',
+                                                    errors='backslashreplace')
     start, begin = output.done, time.monotonic()
     if start == count:
       print(f'{path} is finished: {count} × {list(shape)}.')

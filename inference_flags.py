@@ -32,7 +32,7 @@ FLAGS = flags.FLAGS
 
 # What the checkpoint's metadata answer when the flag is not set.
 _MODEL = ('model_name', 'preprocessing_name', 'use_grayscale', 'head')
-_DATA = ('dataset_name', 'dataset_dir', 'file_pattern', 'validation_fraction')
+_DATA = ('dataset_name', 'dataset_dir', 'file_pattern', 'validation_fraction', 'on_bad_image')
 _COMPUTATION = ('xla', 'compute_dtype')
 
 

@@ -68,7 +68,8 @@ def open_data(options: dict[str, Any], net: Net, saved: Mapping[str, Any],
       num_views=views, sampling=options['sampling'])
   train, validation = (
       split and make(split, labels.map_by_name(split.class_names, names),
-                     command_line.settle_bad_images(split, decoder(split), known))
+                     command_line.settle_bad_images(split, decoder(split), options['on_bad_image'],
+                                                    known))
       for split in (train, validation))
   return train, validation, facts
 

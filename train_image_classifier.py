@@ -286,7 +286,8 @@ def _announce(options, train, trained, length: Length, last_step, resumed, sourc
     print(f'Warm start from {source}.' if source else 'From scratch.')
   network = trained.network
   count = sum(math.prod(network.variables[name].shape) for name in network.trainable)
-  scope = options['trainable_scopes'] or 'everything'
+  is_all = all(name in network.trainable for name, v in network.variables.items() if v.trainable)
+  scope = options['trainable_scopes'] or ('everything' if is_all else 'a part')
   for flag in ('learning_rate_multipliers', 'layer_decay'):
     if options[flag]:
       print(f'--{flag}={options[flag]}: learning rates differ by scope; batch norm of those that '

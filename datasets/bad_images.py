@@ -14,7 +14,7 @@ from files import progress
 
 _BATCH = 32
 # Counted up when what counts as bad changes, so that older results are not reused.
-_VERSION = 2
+_VERSION = 3
 # What images are never the cause of: no memory, a broken device, an end from outside.
 _NOT_OF_IMAGES = (tf.errors.ResourceExhaustedError, tf.errors.InternalError, tf.errors.AbortedError,
                   tf.errors.CancelledError, tf.errors.UnavailableError)
@@ -107,10 +107,12 @@ def describe(images, limit: int = 10) -> str:
 
 
 def short_reason(error: Exception) -> str:
-  """The first line of an error, without the graph node it came from."""
+  """The line of an error that tells what is wrong, without the graph node it came from."""
   text = getattr(error, 'message', None) or str(error) or type(error).__name__
-  text = text.split('}} ', 1)[-1].strip()
-  return text.splitlines()[0].split(' [Op:')[0].strip()
+  lines = text.split('}} ', 1)[-1].split('\n\t [[')[0].strip().splitlines()
+  # Here the reason comes last, behind the way to the node.
+  line = lines[-1] if lines[0].startswith('Graph execution error') else lines[0]
+  return line.split(' [Op:')[0].strip()
 
 
 def _key_of(dataset, piece: Piece) -> str:

@@ -11,6 +11,8 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from errors import unknown_name
 from feature_files import npz, parquet, parts, pickles, tfrecord
 from feature_files.features import Features
@@ -61,10 +63,20 @@ def read(path: str | os.PathLike[str]) -> Features:
     path: of a suffix in `FORMATS`.
 
   Raises:
-    ValueError: if the suffix is unknown, or the file is damaged or holds something else.
+    ValueError: if the suffix is unknown, or the file is damaged or holds something else, such as
+      NaN.
     OSError: if it does not exist or may not be read.
   """
-  return _format_of(path, written=False).read(path)
+  features = _format_of(path, written=False).read(path)
+  for rows in features.chunks():
+    chunk = features.values[rows]
+    wrong = np.flatnonzero(~np.isfinite(chunk).all(tuple(range(1, chunk.ndim))))
+    if len(wrong):
+      row = rows.start + int(wrong[0])
+      raise ValueError(f'{path}: expected finite numbers as features. Received NaN or infinity in '
+                       f'row {row}, the features of {features.names[row]}. Make the file again, or '
+                       'leave such rows out.')
+  return features
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:

@@ -128,18 +128,17 @@ def test_retired_flags(parse):
     command_line.refuse_retired(retired)
 
 
-def test_bad_images(parse, capsys):
-  def settle(*names, known=None):
+def test_bad_images(capsys):
+  def settle(*names, choice='skip', known=None):
     images = [types.SimpleNamespace(name=name, reason='it is cut short') for name in names]
     split = types.SimpleNamespace(split_name='train', find_bad_images=lambda decode: images)
-    return command_line.settle_bad_images(split, None, known)
+    return command_line.settle_bad_images(split, None, choice, known)
 
-  parse()
-  assert settle() == ()
+  assert settle(choice='error') == ()
   with pytest.raises(ValueError, match=r'a/b.jpg(.*\n)*.*--on_bad_image=skip'):
-    settle('a/b.jpg')
-  assert settle('a/b.jpg', known={'train': ['c.jpg']}) == ('c.jpg',)  # It was decided before.
-  parse('--on_bad_image=skip')
+    settle('a/b.jpg', choice='error')
+  # It was decided before.
+  assert settle('a/b.jpg', choice='error', known={'train': ['c.jpg']}) == ('c.jpg',)
   assert settle() == ()
   assert not capsys.readouterr().out
   assert settle('a/b.jpg', known={'validation': ['c.jpg']}) == ('a/b.jpg',)

@@ -57,7 +57,7 @@ def test_rows_in_order_after_those_that_a_killed_call_left(extract, photos, tmp_
       'checkpoint_digest': inference_flags.digest_of(needed), 'preprocessing_name': 'lenet',
       'preprocessing_digest': preprocessing_factory.code_digest(), 'image_size': 28, 'channels': 3,
       'compute_dtype': 'float32', 'dataset': 'folder',
-      'split': 'train', 'dataset_fingerprint': dataset.fingerprint,
+      'split': 'train', 'is_part': False, 'dataset_fingerprint': dataset.fingerprint,
       'content_digest': content.digest(dataset), 'bad_images': ['ant/4.jpg']}) as output:
     # Seven numbers that the network would not give: those rows are not computed again.
     output.write(names[:7], [0] * 5 + [1] * 2, np.full([7, 1024], 5, np.float32))
@@ -82,8 +82,11 @@ def test_rows_in_order_after_those_that_a_killed_call_left(extract, photos, tmp_
   assert f'{path} is finished' in capsys.readouterr().out
   # Another photo of the same name is another file of features.
   (photos / 'bee' / '0.jpg').write_bytes((photos / 'bee' / '1.jpg').read_bytes())
+  report = tmp_path / 'features.parquet.restored.txt'
+  report.write_text('of the features that are there')
   with pytest.raises(ValueError, match='one of others .content_digest: '):
     extract(*arguments)
+  assert report.read_text() == 'of the features that are there'
 
 
 @pytest.mark.thorough

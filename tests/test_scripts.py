@@ -204,6 +204,10 @@ def test_bad_images_stop_the_run_or_keep_their_slots(run_here, photos, tmp_path)
   assert 'ant/5.jpg' in out
   bad = json.loads((skipped / 'model.ckpt-4.json').read_text())['bad_images']
   assert sorted(bad['train'] + bad['validation']) == ['ant/5.jpg', 'bee/3.jpg']
+  for split in ('train', 'validation'):  # An evaluation leaves them out as well.
+    code, _, errors = run_here(_EVAL, f'--checkpoint_path={skipped}', f'--eval_dir={tmp_path}/eval',
+                               f'--dataset_split_name={split}')
+    assert code == 0, errors
 
 
 @pytest.mark.slow

@@ -86,8 +86,9 @@ def _write_aside(prefix: pathlib.Path, values: Mapping[str, tf.Tensor], metadata
 
 def _write_state(folder: pathlib.Path, names: list[str]) -> None:
   """Writes the file `checkpoint` that names the newest checkpoint and all, the oldest first."""
+  # Given a relative folder, TensorFlow would write the way from there to the folder at work.
   state = tf.compat.v1.train.generate_checkpoint_state_proto(
-      str(folder), names[-1], all_model_checkpoint_paths=names)
+      os.path.abspath(folder), names[-1], all_model_checkpoint_paths=names)
   aside = folder / _ASIDE / 'checkpoint'
   aside.write_text(text_format.MessageToString(state), encoding='utf-8')
   _sync(aside)

@@ -21,7 +21,7 @@ _FACTS = ('model_name', 'end_point', 'checkpoint_digest', 'preprocessing_name', 
 
 
 def check_together(training: Features, validation: Features) -> None:
-  """Stops if two files cannot be of the same network, or hold the same examples.
+  """Stops if two files cannot be of the same network, or an example is in both.
 
   Raises:
     ValueError: with what differs.
@@ -39,10 +39,23 @@ def check_together(training: Features, validation: Features) -> None:
     raise ValueError('--training_file and --validation_file: expected features of one network and '
                      f'of the same classes. Received: {"; ".join(differences)}. Make both with the '
                      'same flags.')
-  if training.values.shape == validation.values.shape and np.array_equal(
-      training.values, validation.values):
+  shared = _in_both(training, validation)
+  if shared:
     raise ValueError('--validation_file: expected other examples than those of --training_file. '
-                     'Received: the same. Leave it out; --validation_fraction then holds some out.')
+                     f'Received {len(shared)} of {len(validation.names)} that are in both, such as '
+                     f'{shared[0]}. Leave it out, so that --validation_fraction holds some out; or '
+                     'extract the split train for the one and validation for the other.')
+
+
+def _in_both(one: Features, other: Features) -> list[str]:
+  """Lists the examples of the same name and the same features, to rounding."""
+  rows = {name: row for row, name in enumerate(one.names)}
+  shared = []
+  for row, name in enumerate(other.names):
+    if name in rows and np.allclose(one.values[rows[name]], other.values[row], rtol=1e-3,
+                                    atol=1e-3 * np.abs(other.values[row]).max()):
+      shared.append(name)
+  return shared
 
 
 def name_classes(*files: Features) -> tuple[str, ...]:
@@ -71,18 +84,17 @@ def hold_out(features: Features, class_names: Sequence[str],
   on the features may be evaluated on the validation split of the images.
 
   Raises:
-    ValueError: if a class has a single example, or if the examples are what such a division left
-      for training.
+    ValueError: if a class has a single example, or if the examples are a part that such a division
+      made.
   """
-  examples = _examples(features)
-  held = splits.part_of(examples, class_names, 'validation', fraction)
-  num_classes = len(np.unique(features.labels))
-  # A class of which nothing falls into validation gives one example nevertheless.
-  if held.sum() <= num_classes and fraction * len(held) >= 3 * num_classes + 10:
+  if features.facts.get('is_part'):
     raise ValueError(
-        '--training_file: its examples are what was left for training when a validation split was '
-        f'made: of {len(held)}, none is for the validation. Expected --validation_file: extract '
-        'the features of the split validation, too. Or train on all: --validation_fraction=0.')
+        '--training_file: expected features of a whole dataset, of which --validation_fraction '
+        f"holds some out. Received those of {features.facts.get('split')!r}, one part of a dataset "
+        'that was divided when they were extracted. Add --validation_file, with the features of '
+        'the split validation; or extract all with extract_features.py --validation_fraction=0; or '
+        'train on these alone: --validation_fraction=0.')
+  held = splits.part_of(_examples(features), class_names, 'validation', fraction)
   return _select(features, ~held), _select(features, held)
 
 

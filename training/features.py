@@ -30,6 +30,7 @@ from nets.cut import Boundary
 _FORMAT = 1
 _COUNT = 'rows.json'
 _SHARE_OF_DISK, _SHARE_OF_MEMORY = 0.5, 0.25
+_INSTEAD = 'set --cache_features=memory or off'
 
 
 @dataclasses.dataclass
@@ -105,20 +106,25 @@ def choose(boundary: Sequence[Boundary], splits: Sequence[int],
   Returns:
     'disk', 'memory' or 'off', and why.
   """
+  folder = pathlib.Path(os.path.abspath(folder))
+  existing = next(path for path in (folder, *folder.parents) if path.exists())
   num_rows, size = sum(splits), sum(size_of(boundary, rows) for rows in splits)
   shown = f'{num_rows:,} × {size // max(num_rows, 1):,} bytes, {size / 2 ** 20:,.1f} MiB'
   # An earlier run's may well be the same ones: which they are is known after restoring.
   there = sum(size_of(boundary, rows) for rows in splits if _has_alike(folder, boundary, rows))
-  if size <= _SHARE_OF_DISK * (_free_disk(folder) + there):
+  if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
+    hindrance = f'cannot be written to {folder}'
+  elif size > _SHARE_OF_DISK * (_free_disk(existing) + there):
+    hindrance = f'are too many for {folder}'
+  else:
     return 'disk', f'{shown}, are less than half of what is free in {folder}'
   if size <= _SHARE_OF_MEMORY * memory.available():
-    return 'memory', f'{shown}, are too many for {folder}, and less than a quarter of the memory'
-  return 'off', f'{shown}, are too many for {folder} and for the memory'
+    return 'memory', f'{shown}, {hindrance}, and are less than a quarter of the memory'
+  return 'off', f'{shown}, {hindrance}, and are too many for the memory'
 
 
 def _free_disk(folder: pathlib.Path) -> int:
-  existing = next(path for path in (folder, *folder.parents) if path.exists())
-  return shutil.disk_usage(existing).free
+  return shutil.disk_usage(folder).free
 
 
 def _has_alike(folder: pathlib.Path, boundary: Sequence[Boundary], num_rows: int) -> bool:
@@ -179,7 +185,12 @@ def on_disk(folder: pathlib.Path, boundary: Sequence[Boundary], num_rows: int) -
   Raises:
     OSError: if there is no room or the folder may not be written to.
   """
-  folder.mkdir(parents=True, exist_ok=True)
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise OSError(error.errno, f'{error.strerror}: expected a place for features. Let '
+                  f'XDG_CACHE_HOME name a folder that can be written to, or {_INSTEAD}',
+                  str(folder)) from error
   paths = {_path(folder, number): (num_rows, *tensor.shape)
            for number, tensor in enumerate(boundary)}
   with locked(folder / 'store'):
@@ -217,8 +228,8 @@ def _allocate(paths: Mapping[pathlib.Path, Sequence[int]]) -> None:
       path.unlink(missing_ok=True)
     size = 4 * sum(math.prod(shape) for shape in paths.values())
     raise OSError(error.errno, f'{error.strerror}: expected room for {size / 2**20:,.1f} MiB of '
-                  'features. Free it, let XDG_CACHE_HOME name a folder that has it, or set '
-                  '--cache_features=memory or off', str(path)) from error
+                  'features. Free it, let XDG_CACHE_HOME name a folder that has it, or '
+                  + _INSTEAD, str(path)) from error
 
 
 def fill(store: Store, batches: Callable[[int], tf.data.Dataset], trunk: Callable, *,

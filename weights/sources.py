@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from nets import custom_head, scopes
 from weights import checkpoint_files, formats, object_based, published, restore
 from weights.dialects.dialect import Dialect
 from weights.layouts import Take
@@ -57,10 +58,15 @@ class Weights:
                        'this format are known.')
 
     def num_found(dialect: Dialect) -> int:
-      takes = dialect.takes(ours, self.source.shapes)
+      takes = self._takes(dialect, ours)
       return sum(take.key in self.source.shapes for take in takes.values())
 
     return max(known, key=num_found)
+
+  def _takes(self, dialect: Dialect, ours: Mapping[str, Sequence[int]]) -> dict[str, Take]:
+    asked = {name: shape for name, shape in ours.items()
+             if dialect.knows_heads or not scopes.matches(name, custom_head.SCOPE)}
+    return dialect.takes(asked, self.source.shapes)
 
   def facts(self, network: str, ours: Mapping[str, Sequence[int]]) -> dict[str, Any]:
     """Tells how the weights are used with a network.
@@ -104,7 +110,7 @@ class Weights:
     if use_averages:
       raise ValueError(f'Expected moving averages in {self.path}. Received: {self.format.name}, '
                        'which has none. Leave out the flag that asks for them.')
-    return self._dialect(network, ours).takes(ours, self.source.shapes)
+    return self._takes(self._dialect(network, ours), ours)
 
 
 def open_weights(path: str, *, channel_order: str | None = None) -> Weights:

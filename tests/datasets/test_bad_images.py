@@ -7,6 +7,7 @@ import samples
 import tensorflow as tf
 
 from datasets import bad_images, cache, dataset_factory, pieces
+from preprocessing.decoding import decode_image
 
 
 @pytest.fixture
@@ -28,6 +29,17 @@ def test_finds_all_with_their_reasons(damaged):
   message = bad_images.describe(found, limit=2)
   assert message.startswith('3 images cannot be decoded:\n  a/003.png: ')
   assert message.endswith('and 1 more')
+
+
+@pytest.mark.parametrize(('content', 'reason'), [
+  (b'hi', 'Unknown image file format. One of JPEG, '), (b'', 'Input is empty.')])
+def test_the_reason_is_found_behind_the_graph(tmp_path, content, reason):
+  samples.write_folder(tmp_path, {'a': 2, 'b': 2})
+  (tmp_path / 'a' / '000.png').write_bytes(content)
+  dataset = dataset_factory.get_dataset('folder', 'all', tmp_path)
+  found, = dataset.find_bad_images(decode_image)
+  assert found.reason.startswith(reason)
+  assert '\n' not in found.reason and '{{' not in found.reason
 
 
 def test_file_that_cannot_be_read_is_bad(damaged):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import re
 import sys
 
@@ -188,6 +189,16 @@ def test_other_files_are_refused(tmp_path):
       formats.read(path)
   with pytest.raises(FileNotFoundError):
     formats.read(tmp_path / 'absent.parquet')
+
+
+@pytest.mark.parametrize('number', [np.nan, np.inf])
+def test_what_is_no_number_is_named(tmp_path, number):
+  values = _VALUES.copy()
+  values[7, 1, 2] = number
+  with open(tmp_path / 'f.p', 'wb') as file:
+    pickle.dump({'features': values, 'labels': _LABELS}, file)
+  with pytest.raises(ValueError, match='f.p: expected finite numbers.*NaN or infinity in row 7'):
+    formats.read(tmp_path / 'f.p')
 
 
 @pytest.mark.parametrize('name, message', [

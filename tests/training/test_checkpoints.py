@@ -154,6 +154,18 @@ def test_no_checkpoint(tmp_path):
     checkpoint_files.latest(tmp_path / 'model.ckpt-1')
 
 
+@pytest.mark.parametrize('folder', ['run', 'runs/one/best', '../run'])
+def test_tensorflow_finds_what_lies_in_a_relative_folder(tmp_path, monkeypatch, folder):
+  (tmp_path / 'work').mkdir()
+  monkeypatch.chdir(tmp_path / 'work')
+  for step in (1, 2):
+    _save(folder, step)
+  assert tf.train.latest_checkpoint(folder) == f'{folder}/model.ckpt-2'
+  assert (tmp_path / 'work' / folder / 'checkpoint').read_text().splitlines() == [
+    'model_checkpoint_path: "model.ckpt-2"', 'all_model_checkpoint_paths: "model.ckpt-1"',
+    'all_model_checkpoint_paths: "model.ckpt-2"']
+
+
 @pytest.mark.parametrize(('max_to_keep', 'kept'), [(1, [5]), (2, [4, 5]), (9, [1, 2, 3, 4, 5])])
 def test_keeps_so_many(tmp_path, max_to_keep, kept):
   made = tmp_path / 'made'

@@ -57,9 +57,13 @@ def test_what_is_held_out_is_the_datasets_own_validation_split():
   held = feature_inputs.hold_out(as_features(whole), whole.class_names, 0.2)
   assert [part.names for part in held] == [part.examples.names for part in parts]
   assert [part.labels.tolist() for part in held] == [part.labels.tolist() for part in parts]
-  # Of what is left for training nothing falls into validation again.
-  with pytest.raises(ValueError, match='what was left for training.*Expected --validation_file'):
-    feature_inputs.hold_out(as_features(parts[0]), whole.class_names, 0.1)
+
+
+@pytest.mark.parametrize('split', ['train', 'validation'])
+def test_nothing_is_held_out_of_a_part(split):
+  part = _features(facts={**_FACTS, 'split': split, 'is_part': True})
+  with pytest.raises(ValueError, match=f"whole dataset.*those of '{split}', one part"):
+    feature_inputs.hold_out(part, 'abc', 0.1)
 
 
 def test_numbers_are_told_apart():
@@ -73,7 +77,9 @@ def test_numbers_are_told_apart():
   ({'class_names': ('a', 'b', 'd')}, 'the classes a, b, c and a, b, d'),
   ({'facts': {**_FACTS, 'end_point': 'fc4'}}, 'end_point fc3 and fc4'),
   ({'facts': {**_FACTS, 'checkpoint_digest': 'cd'}}, 'checkpoint_digest ab and cd'),
-  ({'values': _features().values}, 'expected other examples.*Received: the same'),
+  ({'values': _features().values}, 'Received 6 of 6 that are in both, such as 0.jpg'),
+  ({'values': _features().values[2:4] * np.float32(1.00001), 'labels': np.arange(2),
+    'names': ('2.jpg', 'new.jpg')}, 'Received 1 of 2 that are in both, such as 2.jpg'),
 ])
 def test_files_that_do_not_fit(fields, message):
   with pytest.raises(ValueError, match=message):

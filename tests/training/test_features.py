@@ -140,6 +140,22 @@ def test_where_they_are_kept(tmp_path, monkeypatch, disk, memory, place):
   assert '1,000 × 28 bytes, 0.0 MiB' in why
 
 
+@pytest.mark.parametrize('hindrance', ['a file', 'nothing may be written'])
+def test_where_the_disk_cannot_be_written_to(tmp_path, monkeypatch, hindrance):
+  if hindrance == 'a file':
+    (tmp_path / 'cache').write_text('')
+  else:  # As on a disk that is read-only, which the superuser notices, too.
+    monkeypatch.setattr(features.os, 'access', lambda path, mode: not mode & os.W_OK)
+  folder = tmp_path / 'cache' / 'features'
+  place, why = features.choose(_BOUNDARY, [900, 100], folder)
+  assert place == 'memory'
+  assert f'cannot be written to {folder}, and are less than a quarter of the memory' in why
+  if hindrance == 'a file':
+    with pytest.raises(OSError, match='expected a place for features.*--cache_features=memory'), \
+        features.on_disk(folder / 'x', _BOUNDARY, 10):
+      pass
+
+
 def test_room_that_an_earlier_run_took_counts(tmp_path, monkeypatch):
   """Else a run that filled most of a disk would not find its own features again."""
   size = features.size_of(_BOUNDARY, 1000)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nets import outline
-from weights import restore, sources
+from nets import nets_factory, outline
+from weights import formats, restore, sources
 
 SHAPES = {'conv1': (11, 11, 3, 96), 'conv2': (5, 5, 48, 256), 'conv3': (3, 3, 256, 384),
           'conv4': (3, 3, 192, 384), 'conv5': (3, 3, 192, 256), 'fc6': (9216, 4096),
@@ -51,6 +51,19 @@ def test_another_number_of_classes_is_a_mismatch_of_the_head_alone(alexnet):
   with pytest.raises(ValueError, match='fc8/weights: the network has 1×1×4096×5, the checkpoint '
                      r'1×1×4096×1000\n(.*\n)*.*--checkpoint_exclude_scopes=alexnet/fc8'):
     restore.check(report, head=('alexnet/fc8',))
+
+
+@pytest.mark.parametrize('format_', [
+  known for known in (*formats.FORMATS, formats.OBJECT_BASED) if '.caffemodel' not in known.name],
+  ids=lambda known: known.name)
+def test_other_programs_are_not_asked_for_a_head_of_ones_own(format_):
+  head = {'head/fc1/weights': (3, 2), 'head/fc1/biases': (2,)}
+  file = sources.Arrays('file', {'a': np.zeros(1, np.float32)})
+  known = [name for name in nets_factory.list_nets() if format_.dialects(name, 'rgb')]
+  assert known
+  for name in known:
+    takes = sources.Weights(file, {}, format_, 'rgb').takes(name, head)
+    assert all(take.key not in file.shapes for take in takes.values())
 
 
 def test_a_network_that_such_files_do_not_exist_of(alexnet):

@@ -22,12 +22,15 @@ class Dialect:
     preprocessing: recipe that the weights are used with, where not the network's own.
     image_size: height and width that they are used with, where not the network's own.
     note: what a user must know of the result, such as a difference that remains.
+    knows_heads: whether heads of users' own are found as well. Other programs' networks have none,
+      and their takes are not asked for those.
   """
   name: str
   takes: Callable[[Shapes, Shapes], dict[str, Take]]
   preprocessing: str | None = None
   image_size: int | None = None
   note: str = ''
+  knows_heads: bool = False
 
 
 def by_name(function: Callable[[str], Take | None]) -> Callable[[Shapes, Shapes], dict[str, Take]]:

@@ -63,8 +63,9 @@ def dialects(network: str) -> tuple[Dialect, ...]:
   def taking(*, folded: bool) -> Callable[[Shapes, Shapes], dict[str, Take]]:
     return lambda ours, theirs: _Network(epsilon(network), ours, theirs).takes(folded=folded)
 
-  return (Dialect('frozen', taking(folded=False)),
-          Dialect('frozen, with folded batch norm', taking(folded=True), note=_NOTE))
+  return (Dialect('frozen', taking(folded=False), knows_heads=True),
+          Dialect('frozen, with folded batch norm', taking(folded=True), note=_NOTE,
+                  knows_heads=True))
 
 
 class _Layers:

@@ -53,4 +53,4 @@ def dialects(network: str) -> tuple[Dialect, ...]:
   found = tuple(Dialect('TensorFlow 2 of Keras', functools.partial(_keras, network),
                         preprocessing=dialect.preprocessing, note=dialect.note)
                 for dialect in keras.dialects(network))
-  return (Dialect('TensorFlow 2', _ours), *found)
+  return (Dialect('TensorFlow 2', _ours, knows_heads=True), *found)
