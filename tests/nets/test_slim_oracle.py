@@ -15,6 +15,8 @@ AUXILIARY_WEIGHT = 0.4
 # Networks that are others, only deeper.
 DEEPER = ('nasnet_large', 'pnasnet_large', 'resnet_v1_101', 'resnet_v1_152', 'resnet_v1_200',
           'resnet_v2_101', 'resnet_v2_152', 'resnet_v2_200', 'vgg_19')
+# What it computes is compared with Keras' in test_nasnet.py, which is quicker.
+AS_KERAS = ('nasnet_mobile',)
 # Above five seconds on one core.
 SLOW = ('inception_resnet', 'inception_v', 'nasnet', 'overfeat', 'pnasnet', 'resnet', 'vgg')
 AUXILIARY = ('aux_*', '*/AuxLogits')  # TF-Slim's Inceptions have them in inference too.
@@ -121,7 +123,7 @@ def assert_end_points(ours, slims):
     assert flat[key] == [size for size in slims[key][1:] if size != 1], key
 
 
-@pytest.mark.parametrize('name', of_each(NAMES, DEEPER))
+@pytest.mark.parametrize('name', of_each(NAMES, DEEPER + AS_KERAS))
 def test_inference(name, build):
   expected = fixtures.read('slim', name)
   for case in expected['inference']:
@@ -136,7 +138,7 @@ def test_inference(name, build):
     assert difference < 1e-4
 
 
-@pytest.mark.parametrize('name', of_each(trained()))
+@pytest.mark.parametrize('name', of_each(trained(), AS_KERAS))
 def test_training(name, build, assert_gradients):
   expected = fixtures.read('slim', name)
   case = expected['training']
@@ -162,7 +164,7 @@ def test_training(name, build, assert_gradients):
                    tolerance=0.1 if name == 'inception_v4' else 3e-2)
 
 
-@pytest.mark.parametrize('name', of_each(trained()))
+@pytest.mark.parametrize('name', of_each(trained(), AS_KERAS))
 def test_moving_averages(name, build):
   expected = fixtures.read('slim', name)
   case = expected['training']
