@@ -19,7 +19,7 @@ if [[ ${1:-} == --all || ${1:-} == --thorough ]]; then
   shift
 fi
 
-scripts/setup_env.sh
+scripts/setup_env.sh --dev
 .venv/bin/python -m ruff check .
 # Work stealing: the slow tests differ by minutes, and no worker shall wait for the other's queue.
 exec .venv/bin/python -m pytest -n 2 --dist=worksteal "${selection[@]+"${selection[@]}"}" "$@"

@@ -139,7 +139,8 @@ def variables(model_name: str) -> dict[str, tuple[int, ...]]:
 
 def options_of(script: pathlib.Path) -> set[str]:
   """What a shell script compares its arguments with, in `case` or `[[ … == --all ]]`."""
-  return set(re.findall(r'(?:==|^) *--([a-z-]+)(?:\)| \]\])', script.read_text(), re.MULTILINE))
+  return set(re.findall(r'(?:==|^|\|) *--([a-z-]+)(?:\)| \]\]| \|)', script.read_text(),
+                        re.MULTILINE))
 
 
 # ---- README, CONTRIBUTING, CHANGELOG ----
@@ -166,7 +167,9 @@ def test_flags_and_options_exist(name):
 
 def check_command(words: list[str]) -> None:
   """A command names a program of this project, with flags and values that it takes."""
-  if words[0] == 'python':
+  if words == ['python', 'scripts/lock.py']:
+    assert (ROOT / words[1]).is_file()
+  elif words[0] == 'python':
     program, arguments = words[1], words[2:]
     assert program in PROGRAMS
     for argument in [a for a in arguments if a.startswith('--flagfile=')]:
