@@ -61,13 +61,14 @@ mkdir "$venv"
 echo "$chosen" >"$extras"
 "$python" -m venv "$venv"
 requirements "$python" >"$installed.part"
-# uv is three times as fast as pip. It takes its index from pip's settings, unless it has its own.
+# uv is three times as fast as pip. It trusts whom the system trusts and takes its index from pip's
+# settings, unless it has its own.
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
   -r <(sed -n '/^uv==/,/[^\\]$/p' "$installed.part")
 if [[ -z ${UV_DEFAULT_INDEX:-} ]]; then
   UV_DEFAULT_INDEX=${PIP_INDEX_URL:-$("$venv/bin/pip" config get global.index-url 2>/dev/null || true)}
 fi
-export UV_DEFAULT_INDEX VIRTUAL_ENV=$venv
+export UV_DEFAULT_INDEX UV_SYSTEM_CERTS=${UV_SYSTEM_CERTS:-true} VIRTUAL_ENV=$venv
 # Packages that are published as source only are built with the setuptools of the lock file.
 "$venv/bin/uv" pip sync --require-hashes --build-constraints "$installed.part" "$installed.part"
 "$venv/bin/uv" pip check

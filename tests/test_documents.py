@@ -139,7 +139,7 @@ def variables(model_name: str) -> dict[str, tuple[int, ...]]:
 
 def options_of(script: pathlib.Path) -> set[str]:
   """What a shell script compares its arguments with, in `case` or `[[ … == --all ]]`."""
-  return set(re.findall(r'(?:==|^|\|) *--([a-z-]+)(?:\)| \]\]| \|)', script.read_text(),
+  return set(re.findall(r'(?:==|^|\|) *--([a-z-]+)(?=\)| \]\]| \|)', script.read_text(),
                         re.MULTILINE))
 
 
