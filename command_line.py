@@ -116,7 +116,8 @@ def refuse_remote(*names: str) -> None:
 
 
 def settle_bad_images(dataset, decode: Callable, choice: str,
-                      known: Mapping[str, Sequence[str]] | None = None) -> tuple[str, ...]:
+                      known: Mapping[str, Sequence[str]] | None = None, *,
+                      needs_all_classes: bool = False) -> tuple[str, ...]:
   """Does with images that cannot be decoded what --on_bad_image says.
 
   Args:
@@ -124,12 +125,13 @@ def settle_bad_images(dataset, decode: Callable, choice: str,
     decode: full decoding of an encoded image; its error makes the image bad.
     choice: 'error' or 'skip', as it was settled.
     known: the bad images by split, of a run that has decided already.
+    needs_all_classes: whether a class may not lose all of its images, as in training.
 
   Returns:
     The names of those that are to be skipped.
 
   Raises:
-    ValueError: if there are some and the choice is 'error'.
+    ValueError: if there are some and the choice is 'error'; or if what is left is no use.
   """
   from datasets import bad_images
   if known and dataset.split_name in known:
@@ -140,7 +142,11 @@ def settle_bad_images(dataset, decode: Callable, choice: str,
                      'with --on_bad_image=skip.')
   if found:
     print(f'Skipping, of the split {dataset.split_name!r}: {bad_images.describe(found)}')
-  return tuple(image.name for image in found)
+  names = tuple(image.name for image in found)
+  warning = bad_images.check_rest(dataset, names, needs_all_classes=needs_all_classes)
+  if warning:
+    print(warning)
+  return names
 
 
 def show_progress(items: Iterable, total: int, unit: str = 'batch') -> Iterable:

@@ -19,7 +19,7 @@ from absl import flags
 
 import checkpoint_flags
 import inference_flags
-from datasets import labels
+from datasets import label_join, labels
 from evaluation import report
 from evaluation.evaluator import Evaluator, Measurement
 from training import distribution
@@ -33,6 +33,9 @@ inference_flags.define_computation_flags()
 inference_flags.define_data_flags(split_name='test')
 flags.DEFINE_integer('labels_offset', None, 'Subtracted from every label; by default 0, or what '
                      'joins ImageNet with its background class and without.')
+inference_flags.define_labels_flag()
+flags.DEFINE_bool('labels_are_indices', False, 'For weights that do not know their classes: take '
+                  "the places of the data's classes in sorted order for the numbers of outputs.")
 flags.DEFINE_string('eval_dir', '/tmp/tfmodel/', 'Where eval.json and event files go.')
 flags.DEFINE_integer('eval_image_size', None, "Height and width; by default as it was trained, or "
                      "the network's.", lower_bound=1)
@@ -76,30 +79,34 @@ def main() -> int:
   class_names = labels.distinct_names(
       labels.names_by_output(dataset.class_names, label_map, num_classes))
   _report(found, dataset, class_names, bad, weights.path, step, restored.num_averages, options)
+  if 'class_names' not in saved and report.is_chance(found):
+    print(f'Warning: top-1 is that of guessing among {num_classes} classes. Check how the classes '
+          'are matched with the outputs (--labels_path, --labels_offset), --preprocessing_name '
+          'and --model_name.')
   return 0
 
 
 def _join_classes(dataset, weights: sources.Weights, saved: dict, options: dict):
   """Returns how many classes the checkpoint has, and the output of each label."""
-  if 'class_names' in saved:
+  if 'class_names' in saved and not FLAGS.labels_path:
     names = saved['class_names']
     if FLAGS['labels_offset'].present and 'labels_offset' not in saved.get('flags', {}):
       raise ValueError(f'--labels_offset: expected none, for {weights.path} knows the names of its '
                        'classes and is matched by them. Leave it out.')
     return len(names), labels.map_by_name(dataset.class_names, names)
-  offset, num_classes = options['labels_offset'], checkpoint_flags.num_outputs(
-      weights, options['model_name'])
+  if FLAGS.labels_path:
+    names = inference_flags.class_names(weights, saved, options['model_name'])
+    return len(names), labels.map_by_name(dataset.class_names, names)
+  num_classes = checkpoint_flags.num_outputs(weights, options['model_name'])
   if num_classes is None:
     raise ValueError(f'Expected weights with a classifier to evaluate. Received: {weights.path}, '
                      f'which has none for {options["model_name"]}. Train one on them, with '
                      '--checkpoint_path and --checkpoint_exclude_scopes, and evaluate that.')
-  if offset is None:
-    offset = labels.likely_offset(dataset, num_classes)
-    if offset:
-      print(f'--labels_offset={offset}: the checkpoint has {num_classes} classes, the data '
-            f'{dataset.num_classes}, as ImageNet has with its background class and without.')
-  labels.check_count(dataset, num_classes, offset)
-  return num_classes, labels.map_by_offset(dataset.num_classes, offset)
+  joined = label_join.join(dataset, num_classes, labels_offset=options['labels_offset'],
+                           labels_are_indices=FLAGS.labels_are_indices)
+  if joined.note:
+    print(joined.note)
+  return num_classes, joined.label_map
 
 
 def _measure(evaluator: Evaluator, inputs: Inputs) -> Measurement:

@@ -177,7 +177,7 @@ def get_dataset(options: Mapping[str, Any]) -> Dataset:
   dataset = dataset_factory.get_dataset(
       options['dataset_name'], FLAGS.dataset_split_name, options['dataset_dir'],
       file_pattern=options['file_pattern'], validation_fraction=options['validation_fraction'])
-  for note in dataset.notes:
+  for note in (*dataset.notes, dataset.summary()):
     print(note)
   return dataset
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from absl import flags
@@ -11,7 +11,7 @@ from absl import flags
 import checkpoint_flags
 import command_line
 import warm_start
-from datasets import dataset_factory, input_pipeline, labels, splits
+from datasets import dataset_factory, input_pipeline, label_join, labels, overlap, splits
 from datasets.dataset import Dataset
 from nets.record import Net
 from preprocessing import preprocessing_factory
@@ -47,18 +47,19 @@ def open_data(options: dict[str, Any], net: Net, saved: Mapping[str, Any],
   input_pipeline.check_sampling(train, options['sampling'])
   if is_resumed:
     _check_same(train, saved)
-  for note in train.notes:
+  for note in (*train.notes, train.summary()):
     print(note)
-  excluded = warm_start.excluded_scopes(options, saved)
-  keeps_head = is_resumed or warm_start.keeps_head(net, excluded)
-  if options['labels_offset'] is None:
-    options['labels_offset'] = _likely_offset(train, saved, weights, options, keeps_head)
-  names = _output_names(train, options, net, saved, keeps_head)
+  names = _settle_outputs(train, options, net, saved, weights, is_resumed=is_resumed)
   facts = metadata.ModelFacts(options['model_name'], names, options['train_image_size'],
                               1 if options['use_grayscale'] else train.channels,
                               options['preprocessing_name'], options['labels_offset'])
   known = saved.get('bad_images', {}) if is_resumed else {}
   validation = _open_validation(get, options, saved if is_resumed else {})
+  if validation:
+    print(validation.summary())
+    same = [] if is_resumed else overlap.find(train, validation)
+    if same:
+      print(overlap.describe(same, train, validation))
   views = options['augmentations_per_image']
   if views is None and not preprocessing_factory.get_recipe(facts.preprocessing_name).is_random:
     views = 0  # In every epoch an image is what it was in the last.
@@ -68,8 +69,9 @@ def open_data(options: dict[str, Any], net: Net, saved: Mapping[str, Any],
       num_views=views, sampling=options['sampling'])
   train, validation = (
       split and make(split, labels.map_by_name(split.class_names, names),
-                     command_line.settle_bad_images(split, decoder(split), options['on_bad_image'],
-                                                    known))
+                     command_line.settle_bad_images(
+                         split, decoder(split), options['on_bad_image'], known,
+                         needs_all_classes=split is train))
       for split in (train, validation))
   return train, validation, facts
 
@@ -106,39 +108,88 @@ def _open_validation(get, options: Mapping[str, Any], saved: Mapping[str, Any]) 
   return validation
 
 
-def _likely_offset(train: Dataset, saved: Mapping[str, Any], weights: sources.Weights | None,
-                   options: Mapping[str, Any], keeps_head: bool) -> int:
-  """Finds the offset with which the labels belong to a head that is kept."""
-  if weights is None or not keeps_head:
-    return 0
-  if 'class_names' in saved:  # A run of ours on the same classes knows.
-    offset = saved.get('labels_offset', 0)
-    same = offset < train.num_classes and sorted(saved['class_names']) == sorted(
-        labels.output_names(train.class_names, offset))
-    return offset if same else 0
+def _settle_outputs(train: Dataset, options: dict[str, Any], net: Net, saved: Mapping[str, Any],
+                    weights: sources.Weights | None, *, is_resumed: bool) -> list[str]:
+  """Names the network's outputs after the classes, and settles the labels_offset.
+
+  The arguments and errors are those of `open_data`.
+  """
+  excluded = warm_start.excluded_scopes(options, saved)
+  keeps_head = is_resumed or warm_start.keeps_head(net, excluded)
+  names = _join_foreign_head(train, saved, weights, options) if keeps_head else None
+  if options['labels_offset'] is None:
+    options['labels_offset'] = _same_offset(train, saved) if weights and keeps_head else 0
+  names = names or _output_names(train, options, net, saved, keeps_head)
+  _check_classes(train, names, options)
+  return names
+
+
+def _join_foreign_head(train: Dataset, saved: Mapping[str, Any], weights: sources.Weights | None,
+                       options: dict[str, Any]) -> list[str] | None:
+  """Names the outputs of a kept head that does not know its classes, and settles labels_offset.
+
+  Returns:
+    One name per output; None if there is no such head, or if the data have another number of
+    classes, so that it will not fit.
+  """
+  if weights is None or 'class_names' in saved:
+    return None
   num_outputs = checkpoint_flags.num_outputs(weights, options['model_name'])
-  offset = labels.likely_offset(train, num_outputs) if num_outputs else 0
-  if offset:
-    print(f'--labels_offset={offset}: the checkpoint has {num_outputs} classes, the data '
-          f'{train.num_classes}, as ImageNet has with its background class and without.')
-  return offset
+  if not num_outputs:
+    return None
+  if not train.numbered_by_name:
+    if options['labels_offset'] is None:
+      options['labels_offset'] = offset = labels.likely_offset(train, num_outputs)
+      if offset:
+        print(f'--labels_offset={offset}: the checkpoint has {num_outputs} classes, the data '
+              f'{train.num_classes}, as ImageNet has with its background class and without.')
+    return None
+  if abs(train.num_classes - num_outputs) > 1:
+    return None
+  found = label_join.join(train, num_outputs, labels_offset=options['labels_offset'],
+                          labels_are_indices=FLAGS.labels_are_indices)
+  print(found.note or 'The classes are matched with the outputs in sorted order.')
+  options['labels_offset'] = train.num_classes - num_outputs
+  return labels.names_by_output(train.class_names, found.label_map, num_outputs)
+
+
+def _same_offset(train: Dataset, saved: Mapping[str, Any]) -> int:
+  """Returns the offset of a run of ours on the same classes, or 0."""
+  offset = saved.get('labels_offset', 0)
+  same = offset < train.num_classes and sorted(saved.get('class_names', [])) == sorted(
+      labels.output_names(train.class_names, offset))
+  return offset if same else 0
 
 
 def _output_names(train: Dataset, options: Mapping[str, Any], net: Net, saved: Mapping[str, Any],
                   keeps_head: bool) -> list[str]:
-  """Names the network's outputs after the classes, and stops where they cannot be learnt."""
+  """Names the network's outputs after the classes.
+
+  Raises:
+    ValueError: if a head is kept that knows other classes.
+  """
   names = labels.output_names(train.class_names, options['labels_offset'])
-  empty = [name for name in train.empty_classes if name in names]
-  if empty and options['dataset_name'] in ('folder', 'csv'):
-    raise ValueError(f'Expected examples of every class in the split {train.split_name!r}. '
-                     f'Received none of: {", ".join(empty[:10])}. Add some, or remove the class.')
-  if len(names) < 2:
-    raise ValueError('Expected at least two classes, for there is nothing to learn of one. '
-                     f'Received: {", ".join(names)}. Check --dataset_dir.')
   old = saved.get('class_names', [])
   if keeps_head and sorted(old) == sorted(names):
     return list(old)  # The same classes in the order that the checkpoint's head has them.
-  if keeps_head and len(old) == len(names):
-    print('Warning: the head of the checkpoint is kept, though it knows other classes than the '
-          f'data. Exclude it to start it anew: --checkpoint_exclude_scopes={",".join(net.head)}')
+  if keeps_head and len(old) == len(names) and not FLAGS.labels_are_indices:
+    raise ValueError(
+        'The head of the checkpoint is kept, but it knows other classes than the data. Expected: '
+        f'{", ".join(old[:8])}{", …" if len(old) > 8 else ""}. Received: {", ".join(names[:8])}'
+        f'{", …" if len(names) > 8 else ""}. Start a new head: '
+        f'--checkpoint_exclude_scopes={",".join(net.head)}. If the classes are the same in this '
+        'order and only have other names: --labels_are_indices.')
   return names
+
+
+def _check_classes(train: Dataset, names: Sequence[str], options: Mapping[str, Any]) -> None:
+  """Stops where classes cannot be learnt."""
+  if options['dataset_name'] in ('folder', 'csv'):
+    known = set(names)
+    empty = [name for name in train.empty_classes if name in known]
+    if empty:
+      raise ValueError(f'Expected examples of every class in the split {train.split_name!r}. '
+                       f'Received none of: {", ".join(empty[:10])}. Add some, or remove the class.')
+  if len(names) < 2:
+    raise ValueError('Expected at least two classes, for there is nothing to learn of one. '
+                     f'Received: {", ".join(names)}. Check --dataset_dir.')

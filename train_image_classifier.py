@@ -110,6 +110,8 @@ flags.DEFINE_string('train_dir', '/tmp/tfmodel/', 'Where checkpoints and logs go
 flags.DEFINE_string('checkpoint_path', None, 'Checkpoint, or folder of them, to start from.')
 flags.DEFINE_string('checkpoint_exclude_scopes', None, 'Scopes not to restore from it, separated '
                     'by commas.')
+flags.DEFINE_bool('labels_are_indices', False, 'With a kept head: take the places of the classes '
+                  'in sorted order for the numbers of its outputs, whatever they are called.')
 flags.DEFINE_bool('ignore_missing_vars', False, 'Whether to leave variables that it lacks as they '
                   'are.')
 flags.DEFINE_bool('dry_run', False, 'Whether to stop before the first step that counts: data, '

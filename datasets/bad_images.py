@@ -97,6 +97,40 @@ def explain_failure(dataset, decode, error: Exception, *,
   return describe(found) if found else None
 
 
+def check_rest(dataset, bad: Collection[str], *, needs_all_classes: bool) -> str:
+  """Checks what is left of a split without its bad images.
+
+  Args:
+    dataset: a `dataset.Dataset`.
+    bad: names of the images that are left out.
+    needs_all_classes: whether a class may not lose all of its images, as in training.
+
+  Returns:
+    A warning that names the classes which have lost all of theirs; '' if there are none.
+
+  Raises:
+    ValueError: if no image is left, or none of a class that needs some.
+  """
+  if not bad:
+    return ''
+  left_out = set(bad)
+  is_good = np.array([name not in left_out for name in dataset.examples.names])
+  if not is_good.any():
+    raise ValueError(f'Expected images that can be decoded in the split {dataset.split_name!r}. '
+                     f'Received none: all {dataset.num_examples} are bad.')
+  left = np.bincount(dataset.labels[is_good], minlength=dataset.num_classes)
+  lost = [dataset.class_names[label]
+          for label in np.flatnonzero((left == 0) & (dataset.class_counts > 0))]
+  if not lost:
+    return ''
+  text = (f'the split {dataset.split_name!r} has no image that can be decoded of: '
+          f'{", ".join(lost[:10])}{", …" if len(lost) > 10 else ""}')
+  if needs_all_classes:
+    raise ValueError(f'Expected images of every class to train on; {text}. Repair or replace them, '
+                     'or remove the class.')
+  return f'Warning: {text}.'
+
+
 def describe(images, limit: int = 10) -> str:
   """One message about bad images: the first `limit` of them by name, with the reason."""
   lines = [f'  {image.name}: {image.reason}' for image in images[:limit]]

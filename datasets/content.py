@@ -12,7 +12,7 @@ from files import progress
 
 _BLOCK = 2**20
 # Stands for a file that cannot be read: its image is a bad one, and known as such.
-_UNREADABLE = bytes(32)
+UNREADABLE = bytes(32)
 
 
 def digest(dataset: Dataset) -> str:
@@ -50,16 +50,16 @@ def _of_pieces(pieces: Sequence[Sequence[str]]) -> Iterator[str]:
         yield one
         continue
       whole, readable = hashlib.sha256(), True
-      for size, of_file in pool.map(_of_file, files):
+      for size, of_file in pool.map(digest_of_file, files):
         whole.update(of_file)
         done.update(size)
-        readable = readable and of_file != _UNREADABLE
+        readable = readable and of_file != UNREADABLE
       if readable:
         cache.store(key, whole.hexdigest())
       yield whole.hexdigest()
 
 
-def _of_file(path: str) -> tuple[int, bytes]:
+def digest_of_file(path: str) -> tuple[int, bytes]:
   """Returns a file's size and digest."""
   found, size = hashlib.sha256(), 0
   try:
@@ -68,5 +68,5 @@ def _of_file(path: str) -> tuple[int, bytes]:
         found.update(block)
         size += len(block)
   except OSError:
-    return size, _UNREADABLE
+    return size, UNREADABLE
   return size, found.digest()

@@ -13,6 +13,9 @@ import tensorflow as tf
 
 from datasets import bad_images, pieces
 
+# How many classes are shown of many.
+_FIRST, _LAST = 8, 3
+
 
 class Examples(Protocol):
   """How a split is stored: `indexed.IndexedExamples` or `records.RecordExamples`.
@@ -56,6 +59,8 @@ class Dataset:
     notes: lines for the user, such as which files were ignored.
     open_ended_labels: the number of classes was guessed from the largest label, because nothing
       lists them; a network may have more.
+    numbered_by_name: the labels are the places of the class names in sorted order, so that they
+      say nothing about the outputs of a network that was trained elsewhere.
   """
 
   name: str
@@ -66,6 +71,7 @@ class Dataset:
   made_split: bool = False
   notes: tuple[str, ...] = ()
   open_ended_labels: bool = False
+  numbered_by_name: bool = False
 
   def __post_init__(self):
     if not len(self.labels):
@@ -89,10 +95,23 @@ class Dataset:
     return len(self.class_names)
 
   @functools.cached_property
+  def class_counts(self) -> np.ndarray:
+    """How many examples each class has in this split: int64 [num_classes]."""
+    return np.bincount(self.labels, minlength=self.num_classes)
+
+  @functools.cached_property
   def empty_classes(self) -> tuple[str, ...]:
     """The classes without an example in this split."""
-    counts = np.bincount(self.labels, minlength=self.num_classes)
-    return tuple(name for name, count in zip(self.class_names, counts, strict=True) if not count)
+    return tuple(self.class_names[label] for label in np.flatnonzero(self.class_counts == 0))
+
+  def summary(self) -> str:
+    """One line: the split, and its classes with their numbers of examples, the first and last."""
+    classes = [f'{name} ({count})'
+               for name, count in zip(self.class_names, self.class_counts, strict=True)]
+    if len(classes) > _FIRST + _LAST + 1:
+      classes = [*classes[:_FIRST], '…', *classes[-_LAST:]]
+    return (f'Split {self.split_name!r}: {self.num_examples} examples of {self.num_classes} '
+            f'classes: {", ".join(classes)}.')
 
   @functools.cached_property
   def fingerprint(self) -> str:

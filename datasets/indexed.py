@@ -36,6 +36,11 @@ class IndexedExamples:
     if len(sizes) != 1:
       raise ValueError(f'Expected as many names, labels and images. Received: {sorted(sizes)}.')
 
+  @property
+  def is_of_files(self) -> bool:
+    """Whether each image is a file of its own, the one of `files` at its position."""
+    return self._encoded is None
+
   def select(self, keep: np.ndarray) -> IndexedExamples:
     """The examples at which `keep`, bool [num_examples], is true."""
     chosen = np.flatnonzero(keep)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pathlib
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from evaluation.evaluator import Measurement
 
 # A table has all classes up to so many, and of more the worst ones.
 _MOST_CLASSES, _WORST_CLASSES = 20, 10
+_FEW = 20  # Examples that tell nothing about an accuracy.
 
 
 def write(folder: str | os.PathLike, found: Measurement, *, step: int, facts: dict,
@@ -48,6 +50,20 @@ def write(folder: str | os.PathLike, found: Measurement, *, step: int, facts: di
   aside.write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
   os.replace(aside, path)
   return path
+
+
+def is_chance(found: Measurement) -> bool:
+  """Returns whether top-1 is what guessing among the network's outputs may give.
+
+  That is up to three standard deviations above the mean of guesses, and 2% where there are 100
+  outputs or more: some classes are right by accident when labels are joined in a wrong order.
+  """
+  outputs = len(found.class_counts)
+  if found.count < _FEW or outputs < 2:
+    return False
+  mean = 1 / outputs
+  deviation = math.sqrt(mean * (1 - mean) / found.count)
+  return found.top_1 <= max(mean + 3 * deviation, 0.02 if outputs >= 100 else 0)
 
 
 def per_class(found: Measurement, class_names: Sequence[str]) -> list[tuple[str, int, float]]:

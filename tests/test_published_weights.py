@@ -86,6 +86,24 @@ def test_evaluation_of_mobilenet_checkpoint(run_script, zoo_assets, files, label
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize('first', [0, 1])
+def test_directories_that_are_called_by_numbers(run_script, zoo_assets, files, tmp_path, first):
+  # As text, 10 sorts before 2: their places are not the outputs.
+  for number, file in enumerate(files, start=first):
+    (tmp_path / 'photos' / str(number)).mkdir(parents=True)
+    (tmp_path / 'photos' / str(number) / file.name).symlink_to(file)
+  code, out, errors = run_script(
+      'eval_image_classifier', '--model_name=mobilenet_v1_025', '--eval_image_size=128',
+      f'--checkpoint_path={zoo_assets}/weights/keras_mobilenet_0.25_128.h5',
+      '--dataset_name=folder', f'--dataset_dir={tmp_path}/photos', '--dataset_split_name=all',
+      f'--eval_dir={tmp_path}')
+  assert code == 0, errors
+  assert f'--labels_offset={first}' in out
+  found = json.loads((tmp_path / 'eval.json').read_text())
+  assert found['top_1'] == pytest.approx(0.477, abs=0.003)
+
+
+@pytest.mark.slow
 def test_mobilenet_025_of_keras(zoo_assets, files, labels):
   model = keras.applications.MobileNet(input_shape=(128, 128, 3), alpha=0.25, weights=None)
   path = zoo_assets / 'weights' / 'keras_mobilenet_0.25_128.h5'

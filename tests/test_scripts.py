@@ -178,14 +178,13 @@ def test_labels_that_count_from_one(run_here, tmp_path):
 
 @pytest.mark.slow
 def test_one_class_teaches_nothing(run_here, photos, tmp_path):
-  # The folder above the one that is meant.
   (tmp_path / 'above').mkdir()
-  photos.rename(tmp_path / 'above' / 'photos')
+  (photos / 'ant').rename(tmp_path / 'above' / 'ant')
   code, _, errors = run_here(
       _TRAIN, f'--train_dir={tmp_path}/run', '--dataset_name=folder',
       f'--dataset_dir={tmp_path}/above', '--model_name=cifarnet', '--max_number_of_steps=1')
   assert code == 1
-  assert 'at least two classes, for there is nothing to learn of one. Received: photos' in errors
+  assert 'at least two classes, for there is nothing to learn of one. Received: ant' in errors
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 import pytest
 import samples
@@ -210,3 +211,26 @@ def test_no_image_is_decoded_for_failures_of_the_machine(damaged, kind):
 
   error = getattr(tf.errors, kind)(None, None, 'no memory')
   assert bad_images.explain_failure(dataset, refuse, error) is None
+
+
+@pytest.mark.parametrize(('bad', 'needs_all', 'expected'), [
+  ([], True, ''),
+  (['a/000.png'], True, ''),
+  (['b/000.png'], False, 'Warning: .*: b'),
+])
+def test_what_is_left_may_be_enough(tmp_path, bad, needs_all, expected):
+  samples.write_folder(tmp_path, {'a': 3, 'b': 1})
+  dataset = dataset_factory.get_dataset('folder', 'all', tmp_path)
+  found = bad_images.check_rest(dataset, bad, needs_all_classes=needs_all)
+  assert re.match(expected, found) and bool(found) == bool(expected)
+
+
+@pytest.mark.parametrize(('bad', 'needs_all', 'message'), [
+  (['b/000.png'], True, ': b'),
+  (['a/000.png', 'a/001.png', 'b/000.png'], False, "split 'all'.* all 3 are bad"),
+])
+def test_what_is_left_may_be_too_little(tmp_path, bad, needs_all, message):
+  samples.write_folder(tmp_path, {'a': 2, 'b': 1})
+  dataset = dataset_factory.get_dataset('folder', 'all', tmp_path)
+  with pytest.raises(ValueError, match=message):
+    bad_images.check_rest(dataset, bad, needs_all_classes=needs_all)

@@ -47,14 +47,14 @@ def test_it_is_the_content_that_counts(photos, tmp_path):
 
 def test_files_are_read_once(photos, monkeypatch):
   one = _digest(photos)
-  monkeypatch.setattr(content, '_of_file', lambda path: pytest.fail('read again'))
+  monkeypatch.setattr(content, 'digest_of_file', lambda path: pytest.fail('read again'))
   assert _digest(photos) == one
 
 
 def test_of_many_files_only_what_changed_is_read(photos, monkeypatch):
-  read, of_file = [], content._of_file
+  read, of_file = [], content.digest_of_file
   monkeypatch.setattr(pieces, 'LEAST', 2)
-  monkeypatch.setattr(content, '_of_file', lambda path: read.append(path) or of_file(path))
+  monkeypatch.setattr(content, 'digest_of_file', lambda path: read.append(path) or of_file(path))
   one = _digest(photos)
   assert sorted(read) == sorted(map(str, photos.rglob('*.png')))
   read.clear()

@@ -113,3 +113,12 @@ def test_fingerprint_sees_names_labels_and_classes(tmp_path):
 def test_wrong_names_say_what_is_wrong(name, folder, message):
   with pytest.raises((ValueError, FileNotFoundError), match=message):
     dataset_factory.get_dataset(name, 'train', folder)
+
+
+def test_a_summary_has_the_first_and_last_classes_with_their_counts(tmp_path):
+  samples.write_folder(tmp_path, {'ant': 2, 'bee': 1})
+  found = dataset_factory.get_dataset('folder', 'all', tmp_path).summary()
+  assert found == "Split 'all': 3 examples of 2 classes: ant (2), bee (1)."
+  samples.write_folder(tmp_path / 'more', {f'{i:02d}': 1 for i in range(30)})
+  found = dataset_factory.get_dataset('folder', 'all', tmp_path / 'more').summary()
+  assert '00 (1)' in found and '29 (1)' in found and '15' not in found

@@ -82,26 +82,10 @@ def test_names_that_are_no_utf8(tmp_path):
   assert found.fingerprint
 
 
-@pytest.mark.parametrize(('folders', 'message'), [
-  ({'Train/a': 1, 'Train/b': 1, 'Test/a': 1}, r"Test: rename it to 'test'"),
-  ({'training/a': 1, 'testing/a': 1}, r"rename it to 'test'"),
-  ({'train/a': 1, 'valid/a': 1}, r"valid: rename it to 'validation'"),
-])
-def test_splits_with_other_names_are_not_classes(tmp_path, folders, message):
-  samples.write_folder(tmp_path, folders)
-  with pytest.raises(ValueError, match=message):
-    _get(tmp_path, 'train')
-
-
-def test_classes_may_be_called_like_splits(tmp_path):
-  samples.write_folder(tmp_path, {'Training': 1, 'valid': 1})
-  assert _get(tmp_path).class_names == ('Training', 'valid')
-
-
 @pytest.mark.parametrize(('classes', 'empty', 'message'), [
-  ({}, [], 'Expected a folder a class'),
+  ({}, [], 'Expected a directory for each class'),
   ({'a': 1}, ['b'], r'Received none in .*/b: add some'),
-  ({'train/a': 1, 'val/b': 1}, [], r'Received also: b'),
+  ({'train/a': 1, 'val/b': 1}, [], r'also: b'),
 ])
 def test_wrong_layouts_are_explained(tmp_path, classes, empty, message):
   samples.write_folder(tmp_path, classes)

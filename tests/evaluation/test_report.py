@@ -63,3 +63,21 @@ def test_a_file_in_place_of_the_folder(tmp_path):
   (tmp_path / 'eval').write_text('mine')
   with pytest.raises(FileExistsError, match='eval'):
     report.write(tmp_path / 'eval', _FOUND, step=1, facts={})
+
+
+@pytest.mark.parametrize(('outputs', 'count', 'right', 'expected'), [
+  (1000, 1000, 10, True),  # Directories 1 to 1000 in the order of texts.
+  (1000, 1000, 30, False),
+  (10, 1000, 100, True),
+  (10, 1000, 125, True),
+  (10, 1000, 150, False),
+  (2, 100, 50, True),
+  (2, 100, 80, False),
+  (2, 4, 0, False),  # Too few to tell.
+  (1, 100, 100, False),
+])
+def test_an_accuracy_of_guessing(outputs, count, right, expected):
+  found = Measurement(
+      count=count, loss=1., top_1=right / count, top_k=1., k=min(5, outputs),
+      class_counts=(count,) + (0,) * (outputs - 1), class_right=(right,) + (0,) * (outputs - 1))
+  assert report.is_chance(found) == expected

@@ -1,0 +1,237 @@
+"""Which directories of a folder of images are splits and which are classes.
+
+`docs/folders.md` has the rules as a table, which the tests go through row by row.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from datasets import split_names
+
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.png', '.gif', '.bmp', '.webp')
+# Directories that systems and programs leave behind. Hidden ones are left out as well.
+_JUNK = {'__MACOSX', '__pycache__', '@eaDir', '$RECYCLE.BIN', 'System Volume Information',
+         'lost+found'}
+# Names of splits that may well be classes if they stand among classes: trains are vehicles.
+_MAY_BE_A_CLASS = ('train', 'valid', 'dev')
+_PLAIN = {'train': ('train',), 'validation': ('validation', 'val'), 'test': ('test',)}
+_MOST_LEVELS = 3
+_LISTED = 5
+_ADVICE = ('Put the images of each class into a directory of its own, or list them with their '
+           'classes in a CSV file for --dataset_name=csv.')
+
+
+class Layout(NamedTuple):
+  """How a folder of images is read.
+
+  Attributes:
+    splits: `{split: {class: the directories with its images}}`.
+    unlabelled: `{split: directory}` of those whose images are in no class directory.
+    folder_names: `{name of a directory: the split that it is}`.
+    notes: lines for the user about what is not as usual.
+  """
+  splits: dict[str, dict[str, tuple[Path, ...]]]
+  unlabelled: dict[str, Path]
+  folder_names: dict[str, str]
+  notes: tuple[str, ...]
+
+
+class _Split(NamedTuple):
+  """A directory that is called like a split, and the one in it that has the images."""
+  name: str
+  split: str
+  path: Path
+  is_labelled: bool
+  num_loose: int
+
+
+def find(root: Path) -> Layout:
+  """Finds the splits and classes of a folder of images.
+
+  Args:
+    root: has a directory for each class; or one for each split, with directories of classes; or
+      directories of classes, with one for each split. All of it may be some levels further down.
+
+  Raises:
+    ValueError: if it is none of these, or could be more than one.
+  """
+  top = _enter(root)
+  names = subfolders(top)
+  if not names:
+    raise ValueError(f'Expected a directory for each class in {top}. Received: '
+                     f'{_count(len(loose_images(top)))} and no directory. {_ADVICE}')
+  found = [_look_at(top / name, split) for name, split in split_names.find(names).items()]
+  others = [name for name in names if name not in {one.name for one in found}]
+  others = [name for name in others if has_images(top / name)]
+  if any(one.is_labelled for one in found):
+    layout = _of_splits(top, found, others)
+  elif not any(one.num_loose for one in found) or (
+      others and [one.name.lower() for one in found] in [[word] for word in _MAY_BE_A_CLASS]):
+    layout = _of_classes(top, names)
+  else:
+    raise ValueError(_unclear(top, found, others))
+  if top != root:
+    layout = layout._replace(notes=(f'The dataset is in {top.relative_to(root)}.', *layout.notes))
+  return layout
+
+
+def subfolders(folder: Path) -> list[str]:
+  """Returns the sorted names of a folder's directories, without hidden ones and systems' own."""
+  with os.scandir(folder) as entries:
+    return sorted(entry.name for entry in entries if entry.is_dir() and _is_visible(entry.name))
+
+
+def loose_images(folder: Path) -> list[str]:
+  """Returns the sorted names of the images that are in a folder itself."""
+  with os.scandir(folder) as entries:
+    return sorted(entry.name for entry in entries if is_image(entry.name) and entry.is_file())
+
+
+def is_image(name: str) -> bool:
+  """Returns whether a file is taken for an image, by its name."""
+  return _is_visible(name) and name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def has_images(folder: Path) -> bool:
+  """Returns whether there is an image in a folder or further down."""
+  return any(is_image(path.name) for path in walk(folder))
+
+
+def walk(folder: Path) -> Iterator[Path]:
+  """Yields the visible files in a folder and further down. Enters no directory twice."""
+  seen = set()
+  for parent, folders, files in os.walk(folder, followlinks=True):
+    real = os.path.realpath(parent)
+    if real in seen:
+      folders.clear()
+      continue
+    seen.add(real)
+    folders[:] = sorted(name for name in folders if _is_visible(name))
+    yield from (Path(parent, file) for file in files if _is_visible(file))
+
+
+def sample(names: Sequence[object]) -> str:
+  """Lists the first names."""
+  return ', '.join(map(str, names[:_LISTED])) + (', …' if len(names) > _LISTED else '')
+
+
+def _is_visible(name: str) -> bool:
+  return not name.startswith('.') and name not in _JUNK
+
+
+def _enter(folder: Path, *, split: str | None = None) -> Path:
+  """Goes down where a folder holds one directory and nothing else, which holds directories.
+
+  Args:
+    folder: where to begin.
+    split: of which `folder` is the directory. Then one in it that is called like it, or `images`,
+      is entered even if it holds loose images: `test/test/1.jpg`.
+  """
+  for _ in range(_MOST_LEVELS):
+    names = subfolders(folder)
+    if len(names) != 1 or loose_images(folder):
+      break
+    inner = folder / names[0]
+    meant = split_names.split_of(names[0])
+    if split is None and meant:
+      break
+    is_wrapper = split is not None and (
+        names[0] == folder.name or meant == split or split_names.is_filler(names[0]))
+    has_folders = any(has_images(inner / name) for name in subfolders(inner))
+    if not is_wrapper and (loose_images(inner) or not has_folders):
+      break  # A class.
+    folder = inner
+  return folder
+
+
+def _look_at(folder: Path, split: str) -> _Split:
+  path = _enter(folder, split=split)
+  is_labelled = any(has_images(path / name) for name in subfolders(path))
+  return _Split(folder.name, split, path, is_labelled, len(loose_images(path)))
+
+
+def _of_splits(top: Path, found: Sequence[_Split], others: Sequence[str]) -> Layout:
+  """Reads directories of splits, at least one of which has directories of classes."""
+  if others and len(found) == 1:
+    raise ValueError(_unclear(top, found, others))
+  splits, unlabelled, unused, notes = {}, {}, [], []
+  for split in _PLAIN:
+    same = [one for one in found if one.split == split]
+    labelled = [one for one in same if one.is_labelled]
+    loose = [one for one in same if not one.is_labelled and one.num_loose]
+    if len(labelled) > 1:
+      raise ValueError(f'Expected one directory for the split {split!r} in {top}. Received: '
+                       f'{", ".join(one.name for one in labelled)}. Rename or move the others.')
+    if labelled:
+      path = labelled[0].path
+      splits[split] = {name: (path / name,) for name in subfolders(path)}
+      notes += _beside_classes(top, path)
+    elif loose:
+      unlabelled[split] = loose[0].path
+    unused += loose
+  unused += [one for one in found if one.split == split_names.UNLABELLED]
+  used = {split: next(one for one in found if one.split == split and one.is_labelled)
+          for split in splits}
+  if any(one.path.relative_to(top).as_posix() not in _PLAIN[split] for split, one in used.items()):
+    notes.insert(0, 'Splits: ' + ', '.join(f'{split} is {one.path.relative_to(top)}'
+                                           for split, one in used.items()) + '.')
+  notes += [f'Not used: {one.path.relative_to(top)}, {_count(one.num_loose)} without class '
+            'directories.' for one in unused]
+  notes += [f'Not used: {name}, which has images and is not called like a split.'
+            for name in others]
+  return Layout(splits, unlabelled, {one.name: one.split for one in found}, tuple(notes))
+
+
+def _of_classes(top: Path, names: Sequence[str]) -> Layout:
+  """Reads directories of classes, perhaps with directories of splits in each."""
+  inner = {name: split_names.find(subfolders(top / name)) for name in names}
+  if not any(len(set(found.values())) > 1 for found in inner.values()):
+    return Layout({'train': {name: (top / name,) for name in names}}, {}, {},
+                  tuple(_beside_classes(top, top)))
+  splits = {}
+  for name, found in inner.items():
+    others = [folder for folder in subfolders(top / name)
+              if folder not in found and has_images(top / name / folder)]
+    if others or loose_images(top / name):
+      raise ValueError(
+          f'Expected either images or splits in {top / name}. Received both: {", ".join(found)} '
+          f'beside {", ".join(others) or "loose images"}. Move one of them.')
+    for folder, split in found.items():
+      path = top / name / folder
+      if not loose_images(path) and any(has_images(path / one) for one in subfolders(path)):
+        raise ValueError(f'Expected one dataset in {top}. Received: {", ".join(names)}, of which '
+                         f'{name}/{folder} has directories of its own. Name one of them as '
+                         '--dataset_dir.')
+      splits.setdefault(split, {}).setdefault(name, []).append(path)
+  splits = {split: {name: tuple(splits[split].get(name, ())) for name in names}
+            for split in _PLAIN if split in splits}
+  return Layout(splits, {}, {}, (
+      f'Splits: {", ".join(splits)}, in the directories of the classes.',))
+
+
+def _beside_classes(top: Path, folder: Path) -> list[str]:
+  """Says which images are in no class directory."""
+  loose = loose_images(folder)
+  where = '' if folder == top else f' of {folder.relative_to(top)}'
+  return [f'Not used: {_count(len(loose))} beside the class directories{where}: {sample(loose)}.'
+          ] if loose else []
+
+
+def _unclear(top: Path, found: Sequence[_Split], others: Sequence[str]) -> str:
+  """The message for directories of splits that are not all that there is, or have no classes."""
+  listed = ', '.join(f'{one.name} ({_count(one.num_loose)} without class directories)'
+                     if one.num_loose else one.name for one in found)
+  if not others:
+    return (f'Expected a directory for each class. Received, in {top}, the splits {listed}. '
+            f'{_ADVICE}')
+  return (f'Expected in {top} either classes or splits. Received what is called like a split, '
+          f'{listed}, beside {sample(others)}. If these are classes, move the split away, or '
+          'rename it if it is a class; if not, move them.')
+
+
+def _count(images: int) -> str:
+  return '1 image' if images == 1 else f'{images} images'

@@ -1,0 +1,85 @@
+"""What people call splits: `Train`, `valid`, `test_set`, `seg_train`, `val2017`, `train_images`."""
+
+from __future__ import annotations
+
+import collections
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+# Images to predict the classes of; they have none.
+UNLABELLED = 'unlabelled'
+
+_WORDS = {
+    'train': ('train', 'training', 'trn'),
+    'validation': ('validation', 'val', 'valid', 'validate', 'eval', 'evaluation', 'dev'),
+    'test': ('test', 'testing', 'tst'),
+    UNLABELLED: ('pred', 'predict', 'prediction', 'predictions', 'unlabelled', 'unlabeled'),
+}
+_SPLIT_OF = {word: split for split, words in _WORDS.items() for word in words}
+# What may stand beside the word without changing what it means.
+_FILLERS = ('set', 'sets', 'split', 'data', 'dataset', 'image', 'images', 'img', 'imgs', 'photos',
+            'pictures', 'pics', 'dir', 'folder')
+_GLUED = re.compile(rf'({"|".join(sorted(_SPLIT_OF, key=len, reverse=True))})'
+                    rf'(?:{"|".join(sorted(_FILLERS, key=len, reverse=True))})')
+
+
+class _Parsed(NamedTuple):
+  """The split that a name means, and the words in it that tell something else."""
+  split: str
+  rest: tuple[str, ...]
+
+
+def split_of(name: str) -> str | None:
+  """Returns the split that a name means by itself.
+
+  Args:
+    name: of a directory or file, without a suffix.
+
+  Returns:
+    'train', 'validation', 'test' or `UNLABELLED`; None if it has no such word, several, or other
+    words as well.
+  """
+  parsed = _parse(name)
+  return parsed.split if parsed and not parsed.rest else None
+
+
+def is_filler(name: str) -> bool:
+  """Returns whether a name tells nothing, such as `images` or `data`."""
+  words = _words(name)
+  return bool(words) and all(word in _FILLERS for word in words)
+
+
+def find(names: Iterable[str]) -> dict[str, str]:
+  """Finds the splits among names that stand side by side.
+
+  Besides those that `split_of` recognises, names that differ only in the split are splits, such as
+  `seg_train` and `seg_test`.
+
+  Returns:
+    `{name: split}`, in the order of the names.
+  """
+  parsed = {name: found for name in names if (found := _parse(name))}
+  by_rest = collections.defaultdict(set)
+  for found in parsed.values():
+    by_rest[found.rest].add(found.split)
+  return {name: found.split for name, found in parsed.items()
+          if not found.rest or len(by_rest[found.rest]) > 1}
+
+
+def _parse(name: str) -> _Parsed | None:
+  """Returns what a name says of a split; None if it has no word for one, or more than one."""
+  splits, rest = [], []
+  for word in _words(name):
+    glued = _GLUED.fullmatch(word)
+    word = glued[1] if glued else word
+    if word in _SPLIT_OF:
+      splits.append(_SPLIT_OF[word])
+    elif word not in _FILLERS:
+      rest.append(word)
+  return _Parsed(splits[0], tuple(rest)) if len(splits) == 1 else None
+
+
+def _words(name: str) -> list[str]:
+  """The words of a name in lower case, without digits: `trainImages_2` is train, images."""
+  return re.findall(r'[^\W\d_]+', re.sub(r'([a-z])([A-Z])', r'\1 \2', name).lower())

@@ -1,0 +1,117 @@
+"""Data and weights of other people, which nothing may be learnt from wrongly in silence."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+_TRAIN = 'train_image_classifier'
+_EVAL = 'eval_image_classifier'
+_SMALL = ['--dataset_name=folder', '--model_name=lenet', '--train_image_size=28',
+          '--optimizer=momentum', '--xla=off', '--max_number_of_steps=1']
+
+
+def _photos(root, folders: dict[str, int], *, seed: int = 0) -> None:
+  """Writes so many photos into each directory, each another one."""
+  random = np.random.default_rng(seed)
+  for folder, count in folders.items():
+    (root / folder).mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+      pixels = random.integers(0, 256, [30, 30, 3]).astype(np.uint8)
+      (root / folder / f'{number}.png').write_bytes(tf.io.encode_png(pixels).numpy())
+
+
+@pytest.fixture
+def train(run_here, tmp_path):
+  """Trains for a step on `tmp_path`/photos: (exit code, output, errors)."""
+  def run(*flags):
+    return run_here(_TRAIN, f'--train_dir={tmp_path}/run', f'--dataset_dir={tmp_path}/photos',
+                    *_SMALL, *flags)
+  return run
+
+
+def test_the_classes_are_printed_with_their_counts(train, tmp_path):
+  _photos(tmp_path / 'photos', {'train/cat': 5, 'train/dog': 4, 'val/cat': 1, 'val/dog': 2})
+  code, out, errors = train()
+  assert code == 0, errors
+  assert 'cat (5), dog (4)' in out and 'cat (1), dog (2)' in out
+
+
+def test_loose_validation_images_stop_the_training(train, tmp_path):
+  _photos(tmp_path / 'photos', {'train/cat': 5, 'train/dog': 4, 'val': 3})
+  code, _, errors = train()
+  assert code == 1 and '/val' in errors and '--validation_interval_epochs=0' in errors
+  code, out, errors = train('--validation_interval_epochs=0')
+  assert code == 0, errors
+  assert 'Not used: val, 3 images' in out
+
+
+def test_an_image_in_both_splits_is_told(train, tmp_path):
+  _photos(tmp_path / 'photos', {'train/cat': 5, 'train/dog': 4, 'val/cat': 1, 'val/dog': 2})
+  shutil.copy(tmp_path / 'photos/train/cat/3.png', tmp_path / 'photos/val/cat/new.png')
+  code, out, _ = train()
+  assert code == 0
+  assert 'Warning: 1 image' in out and 'val/cat/new.png is train/cat/3.png' in out
+
+
+@pytest.mark.parametrize(('damaged', 'message'), [
+  ({'cat': 6, 'dog': 6}, 'all .* are bad'),
+  ({'cat': 6}, 'cat'),
+])
+def test_skipping_leaves_something_of_every_class(train, tmp_path, damaged, message):
+  _photos(tmp_path / 'photos', {'cat': 6, 'dog': 6})
+  for name, count in damaged.items():
+    for number in range(count):
+      (tmp_path / 'photos' / name / f'{number}.png').write_bytes(b'')
+  code, _, errors = train('--on_bad_image=skip')
+  assert code == 1
+  assert message in errors or 'all' in errors
+  assert not list((tmp_path / 'run').glob('*.index'))
+
+
+@pytest.fixture
+def foreign(run_here, tmp_path):
+  """A checkpoint with two classes and without metadata, as other programs write them."""
+  _photos(tmp_path / 'old', {'ape': 3, 'bat': 3})
+  code, _, errors = run_here(_TRAIN, f'--train_dir={tmp_path}/weights',
+                             f'--dataset_dir={tmp_path}/old', *_SMALL)
+  assert code == 0, errors
+  checkpoint, = (tmp_path / 'weights').glob('*.index')
+  shutil.copytree(tmp_path / 'weights', tmp_path / 'foreign')
+  (tmp_path / 'foreign' / f'{checkpoint.stem}.json').unlink()
+  return tmp_path / 'foreign'
+
+
+def test_a_kept_head_does_not_get_other_classes_in_silence(train, foreign, tmp_path):
+  _photos(tmp_path / 'photos', {'cat': 6, 'dog': 6})
+  for weights in (foreign, tmp_path / 'weights'):
+    code, _, errors = train(f'--checkpoint_path={weights}')
+    assert code == 1 and '--labels_are_indices' in errors and 'cat, dog' in errors
+  code, _, errors = train(f'--checkpoint_path={foreign}', '--labels_are_indices')
+  assert code == 0, errors
+
+
+def test_a_kept_head_is_joined_by_numbers(train, foreign, tmp_path):
+  _photos(tmp_path / 'photos', {'1': 6, '2': 6})
+  code, out, errors = train(f'--checkpoint_path={foreign}')
+  assert code == 0, errors
+  assert '--labels_offset=1' in out
+
+
+def test_an_evaluation_of_foreign_weights_asks_for_the_order(run_here, foreign, tmp_path):
+  _photos(tmp_path / 'photos', {'bat': 4, 'ape': 5})
+  flags = [f'--checkpoint_path={foreign}', '--model_name=lenet', '--dataset_name=folder',
+           f'--dataset_dir={tmp_path}/photos', '--dataset_split_name=all',
+           f'--eval_dir={tmp_path}/eval', '--xla=off']
+  code, _, errors = run_here(_EVAL, *flags)
+  assert code == 1 and '--labels_are_indices' in errors and '--labels_path' in errors
+  (tmp_path / 'labels.txt').write_text('ape\nbat\n')
+  results = []
+  for choice in ('--labels_are_indices', f'--labels_path={tmp_path}/labels.txt'):
+    code, out, errors = run_here(_EVAL, *flags, choice)
+    assert code == 0, errors
+    results.append(out.splitlines()[-1].partition(' loss')[2])
+  assert results[0] == results[1]
