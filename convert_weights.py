@@ -8,6 +8,7 @@ TF-Slim's programs and ours read the result, `resnet18/model.ckpt-0`.
 
 from __future__ import annotations
 
+import os
 import pathlib
 from collections.abc import Iterator
 
@@ -103,7 +104,7 @@ def _reestimate(network, preprocessing: str, size: int, channels: int) -> None:
   def batches() -> Iterator[tf.Tensor]:
     for start in command_line.show_progress(range(0, len(files), _BATCH),
                                             -(-len(files) // _BATCH)):
-      yield tf.stack([preprocess(tf.io.read_file(path), size, size)
+      yield tf.stack([preprocess(tf.io.read_file(os.fsencode(path)), size, size)
                       for path in files[start:start + _BATCH]])
 
   left = batch_norm_estimation.re_estimate(network, batches())

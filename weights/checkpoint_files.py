@@ -9,6 +9,9 @@ import re
 
 import tensorflow as tf
 
+from files.plain_paths import plain
+from files.reasons import short_reason
+
 NAME = 'model.ckpt'  # What ours are called, before the step.
 
 
@@ -19,7 +22,8 @@ class CheckpointError(ValueError):
 def listed(folder: pathlib.Path) -> list[str]:
   """Prefixes of the whole checkpoints that the state file of a folder names, the oldest first."""
   try:
-    state = tf.train.get_checkpoint_state(str(folder))
+    with plain(folder) as place:
+      state = tf.train.get_checkpoint_state(place)
   except ValueError:  # It is damaged; where it cannot be parsed, TensorFlow returns None.
     state = None
   names = []
@@ -103,9 +107,9 @@ def read_metadata(prefix: str, *, of_export: bool = False) -> dict:
     return {}
   try:
     metadata = json.loads(path.read_text(encoding='utf-8'))
-  except (ValueError, UnicodeDecodeError) as error:
-    raise CheckpointError(f'{path} is damaged ({error}). Restore it, or remove it and name the '
-                          'model and its classes by flags.') from error
+  except (ValueError, RecursionError) as error:
+    raise CheckpointError(f'{path} is damaged ({short_reason(error)}). Restore it, or remove it '
+                          'and name the model and its classes by flags.') from error
   if of_export and not (isinstance(metadata, dict) and 'export' in metadata):
     return {}
   if not isinstance(metadata, dict):
