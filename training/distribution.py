@@ -44,7 +44,7 @@ def _num_machines() -> int:
   try:
     jobs = json.loads(text).get('cluster', {}).values()
     return sum(len(addresses) for addresses in jobs)
-  except (ValueError, AttributeError, TypeError) as error:
+  except (ValueError, AttributeError, RecursionError, TypeError) as error:
     raise ValueError('TF_CONFIG: expected a JSON object with a "cluster" of lists of addresses. '
                      f'Received: {text!r}. Unset it.') from error
 

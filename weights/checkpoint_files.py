@@ -114,10 +114,13 @@ def read_metadata(prefix: str, *, of_export: bool = False) -> dict:
     return {}
   if not isinstance(metadata, dict):
     raise CheckpointError(f'{path}: expected a JSON object. Received: {type(metadata).__name__}.')
-  for key, is_valid in _VALID.items():
-    if key in metadata and not is_valid(metadata[key]):
-      raise CheckpointError(f'{path} is damaged: {key} is {metadata[key]!r:.80}. Restore it, or '
-                            'remove it and name the model and its classes by flags.')
+  wrong = [f'{key} is {metadata[key]!r:.80}' for key, is_valid in _VALID.items()
+           if key in metadata and not is_valid(metadata[key])]
+  if 'format' in metadata:  # Of a training run.
+    wrong += [f'{key} is missing' for key in _OF_RUNS if key not in metadata]
+  if wrong:
+    raise CheckpointError(f'{path} is damaged: {wrong[0]}. Restore it, or remove it and name the '
+                          'model and its classes by flags.')
   return metadata
 
 
@@ -125,17 +128,31 @@ def _is_name(value: object) -> bool:
   return isinstance(value, str)
 
 
+def _is_count(value: object) -> bool:
+  return type(value) is int and value >= 0
+
+
+_OF_RUNS = ('dataset', 'flags', 'standing', 'step')
+_STANDING = {
+    'best_value': lambda value: value is None or type(value) in (int, float),
+    'best_step': lambda value: value is None or _is_count(value),
+    'validations_since_best': _is_count,
+    'stopped_early': lambda value: type(value) is bool,
+    'validation_due': lambda value: type(value) is bool,
+}
 # What the metadata may hold; the programs rely on it.
 _VALID = {
     'model_name': _is_name,
     'preprocessing_name': _is_name,
     'class_names': lambda value: isinstance(value, list) and all(map(_is_name, value)),
     'image_size': lambda value: type(value) is int and 1 <= value <= 10_000,
-    'channels': lambda value: value in (1, 3),
+    'channels': lambda value: type(value) is int and value in (1, 3),
     'flags': lambda value: isinstance(value, dict) and all(
         isinstance(flag, (str, int, float, type(None))) for flag in value.values()),
-    'standing': lambda value: isinstance(value, dict) and {*value} <= {
-        'best_value', 'best_step', 'validations_since_best', 'stopped_early', 'validation_due'},
+    'step': _is_count,
+    'labels_offset': _is_count,
+    'standing': lambda value: isinstance(value, dict) and all(
+        key in _STANDING and _STANDING[key](entry) for key, entry in value.items()),
     'dataset': lambda value: isinstance(value, dict) and {'fingerprint', 'num_examples'} <= {
         *value},
     'bad_images': lambda value: isinstance(value, dict) and all(
