@@ -105,13 +105,14 @@ def _labels(path: str, count: int, parse_label: Callable, kind: str) -> list[int
     # Batches hide which record failed; the file is read again, one by one, to say it.
     number = _first_failing(parsed)
     raise ValueError(
-        f'Expected records with one label each ({kind}). Received {cache.printable(path)}, of which '
-        f'record {number} cannot be read: {_explain(records, number, kind, error)}.') from error
+        f'Expected records with one label each ({kind}). Received {cache.printable(path)}, of '
+        f'which record {number} cannot be read: {_explain(records, number, kind, error)}.'
+    ) from error
   if NO_LABEL in labels:
     number = labels.index(NO_LABEL)
     raise ValueError(
-        f'Expected records with one label each ({kind}). Received {cache.printable(path)}, of which '
-        f'record {number} has none: {_explain(records, number, kind)}.')
+        f'Expected records with one label each ({kind}). Received {cache.printable(path)}, of '
+        f'which record {number} has none: {_explain(records, number, kind)}.')
   if len(labels) != count:
     raise ValueError(f'Expected {count} records in {cache.printable(path)}. '
                      f'Received {len(labels)}: did another program write to it?')
