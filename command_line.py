@@ -11,6 +11,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from absl import app, flags, logging
 
+from files import memory, reasons
+
 
 def _import_tensorflow() -> None:
   """Imports TensorFlow without its notes on how it was built.
@@ -62,7 +64,7 @@ def run(main: Callable[..., int | None], *, takes_arguments: bool = False) -> No
       print('Interrupted.', file=sys.stderr)
       return 130
     except Exception as error:
-      is_expected = isinstance(error, (ValueError, OSError, tf.errors.OpError))
+      is_expected = isinstance(error, (ValueError, OSError, MemoryError, tf.errors.OpError))
       if not is_expected or logging.get_verbosity() >= logging.DEBUG:
         # Not raised again: Python keeps what ends it, and with it batches that are being made,
         # whose thread then waits forever for Python, and Python for the thread.
@@ -74,7 +76,19 @@ def run(main: Callable[..., int | None], *, takes_arguments: bool = False) -> No
   # Names of files and classes need not be UTF-8, and are only shown here.
   sys.stdout.reconfigure(errors='backslashreplace')
   FLAGS.set_gnu_getopt(takes_arguments)
-  app.run(guarded)
+  app.run(guarded, flags_parser=_parse)
+
+
+def _parse(arguments: list[str]) -> list[str]:
+  """Parses flags as absl does, which does not expect a --flagfile that is no text."""
+  try:
+    return app.parse_flags_with_usage(arguments)
+  except UnicodeDecodeError as error:
+    files = [argument for argument in arguments if argument.startswith(('--flagfile', '-flagfile'))]
+    print(f'Error: {" ".join(files)}: expected a text file with a flag on each line. Received: '
+          f'{reasons.short_reason(error)}. Save it as UTF-8, or name another file.',
+          file=sys.stderr)
+    sys.exit(1)
 
 
 def message(error: BaseException) -> str:
@@ -85,6 +99,10 @@ def message(error: BaseException) -> str:
   if type(error).__name__ == 'ResourceExhaustedError' and not is_disk:
     return (f'Out of memory: {text.splitlines()[0].rstrip(".")}. Lower --batch_size, or the image '
             'size.')
+  if isinstance(error, MemoryError):
+    return (f'Out of memory: {text.rstrip(".") or "more was needed"}. This process may use '
+            f'{memory.available() / 2**30:.1f} GiB. Lower --batch_size or the image size, or use '
+            'less data at a time.')
   return text or type(error).__name__
 
 
@@ -101,18 +119,6 @@ def refuse_retired(retired: Mapping[str, tuple[object, str]]) -> None:
     if FLAGS[name].value != default:
       raise ValueError(f'--{name} cannot act any more: {advice}. Expected: {default!r}, its '
                        f'default. Received: {FLAGS[name].value!r}.')
-
-
-def refuse_remote(*names: str) -> None:
-  """Stops if a flag names a folder that is not in a file system, such as gs://bucket/run.
-
-  Raises:
-    ValueError: rather than that a local folder called `gs:` be filled and never found.
-  """
-  for name in names:
-    if '://' in (FLAGS[name].value or ''):
-      raise ValueError(f'--{name}: expected a folder of this machine, or one that is mounted. '
-                       f'Received: {FLAGS[name].value}.')
 
 
 def settle_bad_images(dataset, decode: Callable, choice: str,
@@ -184,11 +190,13 @@ def settle(names: Collection[str], saved: Mapping, *, source: str,
     `{name: value}` for all names.
 
   Raises:
-    ValueError: if a flag is set that contradicts what is saved.
+    ValueError: if a flag is set that contradicts what is saved, or that is no value of the flag.
   """
   settled, differences = {}, []
   for name in names:
     flag = FLAGS[name]
+    if saved.get(name) is not None:
+      _check_saved(flag, saved[name], source)
     value = resolve[name](flag.value) if name in (resolve or {}) else flag.value
     is_set = flag.present and value is not None
     settled[name] = value if is_set or name not in saved else saved[name]
@@ -201,3 +209,14 @@ def settle(names: Collection[str], saved: Mapping, *, source: str,
     raise ValueError('\n'.join([f'These flags contradict {source}:', *differences,
                                 'Leave them out, or use another folder or checkpoint.']))
   return settled
+
+
+def _check_saved(flag: flags.Flag, value: object, source: str) -> None:
+  """Stops at a value that the flag cannot have, as metadata that were damaged or edited hold it."""
+  try:
+    is_good = flag.parser.parse(value) == value
+  except (TypeError, ValueError):
+    is_good = False
+  if not is_good:
+    raise ValueError(f'The metadata of {source} are damaged: expected a value that --{flag.name} '
+                     f'can have. Received: {value!r:.80}. Restore the .json file beside it.')

@@ -8,6 +8,7 @@ TF-Slim's programs and ours read the result, `resnet18/model.ckpt-0`.
 
 from __future__ import annotations
 
+import os
 import pathlib
 from collections.abc import Iterator
 
@@ -18,6 +19,7 @@ import tensorflow as tf
 from absl import flags
 
 import checkpoint_flags
+import path_flags
 from datasets import folder
 from nets import nets_factory, scopes
 from preprocessing import preprocessing_factory
@@ -28,24 +30,23 @@ FLAGS = flags.FLAGS
 
 checkpoint_flags.define_flags()
 
-flags.DEFINE_string('checkpoint_path', None, 'The weights, of any format, or zoo:<name>.')
+path_flags.define_path('checkpoint_path', None, 'The weights, of any format, or zoo:<name>.')
 flags.DEFINE_string('model_name', None, 'Name of the network; needed where the weights do not '
                     'tell it.')
 flags.DEFINE_string('checkpoint_exclude_scopes', None, 'Scopes that are not converted, separated '
                     'by commas.')
-flags.DEFINE_string('output_dir', None, 'Where the checkpoint goes.')
+path_flags.define_path('output_dir', None, 'Where the checkpoint goes.', is_written=True)
 flags.DEFINE_integer('image_size', None, 'Height and width that the weights are used with; by '
                      "default what they tell, or the network's.", lower_bound=1)
 flags.DEFINE_bool('use_grayscale', False, 'Whether the result is for grey images, of one channel; '
                   'see --convert_input_channels.')
-flags.DEFINE_string('reestimate_from', None, 'Folder of photos to measure the mean and variance '
-                    "of batch norm's inputs on, for weights into which it is folded.")
+path_flags.define_path('reestimate_from', None, 'Folder of photos to measure the mean and '
+                       "variance of batch norm's inputs on, for weights into which it is folded.")
 _BATCH = 50
 
 
 def main() -> int:
   """Converts one file."""
-  command_line.refuse_remote('output_dir')
   for name in ('checkpoint_path', 'output_dir'):
     if not FLAGS[name].value:
       raise ValueError(f'--{name}: expected a path. Received: none.')
@@ -103,7 +104,7 @@ def _reestimate(network, preprocessing: str, size: int, channels: int) -> None:
   def batches() -> Iterator[tf.Tensor]:
     for start in command_line.show_progress(range(0, len(files), _BATCH),
                                             -(-len(files) // _BATCH)):
-      yield tf.stack([preprocess(tf.io.read_file(path), size, size)
+      yield tf.stack([preprocess(tf.io.read_file(os.fsencode(path)), size, size)
                       for path in files[start:start + _BATCH]])
 
   left = batch_norm_estimation.re_estimate(network, batches())

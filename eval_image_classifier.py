@@ -19,6 +19,7 @@ from absl import flags
 
 import checkpoint_flags
 import inference_flags
+import path_flags
 from datasets import label_join, labels
 from evaluation import report
 from evaluation.evaluator import Evaluator, Measurement
@@ -36,7 +37,8 @@ flags.DEFINE_integer('labels_offset', None, 'Subtracted from every label; by def
 inference_flags.define_labels_flag()
 flags.DEFINE_bool('labels_are_indices', False, 'For weights that do not know their classes: take '
                   "the places of the data's classes in sorted order for the numbers of outputs.")
-flags.DEFINE_string('eval_dir', '/tmp/tfmodel/', 'Where eval.json and event files go.')
+path_flags.define_path('eval_dir', '/tmp/tfmodel/', 'Where eval.json and event files go.',
+                       is_written=True)
 flags.DEFINE_integer('eval_image_size', None, "Height and width; by default as it was trained, or "
                      "the network's.", lower_bound=1)
 flags.DEFINE_integer('max_num_batches', None, 'Batches to evaluate; by default all.',
@@ -52,7 +54,6 @@ _RETIRED = {'master': ('', 'the evaluation uses this machine'),
 def main() -> int:
   """Evaluates one checkpoint."""
   command_line.refuse_retired(_RETIRED)
-  command_line.refuse_remote('eval_dir')
   distribution.prepare_devices()
   weights, saved = inference_flags.open_weights()
   options = inference_flags.settle(saved, weights.path, more=['labels_offset'])

@@ -23,6 +23,7 @@ from absl import flags
 
 import head_flags
 import inference_flags
+import path_flags
 from export import exporter, targets
 from export.model import Model
 from training import distribution, metadata
@@ -31,7 +32,8 @@ FLAGS = flags.FLAGS
 
 inference_flags.define_model_flags()
 inference_flags.define_labels_flag()
-flags.DEFINE_string('output_path', None, 'The folder of a SavedModel, or a .tflite or .pb file.')
+path_flags.define_path('output_path', None, 'The folder of a SavedModel, or a .tflite or .pb file.',
+                       is_written=True)
 flags.DEFINE_integer('image_size', None, "Height and width; by default as it was trained, or the "
                      "network's.", lower_bound=1)
 # Of what is known about a checkpoint, what an export says as well.
@@ -44,7 +46,6 @@ def main() -> int:
   if not path:
     raise ValueError('Expected --output_path: a folder for a SavedModel, or a .tflite or .pb '
                      'file. Received: none.')
-  command_line.refuse_remote('output_path')
   exporter.check_free(path)
   distribution.prepare_devices(clone_on_cpu=True)  # GPUs round otherwise, and are not needed.
   classifier = inference_flags.restore_classifier(FLAGS.image_size)

@@ -24,6 +24,7 @@ import tensorflow as tf
 from absl import flags
 
 import inference_flags
+import path_flags
 from datasets import content
 from datasets.dataset import Dataset
 from feature_files import formats
@@ -41,7 +42,8 @@ inference_flags.define_computation_flags()
 inference_flags.define_data_flags(split_name='train')
 flags.DEFINE_string('end_point', '', "The features' end point, such as pool5; by default what the "
                     'network is known for: VGG relu6, AlexNet fc7, else what the classifier takes.')
-flags.DEFINE_string('output_path', None, 'The file, a .npz, .tfrecord or .parquet.')
+path_flags.define_path('output_path', None, 'The file, a .npz, .tfrecord or .parquet.',
+                       is_written=True)
 flags.DEFINE_integer('image_size', None, "Height and width; by default as it was trained, or the "
                      "network's.", lower_bound=1)
 
@@ -50,7 +52,6 @@ def main() -> int:
   """Extracts the features of one split."""
   if not FLAGS.output_path:
     raise ValueError('Expected --output_path, a .npz, .tfrecord or .parquet file. Received: none.')
-  command_line.refuse_remote('output_path')
   formats.check_writable(FLAGS.output_path)
   distribution.prepare_devices()
   weights, saved = inference_flags.open_weights()

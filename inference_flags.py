@@ -22,6 +22,7 @@ from absl import flags
 
 import checkpoint_flags
 import head_flags
+import path_flags
 from datasets import dataset_factory, labels, labels_file
 from datasets.dataset import Dataset
 from nets import custom_head, nets_factory
@@ -43,8 +44,8 @@ def define_model_flags(*, checkpoint_path: str | None = None) -> None:
     checkpoint_path: the default of --checkpoint_path; None makes the flag necessary.
   """
   checkpoint_flags.define_flags()
-  flags.DEFINE_string('checkpoint_path', checkpoint_path, 'A checkpoint, a folder of them, or '
-                      'weights of another format.')
+  path_flags.define_path('checkpoint_path', checkpoint_path, 'A checkpoint, a folder of them, or '
+                         'weights of another format.')
   flags.DEFINE_string('model_name', 'inception_v3', 'Name of the network.')
   flags.DEFINE_string('preprocessing_name', None, 'Name of the preprocessing, or of a network '
                       'whose own is meant; by default that of --model_name.')
@@ -64,8 +65,8 @@ def define_computation_flags() -> None:
 
 def define_labels_flag() -> None:
   """Defines --labels_path, for the script that calls it; see `class_names`."""
-  flags.DEFINE_string('labels_path', None, 'Names of the classes, one "number:name" a line, for '
-                      'weights that do not know them.')
+  path_flags.define_path('labels_path', None, 'Names of the classes, one "number:name" a line, for '
+                         'weights that do not know them.')
 
 
 def define_data_flags(*, split_name: str) -> None:
@@ -75,7 +76,7 @@ def define_data_flags(*, split_name: str) -> None:
     split_name: the default of --dataset_split_name.
   """
   flags.DEFINE_string('dataset_name', 'imagenet', 'Name of the dataset, or tfds/<name>.')
-  flags.DEFINE_string('dataset_dir', None, 'Where the data lie.')
+  path_flags.define_path('dataset_dir', None, 'Where the data lie.')
   flags.DEFINE_string('dataset_split_name', split_name, 'Split to read.')
   flags.DEFINE_string('file_pattern', None, "Names of TFRecord files, '%s' being the split.")
   flags.DEFINE_float('validation_fraction', 0.1, 'Share of the training examples that makes the '

@@ -21,6 +21,7 @@ import tqdm
 from absl import flags
 
 import inference_flags
+import path_flags
 from datasets import bad_images, folder, indexed, labels
 from datasets.dataset import Dataset
 from evaluation import predictor
@@ -35,14 +36,13 @@ inference_flags.define_labels_flag()
 flags.DEFINE_integer('eval_image_size', None, "Height and width; by default as it was trained, or "
                      "the network's.", lower_bound=1)
 flags.DEFINE_integer('top_k', 5, 'How many classes to tell of each image.', lower_bound=1)
-flags.DEFINE_string('output_path', None, 'A .csv or .json file for the predictions, in place of '
-                    'printing them.')
+path_flags.define_path('output_path', None, 'A .csv or .json file for the predictions, in place '
+                       'of printing them.', is_written=True)
 
 
 def main(arguments: Sequence[str]) -> int:
   """Predicts the classes of the images that the arguments name."""
   if FLAGS.output_path:
-    command_line.refuse_remote('output_path')
     predictor.check_format(FLAGS.output_path)
   paths = _find_images(arguments)
   distribution.prepare_devices()
@@ -69,7 +69,7 @@ def _find_images(arguments: Sequence[str]) -> list[str]:
     raise ValueError('Expected images or folders of images, such as `predict_image.py '
                      '--checkpoint_path=run photo.jpg`. Received: none.')
   paths = []
-  for argument in arguments:
+  for argument in map(path_flags.expand, arguments):
     if not os.path.exists(argument):
       raise FileNotFoundError('Expected images or folders of images. Received a path at which '
                               f'there is neither: {argument}.')

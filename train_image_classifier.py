@@ -24,6 +24,7 @@ from absl import flags
 import checkpoint_flags
 import head_flags
 import optimization_flags
+import path_flags
 import phases
 import train_data
 import warm_start
@@ -99,15 +100,16 @@ _FIXED = ('model_name', 'head', 'head_from', 'dataset_name', 'dataset_split_name
           'compute_dtype', 'xla', 'on_bad_image', *optimization_flags.FIXED)
 
 # What may change when a run is resumed.
-flags.DEFINE_string('dataset_dir', None, 'Where the data lie.')
+path_flags.define_path('dataset_dir', None, 'Where the data lie.')
 flags.DEFINE_enum('cache_features', 'auto', feature_cache.MODES, 'Where the results of the layers '
                   'that are not trained are kept, so that they are computed once; auto says what '
                   'it chose and why.')
 _FREE = ('dataset_dir', 'cache_features', *optimization_flags.FREE)
 
 # Where a run starts from, and what it runs on.
-flags.DEFINE_string('train_dir', '/tmp/tfmodel/', 'Where checkpoints and logs go.')
-flags.DEFINE_string('checkpoint_path', None, 'Checkpoint, or folder of them, to start from.')
+path_flags.define_path('train_dir', '/tmp/tfmodel/', 'Where checkpoints and logs go.',
+                       is_written=True)
+path_flags.define_path('checkpoint_path', None, 'Checkpoint, or folder of them, to start from.')
 flags.DEFINE_string('checkpoint_exclude_scopes', None, 'Scopes not to restore from it, separated '
                     'by commas.')
 flags.DEFINE_bool('labels_are_indices', False, 'With a kept head: take the places of the classes '
@@ -138,7 +140,6 @@ def run_phase(turn: phases.Turn) -> int:
   """Trains: resumes `train_dir`, else warm-starts from `checkpoint_path`, else from scratch."""
   watch = Stopwatch()
   command_line.refuse_retired(_RETIRED)
-  command_line.refuse_remote('train_dir')
   distribution.prepare_devices(clone_on_cpu=FLAGS.clone_on_cpu)
   train_dir = pathlib.Path(FLAGS.train_dir)
   with (contextlib.nullcontext(train_dir) if FLAGS.dry_run

@@ -29,6 +29,7 @@ from absl import flags
 import checkpoint_flags
 import head_flags
 import optimization_flags
+import path_flags
 import trunks
 import warm_start
 from datasets import labels
@@ -62,8 +63,8 @@ checkpoint_flags.define_flags()
 optimization_flags.define_flags(optimizer='adam', learning_rate=0.001, opt_epsilon=1e-8, epochs=30.,
                                 log_every_n_steps=None)
 
-flags.DEFINE_string('training_file', None, 'Features to train on.')
-flags.DEFINE_string('validation_file', None, 'Features to validate on.')
+path_flags.define_path('training_file', None, 'Features to train on.')
+path_flags.define_path('validation_file', None, 'Features to validate on.')
 flags.DEFINE_float('validation_fraction', 0.1, 'Share of the training file to validate on where '
                    'there is no --validation_file; 0 for none.', lower_bound=0, upper_bound=0.9)
 flags.DEFINE_enum('classifier', 'softmax', ['softmax', *sorted(linear_classifiers.KINDS)],
@@ -74,9 +75,10 @@ flags.DEFINE_integer('cross_validation_folds', 5, 'Parts of the training rows by
                      'strength is chosen.', lower_bound=2)
 flags.DEFINE_string('regularization_strengths', None, "Strengths to choose from, scikit-learn's C, "
                     'separated by commas: the smaller the stronger; one alone is taken as it is.')
-flags.DEFINE_string('train_dir', '/tmp/tfmodel/', 'Where checkpoints and logs go.')
-flags.DEFINE_string('checkpoint_path', None, 'The weights that the features were made with, if '
-                    'they are not where they were.')
+path_flags.define_path('train_dir', '/tmp/tfmodel/', 'Where checkpoints and logs go.',
+                       is_written=True)
+path_flags.define_path('checkpoint_path', None, 'The weights that the features were made with, if '
+                       'they are not where they were.')
 flags.DEFINE_enum('export', 'last', ['last', 'best', 'none'], 'Which head the whole network gets: '
                   "the last, or the one that was best in validation; 'none' leaves it out.")
 _ONLY_LINEAR = ('cross_validation_folds', 'regularization_strengths')
@@ -151,7 +153,6 @@ class _Trained:
 
 def main() -> int:
   """Trains: resumes `train_dir/head`, else from scratch; then puts the head on its trunk."""
-  command_line.refuse_remote('train_dir')
   distribution.prepare_devices()
   if not FLAGS.training_file:
     raise ValueError('Expected --training_file, a file of features. Received: none.')

@@ -11,6 +11,7 @@ import tensorflow as tf
 from datasets import cache
 from datasets.pieces import Piece
 from files import progress
+from files.reasons import short_reason
 
 _BATCH = 32
 # Counted up when what counts as bad changes, so that older results are not reused.
@@ -138,15 +139,6 @@ def describe(images, limit: int = 10) -> str:
     lines.append(f'  … and {len(images) - limit} more')
   count = '1 image' if len(images) == 1 else f'{len(images)} images'
   return '\n'.join([f'{count} cannot be decoded:', *lines])
-
-
-def short_reason(error: Exception) -> str:
-  """The line of an error that tells what is wrong, without the graph node it came from."""
-  text = getattr(error, 'message', None) or str(error) or type(error).__name__
-  lines = text.split('}} ', 1)[-1].split('\n\t [[')[0].strip().splitlines()
-  # Here the reason comes last, behind the way to the node.
-  line = lines[-1] if lines[0].startswith('Graph execution error') else lines[0]
-  return line.split(' [Op:')[0].strip()
 
 
 def _key_of(dataset, piece: Piece) -> str:

@@ -41,7 +41,7 @@ def load(key: str):
   """Returns the entry `key`, or None."""
   try:
     return json.loads((cache_folder() / f'{key}.json').read_text())
-  except (OSError, ValueError):
+  except (OSError, RecursionError, ValueError):
     return None
 
 

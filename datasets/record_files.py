@@ -9,13 +9,16 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf import message
 
 from datasets import cache
 from files import progress
+from files.reasons import short_reason
 
 # A record: its length (8 bytes), the length's checksum (4), the data, their checksum (4).
 _HEADER, _FOOTER = 12, 4
 _BATCH = 256
+_MOST_KEYS = 20  # In a message.
 # What a label parser returns for a record without a label.
 NO_LABEL = -(2**63)
 
@@ -59,7 +62,7 @@ def scan(paths: Sequence[str], parse_label: Callable, *, kind: str) -> list[Reco
   for path in progress.show(unknown, len(unknown), unit='file', description='reading labels'):
     offsets = find_records(path)
     known[path] = {'offsets': offsets.tolist(),
-                   'labels': _labels(path, len(offsets) - 1, parse_label)}
+                   'labels': _labels(path, len(offsets) - 1, parse_label, kind)}
     cache.store(keys[path], known[path])
   return [RecordFile(path, np.asarray(known[path]['offsets'], np.int64),
                      np.asarray(known[path]['labels'], np.int64)) for path in paths]
@@ -90,24 +93,26 @@ def find_records(path: str) -> np.ndarray:
   return np.array(offsets, np.int64)
 
 
-def _labels(path: str, count: int, parse_label: Callable) -> list[int]:
-  dataset = tf.data.TFRecordDataset(path, buffer_size=2**20)
-  dataset = dataset.map(parse_label, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+def _labels(path: str, count: int, parse_label: Callable, kind: str) -> list[int]:
+  # Bytes, for a path need not be UTF-8.
+  records = tf.data.TFRecordDataset(tf.constant(os.fsencode(path)), buffer_size=2**20)
+  parsed = records.map(parse_label, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
   labels = []
   try:
-    for batch in dataset.batch(_BATCH):
+    for batch in parsed.batch(_BATCH):
       labels += batch.numpy().tolist()
   except tf.errors.OpError as error:
     # Batches hide which record failed; the file is read again, one by one, to say it.
-    number = _first_failing(dataset)
+    number = _first_failing(parsed)
     raise ValueError(
-        f'Expected records with one label each. Received {cache.printable(path)}, of which record '
-        f'{number} cannot be read: the file is damaged, or its records are of another kind. '
-        f'({error.message.splitlines()[0][:200]})') from error
-  for number, label in enumerate(labels):
-    if label == NO_LABEL:
-      raise ValueError(f'Expected a label in every record. Received {cache.printable(path)}, of '
-                       f'which record {number} has none.')
+        f'Expected records with one label each ({kind}). Received {cache.printable(path)}, of '
+        f'which record {number} cannot be read: {_explain(records, number, kind, error)}.'
+    ) from error
+  if NO_LABEL in labels:
+    number = labels.index(NO_LABEL)
+    raise ValueError(
+        f'Expected records with one label each ({kind}). Received {cache.printable(path)}, of '
+        f'which record {number} has none: {_explain(records, number, kind)}.')
   if len(labels) != count:
     raise ValueError(f'Expected {count} records in {cache.printable(path)}. '
                      f'Received {len(labels)}: did another program write to it?')
@@ -122,3 +127,43 @@ def _first_failing(dataset: tf.data.Dataset) -> int:
   except tf.errors.OpError:
     pass
   return number
+
+
+def _explain(records: tf.data.Dataset, number: int, kind: str,
+             error: tf.errors.OpError | None = None) -> str:
+  """Says what is wrong with a record, or what it holds.
+
+  Args:
+    records: all of the file, not parsed.
+    number: of the record.
+    kind: the key of the label, if it has one.
+    error: what parsing it raised; None where it was parsed and found to have no label.
+  """
+  try:
+    data = next(iter(records.skip(number).take(1))).numpy()
+  except tf.errors.DataLossError:
+    return ('its checksum is wrong: bytes of the file were changed after it was written. Copy or '
+            'convert it again')
+  except tf.errors.OpError as failure:
+    return short_reason(failure)
+  try:
+    features = tf.train.Example.FromString(data).features.feature
+  except message.DecodeError:
+    features = {}
+  if not features:
+    return (f'it is no tf.train.Example with features, but {len(data):,} bytes of something else. '
+            'Convert the data to such records')
+  if kind in features:
+    return f'its {kind!r} is {_content(features[kind])}, where 1 × int64 is expected'
+  keys = [f'{key!r} ({_content(features[key])})' for key in sorted(features)]
+  more = f' and {len(keys) - _MOST_KEYS} more' if len(keys) > _MOST_KEYS else ''
+  reason = f' ({short_reason(error)})' if error else ''
+  return f'it has the keys {", ".join(keys[:_MOST_KEYS])}{more}{reason}'
+
+
+def _content(feature: tf.train.Feature) -> str:
+  """Says what a feature holds, such as '2 × int64'."""
+  kind = feature.WhichOneof('kind')
+  if kind is None:
+    return 'empty'
+  return f"{len(getattr(feature, kind).value)} × {kind.removesuffix('_list')}"

@@ -35,7 +35,7 @@ def write(folder: str | os.PathLike, found: Measurement, *, step: int, facts: di
   """
   folder = pathlib.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
-  events = tf.summary.create_file_writer(str(folder))
+  events = tf.summary.create_file_writer(os.fsencode(folder))
   with events.as_default(step):
     for name, value in found.scalars().items():
       tf.summary.scalar(f'eval/{name}', value)

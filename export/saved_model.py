@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from export.model import LOGITS, Model
+from files.plain_paths import plain
 
 OF_IMAGES, OF_FILES = 'serving_default', 'serving_bytes'  # The signatures.
 IMAGES, FILES = 'images', 'image_bytes'
@@ -31,13 +32,15 @@ def write(model: Model, path: str | os.PathLike[str]) -> None:
   def of_files(files):
     return of_images(model.preprocess(files))
 
-  tf.saved_model.save(module, os.fspath(path),
-                      signatures={OF_IMAGES: of_images, OF_FILES: of_files})
+  os.makedirs(path, exist_ok=True)
+  with plain(path) as place:
+    tf.saved_model.save(module, place, signatures={OF_IMAGES: of_images, OF_FILES: of_files})
 
 
 def logits(path: str | os.PathLike[str], images: np.ndarray,
            files: np.ndarray) -> Iterator[np.ndarray]:
   """Yields the logits of prepared images, and of the files that they come from."""
-  signatures = tf.saved_model.load(os.fspath(path)).signatures
+  with plain(path) as place:
+    signatures = tf.saved_model.load(place).signatures
   yield signatures[OF_IMAGES](**{IMAGES: tf.constant(images)})[LOGITS].numpy()
   yield signatures[OF_FILES](**{FILES: tf.constant(files)})[LOGITS].numpy()

@@ -45,7 +45,7 @@ def logits(path: str | os.PathLike[str], images: np.ndarray,
     # That it will move to a package of its own; TensorFlow 2.21 still has it.
     warnings.filterwarnings('ignore', message=r'\s*Warning: tf.lite.Interpreter is deprecated')
     interpreter = tf.lite.Interpreter(
-        os.fspath(path), experimental_op_resolver_type=(
+        model_content=pathlib.Path(path).read_bytes(), experimental_op_resolver_type=(
             tf.lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES))
   run = interpreter.get_signature_runner()
   yield np.concatenate([run(**{INPUT: image[np.newaxis]})[LOGITS] for image in images])

@@ -20,6 +20,7 @@ import numpy as np
 
 from feature_files.features import Features
 from feature_files.header import Header, header_of, header_text
+from files.reasons import FAILURES, short_reason
 
 _ABOUT, _COUNT, _NAMES = 'about.json', 'rows.json', 'names.jsonl'
 _VALUES, _LABELS = 'features.float32', 'labels.int64'
@@ -102,8 +103,8 @@ def opened(folder: pathlib.Path, header: Header) -> Iterator[Part]:
   if folder.exists():
     try:
       _check(folder, header)
-    except (LookupError, OSError, TypeError, ValueError) as error:
-      print(f'Starting anew, for what lies in {folder} cannot be used: {error}')
+    except FAILURES as error:
+      print(f'Starting anew, for what lies in {folder} cannot be used: {short_reason(error)}')
       shutil.rmtree(folder)
   if not folder.exists():
     _make(folder, header)

@@ -12,12 +12,12 @@ import stat
 import tarfile
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, NamedTuple
 
 from files.locks import locked
+from files.reasons import FAILURES, short_reason
 
 _CHUNK = 2**20
 # What an archive may unpack to: this many times its own size, or this much if that is more. Text
@@ -28,10 +28,6 @@ _BLOCK = 4096  # Bytes that even an empty file counts for.
 _LONGEST_HEADER = 2**20
 _COMPRESSED = ((b'\x1f\x8b', gzip.open), (b'BZh', bz2.open), (b'\xfd7zXZ\x00', lzma.open))
 _ZIP = (b'PK\x03\x04', b'PK\x05\x06')
-# Whatever damaged data makes Python's readers raise.
-_FAILURES = (ArithmeticError, EOFError, LookupError, MemoryError, OSError, RuntimeError,
-             ValueError, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile,
-             zlib.error)
 
 
 class ArchiveError(ValueError):
@@ -166,12 +162,11 @@ def _reading(source: Path) -> Iterator[None]:
     yield
   except ArchiveError:
     raise
-  except _FAILURES as error:
+  except (MemoryError, *FAILURES) as error:  # What xz needs to unpack, the file says.
     if isinstance(error, OSError) and error.errno is not None and not isinstance(
         error, gzip.BadGzipFile):
       raise  # Of the disk.
-    reason = str(error).split('\n')[0][:300] or type(error).__name__
-    raise _damaged(source, reason) from error
+    raise _damaged(source, short_reason(error)) from error
 
 
 def _damaged(source: Path, reason: str) -> DamagedArchiveError:

@@ -10,8 +10,6 @@ import contextlib
 import math
 import os
 import re
-import struct
-import zipfile
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
@@ -20,6 +18,7 @@ import numpy as np
 from files.pickle_machine import Named, load
 from files.plain_values import check_key, check_tree, leaf_size, shown
 from files.raw_tensors import MOST_DIMENSIONS, are_counts, read_bytes
+from files.reasons import FAILURES, short_reason
 
 _NPY_MAGIC = b'\x93NUMPY'
 _LONGEST_HEADER = 2 ** 16
@@ -28,9 +27,6 @@ _HEADER = re.compile(r"\{'descr': '([^']{1,16})', 'fortran_order': (True|False),
 # They may hold each other, and each of them is a step of a recursion in C when they are freed.
 _MOST_OBJECT_ARRAYS = 256
 _LARGEST_CODE_POINT = 0x10FFFF
-# Whatever damaged data makes Python's and NumPy's readers raise.
-_FAILURES = (ArithmeticError, EOFError, LookupError, MemoryError, OSError, RuntimeError,
-             TypeError, ValueError, struct.error, zipfile.BadZipFile)
 
 
 @contextlib.contextmanager
@@ -56,9 +52,11 @@ def reading(path: str | os.PathLike[str], expected: str,
   with open(path, 'rb') as file:
     try:
       yield file, os.fstat(file.fileno()).st_size
-    except _FAILURES as error:
-      reason = str(error).split('\n')[0][:300] or 'no reason given'
-      if not isinstance(error, ValueError) or isinstance(error, UnicodeError):
+    except (MemoryError, *FAILURES) as error:
+      reason = short_reason(error)
+      if isinstance(error, MemoryError):
+        reason = f'data that take more memory than there is, or than they should ({reason})'
+      elif not isinstance(error, ValueError) or isinstance(error, UnicodeError):
         reason = f'damaged data ({type(error).__name__}: {reason})'
       raise ValueError(f'{path} cannot be read. Expected: {expected}. Received: {reason}. '
                        f'{advice}') from error

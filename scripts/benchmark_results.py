@@ -12,7 +12,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from absl import app, flags
+from absl import app
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+import path_flags
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -20,7 +24,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 def define_flags(program: str) -> None:
   """Defines the flag for the file of results, which is called after the program."""
   path = ROOT / 'results' / f'{pathlib.Path(program).stem}.csv'
-  flags.DEFINE_string('results', str(path), 'The file that gets the rows; empty for none.')
+  path_flags.define_path('results', str(path), 'The file that gets the rows; empty for none.',
+                         is_written=True)
 
 
 def append(path: pathlib.Path, new: Sequence[Mapping[str, object]]) -> None:

@@ -30,6 +30,8 @@ import benchmark_contenders
 import benchmark_results
 from absl import flags
 
+import path_flags
+
 FLAGS = flags.FLAGS
 
 _SETTLE_SECONDS = 0.2  # The threads of a contender that has finished spin for a moment.
@@ -42,8 +44,8 @@ def define_flags() -> None:
                           'What to measure.')
   flags.DEFINE_multi_enum('contenders', None, contenders, 'By default all that can run; ratios '
                           'are to the first.')
-  flags.DEFINE_string('torch_python', None, 'The Python that has PyTorch; without it PyTorch is '
-                      'left out.')
+  path_flags.define_path('torch_python', None, 'The Python that has PyTorch; without it PyTorch is '
+                         'left out.')
   flags.DEFINE_integer('rounds', 11, 'Turns of each contender.', lower_bound=1)
   flags.DEFINE_integer('steps', 2, 'Steps in a turn.', lower_bound=1)
   flags.DEFINE_integer('batch_size', 32, 'Images in a step.', lower_bound=1)

@@ -95,14 +95,6 @@ def test_values_that_stand_for_others_may_contradict(parse):
     command_line.settle(['text'], {'text': 'on'}, source='run', resolve=_RESOLVE)
 
 
-def test_folders_of_other_machines(parse):
-  parse('--text=gs://bucket/run')
-  with pytest.raises(ValueError, match='--text: expected a folder of this machine.*gs://bucket'):
-    command_line.refuse_remote('text')
-  parse('--text=/gs/run')
-  command_line.refuse_remote('text')
-
-
 def test_all_contradictions_are_listed(parse):
   parse('--number=2', '--text=x', '--share=0.1')
   saved = {'number': 3, 'text': 'y', 'share': 0.1}

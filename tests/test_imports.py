@@ -13,7 +13,8 @@ PACKAGES = ('nets', 'preprocessing', 'datasets', 'weights', 'training', 'evaluat
 # The modules at the top that are no scripts: for all, and for the scripts alone.
 LIBRARY_MODULES = ('errors',)
 SCRIPT_MODULES = ('checkpoint_flags', 'command_line', 'head_flags', 'inference_flags',
-                  'optimization_flags', 'phases', 'train_data', 'trunks', 'warm_start')
+                  'optimization_flags', 'path_flags', 'phases', 'train_data', 'trunks',
+                  'warm_start')
 SCRIPT_PACKAGES = ('scripts.experiments', 'scripts.fuzzing', 'scripts.oracles')
 
 # What everybody may import, and what therefore imports none of the packages.

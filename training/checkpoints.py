@@ -17,6 +17,7 @@ from collections.abc import Mapping
 import tensorflow as tf
 from google.protobuf import text_format
 
+from files.reasons import short_reason
 from weights import checkpoint_files
 from weights.checkpoint_files import NAME, CheckpointError
 
@@ -63,11 +64,10 @@ def save(folder: str | os.PathLike, step: int, values: Mapping[str, tf.Tensor], 
     for old in dropped:
       remove(old)
   except (OSError, tf.errors.OpError) as error:
-    reason = str(error).split('\n')[0]
     last = checkpoint_files.latest(folder, missing_ok=True) if folder.is_dir() else None
     raise CheckpointError(
-        f'The checkpoint {prefix} could not be written: {reason}. Free some space or mend the '
-        f'folder, then run the same command again; it goes on from '
+        f'The checkpoint {prefix} could not be written: {short_reason(error)}. Free some space or '
+        f'mend the folder, then run the same command again; it goes on from '
         f'{last or "the start, since nothing was saved before"}.') from error
   finally:
     shutil.rmtree(aside, ignore_errors=True)
@@ -77,8 +77,10 @@ def save(folder: str | os.PathLike, step: int, values: Mapping[str, tf.Tensor], 
 def _write_aside(prefix: pathlib.Path, values: Mapping[str, tf.Tensor], metadata: dict) -> None:
   names = sorted(values)
   with tf.device('CPU:0'):
-    tf.raw_ops.SaveV2(prefix=str(prefix), tensor_names=names, shape_and_slices=[''] * len(names),
-                      tensors=[tf.convert_to_tensor(values[name]) for name in names])
+    tf.raw_ops.SaveV2(
+        prefix=os.fsencode(prefix),  # A path need not be UTF-8.
+        tensor_names=names, shape_and_slices=[''] * len(names),
+        tensors=[tf.convert_to_tensor(values[name]) for name in names])
   pathlib.Path(f'{prefix}.json').write_text(json.dumps(metadata, indent=1) + '\n', encoding='utf-8')
   for suffix in (_DATA, '.json', '.index'):
     _sync(f'{prefix}{suffix}')

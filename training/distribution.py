@@ -6,14 +6,18 @@ import contextlib
 import functools
 import json
 import os
+import sys
 
 import tensorflow as tf
+
+from training import gpus
 
 
 def prepare_devices(*, clone_on_cpu: bool = False) -> None:
   """Lets GPU memory grow as needed, so that jobs can share a GPU; call it first.
 
-  It may be called again, as long as it asks for the same.
+  It may be called again, as long as it asks for the same. If there seems to be a GPU that
+  TensorFlow cannot use, it says why.
 
   Args:
     clone_on_cpu: whether to leave the GPUs alone.
@@ -30,12 +34,23 @@ def prepare_devices(*, clone_on_cpu: bool = False) -> None:
     raise ValueError(f'--clone_on_cpu={clone_on_cpu}: expected the devices that this process has '
                      f'used before ({str(error).rstrip(".")}). Set the flag for all phases, not '
                      'for one.') from error
+  if not clone_on_cpu:
+    _say_why_no_gpu()
+
+
+@functools.cache
+def _say_why_no_gpu() -> None:
+  """Says, once in a process, why a GPU that seems to be there is not used."""
+  if not tf.config.list_physical_devices('GPU') and (
+      reason := gpus.why_none(gpus.Machine.here())):
+    print(f'Warning: this machine seems to have a GPU of NVIDIA, but TensorFlow finds none: '
+          f'{reason}.', file=sys.stderr, flush=True)
 
 
 def kind() -> str:
   """Says what the run computes on, 'CPU' or the GPUs' number."""
-  gpus = len(tf.config.get_visible_devices('GPU'))
-  return f'{gpus} visible GPU(s)' if gpus else 'CPU'
+  count = len(tf.config.get_visible_devices('GPU'))
+  return f'{count} visible GPU(s)' if count else 'CPU'
 
 
 def _num_machines() -> int:
@@ -44,7 +59,7 @@ def _num_machines() -> int:
   try:
     jobs = json.loads(text).get('cluster', {}).values()
     return sum(len(addresses) for addresses in jobs)
-  except (ValueError, AttributeError, TypeError) as error:
+  except (ValueError, AttributeError, RecursionError, TypeError) as error:
     raise ValueError('TF_CONFIG: expected a JSON object with a "cluster" of lists of addresses. '
                      f'Received: {text!r}. Unset it.') from error
 

@@ -209,7 +209,7 @@ def _rows_done(folder: pathlib.Path, paths: Mapping[pathlib.Path, Sequence[int]]
     done = json.loads((folder / _COUNT).read_text(encoding='utf-8'))['rows']
     if all(done in range(shape[0] + 1) and _is_whole(path, shape) for path, shape in paths.items()):
       return done
-  except (LookupError, TypeError, ValueError):
+  except (LookupError, RecursionError, TypeError, ValueError):
     pass
   print(f'Starting anew, for what lies in {folder} is damaged.', flush=True)
   (folder / _COUNT).unlink()

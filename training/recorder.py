@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import pathlib
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -28,16 +29,10 @@ class Recorder:
     """
     self._path = folder / 'metrics.csv'
     self._keep_until(step)
-    self._events = tf.summary.create_file_writer(str(folder))
+    self._events = tf.summary.create_file_writer(os.fsencode(folder))
 
   def _keep_until(self, step: int) -> None:
-    rows = []
-    if self._path.exists():
-      with open(self._path, newline='', encoding='utf-8') as file:
-        rows = [row for row in csv.DictReader(file)
-                # A row that a full disk cut short lacks columns.
-                if None not in row.values() and row.get('step', '').isdigit()
-                and int(row['step']) <= step]
+    rows = [row for row in _read_rows(self._path) if int(row['step']) <= step]
     aside = self._path.with_suffix('.csv.new')
     with open(aside, 'w', newline='', encoding='utf-8') as file:
       writer = csv.DictWriter(file, _COLUMNS, extrasaction='ignore')
@@ -69,6 +64,26 @@ class Recorder:
   def close(self) -> None:
     """Closes the event file."""
     self._events.close()
+
+
+def _read_rows(path: pathlib.Path) -> list[dict[str, str]]:
+  """Reads the rows of `metrics.csv` that are whole, line by line: a full disk cuts them short.
+
+  A table of something else is kept under another name, and it is said.
+  """
+  if not path.exists():
+    return []
+  # A crash of the machine may leave zeros at the end.
+  lines = path.read_text(encoding='utf-8', errors='replace').replace('\0', '').splitlines()
+  columns = lines[0].split(',') if lines else ['step']
+  if 'step' not in columns:
+    other = path.with_suffix('.csv.old')
+    print(f'Warning: {path} holds something else than the measurements of a run. It is kept as '
+          f'{other}.')
+    os.replace(path, other)
+  rows = [line.split(',') for line in lines[1:]]
+  rows = [dict(zip(columns, row, strict=True)) for row in rows if len(row) == len(columns)]
+  return [row for row in rows if re.fullmatch(r'[0-9]{1,18}', row.get('step', ''))]
 
 
 def _write_histogram(tag: str, values: np.ndarray) -> None:

@@ -26,7 +26,7 @@ def locked(folder: str | os.PathLike) -> Iterator[pathlib.Path]:
   """
   folder = pathlib.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
-  with open(folder / '.lock', 'a+', encoding='utf-8') as lock:
+  with open(folder / '.lock', 'a+', encoding='utf-8', errors='replace') as lock:
     try:
       fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

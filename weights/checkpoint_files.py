@@ -9,6 +9,9 @@ import re
 
 import tensorflow as tf
 
+from files.plain_paths import plain
+from files.reasons import short_reason
+
 NAME = 'model.ckpt'  # What ours are called, before the step.
 
 
@@ -19,7 +22,8 @@ class CheckpointError(ValueError):
 def listed(folder: pathlib.Path) -> list[str]:
   """Prefixes of the whole checkpoints that the state file of a folder names, the oldest first."""
   try:
-    state = tf.train.get_checkpoint_state(str(folder))
+    with plain(folder) as place:
+      state = tf.train.get_checkpoint_state(place)
   except ValueError:  # It is damaged; where it cannot be parsed, TensorFlow returns None.
     state = None
   names = []
@@ -103,17 +107,20 @@ def read_metadata(prefix: str, *, of_export: bool = False) -> dict:
     return {}
   try:
     metadata = json.loads(path.read_text(encoding='utf-8'))
-  except (ValueError, UnicodeDecodeError) as error:
-    raise CheckpointError(f'{path} is damaged ({error}). Restore it, or remove it and name the '
-                          'model and its classes by flags.') from error
+  except (ValueError, RecursionError) as error:
+    raise CheckpointError(f'{path} is damaged ({short_reason(error)}). Restore it, or remove it '
+                          'and name the model and its classes by flags.') from error
   if of_export and not (isinstance(metadata, dict) and 'export' in metadata):
     return {}
   if not isinstance(metadata, dict):
     raise CheckpointError(f'{path}: expected a JSON object. Received: {type(metadata).__name__}.')
-  for key, is_valid in _VALID.items():
-    if key in metadata and not is_valid(metadata[key]):
-      raise CheckpointError(f'{path} is damaged: {key} is {metadata[key]!r:.80}. Restore it, or '
-                            'remove it and name the model and its classes by flags.')
+  wrong = [f'{key} is {metadata[key]!r:.80}' for key, is_valid in _VALID.items()
+           if key in metadata and not is_valid(metadata[key])]
+  if 'format' in metadata:  # Of a training run.
+    wrong += [f'{key} is missing' for key in _OF_RUNS if key not in metadata]
+  if wrong:
+    raise CheckpointError(f'{path} is damaged: {wrong[0]}. Restore it, or remove it and name the '
+                          'model and its classes by flags.')
   return metadata
 
 
@@ -121,17 +128,31 @@ def _is_name(value: object) -> bool:
   return isinstance(value, str)
 
 
+def _is_count(value: object) -> bool:
+  return type(value) is int and value >= 0
+
+
+_OF_RUNS = ('dataset', 'flags', 'standing', 'step')
+_STANDING = {
+    'best_value': lambda value: value is None or type(value) in (int, float),
+    'best_step': lambda value: value is None or _is_count(value),
+    'validations_since_best': _is_count,
+    'stopped_early': lambda value: type(value) is bool,
+    'validation_due': lambda value: type(value) is bool,
+}
 # What the metadata may hold; the programs rely on it.
 _VALID = {
     'model_name': _is_name,
     'preprocessing_name': _is_name,
     'class_names': lambda value: isinstance(value, list) and all(map(_is_name, value)),
     'image_size': lambda value: type(value) is int and 1 <= value <= 10_000,
-    'channels': lambda value: value in (1, 3),
+    'channels': lambda value: type(value) is int and value in (1, 3),
     'flags': lambda value: isinstance(value, dict) and all(
         isinstance(flag, (str, int, float, type(None))) for flag in value.values()),
-    'standing': lambda value: isinstance(value, dict) and {*value} <= {
-        'best_value', 'best_step', 'validations_since_best', 'stopped_early', 'validation_due'},
+    'step': _is_count,
+    'labels_offset': _is_count,
+    'standing': lambda value: isinstance(value, dict) and all(
+        key in _STANDING and _STANDING[key](entry) for key, entry in value.items()),
     'dataset': lambda value: isinstance(value, dict) and {'fingerprint', 'num_examples'} <= {
         *value},
     'bad_images': lambda value: isinstance(value, dict) and all(

@@ -69,8 +69,12 @@ class Index:
     if entry.is_partitioned or dtype is None:
       raise ValueError(f'the tensor {name!r:.80} is '
                        f'{"in parts" if dtype else f"of the type {entry.dtype}"}')
-    if entry.shard >= self.num_shards or end > os.path.getsize(path):
-      raise ValueError(f'the tensor {name!r:.80} ends at the byte {end:,}, which {path} lacks')
+    if entry.shard >= self.num_shards:
+      raise ValueError(f'the tensor {name!r:.80} in the data file {entry.shard:,} of '
+                       f'{self.num_shards:,}')
+    if end > (size := os.path.getsize(path)):
+      raise ValueError(f'{path} has {size:,} bytes, but the index says that the tensor '
+                       f'{name!r:.80} ends at byte {end:,}')
     count = math.prod(entry.shape)
     if dtype == tf.string:
       with open(path, 'rb') as file:
@@ -119,6 +123,8 @@ def check_slices(path: str) -> int:
 
 def _mapped(file) -> mmap.mmap:
   """Maps a file into memory, so that only what is looked at is read."""
+  if not os.fstat(file.fileno()).st_size:
+    raise ValueError(f'{file.name} is empty')
   return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 

@@ -56,7 +56,7 @@ def write_dataset(folder, files: dict[str, tuple[int, Iterable[Image]]],
 
 def _write_records(path: Path, images: Iterable[Image]) -> None:
   try:
-    with tf.io.TFRecordWriter(str(path)) as writer:
+    with tf.io.TFRecordWriter(os.fsencode(path)) as writer:
       for image in images:
         writer.write(serialize(image))
   except tf.errors.OpError as error:

@@ -26,6 +26,7 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # Before TensorFlow is impor
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
 import command_line
+import path_flags
 from datasets import dataset_factory
 from datasets.dataset import Dataset
 
@@ -34,8 +35,9 @@ FLAGS = flags.FLAGS
 
 def define_flags() -> None:
   """Defines this script's flags."""
-  flags.DEFINE_string('dataset_dir', None, "The folder with CIFAR-10's TFRecord files.")
-  flags.DEFINE_string('output_dir', None, 'The folder to write; it must not exist.')
+  path_flags.define_path('dataset_dir', None, "The folder with CIFAR-10's TFRecord files.")
+  path_flags.define_path('output_dir', None, 'The folder to write; it must not exist.',
+                         is_written=True)
   flags.DEFINE_integer('images_per_class', 100, 'Training images of each class.', lower_bound=1)
   flags.DEFINE_integer('test_images_per_class', None, 'Test images of each class; by default all.',
                        lower_bound=1)

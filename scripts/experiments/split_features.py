@@ -20,6 +20,7 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # Before TensorFlow is impor
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
 import command_line
+import path_flags
 from feature_files import formats, npz
 from feature_files.features import Features
 
@@ -28,11 +29,11 @@ FLAGS = flags.FLAGS
 
 def define_flags() -> None:
   """Defines this script's flags."""
-  flags.DEFINE_string('features', None, 'The file of features.')
+  path_flags.define_path('features', None, 'The file of features.')
   flags.DEFINE_integer('seed', 0, 'Of the split.', lower_bound=0)
   flags.DEFINE_float('fraction', 0.1, 'Share of the examples to test with.', lower_bound=0.001,
                      upper_bound=0.9)
-  flags.DEFINE_string('output_dir', None, 'The folder of the two files.')
+  path_flags.define_path('output_dir', None, 'The folder of the two files.', is_written=True)
 
 
 def select(features: Features, rows: np.ndarray) -> Features:

@@ -19,6 +19,7 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # Before TensorFlow is impor
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
 import command_line
+import path_flags
 from datasets import dataset_factory
 
 FLAGS = flags.FLAGS
@@ -26,8 +27,9 @@ FLAGS = flags.FLAGS
 
 def define_flags() -> None:
   """Defines this script's flags."""
-  flags.DEFINE_string('dataset_dir', None, 'A folder with a folder of images a class.')
-  flags.DEFINE_string('output_path', None, 'The list to write: a .txt or .csv file.')
+  path_flags.define_path('dataset_dir', None, 'A folder with a folder of images a class.')
+  path_flags.define_path('output_path', None, 'The list to write: a .txt or .csv file.',
+                         is_written=True)
 
 
 def main() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 
 import numpy as np
 import PIL.Image
@@ -44,6 +45,6 @@ def write_folder(root, classes: dict[str, int], prefix: str = '') -> None:
 
 def write_records(path, labels, *, start: int = 0) -> None:
   """Writes TF-Slim records, whose images' value is their number."""
-  with tf.io.TFRecordWriter(str(path)) as records:
+  with tf.io.TFRecordWriter(os.fsencode(path)) as records:
     for i, label in enumerate(labels, start=start):
       records.write(writer.serialize(writer.Image(png(i % 256), 'png', 4, 4, label)))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterable
 
 import numpy as np
@@ -123,8 +124,13 @@ def test_file_cut_short_is_named(tmp_path, cut):
 
 
 @pytest.mark.parametrize(('records_', 'message'), [
-  ([{'image/class/label': [0]}, {'image/encoded': b''}], 'record 1 has none'),
-  ([{'image/class/label': [0, 1]}], 'record 0 cannot be read'),
+  ([{'image/class/label': [0]}, {'image/encoded': b'', 'label': [1, 2]}],
+   "record 1 has none: it has the keys 'image/encoded' .1 × bytes., 'label' .2 × int64."),
+  ([{f'key{i:02}': [0] for i in range(30)}], "record 0 has none: .*'key19' .* and 10 more"),
+  ([{'image/class/label': [0, 1]}],
+   "record 0 cannot be read: its 'image/class/label' is 2 × int64, where 1 × int64"),
+  ([{'image/class/label': [0]}, {'image/class/label': b'cat'}],
+   "record 1 cannot be read: its 'image/class/label' is 1 × bytes"),
   ([{'image/class/label': [0]}, {'image/class/label': [3]}],
    r'labels in \[0, 2\). Received 3 in record 1 of .*a_train.tfrecord'),
   ([{'image/class/label': [-1]}], 'Received -1 in record 0'),
@@ -142,8 +148,29 @@ def test_damaged_record_is_named(tmp_path):
   content = bytearray(path.read_bytes())
   content[-30] ^= 255
   path.write_bytes(content)
-  with pytest.raises(ValueError, match='record 2 cannot be read'):
+  with pytest.raises(ValueError, match='record 2 cannot be read: its checksum is wrong'):
     _get(tmp_path)
+
+
+@pytest.mark.parametrize(('content', 'message'), [
+  (b'some text', 'record 1 cannot be read: it is no tf.train.Example with features, but 9 bytes'),
+  (b'', 'record 1 has none: it is no tf.train.Example with features, but 0 bytes')])
+def test_records_of_something_else_are_named(tmp_path, content, message):
+  path = tmp_path / 'a_train.tfrecord'
+  with tf.io.TFRecordWriter(str(path)) as file:
+    file.write(writer.serialize(writer.Image(samples.png(1), 'png', 4, 4, 0)))
+    file.write(content)
+  with pytest.raises(ValueError, match=message):
+    _get(tmp_path)
+
+
+@pytest.mark.parametrize('name', ['run[1]', 'a\\b', 'a*b', 'a?b', '100%s', os.fsdecode(b'caf\xe9')])
+def test_folders_of_any_name(tmp_path, name):
+  (tmp_path / name).mkdir()
+  samples.write_records(os.fsencode(tmp_path / name / 'a_train.tfrecord'), [0, 1, 1])
+  found = _get(tmp_path / name)
+  assert found.labels.tolist() == [0, 1, 1]
+  assert len(list(found.epoch(0))) == 3
 
 
 def test_other_files_are_no_records(tmp_path):

@@ -1,0 +1,53 @@
+"""What readers raise on damaged files, and the words that tell of it in messages."""
+
+from __future__ import annotations
+
+import lzma
+import re
+import struct
+import tarfile
+import zipfile
+import zlib
+
+# Whatever damaged data makes the readers of Python and NumPy raise. What is nested too deeply is a
+# RuntimeError. A MemoryError is the file's fault only where the sizes that it claims are believed.
+FAILURES = (ArithmeticError, AttributeError, EOFError, LookupError, OSError, RuntimeError,
+            TypeError, ValueError, lzma.LZMAError, struct.error, tarfile.TarError,
+            zipfile.BadZipFile, zlib.error)
+_LONGEST = 300
+
+
+def short_reason(error: BaseException) -> str:
+  """Returns the sentence of an error that tells what is wrong, on one line.
+
+  TensorFlow's names for the parts of a graph are left out. Nothing is cut within a word.
+
+  Args:
+    error: any exception.
+  """
+  if isinstance(error, RecursionError):
+    return 'parts that are nested too deeply'
+  if isinstance(error, UnicodeDecodeError):
+    return f'text that is not {error.encoding}, from the byte {error.start:,} on'
+  if isinstance(error, KeyError) and error.args and not (
+      isinstance(error.args[0], str) and ' ' in error.args[0]):
+    return f'{error.args[0]!r} is missing'
+  text = getattr(error, 'message', None) or _text_of(error)
+  text = re.sub(r'\{\{\w+ [^{}]*\}\}\s*', '', text.split('\n\t [[')[0]).strip()
+  lines = text.splitlines() or [type(error).__name__]
+  # Here the reason comes last, behind the way to the node.
+  line = lines[-1] if lines[0].startswith('Graph execution error') else lines[0]
+  line = re.sub(r' \[Op:\w+\].*$', '', line).strip()
+  line = ''.join(letter if letter.isprintable() else '\ufffd' for letter in line)
+  if len(line) > _LONGEST:  # A sentence ends before a capital, and not in a number or a path.
+    line = re.split(r'(?<=[.;!?])\s+(?=[A-Z])', line, maxsplit=1)[0]
+  if len(line) > _LONGEST:
+    line = re.match(rf'.{{1,{_LONGEST}}}(?!\S)|\S+', line)[0].rstrip() + ' …'
+  return line
+
+
+def _text_of(error: BaseException) -> str:
+  """Returns what an error says; a KeyError alone would put it in quotes."""
+  if isinstance(error, KeyError) and error.args:
+    return str(error.args[0])
+  return str(error)

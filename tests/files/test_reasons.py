@@ -1,0 +1,55 @@
+"""One sentence of an error, whole and without a graph's names."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import tensorflow as tf
+
+from files.reasons import FAILURES, short_reason
+
+_LONG = 'word ' * 100
+
+
+@pytest.mark.parametrize(('error', 'expected'), [
+  (ValueError('a word'), 'a word'),
+  (ValueError(''), 'ValueError'),
+  (ValueError('one\ntwo'), 'one'),
+  (tf.errors.NotFoundError(None, None, '/x; No such file'), '/x; No such file'),
+  (tf.errors.InvalidArgumentError(
+      None, None, '{{function_node __wrapped__A_device_/job:localhost/CPU:0}} {{node B}} Bad. Good'
+      '\n\t [[{{node B}}]] [Op:A] name: '), 'Bad. Good'),
+  (tf.errors.InvalidArgumentError(None, None, 'It is bad. [Op:IteratorGetNext] name: x'),
+   'It is bad.'),
+  (ValueError('Graph execution error:\n\nDetected at node x\nIt is bad.'), 'It is bad.'),
+  (KeyError('name'), "'name' is missing"),
+  (KeyError("There is no item named 'x' in the archive"),
+   "There is no item named 'x' in the archive"),
+  (ValueError('a\x00b'), 'a\ufffdb'),
+  # What is long ends with its first sentence, or with a word.
+  (ValueError(f'First of 1.5 in a.b. {_LONG}'), f'First of 1.5 in a.b. {_LONG}'[:300] + ' …'),
+  (ValueError(f'First of 1.5 in a.b. Then {_LONG}'), 'First of 1.5 in a.b.'),
+  (ValueError('/' + 500 * 'a' + ' is wrong'), '/' + 500 * 'a' + ' …'),
+])
+def test_the_sentence_that_tells(error, expected):
+  found = short_reason(error)
+  assert found == expected
+  assert '\n' not in found
+
+
+def _text():
+  return b'ab\xff'.decode()
+
+
+def _nested():
+  return json.loads('[' * 100_000)
+
+
+@pytest.mark.parametrize(('make', 'expected'), [
+  (_text, 'text that is not utf-8, from the byte 2 on'),
+  (_nested, 'parts that are nested too deeply')])
+def test_errors_whose_own_words_say_little(make, expected):
+  with pytest.raises(FAILURES) as error:
+    make()
+  assert short_reason(error.value) == expected
