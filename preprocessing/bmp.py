@@ -41,17 +41,22 @@ def decode_bmp(encoded):
   end = tf.cast(offset, tf.int64) + row_bytes * tf.abs(tf.cast(height, tf.int64))
   encoded = checks.after(
       encoded,
-      checks.Check(length >= _MIN_BYTES, f'a BMP header of {_MIN_BYTES} bytes', length),
-      checks.Check(tf.reduce_any(bits == [1, 4, 8, 24, 32]), 'a BMP of 1, 4, 8, 24 or 32 bits',
-                   bits),
+      checks.Check(length >= _MIN_BYTES,
+                   f'Expected a BMP header of {_MIN_BYTES} bytes. Received {{}} bytes.', length),
+      checks.Check(tf.reduce_any(bits == [1, 4, 8, 24, 32]),
+                   'Expected a BMP of 1, 4, 8, 24 or 32 bits a pixel. Received: {} bits.', bits),
       checks.Check((compression == 0) | ((compression == 3) & (bits == 32)),
-                   'an uncompressed BMP (0), found compression', compression),
+                   'Expected an uncompressed BMP. Received one of compression {}.', compression),
       checks.Check((header >= 40) & (offset >= _MIN_BYTES) & (header <= offset - 14),
-                   'a BMP header of 40 bytes or more', header),
-      checks.Check((width > 0) & (height != 0), 'a BMP with pixels, found width', width),
+                   'Expected a BMP header of 40 bytes or more before the pixels. Received: {}.',
+                   header),
+      checks.Check((width > 0) & (height != 0),
+                   'Expected a BMP with pixels. Received height and width: {}.',
+                   tf.stack([height, width])),
       checks.size(height, width),
       checks.Check(end <= tf.cast(length, tf.int64),
-                   'a whole BMP file, found one that is cut short at byte', length))
+                   'Expected a whole BMP file. Received one of {} bytes, which is cut short.',
+                   length))
   # The kernel refuses bytes after the pixels, which some programs pad with.
   encoded = tf.strings.substr(encoded, 0, tf.cast(end, tf.int32))
 

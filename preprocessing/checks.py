@@ -18,11 +18,12 @@ class Check(NamedTuple):
 
   Attributes:
     holds: bool scalar.
-    expected: Python string; completes the sentence "Expected …".
-    received: tensor that is shown if it does not hold.
+    message: Python string with a `{}`, for when it does not hold.
+    received: tensor that takes the place of `{}`: numbers, or a scalar string. It is never a part
+      of the file: an error whose message is no UTF-8 cannot be raised.
   """
   holds: tf.Tensor
-  expected: str
+  message: str
   received: tf.Tensor
 
 
@@ -39,17 +40,25 @@ def after(tensor, *checks):
   Raises:
     tf.errors.InvalidArgumentError: (when run) says which check failed.
   """
-  for holds, expected, received in checks:
+  for holds, message, received in checks:
     with tf.control_dependencies([tensor]):
-      message = tf.strings.format(f'Expected {expected}. Received: {{}}', received)
-      check = tf.debugging.Assert(holds, [message])
+      check = tf.debugging.Assert(holds, [_filled_in(message, received)])
     with tf.control_dependencies([] if check is None else [check]):
       tensor = tf.identity(tensor)
   return tensor
+
+
+def _filled_in(message, received):
+  """The message with `received` in the place of `{}`; scalar string."""
+  if received.dtype != tf.string:
+    return tf.strings.format(message, received)
+  before, after_it = message.split('{}')
+  return tf.strings.join([before, received, after_it])
 
 
 def size(height, width):
   """The check that an image of this size, given by its header, is not too large to decode."""
   height, width = tf.cast(height, tf.int64), tf.cast(width, tf.int64)
   return Check(tf.abs(height) * tf.abs(width) <= MAX_PIXELS,
-               f'at most {MAX_PIXELS:,} pixels, height times width', tf.stack([height, width]))
+               f'Expected at most {MAX_PIXELS:,} pixels. Received height and width: {{}}.',
+               tf.stack([height, width]))

@@ -202,7 +202,8 @@ def _open_file(encoded):
 
 def _refuse(encoded, file_format):
   """Fails, and says what a file looks like that is of no format of ours."""
-  known = checks.Check(file_format < file_formats.OTHER, 'a JPEG, PNG, GIF, BMP or WebP file',
+  known = checks.Check(file_format < file_formats.OTHER,
+                       'Expected a JPEG, PNG, GIF, BMP or WebP file. Received {}.',
                        file_formats.describe(encoded))
   return checks.after(tf.zeros([0, 0, 3], tf.uint8), known)
 

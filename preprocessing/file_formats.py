@@ -16,7 +16,7 @@ _OTHERS = (
     (r'\x00*', 'zero bytes; the file is damaged'),
     (r'(II[*+]\x00|MM\x00[*+])\C*', f'a TIFF file; {_CONVERT}'),
     (r'\C{4}ftyp(avi[fs]|he[iv]|mif1|msf1)\C*', f'a HEIC or AVIF file; {_CONVERT}'),
-    (r'\xff\n\C*|\x00\x00\x00\x0cJXL \C*', f'a JPEG XL file; {_CONVERT}'),
+    (r'\x00\x00\x00\x0cJXL \C*', f'a JPEG XL file; {_CONVERT}'),
     (r'\x00\x00\x00\x0cjP  \C*', f'a JPEG 2000 file; {_CONVERT}'),
     (r'8BPS\C*', f'a Photoshop file; {_CONVERT}'),
     (r'%PDF-\C*', f'a PDF file; {_CONVERT}'),

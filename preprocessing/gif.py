@@ -39,8 +39,8 @@ def decode_gif(encoded):
   encoded = checks.after(
       encoded,
       checks.Check(ended & (picture > 0),
-                   'a whole GIF file with a picture, found one that is cut short, of so many bytes',
-                   tf.strings.length(encoded)),
+                   'Expected a whole GIF file. Received one of {} bytes, which is cut short or '
+                   'holds no picture.', tf.strings.length(encoded)),
       checks.size(shown[0], shown[1]))
   palette = tf.strings.substr(encoded, _HEADER_BYTES, palette_end - _HEADER_BYTES)
   picture_palette = tf.strings.substr(encoded, picture + 10, picture_palette_end - picture - 10)

@@ -34,8 +34,8 @@ def decode_png(encoded):
   encoded = checks.after(
       encoded,
       checks.Check(tf.strings.substr(head, 12, 4) == b'IHDR',
-                   'a PNG file with its header first, found another chunk or the end of the file',
-                   tf.strings.length(encoded)),
+                   'Expected a PNG file with its header first. Received one of {} bytes that has '
+                   'another chunk, or none.', tf.strings.length(encoded)),
       checks.size(height, width))
   pixels = tf.io.decode_png(encoded, channels=4)
   depth = tf.io.decode_raw(tf.strings.substr(head, 24, 1), tf.uint8)[0]

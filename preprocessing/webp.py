@@ -38,7 +38,8 @@ def decode_webp(encoded):
       checks.Check(
           (tf.strings.substr(head, 0, 4) == b'RIFF') &
           tf.reduce_any(kind == [b'VP8 ', b'VP8L', b'VP8X']),
-          'a WebP file: RIFF, and a first chunk VP8, VP8L or VP8X', kind),
+          'Expected a WebP file that begins with VP8, VP8L or VP8X. Received one of {} bytes that '
+          'does not.', tf.strings.length(encoded)),
       checks.size(*_size(header, kind)))
   flags = tf.where(extended, header[_FLAGS_AT], 0)
   # TensorFlow 2.21 writes an animation of four channels into memory for three, unless the header
