@@ -19,6 +19,9 @@ _VERSION = 4
 _NOT_OF_IMAGES = (tf.errors.ResourceExhaustedError, tf.errors.InternalError, tf.errors.AbortedError,
                   tf.errors.CancelledError, tf.errors.UnavailableError)
 
+# How TensorFlow's message of a failed check begins.
+_ASSERTION = 'assertion failed: ['
+
 
 class BadImage(NamedTuple):
   """An image that cannot be used, and why."""
@@ -112,7 +115,10 @@ def short_reason(error: Exception) -> str:
   lines = text.split('}} ', 1)[-1].split('\n\t [[')[0].strip().splitlines()
   # Here the reason comes last, behind the way to the node.
   line = lines[-1] if lines[0].startswith('Graph execution error') else lines[0]
-  return line.split(' [Op:')[0].strip()
+  line = line.split(' [Op:')[0].strip()
+  if line.startswith(_ASSERTION) and line.endswith(']'):
+    line = line[len(_ASSERTION):-1].replace('] [', ' ')
+  return line
 
 
 def _key_of(dataset, piece: Piece) -> str:

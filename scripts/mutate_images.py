@@ -27,6 +27,7 @@ from scripts.fuzzing import image_mutations, image_samples, runs
 from scripts.fuzzing.runs import CRASHED, HUNG, LOADED, REFUSED
 
 FLAGS = flags.FLAGS
+_MOST_SHOWN = 20
 
 
 def define_flags() -> None:
@@ -79,7 +80,8 @@ def main() -> int:
     print(line, flush=True)
     failures += [keep(name, result, seed=FLAGS.seed, folder=pathlib.Path(FLAGS.bad_files_dir))
                  for result in bad]
-  print('\n'.join(failures), end='\n' * bool(failures))
+  for line in failures[:_MOST_SHOWN]:
+    print(line)
   return 1 if failures else 0
 
 
