@@ -37,7 +37,7 @@ def recognize(encoded):
 
 
 def describe(encoded):
-  """Says what a file of no known format looks like; scalar string."""
+  """Says what a file of none of these formats looks like; scalar string."""
   head = tf.strings.substr(encoded, 0, _HEAD_BYTES)
   matches = [tf.strings.regex_full_match(head, pattern) for pattern, _ in _OTHERS]
   return tf.gather([text for _, text in _OTHERS], tf.argmax(tf.stack(matches)))

@@ -15,6 +15,8 @@ _HEADER_BYTES = 33
 _CHUNK_BYTES = 12  # Length, type and checksum.
 _EXIF, _TEXT = b'eXIf', b'tEXt'
 _PROFILE = b'Raw profile type exif'
+# The keyword, an empty line, a name, a number of bytes; then come lines of digits.
+_BEFORE_DIGITS = _PROFILE + rb'\x00[^\n]*\n[^\n]*\n[^\n]*\n'
 
 
 def decode_png(encoded):
@@ -85,13 +87,11 @@ def _walk_to_orientation(encoded):
 
 def _profile_text(text):
   """The digits of a text chunk with the keyword for Exif; an empty string for another."""
-  # After the keyword: an empty line, a name, a number of bytes, and lines of digits.
-  return tf.cond(
-      tf.strings.regex_full_match(text, _PROFILE + rb'\x00[^\n]*\n[^\n]*\n[^\n]*\n[0-9a-fA-F\s]*'),
-      lambda: tf.strings.regex_replace(
-          tf.strings.regex_replace(text, _PROFILE + rb'\x00[^\n]*\n[^\n]*\n[^\n]*\n', ''),
-          r'\s', ''),
-      lambda: tf.constant(b''))
+  def digits():
+    return tf.strings.regex_replace(tf.strings.regex_replace(text, _BEFORE_DIGITS, ''), r'\s', '')
+
+  return tf.cond(tf.strings.regex_full_match(text, _BEFORE_DIGITS + rb'[0-9a-fA-F\s]*'), digits,
+                 lambda: tf.constant(b''))
 
 
 def _from_hexadecimal(digits):
