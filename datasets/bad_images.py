@@ -15,7 +15,7 @@ from files.reasons import short_reason
 
 _BATCH = 32
 # Counted up when what counts as bad changes, so that older results are not reused.
-_VERSION = 3
+_VERSION = 4
 # What images are never the cause of: no memory, a broken device, an end from outside.
 _NOT_OF_IMAGES = (tf.errors.ResourceExhaustedError, tf.errors.InternalError, tf.errors.AbortedError,
                   tf.errors.CancelledError, tf.errors.UnavailableError)

@@ -15,6 +15,8 @@ FAILURES = (ArithmeticError, AttributeError, EOFError, LookupError, OSError, Run
             TypeError, ValueError, lzma.LZMAError, struct.error, tarfile.TarError,
             zipfile.BadZipFile, zlib.error)
 _LONGEST = 300
+# How TensorFlow's message of a failed check begins; its parts follow in brackets.
+_ASSERTION = 'assertion failed: ['
 
 
 def short_reason(error: BaseException) -> str:
@@ -38,6 +40,8 @@ def short_reason(error: BaseException) -> str:
   # Here the reason comes last, behind the way to the node.
   line = lines[-1] if lines[0].startswith('Graph execution error') else lines[0]
   line = re.sub(r' \[Op:\w+\].*$', '', line).strip()
+  if line.startswith(_ASSERTION) and line.endswith(']'):
+    line = line[len(_ASSERTION):-1].replace('] [', ' ')
   line = ''.join(letter if letter.isprintable() else '\ufffd' for letter in line)
   if len(line) > _LONGEST:  # A sentence ends before a capital, and not in a number or a path.
     line = re.split(r'(?<=[.;!?])\s+(?=[A-Z])', line, maxsplit=1)[0]

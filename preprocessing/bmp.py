@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from preprocessing import checks
+
 _V4_HEADER_BYTES = 108
 _MIN_BYTES = 54
 _ALPHA_MASK_END = 70
@@ -27,29 +29,36 @@ def decode_bmp(encoded):
     channel, since the fourth byte of the older 32-bit files means nothing.
 
   Raises:
-    tf.errors.InvalidArgumentError: if the file is cut short or of another kind (compressed,
-      16-bit).
+    tf.errors.InvalidArgumentError: if the file is cut short, of another kind (compressed,
+      16-bit), or larger than `checks.MAX_PIXELS`.
   """
   length = tf.strings.length(encoded)
-  long_enough = _check(length >= _MIN_BYTES, 'a BMP header of 54 bytes', length)
-  with tf.control_dependencies(long_enough):
-    head = tf.strings.join([tf.strings.substr(encoded, 0, _ALPHA_MASK_END), b'\0' * 16])
+  head = tf.strings.join([tf.strings.substr(encoded, 0, _ALPHA_MASK_END), b'\0' * _ALPHA_MASK_END])
   offset, header, width, height, compression, colours = (
       _integer(head, at, tf.int32) for at in (10, 14, 18, 22, 30, 46))
   bits = tf.cast(_integer(head, 28, tf.uint16), tf.int32)
   row_bytes = (tf.cast(width, tf.int64) * tf.cast(bits, tf.int64) + 31) // 32 * 4
-  end = tf.cast(offset, tf.int64) + row_bytes * tf.cast(tf.abs(height), tf.int64)
-  checks = (
-      _check(tf.reduce_any(bits == [1, 4, 8, 24, 32]), 'a BMP of 1, 4, 8, 24 or 32 bits', bits) +
-      _check((compression == 0) | ((compression == 3) & (bits == 32)),
-             'an uncompressed BMP (0), found compression', compression) +
-      _check((header >= 40) & (offset >= 14 + header), 'a BMP header of 40 bytes or more', header) +
-      _check((width > 0) & (height != 0), 'a BMP with pixels, found width', width) +
-      _check(end <= tf.cast(length, tf.int64),
-             'a whole BMP file: it is cut short at byte', length))
-  with tf.control_dependencies(checks):
-    # The kernel refuses bytes after the pixels, which some programs pad with.
-    encoded = tf.strings.substr(encoded, 0, tf.cast(end, tf.int32))
+  end = tf.cast(offset, tf.int64) + row_bytes * tf.abs(tf.cast(height, tf.int64))
+  encoded = checks.after(
+      encoded,
+      checks.Check(length >= _MIN_BYTES,
+                   f'Expected a BMP header of {_MIN_BYTES} bytes. Received {{}} bytes.', length),
+      checks.Check(tf.reduce_any(bits == [1, 4, 8, 24, 32]),
+                   'Expected a BMP of 1, 4, 8, 24 or 32 bits a pixel. Received: {} bits.', bits),
+      checks.Check((compression == 0) | ((compression == 3) & (bits == 32)),
+                   'Expected an uncompressed BMP. Received one of compression {}.', compression),
+      checks.Check((header >= 40) & (offset >= _MIN_BYTES) & (header <= offset - 14),
+                   'Expected a BMP header of 40 bytes or more before the pixels. Received: {}.',
+                   header),
+      checks.Check((width > 0) & (height != 0),
+                   'Expected a BMP with pixels. Received height and width: {}.',
+                   tf.stack([height, width])),
+      checks.size(height, width),
+      checks.Check(end <= tf.cast(length, tf.int64),
+                   'Expected a whole BMP file. Received one of {} bytes, which is cut short.',
+                   length))
+  # The kernel refuses bytes after the pixels, which some programs pad with.
+  encoded = tf.strings.substr(encoded, 0, tf.cast(end, tf.int32))
 
   def with_palette():
     rows = tf.io.decode_raw(tf.strings.substr(encoded, offset, -1), tf.uint8)
@@ -60,7 +69,7 @@ def decode_bmp(encoded):
     index = tf.reshape(index, [tf.abs(height), -1])[:, :width]
     index = tf.cond(height > 0, lambda: tf.reverse(index, [0]), lambda: index)
     entries = tf.where(colours > 0, colours, tf.bitwise.left_shift(1, bits))
-    entries = tf.minimum(entries, (offset - 14 - header) // 4)
+    entries = tf.minimum(tf.minimum(entries, 256), (offset - 14 - header) // 4)
     palette = tf.io.decode_raw(tf.strings.substr(encoded, 14 + header, 4 * entries), tf.uint8)
     palette = tf.reverse(tf.reshape(palette, [-1, 4])[:, :3], [1])
     # An index without an entry is black, as other readers paint it.
@@ -91,9 +100,3 @@ def _opaque(rgb):
 def _integer(head, at, dtype):
   """A little-endian integer of the header, as int32."""
   return tf.io.decode_raw(tf.strings.substr(head, at, dtype.size), dtype)[0]
-
-
-def _check(condition, expected, received):
-  """A list that holds the check's op, or is empty where it passed already (eagerly)."""
-  check = tf.debugging.Assert(condition, [f'Expected {expected}. Received:', received])
-  return [] if check is None else [check]

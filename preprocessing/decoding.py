@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from preprocessing import bmp, exif, gif
+from preprocessing import bmp, checks, exif, file_formats, gif, png, webp
 
 # Chroma of a subsampled JPEG is interpolated from the neighbouring block. The kernel that decodes a
 # part leaves the block beside the part out, and its outermost columns then differ by up to 77 of
@@ -20,8 +20,8 @@ from preprocessing import bmp, exif, gif
 # part of the whole picture; rows need none.
 _CROP_MARGIN = 16
 
-_SIGNATURES = ((0, b'\xff\xd8\xff'), (0, b'\x89PNG'), (0, b'GIF8'), (0, b'BM'), (8, b'WEBP'))
-_JPEG = 0
+# Of an image with transparency so many pixels are composited at a time: each takes 50 bytes.
+_BLOCK = 1 << 22
 
 # Traced once a process, and not again in every data set's graph; that takes a second or two.
 _traced_once = tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
@@ -33,7 +33,7 @@ class EncodedImage(NamedTuple):
   Attributes:
     encoded: scalar string, the file.
     is_jpeg: scalar bool.
-    orientation: int32 scalar in [1, 8], Exif's; 1 for other files than JPEG.
+    orientation: int32 scalar in [1, 8], Exif's, of the crops of a JPEG; 1 for other files.
     height, width: int32 scalars, the size of the image as it is shown.
     pixels: uint8 [height, width, 3] as shown; of a JPEG [0, 0, 3].
     channels: 1 or 3, of the crops.
@@ -50,9 +50,10 @@ class EncodedImage(NamedTuple):
 def decode_image(encoded, channels=3):
   """Decodes a whole image file into what it shows.
 
-  JPEG (grey, colour, CMYK and YCCK; Exif orientation applied), PNG (any colour type; 16-bit values
-  lose their low byte), GIF (first picture), BMP (uncompressed) and WebP (first picture).
-  Transparency is composited over white. Colour profiles are not applied.
+  JPEG (grey, colour, CMYK and YCCK), PNG (any colour type; 16-bit values lose their low byte), GIF
+  (first picture), BMP (uncompressed) and WebP (first picture). The orientation in the Exif data of
+  a JPEG, PNG or WebP is applied. Transparency is composited over white. Colour profiles are not
+  applied.
 
   Args:
     encoded: scalar string; an image file.
@@ -64,9 +65,9 @@ def decode_image(encoded, channels=3):
 
   Raises:
     ValueError: if `channels` is neither 1 nor 3, or `encoded` not a scalar string.
-    tf.errors.InvalidArgumentError: (when run) if the file is no image, or cut short. A file of
-      which every pixel can be read may pass though its last bytes are missing, such as a JPEG
-      without its end marker.
+    tf.errors.InvalidArgumentError: (when run) if the file is no image, cut short, or larger than
+      `checks.MAX_PIXELS`. A file of which every pixel can be read may pass though its last bytes
+      are missing, such as a JPEG without its end marker.
   """
   return pixels_of(open_image(_check_encoded(encoded), channels))
 
@@ -169,82 +170,68 @@ def to_channels(pixels, channels):
   return tf.image.grayscale_to_rgb(pixels)
 
 
-def _file_format(encoded):
-  """Index into `_SIGNATURES`, or its length for other files; int32 scalar."""
-  head = tf.strings.join([tf.strings.substr(encoded, 0, 12), b'\0' * 12])
-  matches = [tf.strings.substr(head, at, len(sign)) == sign for at, sign in _SIGNATURES]
-  return tf.argmax(tf.stack([*matches, tf.constant(True)]), output_type=tf.int32)
-
-
 @_traced_once
 def _open_file(encoded):
   """What `EncodedImage` holds of a file: is_jpeg, orientation, height, width, pixels."""
-  file_format = _file_format(encoded)
-  is_jpeg = file_format == _JPEG
+  file_format = file_formats.recognize(encoded)
 
   def of_jpeg():
     orientation = exif.jpeg_orientation(encoded)
     stored = tf.io.extract_jpeg_shape(encoded)
+    stored = checks.after(stored, checks.size(stored[0], stored[1]))
     height, width = exif.oriented_shape(stored[0], stored[1], orientation)
     return orientation, height, width, tf.zeros([0, 0, 3], tf.uint8)
 
-  def of_others():
-    pixels = _decode_other(encoded, file_format)
+  def of_other(decode):
+    pixels = decode(encoded)
+    pixels.set_shape([None, None, 3])
     return tf.constant(1), tf.shape(pixels)[0], tf.shape(pixels)[1], pixels
 
-  orientation, height, width, pixels = tf.cond(is_jpeg, of_jpeg, of_others)
+  orientation, height, width, pixels = tf.switch_case(file_format, {
+      file_formats.JPEG: of_jpeg,
+      file_formats.PNG: lambda: of_other(lambda file: _over_white(png.decode_png(file))),
+      file_formats.GIF: lambda: of_other(gif.decode_gif),
+      file_formats.BMP: lambda: of_other(lambda file: _over_white(bmp.decode_bmp(file))),
+      file_formats.WEBP: lambda: of_other(lambda file: _over_white(webp.decode_webp(file))),
+      file_formats.OTHER: lambda: of_other(lambda file: _refuse(file, file_format))})
   pixels.set_shape([None, None, 3])
+  with tf.control_dependencies([height]):  # Nothing is decoded of a file that failed a check.
+    is_jpeg = file_format == file_formats.JPEG
   return is_jpeg, orientation, height, width, pixels
 
 
-def _decode_other(encoded, file_format):
-  """Decodes a file that is no JPEG: uint8 [height, width, 3]."""
-  rgb = tf.switch_case(file_format - 1, [
-      lambda: _over_white(_decode_png(encoded)),
-      lambda: gif.decode_gif(encoded),
-      lambda: _over_white(bmp.decode_bmp(encoded)),
-      lambda: _over_white(_decode_webp(encoded)),
-      # No format of ours: TensorFlow has the error for it.
-      lambda: tf.io.decode_image(encoded, channels=3, expand_animations=False)])
-  rgb.set_shape([None, None, 3])
-  return rgb
-
-
-def _decode_png(encoded):
-  """Decodes a PNG: uint8 [height, width, 4]."""
-  pixels = tf.io.decode_png(encoded, channels=4)
-  with tf.control_dependencies([pixels]):  # a file that is too short has failed by now
-    depth = tf.io.decode_raw(tf.strings.substr(encoded, 24, 1), tf.uint8)[0]
-  # Where the file has no transparency, the kernel fills in the largest alpha of the stored depth,
-  # which for fewer than 8 bits is not the 255 of an opaque image.
-  filled_in = tf.bitwise.left_shift(tf.constant(1, tf.uint8), tf.minimum(depth, 7)) - 1
-  opaque = (depth < 8) & tf.reduce_all(pixels[:, :, 3] == filled_in)
-  return tf.cond(opaque, lambda: tf.maximum(pixels, tf.constant([0, 0, 0, 255], tf.uint8)),
-                 lambda: pixels)
-
-
-def _decode_webp(encoded):
-  """The first picture of a WebP: uint8 [height, width, 4]."""
-  # Three channels or four, which only the file knows.
-  pixels = tf.io.decode_image(encoded, expand_animations=False)
-  shape = tf.shape(pixels)
-  opaque = tf.fill([shape[0], shape[1], 4 - shape[2]], tf.constant(255, tf.uint8))
-  pixels = tf.concat([pixels, opaque], axis=2)
-  pixels.set_shape([None, None, 4])
-  return pixels
+def _refuse(encoded, file_format):
+  """Fails, and says what a file looks like that is of no format of ours."""
+  known = checks.Check(file_format < file_formats.OTHER,
+                       'Expected a JPEG, PNG, GIF, BMP or WebP file. Received {}.',
+                       file_formats.describe(encoded))
+  return checks.after(tf.zeros([0, 0, 3], tf.uint8), known)
 
 
 def _over_white(pixels):
   """Composites over white: uint8 [h, w, c], the last channel alpha, to uint8 [h, w, c - 1]."""
   colours, alpha = pixels[:, :, :-1], pixels[:, :, -1:]
+  shape = tf.shape(colours)
+  count = shape[0] * shape[1]
 
-  def composite():
-    share = tf.cast(alpha, tf.float32) / 255.0
-    return tf.cast(tf.round(tf.cast(colours, tf.float32) * share + 255.0 * (1.0 - share)), tf.uint8)
+  def by_blocks():
+    blocks = tf.pad(tf.reshape(pixels, [count, -1]), [[0, -count % _BLOCK], [0, 0]])
+    blocks = tf.reshape(blocks, [-1, _BLOCK, shape[2] + 1])
+    blocks = tf.map_fn(lambda block: _composite(block[:, :-1], block[:, -1:]), blocks,
+                       parallel_iterations=1)
+    return tf.reshape(tf.reshape(blocks, [-1, shape[2]])[:count], shape)
 
-  result = tf.cond(tf.reduce_all(alpha == 255), lambda: colours, composite)
+  result = tf.cond(
+      tf.reduce_all(alpha == 255), lambda: colours,
+      lambda: tf.cond(count > _BLOCK, by_blocks, lambda: _composite(colours, alpha)))
   result.set_shape(colours.shape)
   return result
+
+
+def _composite(colours, alpha):
+  """Composites uint8 colours over white by their alpha, which has one channel."""
+  share = tf.cast(alpha, tf.float32) / 255.0
+  return tf.cast(tf.round(tf.cast(colours, tf.float32) * share + 255.0 * (1.0 - share)), tf.uint8)
 
 
 def _crop_pixels(pixels, y, x, height, width):

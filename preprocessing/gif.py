@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from preprocessing import checks
+
 _HEADER_BYTES = 13
 _MAX_PALETTE_BYTES = 768
 _EXTENSION, _PICTURE = 0x21, 0x2C
@@ -27,16 +29,19 @@ def decode_gif(encoded):
 
   Raises:
     tf.errors.InvalidArgumentError: if the file is damaged or ends before its trailer byte, be it
-      in a later picture than the first.
+      in a later picture than the first; or if it is larger than `checks.MAX_PIXELS`.
   """
   palette_end, picture, picture_palette_end, picture_end, see_through, ended = _layout(encoded)
-  whole = tf.debugging.Assert(
-      ended & (picture > 0),
-      ['Expected a whole GIF file with a picture. Received one that is cut short, of bytes:',
-       tf.strings.length(encoded)])
-  with tf.control_dependencies([whole] if whole is not None else []):
-    encoded = tf.identity(encoded)
-  descriptor = tf.strings.substr(encoded, picture, 10)
+  descriptor = tf.strings.join([tf.strings.substr(encoded, picture, 10), b'\0' * 10])
+  canvas = _two_integers(tf.strings.substr(encoded, 6, 4))
+  corner = _two_integers(tf.strings.substr(descriptor, 1, 4))
+  shown = tf.maximum(canvas, corner + _two_integers(tf.strings.substr(descriptor, 5, 4)))
+  encoded = checks.after(
+      encoded,
+      checks.Check(ended & (picture > 0),
+                   'Expected a whole GIF file. Received one of {} bytes, which is cut short or '
+                   'holds no picture.', tf.strings.length(encoded)),
+      checks.size(shown[0], shown[1]))
   palette = tf.strings.substr(encoded, _HEADER_BYTES, palette_end - _HEADER_BYTES)
   picture_palette = tf.strings.substr(encoded, picture + 10, picture_palette_end - picture - 10)
 
@@ -60,17 +65,20 @@ def decode_gif(encoded):
     return tf.where(painted == 0, tf.constant(255, tf.uint8), pixels)
 
   pixels = tf.cond(see_through, over_white, lambda: pixels)
-  return _on_canvas(pixels, tf.strings.substr(encoded, 6, 4), tf.strings.substr(descriptor, 1, 4))
+  return _on_canvas(pixels, canvas, corner)
 
 
 def _on_canvas(pixels, canvas, corner):
-  """Puts a picture on its white canvas; two little-endian 16-bit numbers, x first, give each."""
-  canvas = tf.cast(tf.io.decode_raw(canvas, tf.uint16), tf.int32)[::-1]
-  corner = tf.cast(tf.io.decode_raw(corner, tf.uint16), tf.int32)[::-1]
+  """Puts a picture on its white canvas: int32 [height, width] at the int32 [y, x] `corner`."""
   after = tf.maximum(canvas - corner - tf.shape(pixels)[:2], 0)
   margins = tf.pad(tf.stack([corner, after], axis=1), [[0, 1], [0, 0]])
   return tf.cond(tf.reduce_any(margins > 0), lambda: tf.pad(pixels, margins, constant_values=255),
                  lambda: pixels)
+
+
+def _two_integers(data):
+  """Two little-endian 16-bit numbers, the horizontal one first: int32 [vertical, horizontal]."""
+  return tf.cast(tf.io.decode_raw(tf.strings.join([data, b'\0' * 4]), tf.uint16), tf.int32)[1::-1]
 
 
 def _white(palette):

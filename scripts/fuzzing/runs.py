@@ -1,4 +1,4 @@
-"""Reading damaged copies of a sample in processes that may crash or hang."""
+"""Reading damaged copies of files in processes that may crash or hang."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ LOADED, REFUSED, CRASHED, HUNG = 'loaded', 'refused', 'crashed', 'hung'
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _MEMORY = 2 ** 34  # Of a process, TensorFlow's own included.
 _PROGRAM = (sys.executable, '-m', 'scripts.fuzzing.reader_process')
+_IMAGE_PROGRAM = (sys.executable, '-m', 'scripts.fuzzing.image_process')
 _HANG_SIGNALS = (signal.SIGALRM, signal.SIGXCPU)
 
 
@@ -27,8 +28,8 @@ class Result:
 
   Attributes:
     number: of the damage.
-    outcome: `LOADED`, `REFUSED`, `CRASHED` or `HUNG`; crashed is whatever but a ValueError with a
-      message that can be shown.
+    outcome: `LOADED`, `REFUSED`, `CRASHED` or `HUNG`; crashed is whatever but the error that such
+      a file should raise, with a message that can be shown.
     reason: the message, or what ended the process.
     events: audit events that the file should not have caused.
     milliseconds: how long the reading took.
@@ -68,17 +69,54 @@ def read_damaged(name: str, count: int, *, seed: str = '', first: int = 0,
     content = SAMPLES[name].make()
     for file, data in content.items():
       (files / file).write_bytes(data)
-    number, end = first, first + count
-    while number < end:
-      command = [*program, name, str(files), seed, *map(str, (number, end, seconds, _MEMORY))]
-      for result in _read_until_it_dies(command, scratch, home, (end, seconds)):
-        yield result
-        number = result.number + 1
+    for results in _processes([*program, name, str(files), seed], (first, first + count), seconds,
+                              scratch=scratch, home=home):
+      yield from results
       # A new process finds the sample whole.
       (files / SAMPLES[name].damaged).write_bytes(content[SAMPLES[name].damaged])
     written = {*os.listdir(files)} - {*content} | {*os.listdir(home)}
     if written:
       raise ChildProcessError(f'{name}: files were written: {", ".join(sorted(written))}')
+
+
+def decode_damaged(name: str, count: int, *, seed: str = '', first: int = 0, seconds: int = 120,
+                   program: Sequence[str] = _IMAGE_PROGRAM) -> Iterator[Result]:
+  """Decodes damaged image files of a format.
+
+  Args:
+    name: a name of `image_samples.FORMATS`.
+    count: how many.
+    seed: of the damages.
+    first: number of the first damage.
+    seconds: after which a file counts as one that hangs.
+    program: that decodes them; see `image_process`.
+
+  Yields:
+    A result for each.
+
+  Raises:
+    ChildProcessError: if even the whole files cannot be decoded.
+  """
+  with tempfile.TemporaryDirectory() as folder:
+    for results in _processes([*program, name, seed], (first, first + count), seconds,
+                              scratch=pathlib.Path(folder), home=pathlib.Path(folder)):
+      yield from results
+
+
+def _processes(command: Sequence[str], numbers: tuple[int, int], seconds: int, *,
+               scratch: pathlib.Path, home: pathlib.Path) -> Iterator[Iterator[Result]]:
+  """Yields the results of one process after the other, until all numbers have theirs."""
+  number, end = numbers
+
+  def results() -> Iterator[Result]:
+    nonlocal number
+    arguments = [*command, *map(str, (number, end, seconds, _MEMORY))]
+    for result in _read_until_it_dies(arguments, scratch, home, (end, seconds)):
+      yield result
+      number = result.number + 1
+
+  while number < end:
+    yield results()
 
 
 def _read_until_it_dies(command: Sequence[str], scratch: pathlib.Path, home: pathlib.Path,

@@ -33,7 +33,8 @@ def test_finds_all_with_their_reasons(damaged):
 
 
 @pytest.mark.parametrize(('content', 'reason'), [
-  (b'hi', 'Unknown image file format. One of JPEG, '), (b'', 'Input is empty.')])
+  (b'hi', 'Expected a JPEG, PNG, GIF, BMP or WebP file.'), (b'\x89PNG', 'Expected a PNG file'),
+  (b'GIF89a', 'Expected a whole GIF file.'), (b'\xff\xd8\xff', 'Invalid JPEG data')])
 def test_the_reason_is_found_behind_the_graph(tmp_path, content, reason):
   samples.write_folder(tmp_path, {'a': 2, 'b': 2})
   (tmp_path / 'a' / '000.png').write_bytes(content)

@@ -1,0 +1,102 @@
+"""WebP files: the first picture, and the orientation that their Exif data asks for.
+
+Format: https://developers.google.com/speed/webp/docs/riff_container; the sizes of the two kinds of
+bitstream are in RFC 6386, section 9.1, and RFC 9649, section 3.4.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from preprocessing import checks, exif
+
+_HEADER_BYTES = 30
+_FLAGS_AT = 20
+_ANIMATION, _EXIF, _ALPHA = 0x02, 0x08, 0x10
+_BYTES = [bytes([value]) for value in range(256)]
+
+
+def decode_webp(encoded):
+  """Decodes the first picture of a WebP.
+
+  Args:
+    encoded: scalar string; a WebP file, animated or not.
+
+  Returns:
+    uint8 [height, width, 4], RGBA as it is shown; what the first picture of an animation leaves of
+    the canvas is transparent.
+
+  Raises:
+    tf.errors.InvalidArgumentError: if the file is damaged, or larger than `checks.MAX_PIXELS`.
+  """
+  head = tf.strings.join([tf.strings.substr(encoded, 0, _HEADER_BYTES), b'\0' * _HEADER_BYTES])
+  kind = tf.strings.substr(head, 12, 4)
+  extended = kind == b'VP8X'
+  header = tf.cast(tf.io.decode_raw(head, tf.uint8), tf.int32)
+  encoded = checks.after(
+      encoded,
+      checks.Check(
+          (tf.strings.substr(head, 0, 4) == b'RIFF') &
+          tf.reduce_any(kind == [b'VP8 ', b'VP8L', b'VP8X']),
+          'Expected a WebP file that begins with VP8, VP8L or VP8X. Received one of {} bytes that '
+          'does not.', tf.strings.length(encoded)),
+      checks.size(*_size(header, kind)))
+  flags = tf.where(extended, header[_FLAGS_AT], 0)
+  # TensorFlow 2.21 writes an animation of four channels into memory for three, unless the header
+  # announces transparency; so it is made to, whether or not there is any.
+  animated = tf.bitwise.bitwise_and(flags, _ANIMATION) != 0
+  safe = tf.cond(
+      animated,
+      lambda: tf.strings.join([
+          tf.strings.substr(encoded, 0, _FLAGS_AT),
+          tf.gather(_BYTES, tf.bitwise.bitwise_or(flags, _ALPHA)),
+          tf.strings.substr(encoded, _FLAGS_AT + 1, -1)]),
+      lambda: encoded)
+  # Three channels or four, which only the file knows.
+  pixels = tf.io.decode_image(safe, expand_animations=False)
+  shape = tf.shape(pixels)
+  opaque = tf.fill([shape[0], shape[1], 4 - shape[2]], tf.constant(255, tf.uint8))
+  pixels = tf.concat([pixels, opaque], axis=2)
+  pixels.set_shape([None, None, 4])
+  has_exif = tf.bitwise.bitwise_and(flags, _EXIF) != 0
+  orientation = tf.cond(has_exif, lambda: _walk_to_orientation(encoded), lambda: tf.constant(1))
+  return exif.orient(pixels, orientation)
+
+
+def _size(header, kind):
+  """Height and width that the header says: int32 scalars.
+
+  Args:
+    header: int32 [at least 30]; the first bytes of the file.
+    kind: scalar string; the type of the first chunk.
+  """
+  def number(at, count):
+    return sum(header[at + i] * 256 ** i for i in range(count))
+
+  def low_bits(value):
+    return tf.bitwise.bitwise_and(value, (1 << 14) - 1)
+
+  lossy = low_bits(number(28, 2)), low_bits(number(26, 2))
+  packed = number(21, 4)  # Of its 32 bits the last four, which are no size, may overflow.
+  lossless = low_bits(tf.bitwise.right_shift(packed, 14)) + 1, low_bits(packed) + 1
+  extended = number(27, 3) + 1, number(24, 3) + 1
+  return [tf.where(kind == b'VP8X', of_all, tf.where(kind == b'VP8L', of_lossless, of_lossy))
+          for of_all, of_lossless, of_lossy in zip(extended, lossless, lossy, strict=True)]
+
+
+@tf.function(input_signature=[tf.TensorSpec([], tf.string)])
+def _walk_to_orientation(encoded):
+  """Reads the orientation from the first chunk of Exif data; int32 scalar in [1, 8]."""
+  length = tf.strings.length(encoded)
+  position = tf.constant(12)
+  payload = tf.constant(b'')
+  while position <= length - 8:
+    size = tf.io.decode_raw(tf.strings.substr(encoded, position + 4, 4), tf.int32)[0]
+    if size < 0 or size > length - 8 - position:
+      position = length  # Cut short.
+    elif tf.strings.substr(encoded, position, 4) == b'EXIF':
+      payload = tf.strings.substr(encoded, position + 8, size)
+      position = length
+    else:
+      position += 8 + size + size % 2
+  return exif.orientation_of(tf.io.decode_raw(payload, tf.uint8))
