@@ -20,6 +20,7 @@ from datasets import (
   list_columns,
   list_files,
   list_names,
+  list_table,
   splits,
 )
 from datasets.list_files import Row
@@ -97,7 +98,7 @@ def get_split(name: str, split_name: str, dataset_dir, *, file_pattern=None,
 
 def read_list(path: Path) -> ImageList:
   """Reads a list of images; see `get_split` for its form."""
-  table = list_columns.open_table(path)
+  table = list_table.open_table(path)
   columns = list_columns.choose(table)
   if columns.label is None:
     labels = list_columns.one_of(table, columns)
@@ -107,7 +108,7 @@ def read_list(path: Path) -> ImageList:
   for line, label in zip(table.lines, labels, strict=True):
     if len(line.cells) < 2 or len(line.cells) <= columns.image or not line.cells[columns.image]:
       raise ValueError(f"Expected an image's path and its label, in {path}, line {line.number}. "
-                       f'Received: {cache.printable(" | ".join(line.cells)[:200])}.')
+                       f'Received: {list_table.shown(line)}.')
     rows.append(Row(line.cells[columns.image], label, line.number,
                     _split(table, columns.split, line)))
   return ImageList(path, rows, table.title(columns.image), tuple(map(table.name, columns.classes)),
@@ -137,7 +138,7 @@ def _find_lists(root: Path) -> dict[str, Path]:
   return found
 
 
-def _split(table: list_columns.Table, column: int | None, line) -> str | None:
+def _split(table: list_table.Table, column: int | None, line) -> str | None:
   """The split that a line says; None if the list has no column of them."""
   if column is None:
     return None
@@ -147,11 +148,11 @@ def _split(table: list_columns.Table, column: int | None, line) -> str | None:
     raise ValueError(
         f'Expected train, validation or test in {table.title(column)} of {table.path}, line '
         f'{line.number}. Received: {cache.printable(value) or "nothing"}. Write one of these; or '
-        'rename the column if it does not say which images to train on.')
+        'remove the column, or rename it, if it does not say which images to train on.')
   return found
 
 
-def _note(table: list_columns.Table, columns: list_columns.Columns, rows: list[Row]) -> str:
+def _note(table: list_table.Table, columns: list_columns.Columns, rows: list[Row]) -> str:
   """How a list was read, unless it was as most are."""
   is_known = not table.header or list_names.is_path(table.name(columns.image))
   if is_known and columns == list_columns.Columns(0, 1, (), None, ()):

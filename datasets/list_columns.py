@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+import collections
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from datasets import cache, list_lines, list_names
+from datasets import list_names
+from datasets.list_table import LOOKED_AT, Table, is_file, shown
 
-# How many lines are looked at to see where there are files.
-_LOOKED_AT = 20
-_LISTED = 8
+# More different values than these are no splits.
+_MOST_SPELLINGS = 20
 _ONE = {'1': True, '1.0': True, 'true': True, '0': False, '0.0': False, 'false': False}
 
 
@@ -32,58 +31,6 @@ class Columns(NamedTuple):
   ignored: tuple[int, ...]
 
 
-class Table(NamedTuple):
-  """A list's lines.
-
-  Attributes:
-    path: the list.
-    header: the names of the columns; None if it has none.
-    lines: the lines below the header.
-    width: how many columns there are.
-  """
-  path: Path
-  header: list[str] | None
-  lines: list[list_lines.Line]
-  width: int
-
-  def values(self, column: int) -> Iterator[str]:
-    """Yields what is in a column; '' where a line is too short."""
-    return (line.cells[column] if column < len(line.cells) else '' for line in self.lines)
-
-  def name(self, column: int) -> str:
-    """A column's name in the header, '' if it has none."""
-    return self.header[column] if self.header else ''
-
-  def title(self, column: int) -> str:
-    """What a column is called in messages."""
-    return f'column {self.name(column)!r}' if self.name(column) else f'column {column + 1}'
-
-  def listed(self, columns: Sequence[int]) -> str:
-    """Several columns in words, by name or by number from 1."""
-    names = [self.name(column) or str(column + 1) for column in columns]
-    return ', '.join(names[:_LISTED]) + (f', … ({len(names)})' if len(names) > _LISTED else '')
-
-
-def open_table(path: Path) -> Table:
-  """Reads a list's lines and tells a header from them.
-
-  Raises:
-    ValueError: if it is empty, no text, or one of its lines is wrong; with the line.
-  """
-  lines = list_lines.read(path)
-  header = lines[0].cells if lines and _is_header(lines, path.parent) else None
-  rows = lines[1:] if header else lines
-  if not rows:
-    raise ValueError(f'Expected a list of images and labels. Received {path}, which is empty.')
-  width = len(header or rows[0].cells)
-  for line in rows:
-    if header and any(line.cells[width:]):
-      raise ValueError(f'Expected {width} columns, as in the header, in {path}, line '
-                       f'{line.number}. Received: {_shown(line)}. Put a cell that contains a '
-                       'separator in double quotes.')
-  return Table(path, header, rows, width)
-
-
 def choose(table: Table) -> Columns:
   """Says which column is what.
 
@@ -96,7 +43,7 @@ def choose(table: Table) -> Columns:
   """
   if table.width < 2:
     raise ValueError(f"Expected an image's path and its label, in {table.path}, line "
-                     f'{table.lines[0].number}. Received: {_shown(table.lines[0])}.')
+                     f'{table.lines[0].number}. Received: {shown(table.lines[0])}.')
   image = _image_column(table)
   others = [column for column in range(table.width) if column != image]
   find = _named_roles if table.header else _placed_roles
@@ -104,28 +51,6 @@ def choose(table: Table) -> Columns:
   used = {label, split, *classes}
   ignored = tuple(column for column in others if column not in used and any(table.values(column)))
   return Columns(image, label, classes, split, ignored)
-
-
-def is_file(path) -> bool:
-  """Whether a file is there; a path that cannot be one is none."""
-  return os.path.isfile(path)
-
-
-def _is_header(lines: Sequence[list_lines.Line], folder: Path) -> bool:
-  """Whether the first line names the columns."""
-  first = lines[0].cells
-  if is_file(folder / first[0]):
-    return False
-  if list_names.is_path(first[0]):
-    return True
-  if any(map(list_names.is_path, first)) and any(
-      list_names.is_label(cell) or list_names.may_be_label(cell) or list_names.is_split(cell)
-      for cell in first):
-    return True
-  # Other names than these stand above files and are none.
-  return any(column < len(first) and not Path(first[column]).suffix
-             and is_file(folder / cell) and not is_file(folder / first[column])
-             for line in lines[1:1 + _LOOKED_AT] for column, cell in enumerate(line.cells))
 
 
 def _image_column(table: Table) -> int:
@@ -146,7 +71,7 @@ def _image_column(table: Table) -> int:
 
 
 def _holds_files(table: Table, column: int) -> bool:
-  cells = (line.cells[column:column + 1] for line in table.lines[:_LOOKED_AT])
+  cells = (line.cells[column:column + 1] for line in table.lines[:LOOKED_AT])
   return any(cell and is_file(table.path.parent / cell[0]) for cell in cells)
 
 
@@ -157,6 +82,9 @@ def _named_roles(table: Table, image: int, others: Sequence[int]
                                         if list_names.is_label(table.name(column))])
   others = [column for column in others if column != split]
   if len(others) == 1:
+    if (image or split) and list_names.is_aside(table.name(others[0])) and (
+        _is_index(table, others[0])):
+      raise _no_labels(table, others[0])
     return others[0], (), split
   names = {column: table.name(column) for column in others}
   _check_no_flag(table, others)
@@ -165,12 +93,12 @@ def _named_roles(table: Table, image: int, others: Sequence[int]
   left = [column for column in others
           if not list_names.is_aside(names[column]) and not list_names.is_path(names[column])]
   unnamed = [column for column in left if column not in likely]
-  if not sure and _are_classes(table, left):
-    return None, tuple(left), split
   if sure or (likely and not _are_classes(table, unnamed)):
     return _same_label(table, image, sure or likely, [*sure, *likely]), (), split
   if len(left) == 1:
     return left[0], (), split
+  if _are_classes(table, left):
+    return None, tuple(left), split
   raise _undecided(table, left or others, 'the labels')
 
 
@@ -198,8 +126,7 @@ def _split_column(table: Table, others: Sequence[int], labels: Sequence[int]) ->
   """The column that says which split an image is of: by its name, or else by its values."""
   if len(others) == 1:
     if list_names.is_split(table.name(others[0])) and _are_splits(table, others[0]):
-      raise ValueError(f'Expected a column of labels in {table.path}. Received only '
-                       f"{table.title(others[0])} beside the images' paths, with their splits.")
+      raise _no_labels(table, others[0])
     return None
   named = [column for column in others if list_names.is_split(table.name(column))]
   found = named or [column for column in others
@@ -210,7 +137,14 @@ def _split_column(table: Table, others: Sequence[int], labels: Sequence[int]) ->
 
 
 def _are_splits(table: Table, column: int) -> bool:
-  return all(map(list_names.split_of, table.values(column)))
+  """Whether a column holds splits: nothing else; or several, and little else."""
+  counts = collections.Counter(table.values(column))
+  if len(counts) > _MOST_SPELLINGS:
+    return False
+  found = {value: split for value in counts if (split := list_names.split_of(value))}
+  total = sum(counts[value] for value in found)
+  return total == len(table.lines) or (2 * total >= len(table.lines)
+                                       and len(set(found.values())) > 1)
 
 
 def _check_no_flag(table: Table, columns: Sequence[int]) -> None:
@@ -290,5 +224,6 @@ def _undecided(table: Table, columns: Sequence[int], role: str) -> ValueError:
                     'needed.')
 
 
-def _shown(line: list_lines.Line) -> str:
-  return cache.printable(' | '.join(line.cells)[:200])
+def _no_labels(table: Table, column: int) -> ValueError:
+  return ValueError(f'Expected a column of labels in {table.path}. Received only '
+                    f"{table.title(column)} beside the images' paths: add one, called 'label'.")

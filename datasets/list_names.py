@@ -59,7 +59,8 @@ def is_aside(name: str) -> bool:
 
 def is_split(name: str) -> bool:
   """Whether a column of this name says which split an image belongs to."""
-  return plain(name) in _SPLITS
+  # A column 'dataset' says where an image is from more often than not.
+  return plain(name) in _SPLITS or bool(re.fullmatch(r'data[\W_]set', name.lower()))
 
 
 def is_split_flag(name: str) -> bool:
