@@ -2,43 +2,72 @@
 
 from __future__ import annotations
 
-import csv
+import collections
 import os
-import shlex
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from datasets import cache, dataset, indexed, labels_file, splits
+import numpy as np
+
+from datasets import (
+  cache,
+  dataset,
+  indexed,
+  integer_labels,
+  labels_file,
+  list_columns,
+  list_files,
+  list_names,
+  list_table,
+  splits,
+)
+from datasets.list_files import Row
 
 _SUFFIXES = ('.csv', '.tsv', '.txt')
-_DELIMITERS = '\t;,'
-# What the columns are called in the header of many lists.
-_HEADER_WORDS = {'path', 'file', 'filename', 'file_name', 'filepath', 'image', 'img', 'image_path',
-                 'image_id', 'name', 'url'}
 
 
-class Row(NamedTuple):
-  """An image's path as the list has it, its label, and the line that says so."""
-  path: str
-  label: str
-  line: int
+class ImageList(NamedTuple):
+  """A list, read.
+
+  Attributes:
+    path: the file.
+    rows: its lines.
+    image_column: that of the paths, in words.
+    class_names: those that have a column each; () where labels have a column.
+    note: how it was read, '' if it was as most are.
+  """
+  path: Path
+  rows: list[Row]
+  image_column: str
+  class_names: tuple[str, ...]
+  note: str
+
+
+class _Classes(NamedTuple):
+  """The names of the classes, the label of each text that stands for one, and more about them."""
+  names: tuple[str, ...]
+  labels: dict[str, int]
+  open_ended: bool
+  notes: tuple[str, ...] = ()
 
 
 def get_split(name: str, split_name: str, dataset_dir, *, file_pattern=None,
               validation_fraction: float = 0.1) -> dataset.Dataset:
   """Makes a split of lists of images.
 
-  The first column is an image's path, absolute or relative to the list; the second its label.
   Columns are separated by comma, semicolon or tab, or else by blanks, where the last word is the
-  label; paths may be in double quotes. A header is recognised. Labels are names; or, if all are
-  integers, the labels themselves.
+  label; cells may be in double quotes. Which column is what is told by the names in the header;
+  without one, paths come first and labels second. `docs/lists.md` has all of it. Paths are absolute
+  or relative to the list. Labels are names; or, if all are integers, each of these is a class.
 
   Args:
     name: the dataset's name.
     split_name: 'train', 'validation', 'test' if there is one; 'all' if there is only one.
     dataset_dir: a list, or a folder of them called after their splits (`train.csv`, `val.txt` …),
       with a `labels.txt` if classes are to have another order than their names', or names
-      at all.
+      at all. A list without others may have a column with each image's split.
     file_pattern: unused.
     validation_fraction: see `splits.choose`.
 
@@ -50,46 +79,40 @@ def get_split(name: str, split_name: str, dataset_dir, *, file_pattern=None,
       a label is out of range; with the list's name and line.
   """
   del file_pattern
-  lists = _find_lists(Path(dataset_dir))
-  chosen, part = splits.choose(split_name, tuple(lists), validation_fraction, str(dataset_dir))
-  rows = {split: read_list(path) for split, path in lists.items()}
-  class_names, by_number, open_ended = _classes(lists, rows, chosen)
-  path = lists[chosen]
-  labels_of = {name: label for label, name in enumerate(class_names)}
-  labels = [_label(row, path, labels_of, by_number) for row in rows[chosen]]
-  paths = _existing(rows[chosen], path)
+  lists = {split: read_list(path) for split, path in _find_lists(Path(dataset_dir)).items()}
+  rows = _rows_by_split(lists)
+  chosen, part = splits.choose(split_name, tuple(rows), validation_fraction, str(dataset_dir))
+  found = _list_of(lists, chosen)
+  classes = _classes(lists, rows, chosen)
+  labels = [_label(row, found.path, classes) for row in rows[chosen]]
+  list_files.check_other_paths(found.rows, found.path)
+  paths = list_files.find(rows[chosen], found.path, found.image_column)
   names = [row.path.replace(os.sep, '/') for row in rows[chosen]]
-  _check_unique(names, rows[chosen], path)
   examples = indexed.IndexedExamples(names, labels, paths=paths)
   if part:
-    examples = examples.select(splits.part_of(examples, class_names, part, validation_fraction))
-  return dataset.Dataset(name, split_name, class_names, 3, examples, made_split=bool(part),
-                         open_ended_labels=open_ended)
+    examples = examples.select(splits.part_of(examples, classes.names, part, validation_fraction))
+  notes = tuple(one.note for one in lists.values() if one.note)
+  return dataset.Dataset(name, split_name, classes.names, 3, examples, made_split=bool(part),
+                         open_ended_labels=classes.open_ended, notes=notes + classes.notes)
 
 
-def read_list(path: Path) -> list[Row]:
+def read_list(path: Path) -> ImageList:
   """Reads a list of images; see `get_split` for its form."""
-  with open(path, encoding='utf-8-sig', errors='surrogateescape', newline='') as file:
-    text = file.read()
-  delimiter = _delimiter(text)
-  if delimiter:
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, skipinitialspace=True)
-    lines = []
-    for cells in reader:
-      lines.append((reader.line_num, cells))
+  table = list_table.open_table(path)
+  columns = list_columns.choose(table)
+  if columns.label is None:
+    labels = list_columns.one_of(table, columns)
   else:
-    lines = [(number, _blank_separated(line))
-             for number, line in enumerate(text.splitlines(), start=1)]
-  lines = [(number, [cell.strip() for cell in cells]) for number, cells in lines if any(cells)]
-  if lines and _is_header(lines, path.parent):
-    lines = lines[1:]
-  if not lines:
-    raise ValueError(f'Expected a list of images and labels. Received {path}, which is empty.')
-  for number, cells in lines:
-    if len(cells) < 2 or not cells[0] or not cells[1]:
-      raise ValueError(f"Expected an image's path and its label, in {path}, line {number}. "
-                       f'Received: {" | ".join(cells)[:200]}.')
-  return [Row(cells[0], cells[1], number) for number, cells in lines]
+    labels = list(table.values(columns.label))
+  rows = []
+  for line, label in zip(table.lines, labels, strict=True):
+    if len(line.cells) < 2 or len(line.cells) <= columns.image or not line.cells[columns.image]:
+      raise ValueError(f"Expected an image's path and its label, in {path}, line {line.number}. "
+                       f'Received: {list_table.shown(line)}.')
+    rows.append(Row(line.cells[columns.image], label, line.number,
+                    _split(table, columns.split, line)))
+  return ImageList(path, rows, table.title(columns.image), tuple(map(table.name, columns.classes)),
+                   _note(table, columns, rows))
 
 
 def _find_lists(root: Path) -> dict[str, Path]:
@@ -115,98 +138,125 @@ def _find_lists(root: Path) -> dict[str, Path]:
   return found
 
 
-def _delimiter(text: str) -> str | None:
-  """The character that separates columns, from the first line; None for blanks."""
-  first = next((line for line in text.splitlines() if line.strip()), '')
-  outside = ''.join(first.split('"')[::2])
-  counts = {delimiter: outside.count(delimiter) for delimiter in _DELIMITERS}
-  best = max(counts, key=counts.get)
-  return best if counts[best] else None
+def _split(table: list_table.Table, column: int | None, line) -> str | None:
+  """The split that a line says; None if the list has no column of them."""
+  if column is None:
+    return None
+  value = line.cells[column] if column < len(line.cells) else ''
+  found = list_names.split_of(value)
+  if found is None:
+    raise ValueError(
+        f'Expected train, validation or test in {table.title(column)} of {table.path}, line '
+        f'{line.number}. Received: {cache.printable(value) or "nothing"}. Write one of these; or '
+        'remove the column, or rename it, if it does not say which images to train on.')
+  return found
 
 
-def _blank_separated(line: str) -> list[str]:
-  """[path, label] of a line: the label is the last word, and quotes around either are dropped."""
-  line = line.strip()
-  if '"' in line:
-    words = shlex.shlex(line, posix=True)
-    words.whitespace_split, words.commenters, words.quotes, words.escape = True, '', '"', ''
-    try:
-      cells = list(words)
-    except ValueError:  # a quote that is not closed
-      return [line]
-    return [' '.join(cells[:-1]), cells[-1]] if len(cells) > 1 else cells
-  return line.rsplit(None, 1)
+def _note(table: list_table.Table, columns: list_columns.Columns, rows: list[Row]) -> str:
+  """How a list was read, unless it was as most are."""
+  is_known = not table.header or list_names.is_path(table.name(columns.image))
+  if is_known and columns == list_columns.Columns(0, 1, (), None, ()):
+    return ''
+  parts = [f'images in {table.title(columns.image)}']
+  if columns.label is None:
+    parts[0] += (f', a column for each of {len(columns.classes)} classes: '
+                 f'{table.listed(columns.classes)}')
+  else:
+    parts[0] += f', labels in {table.title(columns.label)}'
+  if columns.split is not None:
+    counts = collections.Counter(row.split for row in rows)
+    parts[0] += (f', splits in {table.title(columns.split)} ('
+                 + ', '.join(f'{count} {split}' for split, count in counts.items()) + ')')
+  if columns.ignored:
+    parts.append(f'ignored columns: {table.listed(columns.ignored)}')
+  return cache.printable(f'{table.path.name}: {"; ".join(parts)}')
 
 
-def _is_header(lines: list[tuple[int, list[str]]], folder: Path) -> bool:
-  """Whether the first line names the columns."""
-  first = lines[0][1]
-  if (folder / first[0]).is_file():
-    return False
-  if first[0].lower() in _HEADER_WORDS:
-    return True
-  return len(lines) > 1 and (folder / lines[1][1][0]).is_file() and not Path(first[0]).suffix
+def _rows_by_split(lists: Mapping[str, ImageList]) -> dict[str, list[Row]]:
+  """The rows of each split; of a list alone, as its column of splits says."""
+  if list(lists) == ['train'] and lists['train'].rows[0].split:
+    rows = collections.defaultdict(list)
+    for row in lists['train'].rows:
+      rows[row.split].append(row)
+    return dict(rows)
+  for split, one in lists.items():
+    wanted = 'validation' if split == 'val' else split
+    for row in one.rows:
+      if row.split and row.split != wanted:
+        raise ValueError(
+            f'Expected images of the split {wanted!r} in {one.path}, which is called so. Received '
+            f'one of {row.split!r} in line {row.line}. Remove the column of splits, or the rows of '
+            'other splits; or give a list of all splits alone, as --dataset_dir, under another '
+            'name.')
+  return {split: one.rows for split, one in lists.items()}
 
 
-def _classes(lists: dict[str, Path], rows: dict[str, list[Row]], chosen: str
-             ) -> tuple[tuple[str, ...], bool, bool]:
-  """(the class names, whether labels are numbers, whether there may be more classes)."""
-  every = [row for split in rows.values() for row in split]
-  by_number = all(row.label.lstrip('-').isdecimal() for row in every)
-  names_file = lists[chosen].parent / labels_file.FILENAME
-  if names_file.is_file() and names_file != lists[chosen]:
-    return labels_file.read(names_file), by_number, False
+def _list_of(lists: Mapping[str, ImageList], split: str) -> ImageList:
+  """The list that a split is in: its own, or the only one."""
+  return lists[split] if split in lists else next(iter(lists.values()))
+
+
+def _classes(lists: Mapping[str, ImageList], rows: Mapping[str, list[Row]],
+             chosen: str) -> _Classes:
+  """The classes of all lists, none of which may lack a label."""
+  path = _list_of(lists, chosen).path
+  names_file = path.parent / labels_file.FILENAME
+  listed = labels_file.read(names_file) if names_file.is_file() and names_file != path else ()
+  for one in lists.values():
+    _check_none_missing(one, listed)
+  texts = {row.label for one in lists.values() for row in one.rows}
+  texts.update(*(one.class_names for one in lists.values()))
+  by_number = all(re.fullmatch(r'-?\d+', text) for text in texts)
+  if listed:
+    labels = {text: integer_labels.value(text) for text in texts} if by_number else _places(listed)
+    return _Classes(listed, {text: label for text, label in labels.items()
+                             if 0 <= label < len(listed)}, open_ended=False)
   if by_number:
-    largest = max(int(row.label) for row in every)
-    return tuple(str(label) for label in range(largest + 1)), True, True
-  training = rows.get('train', rows[chosen])
-  return tuple(sorted({row.label for row in training})), False, False
+    return _integer_classes(lists.values(), texts)
+  training = 'train' if 'train' in rows else chosen
+  names = sorted({row.label for row in rows[training]}
+                 | set(_list_of(lists, training).class_names))
+  return _Classes(tuple(names), _places(names), open_ended=False)
 
 
-def _label(row: Row, path: Path, labels_of: dict[str, int], by_number: bool) -> int:
+def _integer_classes(lists: Iterable[ImageList], texts: Iterable[str]) -> _Classes:
+  values = {text: integer_labels.value(text) for text in texts}
+  wrong = {text for text, value in values.items() if not 0 <= value <= integer_labels.LARGEST}
+  for row, path in ((row, one.path) for one in lists if wrong for row in one.rows):
+    if row.label in wrong:
+      raise ValueError(f'Expected labels from 0 to {integer_labels.LARGEST}, in {path}, line '
+                       f'{row.line}. Received: {row.label[:40]}. If it stands for an image without '
+                       'a label, remove the line.')
+  found = integer_labels.of_values([np.array(list(values.values()), np.int64)])
+  places = {int(name): place for place, name in enumerate(found.names)}
+  return _Classes(found.names, {text: places[value] for text, value in values.items()},
+                  open_ended=True, notes=found.notes)
+
+
+def _places(names: Iterable[str]) -> dict[str, int]:
+  return {name: place for place, name in enumerate(names)}
+
+
+def _check_none_missing(one: ImageList, listed: tuple[str, ...]) -> None:
+  """Stops at rows without a label, or with what programs write there; unless it is a class."""
+  wrong = [row for row in one.rows if list_names.is_missing(row.label) and row.label not in listed]
+  if wrong:
+    label = wrong[0].label
+    advice = (f' If {label!r} is a class, rename it, or list all classes in a '
+              f'{labels_file.FILENAME} beside the list.' if label else '')
+    raise ValueError(
+        f'Expected a label for every image, in {one.path}, line {wrong[0].line}. Received: '
+        f'{label or "nothing"}. The label is missing in {len(wrong)} of {len(one.rows)} lines: '
+        f'remove them, or add their labels.{advice}')
+
+
+def _label(row: Row, path: Path, classes: _Classes) -> int:
+  label = classes.labels.get(row.label)
+  if label is not None:
+    return label
   where = f'in {path}, line {row.line}'
-  if by_number:
-    if not 0 <= int(row.label) < len(labels_of):
-      raise ValueError(f'Expected a label in [0, {len(labels_of)}), {where}. '
-                       f'Received: {row.label}.')
-    return int(row.label)
-  if row.label not in labels_of:
-    known = ', '.join(list(labels_of)[:20]) + (', …' if len(labels_of) > 20 else '')
-    raise ValueError(f'Expected a known class, {where}. Received: {row.label!r}. Known: {known}.')
-  return labels_of[row.label]
-
-
-def _existing(rows: list[Row], path: Path) -> list[str]:
-  """The paths of the images, at each of which there must be a file.
-
-  Folders are listed, for over a network it takes minutes to ask for each of a million files.
-  """
-  known, images = {}, []
-  for row in rows:
-    image = path.parent / row.path
-    if image.parent not in known:
-      known[image.parent] = _files_in(image.parent)
-    # What a listing lacks may be a link, or be called otherwise where capitals do not matter.
-    if image.name not in known[image.parent] and not image.is_file():
-      raise FileNotFoundError(f'Expected an image, in {path}, line {row.line}. Received a path '
-                              f'at which there is no file: {cache.printable(image)}.')
-    images.append(str(image))
-  return images
-
-
-def _files_in(folder: Path) -> set[str]:
-  """The names of a folder's files, links left out; none of a folder that cannot be listed."""
-  try:
-    with os.scandir(folder) as entries:
-      return {entry.name for entry in entries if entry.is_file(follow_symlinks=False)}
-  except OSError:
-    return set()
-
-
-def _check_unique(names: list[str], rows: list[Row], path: Path) -> None:
-  seen = {}
-  for name, row in zip(names, rows, strict=True):
-    if name in seen:
-      raise ValueError(f'Expected each image once, in {path}. Received {name} in lines '
-                       f'{seen[name]} and {row.line}: remove one.')
-    seen[name] = row.line
+  if row.label.lstrip('-').isdecimal():
+    raise ValueError(f'Expected a label in [0, {len(classes.names)}), {where}. '
+                     f'Received: {row.label[:40]}.')
+  known = ', '.join(classes.names[:20]) + (', …' if len(classes.names) > 20 else '')
+  raise ValueError(f'Expected a known class, {where}. Received: {row.label!r}. Known: {known}.')

@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from datasets import integer_labels, list_lines
+
 FILENAME = 'labels.txt'
 
 
@@ -21,9 +23,10 @@ def read(path) -> tuple[str, ...]:
     The class names.
 
   Raises:
-    ValueError: if a label is missing or there twice, or some lines have labels and others not.
+    ValueError: if it is no text, a label is missing or there twice, or some lines have labels and
+      others not.
   """
-  lines = Path(path).read_text(encoding='utf-8-sig', errors='surrogateescape').splitlines()
+  lines = list_lines.read_text(Path(path)).splitlines()
   lines = [line.strip() for line in lines if line.strip()]
   pairs = [re.fullmatch(r'(\d+)\s*:\s*(.+)', line) for line in lines]
   if any(pairs) and not all(pairs):
@@ -33,7 +36,7 @@ def read(path) -> tuple[str, ...]:
     pairs = None
     names = dict(enumerate(lines))
   else:
-    names = {int(pair[1]): pair[2] for pair in pairs}
+    names = {integer_labels.value(pair[1]): pair[2] for pair in pairs}
   if not lines or sorted(names) != list(range(len(lines))):
     raise ValueError(f'Expected {path} to name the labels 0, 1, … once each, one "label:name" a '
                      f'line. Received {len(lines)} lines, {_first_wrong(pairs)}.')
@@ -50,7 +53,7 @@ def write(path, class_names: Sequence[str]) -> None:
 
 
 def _first_wrong(pairs) -> str:
-  labels = sorted(int(pair[1]) for pair in pairs or ())
+  labels = sorted(integer_labels.value(pair[1]) for pair in pairs or ())
   for expected, label in enumerate(labels):
     if label != expected:
       return f'{label} twice' if label < expected else f'without label {expected}'

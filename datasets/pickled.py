@@ -7,14 +7,13 @@ run: `files/unpickling.py` reads it.
 
 from __future__ import annotations
 
-import csv
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from datasets import dataset, indexed, labels_file, splits
+from datasets import dataset, indexed, integer_labels, labels_file, list_lines, splits
 from files import unpickling
 
 _SUFFIXES = ('.p', '.pickle', '.pkl')
@@ -24,7 +23,6 @@ _STEMS = {'train': 'train', 'validation': 'validation', 'valid': 'validation', '
 _NAMES_FILE = 'signnames.csv'
 _FORM = ("a dict of 'features', uint8 [n, height, width, 3 or 1], and 'labels', one integer from 0 "
          'for each')
-_MOST_CLASSES = 2**20  # A larger label is something else; each class has a name in memory.
 _CHUNK = 4096
 
 
@@ -38,7 +36,7 @@ def get_split(name: str, split_name: str, dataset_dir, *, file_pattern=None,
     dataset_dir: a folder with a file a split, `train.p`, `valid.p` (or `validation.p`, `val.p`) and
       `test.p`, also with the suffix `.pickle` or `.pkl`; or one file. Classes are named by the
       columns ClassId and SignName of a `signnames.csv` beside them, or by a `labels.txt`; without
-      either they are called '0', '1', ….
+      either they are called '0', '1', …; see `integer_labels.up_to_largest`.
     file_pattern: unused.
     validation_fraction: see `splits.choose`.
 
@@ -56,10 +54,15 @@ def get_split(name: str, split_name: str, dataset_dir, *, file_pattern=None,
   chosen, part = splits.choose(split_name, tuple(files), validation_fraction, str(root))
   path = files[chosen]
   images, labels = _read(path)
-  listed = _class_names(path.parent)
-  class_names = listed or tuple(map(str, range(labels.max() + 1)))
-  if labels.max() >= len(class_names):
-    raise ValueError(f'Expected labels in [0, {len(class_names)}) in {path}, as many as '
+  listed, notes = _class_names(path.parent), ()
+  class_names = listed
+  if listed is None:
+    classes = integer_labels.up_to_largest(
+        [labels], lambda: [labels if split == chosen else _read(other)[1]
+                           for split, other in files.items()])
+    labels, class_names, notes = classes.of(labels), classes.names, classes.notes
+  elif labels.max() >= len(listed):
+    raise ValueError(f'Expected labels in [0, {len(listed)}) in {path}, as many as '
                      f'classes have names beside it. Received: {labels.max()}.')
   names = [f'{path.name}/{i:06d}' for i in range(len(labels))]
   examples = indexed.IndexedExamples(names, labels, encoded=list(_encode(images)),
@@ -67,7 +70,7 @@ def get_split(name: str, split_name: str, dataset_dir, *, file_pattern=None,
   if part:
     examples = examples.select(splits.part_of(examples, class_names, part, validation_fraction))
   return dataset.Dataset(name, split_name, class_names, images.shape[-1], examples,
-                         made_split=bool(part), open_ended_labels=listed is None)
+                         made_split=bool(part), open_ended_labels=listed is None, notes=notes)
 
 
 def _find_files(root: Path) -> dict[str, Path]:
@@ -110,8 +113,8 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
       or labels.shape not in ((len(images),), (len(images), 1))):
     raise ValueError(f'Expected {path} to hold {_FORM}. Received: {len(images)} images and labels '
                      f'of {_kind(labels)}.')
-  if labels.min() < 0 or labels.max() >= _MOST_CLASSES:
-    raise ValueError(f'Expected labels in [0, {_MOST_CLASSES}) in {path}. Received: '
+  if labels.min() < 0 or labels.max() > integer_labels.LARGEST:
+    raise ValueError(f'Expected labels from 0 to {integer_labels.LARGEST} in {path}. Received: '
                      f'{labels.min()} to {labels.max()}.')
   return images, labels.reshape(-1).astype(np.int64)
 
@@ -142,13 +145,8 @@ def _class_names(folder: Path) -> tuple[str, ...] | None:
 
 def _sign_names(path: Path) -> tuple[str, ...]:
   """The second column of a CSV file with a header, whose first is the label."""
-  try:
-    with open(path, encoding='utf-8-sig', newline='') as file:
-      rows = [row for row in csv.reader(file) if any(row)][1:]
-  except (csv.Error, UnicodeError) as error:
-    raise ValueError(f'Expected a text file of comma-separated values. Received: {path}, which '
-                     f'cannot be read: {error}.') from error
-  names = {row[0].strip(): row[1].strip() for row in rows if len(row) > 1}
+  rows = [line.cells for line in list_lines.read(path, delimiter=',')[1:]]
+  names = {row[0]: row[1] for row in rows if len(row) > 1}
   wanted = [str(label) for label in range(len(rows))]
   if not rows or set(names) != set(wanted) or not all(names.values()):
     raise ValueError(f'Expected {path} to name the labels 0, 1, … once each, one "label,name" a '

@@ -10,6 +10,8 @@ import tensorflow as tf
 from datasets import dataset, record_files, records, splits, tfrecord
 
 PREFIX = 'tfds/'
+# A set that declares more classes has numbers of something else; each class has a name in memory.
+_MOST_CLASSES = 2**20
 
 
 def get_split(name: str, split_name: str, dataset_dir=None, *, file_pattern=None,
@@ -37,17 +39,21 @@ def get_split(name: str, split_name: str, dataset_dir=None, *, file_pattern=None
   native = tuple(split for split, info in builder.info.splits.items() if info.num_examples)
   chosen, part = splits.choose(split_name, native, validation_fraction, name)
   parse_image, parse_label = _parsers(builder.info.features, image_key, label_key)
-  paths = [os.fspath(path) for path in builder.info.splits[chosen].filepaths]
-  files = record_files.scan(paths, parse_label, kind=f'{name} {builder.version} {label_key}')
+
+  def scan(split: str) -> list[record_files.RecordFile]:
+    paths = [os.fspath(path) for path in builder.info.splits[split].filepaths]
+    return record_files.scan(paths, parse_label, kind=f'{name} {builder.version} {label_key}')
+
   label_feature = builder.info.features[label_key]
-  class_names = tuple(label_feature.names or map(str, range(label_feature.num_classes)))
-  tfrecord.check_labels(files, len(class_names))
+  # Without names for them, the set has a name made for each number of a class.
+  listed = tuple(label_feature.names) if label_feature.num_classes <= _MOST_CLASSES else None
+  files, class_names, notes = tfrecord.with_classes(scan, chosen, native, listed)
   examples = records.RecordExamples(files, parse_image)
   if part:
     examples = examples.select(splits.part_of(examples, class_names, part, validation_fraction))
   channels = 1 if builder.info.features[image_key].shape[-1] == 1 else 3
   return dataset.Dataset(name, split_name, class_names, channels, examples,
-                         made_split=bool(part))
+                         made_split=bool(part), notes=notes, open_ended_labels=listed is None)
 
 
 def _prepared_builder(name: str, data_dir):
@@ -62,6 +68,11 @@ def _prepared_builder(name: str, data_dir):
         f'Expected a TensorFlow Datasets set, or one prepared in --dataset_dir. Received {name!r} '
         f'and {data_dir}. Sets are listed at https://www.tensorflow.org/datasets/catalog.'
     ) from error
+  except Exception as error:  # whatever damaged files make it raise
+    raise ValueError(
+        f'Expected a TensorFlow Datasets set. Received {name!r} in '
+        f'{data_dir or "~/tensorflow_datasets"}, which cannot be opened: {_reason(error)}. Check '
+        'its name and config, or prepare it again.') from error
   if builder.info.splits:
     if builder.info.file_format != tfds.core.FileFormat.TFRECORD:
       raise ValueError(
@@ -72,12 +83,16 @@ def _prepared_builder(name: str, data_dir):
   try:
     builder.download_and_prepare(file_format='tfrecord')
   except Exception as error:  # whatever a set's own code raises
-    reason = str(error).strip().splitlines() or [type(error).__name__]
     raise OSError(
         f'{name!r} is not prepared in {builder.data_dir}, and could not be downloaded: '
-        f'{reason[0][:300]}. Check the network, or prepare it elsewhere and give its data_dir as '
+        f'{_reason(error)}. Check the network, or prepare it elsewhere and give its data_dir as '
         '--dataset_dir.') from error
   return builder
+
+
+def _reason(error: Exception) -> str:
+  lines = str(error).strip().splitlines() or [type(error).__name__]
+  return lines[0][:300]
 
 
 def _feature_keys(info, name: str) -> tuple[str, str]:

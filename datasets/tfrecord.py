@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import glob
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from datasets import dataset, labels_file, record_files, records, splits
+from datasets import cache, dataset, integer_labels, labels_file, record_files, records, splits
 
 
 class Source(NamedTuple):
@@ -19,7 +20,8 @@ class Source(NamedTuple):
   Attributes:
     file_pattern: the files of a split, '%s' being its name.
     channels: of the images.
-    class_names: used without a `labels.txt`; None takes the labels found.
+    class_names: used without a `labels.txt`; None takes the labels found: every integer up to
+      the largest is a class, unless labels are far apart, see `integer_labels.up_to_largest`.
   """
   file_pattern: str
   channels: int = 3
@@ -70,25 +72,75 @@ def get_split(name: str, split_name: str, dataset_dir, *, file_pattern: str | No
            else '.'))
   chosen, part = splits.choose(split_name, tuple(native), validation_fraction,
                                f'the TFRecord files in {root}')
-  files = record_files.scan(native[chosen], _parse_label, kind='image/class/label')
-  class_names, open_ended = _class_names(root, source, files)
-  check_labels(files, len(class_names))
+
+  def scan(split: str) -> list[record_files.RecordFile]:
+    return record_files.scan(native[split], _parse_label, kind='image/class/label')
+
+  class_names = _class_names(root, source)
+  open_ended = class_names is None
+  files, class_names, notes = with_classes(scan, chosen, tuple(native), class_names)
   examples = records.RecordExamples(files, _parse_image)
   if part:
     examples = examples.select(splits.part_of(examples, class_names, part, validation_fraction))
   return dataset.Dataset(name, split_name, class_names, source.channels, examples,
-                         made_split=bool(part), open_ended_labels=open_ended)
+                         made_split=bool(part), open_ended_labels=open_ended, notes=notes)
 
 
-def check_labels(files: list[record_files.RecordFile], num_classes: int) -> None:
+def with_classes(scan: Callable[[str], list[record_files.RecordFile]], chosen: str,
+                 native: Sequence[str], class_names: tuple[str, ...] | None
+                 ) -> tuple[list[record_files.RecordFile], tuple[str, ...], tuple[str, ...]]:
+  """Scans the files of a split, and makes classes of their labels where nothing lists them.
+
+  Args:
+    scan: from a split to its files.
+    chosen: the split.
+    native: all splits; the others are scanned if labels are far apart, see
+      `integer_labels.up_to_largest`.
+    class_names: one a label; None if they are not known.
+
+  Returns:
+    (the files, whose labels are classes; the classes' names; notes for the user).
+
+  Raises:
+    ValueError: if a label is out of range; with the record.
+  """
+  files = scan(chosen)
+  if class_names:
+    check_labels(files, len(class_names))
+    return files, class_names, ()
+
+  def every_split() -> list[np.ndarray]:
+    return [file.labels for split in native for file in _checked(scan(split))]
+
+  classes = integer_labels.up_to_largest([file.labels for file in _checked(files)], every_split)
+  return ([file._replace(labels=classes.of(file.labels)) for file in files], classes.names,
+          classes.notes)
+
+
+def check_labels(files: Sequence[record_files.RecordFile], num_classes: int) -> None:
   """Raises a ValueError that names the first record with a label outside [0, num_classes)."""
   for file in files:
     wrong = np.flatnonzero((file.labels < 0) | (file.labels >= num_classes))
     if len(wrong):
-      raise ValueError(
-          f'Expected labels in [0, {num_classes}). Received {file.labels[wrong[0]]} in record '
-          f'{wrong[0]} of {file.path} ({len(wrong)} such records in this file): check that '
-          f'{labels_file.FILENAME} belongs to these files.')
+      raise _wrong_label(file, wrong, f'in [0, {num_classes})',
+                         f'check that {labels_file.FILENAME} belongs to these files.')
+
+
+def _checked(files: list[record_files.RecordFile]) -> list[record_files.RecordFile]:
+  """The files; raises a ValueError that names the first record with a negative label."""
+  for file in files:
+    wrong = np.flatnonzero(file.labels < 0)
+    if len(wrong):
+      raise _wrong_label(file, wrong, 'of 0 or more',
+                         'leave such records out if they have no class.')
+  return files
+
+
+def _wrong_label(file: record_files.RecordFile, wrong: np.ndarray, expected: str,
+                 advice: str) -> ValueError:
+  return ValueError(f'Expected labels {expected}. Received {file.labels[wrong[0]]} in record '
+                    f'{wrong[0]} of {cache.printable(file.path)} ({len(wrong)} such records in '
+                    f'this file): {advice}')
 
 
 def _native_splits(root: Path, pattern: str) -> dict[str, list[str]]:
@@ -103,15 +155,10 @@ def _native_splits(root: Path, pattern: str) -> dict[str, list[str]]:
   return found
 
 
-def _class_names(root: Path, source: Source, files) -> tuple[tuple[str, ...], bool]:
-  """The class names, and whether there may be more."""
+def _class_names(root: Path, source: Source) -> tuple[str, ...] | None:
+  """The class names; None if nothing lists them."""
   path = root / labels_file.FILENAME
-  if path.exists():
-    return labels_file.read(path), False
-  if source.class_names:
-    return source.class_names, False
-  largest = max((file.labels.max() for file in files if len(file.labels)), default=-1)
-  return tuple(str(label) for label in range(largest + 1)), True
+  return labels_file.read(path) if path.exists() else source.class_names
 
 
 def _parse_label(record: tf.Tensor) -> tf.Tensor:

@@ -50,12 +50,14 @@ def header_of(text: str | bytes) -> Header:
   """
   try:
     entries = json.loads(text)
+    if not isinstance(entries, dict):
+      raise TypeError
     if entries.pop('crc32') != _checksum(entries):
       raise ValueError
     count, *shape = (operator.index(n) for n in (entries['num_examples'], *entries['shape']))
     header = Header(count, tuple(shape), tuple(map(str, entries['class_names'])),
                     dict(entries['facts']))
-  except (KeyError, TypeError, ValueError) as error:
+  except (KeyError, RecursionError, TypeError, ValueError) as error:
     raise ValueError('no description of its features') from error
   if min(count, *shape, 1) < 1:
     raise ValueError(f'{count} examples of the shape {header.shape}')

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import lzma
 import os
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -20,6 +22,8 @@ from feature_files.header import Header
 from files.unpickling import reading
 
 _EXPECTED = 'an .npz file with the arrays features, labels, names, class_names and facts'
+# What damaged data and headers of arrays make the libraries raise, besides what `reading` knows.
+_FAILURES = (lzma.LZMAError, SyntaxError, tokenize.TokenError, zlib.error)
 
 
 def write(path: str | os.PathLike[str], features: Features) -> None:
@@ -78,7 +82,7 @@ def _opened(path) -> Iterator[np.lib.npyio.NpzFile]:
         if not isinstance(archive, np.lib.npyio.NpzFile):
           raise ValueError('a single array')
         yield archive
-    except zlib.error as error:
+    except _FAILURES as error:
       raise ValueError(f'damaged data ({error})') from error
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from datasets import labels, splits
+from datasets import integer_labels, labels, splits
 from datasets.dataset import Dataset
 from datasets.indexed import IndexedExamples
 from feature_files.features import Features
@@ -66,6 +66,10 @@ def name_classes(*files: Features) -> tuple[str, ...]:
   """
   names = next((found.class_names for found in files if found.class_names), ())
   largest = max(int(found.labels.max()) for found in files)
+  if not names and integer_labels.is_sparse([found.labels for found in files]):
+    raise ValueError(f'Expected labels that number the classes 0, 1, …, or names of the classes in '
+                     f'the file. Received labels up to {largest}, most of them without an example: '
+                     'number the classes from 0 and make the file again.')
   names = names or tuple(str(label) for label in range(largest + 1))
   if largest >= len(names):
     raise ValueError(f'Expected labels in [0, {len(names)}), one for each class that has a name. '

@@ -24,6 +24,8 @@ def test_reads_names(tmp_path, text, names):
     ('0:daisy\n2:rose\n', 'without label 1'),
     ('0:daisy\n0:rose\n', '0 twice'),
     ('', 'Received 0 lines'),
+    (f'0:daisy\n{"9" * 5000}:rose\n', 'labels.txt .* without label 1'),
+    ('0:daisy\n1:ro\0se\n', 'labels.txt.* line 2'),
 ])
 def test_mistakes_are_named(tmp_path, text, message):
   (tmp_path / 'labels.txt').write_text(text, encoding='utf-8')

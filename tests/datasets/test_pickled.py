@@ -75,6 +75,15 @@ def test_own_splits_are_kept(tmp_path, name):
     np.testing.assert_array_equal(_decoded(found), _images(4, seed=number))
 
 
+def test_labels_that_are_far_apart_are_classes_of_all_files(tmp_path):
+  _write(tmp_path / 'train.p', _images(3), [2017, 10**12, 2017])
+  _write(tmp_path / 'test.p', _images(2), [5, 2017])
+  found = _get(tmp_path, 'train', validation_fraction=0)
+  assert found.class_names == ('5', '2017', str(10**12))
+  assert found.labels.tolist() == [1, 2, 1]
+  assert found.notes == (f'labels 5, 2017, {10**12} → classes 0, 1, 2',)
+
+
 @pytest.mark.parametrize('whole', [True, False])
 def test_split_is_made_of_a_single_file(tmp_path, whole):
   _write(tmp_path / 'train.p', _images(60), [i % 3 for i in range(60)])
@@ -134,8 +143,10 @@ def _dict_of(features=None, labels=(0, 1), **others):
   (_dict_of(labels=[0]), r'2 images and labels of the type int64 and shape \[1\]'),
   (_dict_of(labels=[0, 0.5]), '2 images and labels of the type list'),
   (_dict_of(labels=[0, [1]]), '2 images and labels of the type list'),
-  (_dict_of(labels=[0, -1]), r'in \[0, 1048576\) in .*Received: -1 to 0'),
-  (_dict_of(labels=[0, 2**60]), r'Received: 0 to 1152921504606846976'),
+  (_dict_of(labels=[0, -1]), r'from 0 .* in .*train.p. Received: -1 to 0'),
+  (_dict_of(labels=[0, 2**60]), r'in \[0, 2\) in .*train.p.* Received: 1152921504606846976'),
+  (_dict_of(labels=np.array([0, 2**64 - 1], np.uint64)),
+   r'from 0 .* Received: 0 to 18446744073709551615'),
   (_dict_of(labels=[0, 7]), r'labels in \[0, 2\) in .*train.p.* Received: 7'),
   (_dict_of(labels=[[0, 1]] * 2), 'labels of the type list'),
   (_dict_of(more=tf.float32), r'train.p cannot be read'),
@@ -164,7 +175,9 @@ def test_a_file_that_is_cut_short_is_an_error(tmp_path):
   ({'train.p': None, 'signnames.csv': b'ClassId,SignName\n0,a\n2,b\n'},
    r'the labels 0, 1, … once each.* 2 lines, the labels 0, 2'),
   ({'train.p': None, 'signnames.csv': b'0,a\n'}, 'Received: 0 lines, the labels none'),
-  ({'train.p': None, 'signnames.csv': b'a\0\xff,b\n'}, 'comma-separated'),
+  ({'train.p': None, 'signnames.csv': b'a\0\xff,b\n'}, r'signnames\.csv.* line 1'),
+  ({'train.p': None, 'signnames.csv': b'ClassId,SignName\n0,"a\n1,b\n'},
+   r'signnames\.csv.* line 2'),
 ])
 def test_wrong_folders_are_explained(tmp_path, files, message):
   for name, content in files.items():

@@ -43,6 +43,21 @@ class TinyGrey(TinyImages):
   SPLITS = {'train': 10, 'validation': 4}  # noqa: RUF012
 
 
+class TinyIds(TinyImages):
+  """A set whose labels are ids of something."""
+
+  def _info(self):
+    features = tfds.features.FeaturesDict({
+        'image': tfds.features.Image(shape=(4, 4, 3)),
+        'label': tfds.features.ClassLabel(num_classes=10**12)})
+    return tfds.core.DatasetInfo(builder=self, features=features,
+                                 supervised_keys=('image', 'label'))
+
+  def _generate_examples(self, count=0):
+    for i in range(count):
+      yield i, {'image': _pixels(i, 3), 'label': (5, 2017, 10**11)[i % (2 if count > 5 else 3)]}
+
+
 class TinyUnlabelled(tfds.core.GeneratorBasedBuilder):
   """A set without labels."""
 
@@ -91,6 +106,22 @@ def test_grey_and_own_validation(tmp_path):
   _prepare(TinyGrey, tmp_path)
   found = _get('tiny_grey:1.0.0', 'validation', tmp_path)
   assert (found.channels, found.num_examples, found.made_split) == (1, 4, False)
+
+
+def test_ids_are_classes_of_all_splits(tmp_path):
+  _prepare(TinyIds, tmp_path)
+  found = _get('tiny_ids', 'train', tmp_path, validation_fraction=0)
+  assert found.class_names == ('5', '2017', str(10**11))
+  assert set(found.labels.tolist()) == {0, 1}
+  assert found.notes == (f'labels 5, 2017, {10**11} → classes 0, 1, 2',)
+
+
+@pytest.mark.parametrize('content', [b'', b'{}', b'\xff', b'[' * 10**5])
+def test_damaged_set_is_named(tmp_path, content):
+  _prepare(TinyImages, tmp_path)
+  (tmp_path / 'tiny_images' / '1.0.0' / 'dataset_info.json').write_bytes(content)
+  with pytest.raises(ValueError, match=f"'tiny_images' in {tmp_path}"):
+    _get('tiny_images', 'train', tmp_path)
 
 
 def test_unknown_set(tmp_path):

@@ -142,6 +142,31 @@ def test_wrong_labels_are_named(tmp_path, records_, message):
     _get(tmp_path)
 
 
+def test_labels_that_are_far_apart_are_classes_of_all_splits(tmp_path):
+  samples.write_records(tmp_path / 'a_train_0.tfrecord', [203092, 10**12] * 10)
+  samples.write_records(tmp_path / 'a_train_1.tfrecord', [2017], start=20)
+  samples.write_records(tmp_path / 'a_test.tfrecord', [10**12, 5])
+  train, test = (_get(tmp_path, split, validation_fraction=0) for split in ('train', 'test'))
+  assert train.class_names == test.class_names == ('5', '2017', '203092', str(10**12))
+  assert train.labels.tolist() == [2, 3] * 10 + [1]
+  assert [example['label'].numpy() for example in test.epoch(0)] == [3, 0]
+  assert train.open_ended_labels
+  assert train.notes == (f'labels 5, 2017, 203092, {10**12} → classes 0, 1, 2, 3',)
+
+
+def test_labels_stay_what_they_are_if_most_numbers_are_classes(tmp_path):
+  samples.write_records(tmp_path / 'a_train.tfrecord', [1, 1000])
+  found = _get(tmp_path)
+  assert (found.num_classes, found.labels.tolist(), found.notes) == (1001, [1, 1000], ())
+
+
+def test_negative_labels_are_named(tmp_path):
+  _write_raw(tmp_path / 'a_train.tfrecord', [{'image/class/label': [2]},
+                                             {'image/class/label': [-1]}])
+  with pytest.raises(ValueError, match=r'-1 in record 1 of .*a_train\.tfrecord \(1 such'):
+    _get(tmp_path)
+
+
 def test_damaged_record_is_named(tmp_path):
   path = tmp_path / 'a_train.tfrecord'
   samples.write_records(path, [0, 1, 2])

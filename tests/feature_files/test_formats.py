@@ -7,6 +7,7 @@ import os
 import pickle
 import re
 import sys
+import zipfile
 
 import numpy as np
 import pyarrow.parquet
@@ -214,3 +215,41 @@ def test_parquet_without_pyarrow_says_so(monkeypatch):
   formats.check_writable('f.npz')
   with pytest.raises(ValueError, match='need the package pyarrow'):
     formats.check_writable('f.parquet')
+
+
+@pytest.mark.parametrize('header', [b"{'shape': (5, ", b"'''", b'  x\n y\n', b'[' * 5000])
+def test_headers_of_arrays_that_are_no_python(tmp_path, header):
+  content = b'\x93NUMPY\x01\x00' + len(header).to_bytes(2, 'little') + header
+  with zipfile.ZipFile(tmp_path / 'f.npz', 'w') as archive:
+    for name in ('features', 'labels', 'names', 'class_names', 'facts'):
+      archive.writestr(f'{name}.npy', content)
+  for read in (formats.read, formats.FORMATS['.npz'].read_header):
+    with pytest.raises(ValueError, match='f.npz cannot be read'):
+      read(tmp_path / 'f.npz')
+
+
+def test_damaged_data_of_any_compression(tmp_path):
+  for method in (zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+    _write(tmp_path / 'whole.npz')
+    with zipfile.ZipFile(tmp_path / 'whole.npz') as whole, \
+        zipfile.ZipFile(tmp_path / 'f.npz', 'w', method) as archive:
+      for name in whole.namelist():
+        archive.writestr(name, whole.read(name))
+    content = bytearray((tmp_path / 'f.npz').read_bytes())
+    for name in (b'features.npy', b'facts.npy'):
+      start = content.index(name) + len(name) + 9
+      content[start:start + 30] = bytes(255 - byte for byte in content[start:start + 30])
+    (tmp_path / 'f.npz').write_bytes(content)
+    with pytest.raises(ValueError, match='f.npz cannot be read'):
+      formats.read(tmp_path / 'f.npz')
+
+
+@pytest.mark.parametrize('text', ['5', '[]', '[' * 10**5, 'null'])
+def test_descriptions_that_are_none(tmp_path, text):
+  path = tmp_path / 'f.tfrecord'
+  about = tf.train.Feature(bytes_list=tf.train.BytesList(value=[text.encode()]))
+  with tf.io.TFRecordWriter(str(path)) as file:
+    file.write(tf.train.Example(features=tf.train.Features(feature={'about': about}))
+               .SerializeToString())
+  with pytest.raises(ValueError, match='f.tfrecord cannot be read'):
+    formats.read(path)

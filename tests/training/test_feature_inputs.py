@@ -99,3 +99,5 @@ def test_errors():
     feature_inputs.name_classes(_features(classes=2), _features(class_names=()))
   with pytest.raises(ValueError, match='at least two classes.*Received: 0'):
     feature_inputs.name_classes(dataclasses.replace(_features(classes=1), class_names=()))
+  with pytest.raises(ValueError, match='labels up to 1000000000000'):
+    feature_inputs.name_classes(_features(2, labels=np.array([5, 10**12]), class_names=()))
