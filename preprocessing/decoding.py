@@ -8,11 +8,12 @@ All of it is TensorFlow ops: it runs in `tf.data` and can be exported with a mod
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from preprocessing import bmp, checks, exif, file_formats, gif, png, webp
+from preprocessing import bmp, checks, exif, file_formats, gif, png, tracing, webp
 
 # Chroma of a subsampled JPEG is interpolated from the neighbouring block. The kernel that decodes a
 # part leaves the block beside the part out, and its outermost columns then differ by up to 77 of
@@ -22,9 +23,6 @@ _CROP_MARGIN = 16
 
 # Of an image with transparency so many pixels are composited at a time: each takes 50 bytes.
 _BLOCK = 1 << 22
-
-# Traced once a process, and not again in every data set's graph; that takes a second or two.
-_traced_once = tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
 
 
 class EncodedImage(NamedTuple):
@@ -170,7 +168,7 @@ def to_channels(pixels, channels):
   return tf.image.grayscale_to_rgb(pixels)
 
 
-@_traced_once
+@functools.partial(tracing.once, autograph=False)
 def _open_file(encoded):
   """What `EncodedImage` holds of a file: is_jpeg, orientation, height, width, pixels."""
   file_format = file_formats.recognize(encoded)
@@ -183,7 +181,7 @@ def _open_file(encoded):
     return orientation, height, width, tf.zeros([0, 0, 3], tf.uint8)
 
   def of_other(decode):
-    pixels = decode(encoded)
+    pixels = tracing.apart(decode, autograph=False)(encoded)
     pixels.set_shape([None, None, 3])
     return tf.constant(1), tf.shape(pixels)[0], tf.shape(pixels)[1], pixels
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from preprocessing import tracing
+
 _ORIENTATION_TAG = 0x0112
 _TYPE_SHORT = 3
 _ENTRY_BYTES = 12
@@ -44,7 +46,7 @@ def contains(data, name):
   return tf.strings.length(rest) < tf.strings.length(data)
 
 
-@tf.function(input_signature=[tf.TensorSpec([], tf.string)])
+@tracing.apart
 def _walk_to_orientation(encoded):
   """Reads the orientation from the first Exif segment before the picture data; int32 scalar."""
   return orientation_of(tf.io.decode_raw(_exif_payload(encoded), tf.uint8))

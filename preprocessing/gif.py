@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from preprocessing import checks
+from preprocessing import checks, tracing
 
 _HEADER_BYTES = 13
 _MAX_PALETTE_BYTES = 768
@@ -86,7 +86,7 @@ def _white(palette):
   return tf.strings.substr(b'\xff' * _MAX_PALETTE_BYTES, 0, tf.strings.length(palette))
 
 
-@tf.function(input_signature=[tf.TensorSpec([], tf.string)])
+@tracing.once
 def _layout(encoded):
   """Walks through the blocks of a GIF.
 

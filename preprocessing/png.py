@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from preprocessing import checks, exif
+from preprocessing import checks, exif, tracing
 
 _SIGNATURE_BYTES = 8
 _HEADER_BYTES = 33
@@ -61,7 +61,7 @@ def _orientation(encoded):
   return tf.cond(found, lambda: _walk_to_orientation(encoded), lambda: tf.constant(1))
 
 
-@tf.function(input_signature=[tf.TensorSpec([], tf.string)])
+@tracing.apart
 def _walk_to_orientation(encoded):
   """Reads the orientation from the first `eXIf`, or else from a text; int32 scalar."""
   length = tf.strings.length(encoded)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from preprocessing import checks, exif
+from preprocessing import checks, exif, tracing
 
 _HEADER_BYTES = 30
 _FLAGS_AT = 20
@@ -84,7 +84,7 @@ def _size(header, kind):
           for of_all, of_lossless, of_lossy in zip(extended, lossless, lossy, strict=True)]
 
 
-@tf.function(input_signature=[tf.TensorSpec([], tf.string)])
+@tracing.apart
 def _walk_to_orientation(encoded):
   """Reads the orientation from the first chunk of Exif data; int32 scalar in [1, 8]."""
   length = tf.strings.length(encoded)
