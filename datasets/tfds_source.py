@@ -8,6 +8,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from datasets import dataset, record_files, records, splits, tfrecord
+from files.reasons import short_reason
 
 PREFIX = 'tfds/'
 
@@ -72,11 +73,10 @@ def _prepared_builder(name: str, data_dir):
   try:
     builder.download_and_prepare(file_format='tfrecord')
   except Exception as error:  # whatever a set's own code raises
-    reason = str(error).strip().splitlines() or [type(error).__name__]
     raise OSError(
         f'{name!r} is not prepared in {builder.data_dir}, and could not be downloaded: '
-        f'{reason[0][:300]}. Check the network, or prepare it elsewhere and give its data_dir as '
-        '--dataset_dir.') from error
+        f'{short_reason(error).rstrip(".")}. Check the network, or prepare it elsewhere and give '
+        'its data_dir as --dataset_dir.') from error
   return builder
 
 
