@@ -26,6 +26,7 @@ import inference_flags
 import path_flags
 from export import exporter, targets
 from export.model import Model
+from files import plain_paths
 from training import distribution, metadata
 
 FLAGS = flags.FLAGS
@@ -60,6 +61,9 @@ def main() -> int:
   print(f'Wrote {path}, a {targets.find(path).name}: {len(classifier.class_names)} classes, '
         f"{classifier.image_size}×{classifier.image_size}. Largest difference from the network's "
         f'logits: {difference:.1e} of the largest logit.')
+  if targets.find(path).is_folder and not plain_paths.is_plain(os.path.abspath(path)):
+    print('TensorFlow itself cannot load a SavedModel from a path with such characters: copy it '
+          'elsewhere to use it.')
   return 0
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from datasets import dataset, indexed, integer_labels, labels_file, list_lines, splits
 from files import unpickling
+from files.reasons import listed
 
 _SUFFIXES = ('.p', '.pickle', '.pkl')
 # What the files of a split are called.
@@ -99,7 +100,7 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
   """A file's images, uint8 [n, height, width, 3 or 1], and labels, int64 [n]."""
   content = unpickling.read_pickle(path)
   if not isinstance(content, dict) or not {'features', 'labels'} <= set(content):
-    received = (f'a dict with the keys {", ".join(map(str, content))[:200] or "none"}'
+    received = (f'a dict with the keys {listed(content)}'
                 if isinstance(content, dict) else f'a {type(content).__name__}')
     raise ValueError(f'Expected {path} to hold {_FORM}. Received: {received}.')
   images, labels = content['features'], content['labels']
@@ -151,7 +152,7 @@ def _sign_names(path: Path) -> tuple[str, ...]:
   if not rows or set(names) != set(wanted) or not all(names.values()):
     raise ValueError(f'Expected {path} to name the labels 0, 1, … once each, one "label,name" a '
                      f'line below a header. Received: {len(rows)} lines, the labels '
-                     f'{", ".join(names)[:100] or "none"}.')
+                     f'{listed(names)}.')
   return tuple(names[label] for label in wanted)
 
 

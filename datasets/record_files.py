@@ -13,12 +13,11 @@ from google.protobuf import message
 
 from datasets import cache
 from files import progress
-from files.reasons import short_reason
+from files.reasons import listed, short_reason
 
 # A record: its length (8 bytes), the length's checksum (4), the data, their checksum (4).
 _HEADER, _FOOTER = 12, 4
 _BATCH = 256
-_MOST_KEYS = 20  # In a message.
 # What a label parser returns for a record without a label.
 NO_LABEL = -(2**63)
 
@@ -156,9 +155,8 @@ def _explain(records: tf.data.Dataset, number: int, kind: str,
   if kind in features:
     return f'its {kind!r} is {_content(features[kind])}, where 1 × int64 is expected'
   keys = [f'{key!r} ({_content(features[key])})' for key in sorted(features)]
-  more = f' and {len(keys) - _MOST_KEYS} more' if len(keys) > _MOST_KEYS else ''
   reason = f' ({short_reason(error)})' if error else ''
-  return f'it has the keys {", ".join(keys[:_MOST_KEYS])}{more}{reason}'
+  return f'it has the keys {listed(keys)}{reason}'
 
 
 def _content(feature: tf.train.Feature) -> str:

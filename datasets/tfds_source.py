@@ -8,6 +8,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from datasets import dataset, record_files, records, splits, tfrecord
+from files.reasons import short_reason
 
 PREFIX = 'tfds/'
 # A set that declares more classes has numbers of something else; each class has a name in memory.
@@ -71,8 +72,9 @@ def _prepared_builder(name: str, data_dir):
   except Exception as error:  # whatever damaged files make it raise
     raise ValueError(
         f'Expected a TensorFlow Datasets set. Received {name!r} in '
-        f'{data_dir or "~/tensorflow_datasets"}, which cannot be opened: {_reason(error)}. Check '
-        'its name and config, or prepare it again.') from error
+        f'{data_dir or "~/tensorflow_datasets"}, which cannot be opened: '
+        f'{short_reason(error).rstrip(".")}. Check its name and config, or prepare it again.'
+    ) from error
   if builder.info.splits:
     if builder.info.file_format != tfds.core.FileFormat.TFRECORD:
       raise ValueError(
@@ -85,14 +87,9 @@ def _prepared_builder(name: str, data_dir):
   except Exception as error:  # whatever a set's own code raises
     raise OSError(
         f'{name!r} is not prepared in {builder.data_dir}, and could not be downloaded: '
-        f'{_reason(error)}. Check the network, or prepare it elsewhere and give its data_dir as '
-        '--dataset_dir.') from error
+        f'{short_reason(error).rstrip(".")}. Check the network, or prepare it elsewhere and give '
+        'its data_dir as --dataset_dir.') from error
   return builder
-
-
-def _reason(error: Exception) -> str:
-  lines = str(error).strip().splitlines() or [type(error).__name__]
-  return lines[0][:300]
 
 
 def _feature_keys(info, name: str) -> tuple[str, str]:

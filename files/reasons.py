@@ -8,6 +8,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Iterable
 
 # Whatever damaged data makes the readers of Python and NumPy raise. What is nested too deeply is a
 # RuntimeError. A MemoryError is the file's fault only where the sizes that it claims are believed.
@@ -17,6 +18,7 @@ FAILURES = (ArithmeticError, AttributeError, EOFError, LookupError, OSError, Run
 _LONGEST = 300
 # How TensorFlow's message of a failed check begins; its parts follow in brackets.
 _ASSERTION = 'assertion failed: ['
+_MOST_NAMES = 20
 
 
 def short_reason(error: BaseException) -> str:
@@ -48,6 +50,13 @@ def short_reason(error: BaseException) -> str:
   if len(line) > _LONGEST:
     line = re.match(rf'.{{1,{_LONGEST}}}(?!\S)|\S+', line)[0].rstrip() + ' …'
   return line
+
+
+def listed(names: Iterable[object]) -> str:
+  """Lists names for a message: the first ones, and how many more there are; 'none' without any."""
+  names = list(map(str, names))
+  more = f' and {len(names) - _MOST_NAMES} more' if len(names) > _MOST_NAMES else ''
+  return ', '.join(names[:_MOST_NAMES]) + more if names else 'none'
 
 
 def _text_of(error: BaseException) -> str:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import types
 
+import numpy as np
 import pytest
 from absl import flags
 
@@ -95,6 +96,16 @@ def test_values_that_stand_for_others_may_contradict(parse):
     command_line.settle(['text'], {'text': 'on'}, source='run', resolve=_RESOLVE)
 
 
+@pytest.mark.parametrize(('name', 'value'), [
+  ('number', 'x'), ('number', 1.5), ('number', [1]), ('share', 'x'), ('share', '0.5'),
+  ('switch', 'maybe'), ('switch', 5), ('text', 3), ('scopes', 3), ('on_bad_image', 'ignore')])
+def test_what_is_saved_must_be_a_value_of_the_flag(parse, name, value):
+  parse()
+  with pytest.raises(ValueError, match=f'metadata of run are damaged: .*--{name}') as error:
+    command_line.settle([name], {name: value}, source='run')
+  assert repr(value) in str(error.value)
+
+
 def test_all_contradictions_are_listed(parse):
   parse('--number=2', '--text=x', '--share=0.1')
   saved = {'number': 3, 'text': 'y', 'share': 0.1}
@@ -123,7 +134,10 @@ def test_retired_flags(parse):
 def test_bad_images(capsys):
   def settle(*names, choice='skip', known=None):
     images = [types.SimpleNamespace(name=name, reason='it is cut short') for name in names]
-    split = types.SimpleNamespace(split_name='train', find_bad_images=lambda decode: images)
+    split = types.SimpleNamespace(
+        split_name='train', find_bad_images=lambda decode: images, num_classes=1,
+        labels=np.zeros(3, int), class_names=['a'], class_counts=np.array([3]),
+        examples=types.SimpleNamespace(names=['a/a.jpg', 'a/b.jpg', 'a/c.jpg']))
     return command_line.settle_bad_images(split, None, choice, known)
 
   assert settle(choice='error') == ()
@@ -159,6 +173,10 @@ def main():
     raise tf.errors.ResourceExhaustedError(None, None, 'OOM when allocating')
   if end == 'disk':
     raise tf.errors.ResourceExhaustedError(None, None, 'run/events; No space left on device')
+  if end == 'array':
+    raise MemoryError('Unable to allocate 7.28 TiB for an array with shape (1000000000000,)')
+  if end == 'nothing':
+    raise MemoryError
   if end == 'interrupt':
     raise KeyboardInterrupt
   if end == 'bug':
@@ -197,6 +215,11 @@ _CASES = {
                   'size.\nended with 1',
   '--end=disk': 'Error: run/events; No space left on device\nended with 1',
   '--end=tensorflow': 'Error: /no/such/file; No such file or directory\nended with 1',
+  '--end=array': 'Error: Out of memory: Unable to allocate 7.28 TiB for an array with shape '
+                 '(1000000000000,). This process may use <n> GiB. Lower --batch_size or the image '
+                 'size, or use less data at a time.\nended with 1',
+  '--end=nothing': 'Error: Out of memory: more was needed. This process may use <n> GiB. Lower '
+                   '--batch_size or the image size, or use less data at a time.\nended with 1',
   '--end=interrupt': 'Interrupted.\nended with 130',
   'stray': "Error: Expected flags of the form --name=value. Received: 'stray'.\nended with 1",
   # Not the user's mistake: where it happened is shown. It does not end Python by itself, which
@@ -214,6 +237,7 @@ def test_errors_of_users_are_one_message_and_exit_code_1():
   assert not program.stdout
   # TensorFlow's own line about a machine without GPUs, where the tests hide them.
   shown = re.sub(r'(?m)^E0000 .* cuda_\w+\.cc.*\n', '', program.stderr)
+  shown = re.sub(r'may use [\d.]+ GiB', 'may use <n> GiB', shown)
   shown = re.sub(r'(?m)^Traceback .*\n(?: .*\n)+', '<trace>', shown)
   for case, expected in _CASES.items():
     assert shown.startswith(expected + '\n'), f'{case}: {shown}'
@@ -223,3 +247,14 @@ def test_errors_of_users_are_one_message_and_exit_code_1():
                            'Did you mean: end ?')
   assert misspelled[-1] == 'ended with 1'
   assert len(misspelled) < 5
+
+
+@pytest.mark.parametrize('content', [b'--end=3\n\xff', b'\x80\x03'])
+def test_flag_files_that_are_no_text_are_named(tmp_path, content):
+  (tmp_path / 'x.flags').write_bytes(content)
+  program = subprocess.run(
+    [sys.executable, '-c', _ODD, f'--flagfile={tmp_path}/x.flags'], cwd=_ROOT, capture_output=True,
+    text=True, check=False)
+  assert program.returncode == 1
+  assert f'Error: --flagfile={tmp_path}/x.flags: expected a text file' in program.stderr
+  assert 'Traceback' not in program.stderr

@@ -153,8 +153,8 @@ _VALID = {
     'labels_offset': _is_count,
     'standing': lambda value: isinstance(value, dict) and all(
         key in _STANDING and _STANDING[key](entry) for key, entry in value.items()),
-    'dataset': lambda value: isinstance(value, dict) and {'fingerprint', 'num_examples'} <= {
-        *value},
+    'dataset': lambda value: isinstance(value, dict) and {
+        'fingerprint', 'num_examples', 'validation_fingerprint'} <= {*value},
     'bad_images': lambda value: isinstance(value, dict) and all(
         isinstance(names, list) and all(map(_is_name, names)) for names in value.values()),
     'started_from': lambda value: value is None or _is_name(value),

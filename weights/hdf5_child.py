@@ -23,6 +23,8 @@ from typing import Any, BinaryIO
 import h5py
 import numpy as np
 
+from files.reasons import short_reason
+
 _MOST_OBJECTS = 2 ** 17
 _DEEPEST = 32
 _LONGEST_TEXT = 2 ** 24  # Of all texts of an attribute, in bytes.
@@ -142,8 +144,7 @@ def main(path: str, folder: str, seconds: str, memory: str, most: str) -> int:
   except ValueError as error:
     report = {'refused': str(error)}
   except Exception as error:  # Whatever a damaged file makes the library raise.
-    reason = str(error).split('\n')[0]
-    report = {'refused': f'damaged data ({type(error).__name__}: {reason:.200})'}
+    report = {'refused': f'damaged data ({type(error).__name__}: {short_reason(error)})'}
   with open(os.path.join(folder, 'report.json'), 'w', encoding='utf-8') as output:
     json.dump(report, output)
   return 0

@@ -7,7 +7,7 @@ import json
 import pytest
 import tensorflow as tf
 
-from files.reasons import FAILURES, short_reason
+from files.reasons import FAILURES, listed, short_reason
 
 _LONG = 'word ' * 100
 
@@ -53,3 +53,10 @@ def test_errors_whose_own_words_say_little(make, expected):
   with pytest.raises(FAILURES) as error:
     make()
   assert short_reason(error.value) == expected
+
+
+@pytest.mark.parametrize(('names', 'expected'), [
+  ([], 'none'), (['a', 2], 'a, 2'), (range(20), ', '.join(map(str, range(20)))),
+  (range(25), ', '.join(map(str, range(20))) + ' and 5 more')])
+def test_names_are_listed(names, expected):
+  assert listed(names) == expected

@@ -14,6 +14,7 @@ import tensorflow as tf
 from training import checkpoints
 from weights import checkpoint_files
 from weights.checkpoint_files import CheckpointError
+from weights.reader import Checkpoint
 
 v1 = tf.compat.v1
 _VALUES = {
@@ -98,6 +99,22 @@ def test_latest_goes_by_the_state_file(tmp_path, state, expected):
   _save(tmp_path, 2)
   (tmp_path / 'checkpoint').write_text(state)
   assert checkpoint_files.latest(tmp_path) == str(tmp_path / f'model.ckpt-{expected}')
+
+
+@pytest.mark.parametrize('name', [
+  'run[1]', 'a\\b', 'a*b', 'a?b', 'with space', 'ü-ñ', '100%', '{x}', "a'b", '~', 'line\nbreak',
+  os.fsdecode(b'caf\xe9')])
+def test_folders_of_any_name(tmp_path, name):
+  for step in (1, 2, 3):
+    _save(tmp_path / name, step, max_to_keep=2)
+  assert checkpoint_files.latest(tmp_path / name) == str(tmp_path / name / 'model.ckpt-3')
+  # What the state file says counts there, too.
+  (tmp_path / name / 'checkpoint').write_text('model_checkpoint_path: "model.ckpt-2"\n')
+  found = checkpoint_files.latest(tmp_path / name)
+  assert found == str(tmp_path / name / 'model.ckpt-2')
+  checkpoint = Checkpoint(found)
+  np.testing.assert_array_equal(checkpoint.read('w'), np.full(2000, 2))
+  assert checkpoint.read('global_step') == 2
 
 
 @pytest.mark.parametrize('suffix', ['', '.index', '.data-00000-of-00001', '.json'])
@@ -314,6 +331,7 @@ def test_metadata(tmp_path):
 
 @pytest.mark.parametrize(('text', 'message'), [
   (b'', 'is damaged'), (b'{"step": 1', 'is damaged'), (b'\xff\xfe\x80', 'is damaged'),
+  (b'[' * 100_000, 'is damaged .parts that are nested too deeply'),
   (b'[1]', 'expected a JSON object. Received: list')])
 def test_damaged_metadata(tmp_path, text, message):
   prefix = _save(tmp_path, 1)
@@ -326,7 +344,9 @@ def test_damaged_metadata(tmp_path, text, message):
   {'flags': [1]}, {'flags': None}, {'flags': {'preprocessing_name': [1]}}, {'image_size': 'abc'},
   {'image_size': 1_000_000}, {'image_size': -3}, {'class_names': 5}, {'class_names': [1, 2]},
   {'standing': {'x': 1}}, {'dataset': 5}, {'model_name': 3}, {'channels': 7},
-  {'bad_images': {'train': 'a.jpg'}}])
+  {'bad_images': {'train': 'a.jpg'}}, {'step': -1}, {'labels_offset': 'x'}, {'channels': 1.0},
+  {'standing': {'best_step': 'x'}}, {'dataset': {'fingerprint': 'x', 'num_examples': 1}},
+  {'dataset': None, 'format': 1}])
 def test_metadata_of_wrong_types(tmp_path, changed):
   prefix = _save(tmp_path, 1, metadata={'model_name': 'lenet', **changed})
   with pytest.raises(CheckpointError, match=f'model.ckpt-1.json is damaged: {next(iter(changed))}'):
