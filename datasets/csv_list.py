@@ -21,11 +21,13 @@ from datasets import (
   list_files,
   list_names,
   list_table,
+  split_names,
   splits,
 )
 from datasets.list_files import Row
 
 _SUFFIXES = ('.csv', '.tsv', '.txt')
+_SPLITS = ('train', 'validation', 'test')
 
 
 class ImageList(NamedTuple):
@@ -50,6 +52,7 @@ class _Classes(NamedTuple):
   names: tuple[str, ...]
   labels: dict[str, int]
   open_ended: bool
+  numbered_by_name: bool = True
   notes: tuple[str, ...] = ()
 
 
@@ -93,7 +96,8 @@ def get_split(name: str, split_name: str, dataset_dir, *, file_pattern=None,
     examples = examples.select(splits.part_of(examples, classes.names, part, validation_fraction))
   notes = tuple(one.note for one in lists.values() if one.note)
   return dataset.Dataset(name, split_name, classes.names, 3, examples, made_split=bool(part),
-                         open_ended_labels=classes.open_ended, notes=notes + classes.notes)
+                         open_ended_labels=classes.open_ended, notes=notes + classes.notes,
+                         numbered_by_name=classes.numbered_by_name)
 
 
 def read_list(path: Path) -> ImageList:
@@ -118,14 +122,19 @@ def read_list(path: Path) -> ImageList:
 def _find_lists(root: Path) -> dict[str, Path]:
   """The list of each split."""
   if root.is_file():
-    known = [split for split in splits.KNOWN if root.stem.lower() == split]
-    return {known[0] if known else 'train': root}
+    split = split_names.split_of(root.stem)
+    return {split if split in _SPLITS else 'train': root}
   if not root.is_dir():
     raise FileNotFoundError('Expected --dataset_dir to be a list of images (.csv, .tsv, .txt) or a '
                             f'folder of such lists. Received: {root}.')
+  lists = [path for path in sorted(root.iterdir())
+           if path.suffix in _SUFFIXES and path.is_file()]
   found = {}
-  for split in splits.KNOWN:
-    paths = [root / (split + suffix) for suffix in _SUFFIXES if (root / (split + suffix)).is_file()]
+  for split in _SPLITS:
+    # Lists that are called as usual go before those whose names only mean the split.
+    paths = [path for path in lists if path.stem in splits.KNOWN
+             and split_names.split_of(path.stem) == split] or [
+                 path for path in lists if split_names.split_of(path.stem) == split]
     if len(paths) > 1:
       raise ValueError(f'Expected one list for split {split!r}. Received: '
                        f'{", ".join(str(path) for path in paths)}: remove one.')
@@ -180,11 +189,10 @@ def _rows_by_split(lists: Mapping[str, ImageList]) -> dict[str, list[Row]]:
       rows[row.split].append(row)
     return dict(rows)
   for split, one in lists.items():
-    wanted = 'validation' if split == 'val' else split
     for row in one.rows:
-      if row.split and row.split != wanted:
+      if row.split and row.split != split:
         raise ValueError(
-            f'Expected images of the split {wanted!r} in {one.path}, which is called so. Received '
+            f'Expected images of the split {split!r} in {one.path}, which is called so. Received '
             f'one of {row.split!r} in line {row.line}. Remove the column of splits, or the rows of '
             'other splits; or give a list of all splits alone, as --dataset_dir, under another '
             'name.')
@@ -210,7 +218,8 @@ def _classes(lists: Mapping[str, ImageList], rows: Mapping[str, list[Row]],
   if listed:
     labels = {text: integer_labels.value(text) for text in texts} if by_number else _places(listed)
     return _Classes(listed, {text: label for text, label in labels.items()
-                             if 0 <= label < len(listed)}, open_ended=False)
+                             if 0 <= label < len(listed)}, open_ended=False,
+                    numbered_by_name=False)
   if by_number:
     return _integer_classes(lists.values(), texts)
   training = 'train' if 'train' in rows else chosen

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from datasets import split_names
+
 # Names are compared without capitals, blanks and punctuation: 'Image ID' is 'imageid'.
 _PATH = re.compile(
     r'(relative|rel|absolute|abs|full)?(image|img|picture|pic|photo|file)?s?'
@@ -22,9 +24,6 @@ _OTHER_IDS = frozenset((
 _INDEX = re.compile(r'unnamed\d*|index|idx|row|rowid|no|')
 _SPLITS = frozenset(('split', 'set', 'subset', 'partition', 'datasplit', 'splitname'))
 _SPLIT_FLAG = re.compile(r'is(train|training|val|valid|validation|test|testing)(image|set|data)?')
-_SPELLINGS = {'train': 'train', 'training': 'train',
-              'val': 'validation', 'valid': 'validation', 'validation': 'validation',
-              'dev': 'validation', 'eval': 'validation', 'test': 'test', 'testing': 'test'}
 _MISSING = frozenset(('', 'nan', 'none', 'null', 'na', 'n/a', '<na>', '#n/a', 'nat'))
 
 
@@ -70,10 +69,8 @@ def is_split_flag(name: str) -> bool:
 
 def split_of(value: str) -> str | None:
   """The split that a value such as 'Training' or 'test_set' means; None if it is none."""
-  value = plain(value)
-  for ending in ('set', 'data', 'split'):
-    value = value.removesuffix(ending)
-  return _SPELLINGS.get(value)
+  split = split_names.split_of(value)
+  return None if split == split_names.UNLABELLED else split
 
 
 def is_missing(label: str) -> bool:

@@ -13,14 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets import dataset, indexed, integer_labels, labels_file, list_lines, splits
+from datasets import dataset, indexed, integer_labels, labels_file, list_lines, split_names, splits
 from files import unpickling
 from files.reasons import listed
 
 _SUFFIXES = ('.p', '.pickle', '.pkl')
-# What the files of a split are called.
-_STEMS = {'train': 'train', 'validation': 'validation', 'valid': 'validation', 'val': 'validation',
-          'test': 'test'}
+_SPLITS = ('train', 'validation', 'test')
 _NAMES_FILE = 'signnames.csv'
 _FORM = ("a dict of 'features', uint8 [n, height, width, 3 or 1], and 'labels', one integer from 0 "
          'for each')
@@ -71,24 +69,26 @@ def get_split(name: str, split_name: str, dataset_dir, *, file_pattern=None,
   if part:
     examples = examples.select(splits.part_of(examples, class_names, part, validation_fraction))
   return dataset.Dataset(name, split_name, class_names, images.shape[-1], examples,
-                         made_split=bool(part), open_ended_labels=listed is None, notes=notes)
+                         made_split=bool(part), open_ended_labels=listed is None, notes=notes,
+                         numbered_by_name=bool(notes))
 
 
 def _find_files(root: Path) -> dict[str, Path]:
   """The file of each split."""
   if root.is_file():
-    return {_STEMS.get(root.stem.lower(), 'train'): root}
+    split = split_names.split_of(root.stem)
+    return {split if split in _SPLITS else 'train': root}
   if not root.is_dir():
     raise FileNotFoundError('Expected --dataset_dir to be a pickle of images or a folder of them. '
                             f'Received: {root}.')
   found = {}
-  for stem, split in _STEMS.items():
-    for path in (root / (stem + suffix) for suffix in _SUFFIXES):
-      if path.is_file():
-        if split in found:
-          raise ValueError(f'Expected one file for the split {split!r}. Received: {found[split]}, '
-                           f'{path}: remove one.')
-        found[split] = path
+  for path in sorted(root.iterdir()):
+    split = split_names.split_of(path.stem)
+    if path.suffix in _SUFFIXES and split in _SPLITS and path.is_file():
+      if split in found:
+        raise ValueError(f'Expected one file for the split {split!r}. Received: {found[split]}, '
+                         f'{path}: remove one.')
+      found[split] = path
   if not found:
     raise FileNotFoundError(f'Expected a pickle of images called after its split in {root}, such '
                             'as train.p, valid.p or test.p. Received none; a file of another name '

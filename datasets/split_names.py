@@ -10,13 +10,15 @@ from typing import NamedTuple
 # Images to predict the classes of; they have none.
 UNLABELLED = 'unlabelled'
 
-_WORDS = {
+# The splits that have labels, and the words for each.
+SPELLINGS = {
     'train': ('train', 'training', 'trn'),
     'validation': ('validation', 'val', 'valid', 'validate', 'eval', 'evaluation', 'dev'),
     'test': ('test', 'testing', 'tst'),
-    UNLABELLED: ('pred', 'predict', 'prediction', 'predictions', 'unlabelled', 'unlabeled'),
 }
-_SPLIT_OF = {word: split for split, words in _WORDS.items() for word in words}
+_UNLABELLED_WORDS = ('pred', 'predict', 'prediction', 'predictions', 'unlabelled', 'unlabeled')
+_SPLIT_OF = {word: split for split, words in SPELLINGS.items() for word in words} | dict.fromkeys(
+    _UNLABELLED_WORDS, UNLABELLED)
 # What may stand beside the word without changing what it means.
 _FILLERS = ('set', 'sets', 'split', 'data', 'dataset', 'image', 'images', 'img', 'imgs', 'photos',
             'pictures', 'pics', 'dir', 'folder')

@@ -11,7 +11,16 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from datasets import cache, dataset, integer_labels, labels_file, record_files, records, splits
+from datasets import (
+  cache,
+  dataset,
+  integer_labels,
+  labels_file,
+  record_files,
+  records,
+  split_names,
+  splits,
+)
 
 
 class Source(NamedTuple):
@@ -83,7 +92,8 @@ def get_split(name: str, split_name: str, dataset_dir, *, file_pattern: str | No
   if part:
     examples = examples.select(splits.part_of(examples, class_names, part, validation_fraction))
   return dataset.Dataset(name, split_name, class_names, source.channels, examples,
-                         made_split=bool(part), open_ended_labels=open_ended, notes=notes)
+                         made_split=bool(part), open_ended_labels=open_ended, notes=notes,
+                         numbered_by_name=bool(notes))
 
 
 def with_classes(scan: Callable[[str], list[record_files.RecordFile]], chosen: str,
@@ -145,13 +155,24 @@ def _wrong_label(file: record_files.RecordFile, wrong: np.ndarray, expected: str
 
 def _native_splits(root: Path, pattern: str) -> dict[str, list[str]]:
   """The files of each split that has any."""
+  def files_of(word: str) -> list[str]:
+    path = os.path.join(glob.escape(str(root)), pattern.replace('%s', word))
+    return sorted(file for file in glob.glob(path) if os.path.isfile(file))
+
   found = {}
   for split in splits.KNOWN if '%s' in pattern else ('train',):
-    path = os.path.join(glob.escape(str(root)), pattern.replace('%s', split))
-    files = sorted(file for file in glob.glob(path) if os.path.isfile(file))
+    files = files_of(split)
     # A loose pattern finds the files of 'validation' for 'val' too.
     if files and not (split == 'val' and files == found.get('validation')):
       found[split] = files
+  if '%s' not in pattern:
+    return found
+  for split, words in split_names.SPELLINGS.items():
+    taken = {file for files in found.values() for file in files}
+    others = [file for word in words for spelled in (word, word.capitalize())
+              for file in files_of(spelled) if file not in taken]
+    if others and not {split, 'val' if split == 'validation' else split} & {*found}:
+      found[split] = sorted(set(others))
   return found
 
 

@@ -135,3 +135,20 @@ def test_two_lists_for_a_split(images):
     (images / name).write_text('a.png,cat\n')
   with pytest.raises(ValueError, match='one list for split'):
     _get(images, 'train')
+
+
+@pytest.mark.parametrize(('name', 'split'), [
+  ('valid.csv', 'validation'), ('dev.txt', 'validation'), ('Val.csv', 'validation'),
+  ('test_set.csv', 'test'), ('testing.tsv', 'test'),
+])
+def test_lists_of_splits_that_are_spelled_otherwise_are_not_left_out(images, name, split):
+  (images / 'train.csv').write_text('a.png,cat\nb.png,dog\n')
+  (images / name).write_text('with space.png\tcat\n')
+  found = _get(images, split)
+  assert found.examples.names == ('with space.png',) and not found.made_split
+
+
+def test_a_list_that_is_called_as_usual_goes_before_others(images):
+  for name in ('train.csv', 'val.csv', 'valid.csv'):
+    (images / name).write_text('a.png,cat\nb.png,dog\n' if name != 'valid.csv' else 'c.png,cat\n')
+  assert _get(images, 'validation').num_examples == 2

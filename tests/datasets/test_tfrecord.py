@@ -307,3 +307,14 @@ def test_table_is_tf_slims():
           if name != 'tfrecord'} == {
       'cifar10': 'cifar10_%s.tfrecord', 'flowers': 'flowers_%s_*.tfrecord', 'imagenet': '%s-*',
       'mnist': 'mnist_%s.tfrecord', 'visualwakewords': '%s.record-*'}
+
+
+@pytest.mark.parametrize(('name', 'split'), [
+  ('dev-0.tfrecord', 'validation'), ('Valid-0.tfrecord', 'validation'),
+  ('eval-0.tfrecord', 'validation'), ('Testing-0.tfrecord', 'test'),
+])
+def test_files_of_splits_that_are_spelled_otherwise_are_not_left_out(tmp_path, name, split):
+  samples.write_records(tmp_path / 'train-0.tfrecord', [0, 1] * 9)
+  samples.write_records(tmp_path / name, [1, 0, 1])
+  found = dataset_factory.get_dataset('tfrecord', split, tmp_path)
+  assert found.num_examples == 3 and not found.made_split
