@@ -112,7 +112,8 @@ def describe(images, limit: int = 10) -> str:
 def short_reason(error: Exception) -> str:
   """The line of an error that tells what is wrong, without the graph node it came from."""
   text = getattr(error, 'message', None) or str(error) or type(error).__name__
-  lines = text.split('}} ', 1)[-1].split('\n\t [[')[0].strip().splitlines()
+  # The names of nodes and functions, one in another, come before the reason, and more behind it.
+  lines = text.split('\n\t [[')[0].rsplit('}} ', 1)[-1].strip().splitlines()
   # Here the reason comes last, behind the way to the node.
   line = lines[-1] if lines[0].startswith('Graph execution error') else lines[0]
   line = line.split(' [Op:')[0].strip()
