@@ -31,8 +31,6 @@ def decode_webp(encoded):
   """
   head = tf.strings.join([tf.strings.substr(encoded, 0, _HEADER_BYTES), b'\0' * _HEADER_BYTES])
   kind = tf.strings.substr(head, 12, 4)
-  extended = kind == b'VP8X'
-  header = tf.cast(tf.io.decode_raw(head, tf.uint8), tf.int32)
   encoded = checks.after(
       encoded,
       checks.Check(
@@ -40,8 +38,8 @@ def decode_webp(encoded):
           tf.reduce_any(kind == [b'VP8 ', b'VP8L', b'VP8X']),
           'Expected a WebP file that begins with VP8, VP8L or VP8X. Received one of {} bytes that '
           'does not.', tf.strings.length(encoded)),
-      checks.size(*_size(header, kind)))
-  flags = tf.where(extended, header[_FLAGS_AT], 0)
+      checks.size(*_size(head, kind)))
+  flags = tf.where(kind == b'VP8X', _bits(head, _FLAGS_AT, 0, 8), 0)
   # TensorFlow 2.21 writes an animation of four channels into memory for three, unless the header
   # announces transparency; so it is made to, whether or not there is any.
   animated = tf.bitwise.bitwise_and(flags, _ANIMATION) != 0
@@ -63,25 +61,24 @@ def decode_webp(encoded):
   return exif.orient(pixels, orientation)
 
 
-def _size(header, kind):
+def _size(head, kind):
   """Height and width that the header says: int32 scalars.
 
   Args:
-    header: int32 [at least 30]; the first bytes of the file.
+    head: scalar string; the first bytes of the file, at least 30.
     kind: scalar string; the type of the first chunk.
   """
-  def number(at, count):
-    return sum(header[at + i] * 256 ** i for i in range(count))
-
-  def low_bits(value):
-    return tf.bitwise.bitwise_and(value, (1 << 14) - 1)
-
-  lossy = low_bits(number(28, 2)), low_bits(number(26, 2))
-  packed = number(21, 4)  # Of its 32 bits the last four, which are no size, may overflow.
-  lossless = low_bits(tf.bitwise.right_shift(packed, 14)) + 1, low_bits(packed) + 1
-  extended = number(27, 3) + 1, number(24, 3) + 1
+  extended = _bits(head, 26, 8, 24) + 1, _bits(head, 24, 0, 24) + 1
+  lossless = _bits(head, 21, 14, 14) + 1, _bits(head, 21, 0, 14) + 1
+  lossy = _bits(head, 26, 16, 14), _bits(head, 26, 0, 14)
   return [tf.where(kind == b'VP8X', of_all, tf.where(kind == b'VP8L', of_lossless, of_lossy))
           for of_all, of_lossless, of_lossy in zip(extended, lossless, lossy, strict=True)]
+
+
+def _bits(head, at, first, count):
+  """Bits of the little-endian integer of four bytes that begins at `at`; int32 scalar."""
+  value = tf.io.decode_raw(tf.strings.substr(head, at, 4), tf.int32)[0]
+  return tf.bitwise.bitwise_and(tf.bitwise.right_shift(value, first), (1 << count) - 1)
 
 
 @tracing.apart

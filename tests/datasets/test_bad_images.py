@@ -42,6 +42,9 @@ def test_the_reason_is_found_behind_the_graph(tmp_path, content, reason):
   found, = dataset.find_bad_images(decode_image)
   assert found.reason.startswith(reason)
   assert '\n' not in found.reason and '{{' not in found.reason
+  with pytest.raises(tf.errors.InvalidArgumentError) as caught:
+    next(iter(tf.data.Dataset.from_tensors(content).map(decode_image)))
+  assert bad_images.short_reason(caught.value).endswith(found.reason)
 
 
 def test_file_that_cannot_be_read_is_bad(damaged):
