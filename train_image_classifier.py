@@ -151,7 +151,7 @@ def run_phase(turn: phases.Turn) -> int:
                        'from. Received: none, so that everything would be trained from scratch.')
     weights, saved = None, {}
     if resumed:
-      saved = checkpoint_files.read_metadata(resumed)
+      saved = checkpoint_files.read_metadata(resumed, of_run=True)
     elif source:
       weights, saved = checkpoint_flags.open_weights(source)
     options = _settle(saved, source, weights, is_resumed=bool(resumed))

@@ -161,7 +161,7 @@ def main() -> int:
     if not resumed and checkpoint_files.latest(folder, missing_ok=True):
       raise ValueError(f'--train_dir={folder}: expected a folder for this run. Received: one with '
                        'the checkpoints of something else. Give another.')
-    saved = checkpoint_files.read_metadata(resumed) if resumed else {}
+    saved = checkpoint_files.read_metadata(resumed, of_run=True) if resumed else {}
     task = _make_task(_settle(saved, resumed), saved, folder)
     facts = task.features.facts
     trunk = None

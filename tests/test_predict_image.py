@@ -11,6 +11,7 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
+from absl import flags
 
 from datasets import dataset_factory
 from evaluation import predictor
@@ -239,7 +240,8 @@ def test_names_of_classes_that_the_weights_do_not_know(program, run, photos, tmp
   ([], ValueError, 'Expected images or folders of images.*Received: none'),
   (['nothing.jpg'], FileNotFoundError, 'there is neither: nothing.jpg'),
   (['{photos}', '--output_path=found.txt'], ValueError, 'ends in .csv or .json'),
-  (['{photos}', '--output_path=gs://bucket/found.csv'], ValueError, 'folder of this machine'),
+  (['{photos}', '--output_path=gs://bucket/found.csv'], flags.IllegalFlagValueError,
+   'folder of this machine'),
   (['{empty}'], FileNotFoundError, 'has none'),
   (['{photos}', '--checkpoint_path='], ValueError, 'Expected --checkpoint_path'),
 ])

@@ -91,13 +91,14 @@ def latest(path: str | os.PathLike, *, missing_ok: bool = False) -> str | None:
                         + (f' The folder has: {", ".join(hint)}.' if hint else ''))
 
 
-def read_metadata(prefix: str, *, of_export: bool = False) -> dict:
+def read_metadata(prefix: str, *, of_export: bool = False, of_run: bool = False) -> dict:
   """Reads the metadata beside a checkpoint; TF-Slim's checkpoints have none, which gives {}.
 
   Args:
     prefix: the checkpoint's, or the path of a file of another format.
     of_export: whether only a description that `export` wrote counts: beside such files people have
       JSON of their own, which gives {}.
+    of_run: whether a run goes on by them, and needs more of them than others do.
 
   Raises:
     CheckpointError: if they are damaged.
@@ -116,8 +117,10 @@ def read_metadata(prefix: str, *, of_export: bool = False) -> dict:
     raise CheckpointError(f'{path}: expected a JSON object. Received: {type(metadata).__name__}.')
   wrong = [f'{key} is {metadata[key]!r:.80}' for key, is_valid in _VALID.items()
            if key in metadata and not is_valid(metadata[key])]
-  if 'format' in metadata:  # Of a training run.
+  if of_run and 'format' in metadata:  # Converted weights have no format.
     wrong += [f'{key} is missing' for key in _OF_RUNS if key not in metadata]
+    wrong += [f'{key} of dataset is missing' for key in ('validation_fingerprint',)
+              if key not in metadata.get('dataset', ())]
   if wrong:
     raise CheckpointError(f'{path} is damaged: {wrong[0]}. Restore it, or remove it and name the '
                           'model and its classes by flags.')
@@ -153,8 +156,8 @@ _VALID = {
     'labels_offset': _is_count,
     'standing': lambda value: isinstance(value, dict) and all(
         key in _STANDING and _STANDING[key](entry) for key, entry in value.items()),
-    'dataset': lambda value: isinstance(value, dict) and {
-        'fingerprint', 'num_examples', 'validation_fingerprint'} <= {*value},
+    'dataset': lambda value: isinstance(value, dict) and {'fingerprint', 'num_examples'} <= {
+        *value},
     'bad_images': lambda value: isinstance(value, dict) and all(
         isinstance(names, list) and all(map(_is_name, names)) for names in value.values()),
     'started_from': lambda value: value is None or _is_name(value),

@@ -345,9 +345,24 @@ def test_damaged_metadata(tmp_path, text, message):
   {'image_size': 1_000_000}, {'image_size': -3}, {'class_names': 5}, {'class_names': [1, 2]},
   {'standing': {'x': 1}}, {'dataset': 5}, {'model_name': 3}, {'channels': 7},
   {'bad_images': {'train': 'a.jpg'}}, {'step': -1}, {'labels_offset': 'x'}, {'channels': 1.0},
-  {'standing': {'best_step': 'x'}}, {'dataset': {'fingerprint': 'x', 'num_examples': 1}},
-  {'dataset': None, 'format': 1}])
+  {'standing': {'best_step': 'x'}}, {'dataset': {'fingerprint': 'x'}},
+  {'dataset': None}])
 def test_metadata_of_wrong_types(tmp_path, changed):
   prefix = _save(tmp_path, 1, metadata={'model_name': 'lenet', **changed})
   with pytest.raises(CheckpointError, match=f'model.ckpt-1.json is damaged: {next(iter(changed))}'):
     checkpoint_files.read_metadata(prefix)
+
+
+@pytest.mark.parametrize('missing', ['standing', 'dataset', 'flags', 'step',
+                                     'validation_fingerprint'])
+def test_metadata_that_a_run_needs(tmp_path, missing):
+  metadata = {'format': 1, 'standing': {}, 'flags': {}, 'step': 1, 'dataset': {
+    'fingerprint': '', 'num_examples': 1, 'validation_fingerprint': None}}
+  assert checkpoint_files.read_metadata(_save(tmp_path, 1, metadata=metadata), of_run=True)
+  metadata.pop(missing, None)
+  metadata.get('dataset', {}).pop(missing, None)
+  prefix = _save(tmp_path, 2, metadata=metadata)
+  assert checkpoint_files.read_metadata(prefix) == metadata
+  with pytest.raises(CheckpointError,
+                     match=f'model.ckpt-2.json is damaged: {missing}.* is missing'):
+    checkpoint_files.read_metadata(prefix, of_run=True)
