@@ -37,7 +37,8 @@ def short_reason(error: BaseException) -> str:
       isinstance(error.args[0], str) and ' ' in error.args[0]):
     return f'{error.args[0]!r} is missing'
   text = getattr(error, 'message', None) or _text_of(error)
-  text = re.sub(r'\{\{\w+ [^{}]*\}\}\s*', '', text.split('\n\t [[')[0]).strip()
+  # The names of nodes and functions, one in another, come before the reason, and more behind it.
+  text = re.split(r'\{\{\w+ [^{}]*\}\}\s*', text.split('\n\t [[')[0])[-1].strip()
   lines = text.splitlines() or [type(error).__name__]
   # Here the reason comes last, behind the way to the node.
   line = lines[-1] if lines[0].startswith('Graph execution error') else lines[0]
