@@ -57,9 +57,10 @@ def open_data(options: dict[str, Any], net: Net, saved: Mapping[str, Any],
   validation = _open_validation(get, options, saved if is_resumed else {})
   if validation:
     print(validation.summary())
-    same = [] if is_resumed else overlap.find(train, validation)
-    if same:
-      print(overlap.describe(same, train, validation))
+  if not is_resumed:
+    opened = [split for split in (train, validation) if split]
+    for warning in overlap.describe(overlap.find(opened), opened):
+      print(warning)
   views = options['augmentations_per_image']
   if views is None and not preprocessing_factory.get_recipe(facts.preprocessing_name).is_random:
     views = 0  # In every epoch an image is what it was in the last.

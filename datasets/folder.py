@@ -77,20 +77,20 @@ def _no_classes(split: str, path: Path) -> str:
 def _read(root: Path, class_names: tuple[str, ...], folders: Mapping[str, tuple[Path, ...]], *,
           require_all: bool) -> tuple[indexed.IndexedExamples, tuple[str, ...]]:
   """Lists the images of classes, and says what it left out."""
-  paths, labels, ignored = [], [], []
+  paths, labels, ignored, empty = [], [], [], []
   for label, class_name in enumerate(class_names):
     found = [_sorted_files(folder) for folder in folders.get(class_name, ())]
     images = [image for of_folder, _ in found for image in of_folder]
     others = [other for _, of_folder in found for other in of_folder]
     if require_all and not images:
-      where = ', '.join(map(str, folders.get(class_name, ()))) or f'the class {class_name!r}'
-      raise ValueError(
-          f'Expected images in every class directory. Received none in {where}'
-          f'{" (" + folder_layout.sample(others) + ")" if others else ""}: add some or remove the '
-          f'directory. Images end in {" ".join(IMAGE_SUFFIXES)}.')
+      empty.append(f'{class_name} ({folder_layout.sample(others)})' if others else class_name)
     paths += images
     labels += [label] * len(images)
     ignored += others
+  if empty:
+    raise ValueError(f'Expected images in every class directory of {root}. Received none of: '
+                     f'{folder_layout.sample(empty)}. Add some or remove the directory. Images end '
+                     f'in {" ".join(IMAGE_SUFFIXES)}.')
   names = [path.relative_to(root).as_posix() for path in paths]
   notes = ()
   if ignored:

@@ -80,9 +80,23 @@ def find(root: Path) -> Layout:
 
 
 def subfolders(folder: Path) -> list[str]:
-  """Returns the sorted names of a folder's directories, without hidden ones and systems' own."""
+  """Returns the sorted names of a folder's directories, without hidden ones and systems' own.
+
+  Raises:
+    ValueError: if one is a link that leads nowhere, so that a class would be missing.
+  """
+  names = []
   with os.scandir(folder) as entries:
-    return sorted(entry.name for entry in entries if entry.is_dir() and _is_visible(entry.name))
+    for entry in entries:
+      if not _is_visible(entry.name):
+        continue
+      if entry.is_dir():
+        names.append(entry.name)
+      elif entry.is_symlink() and not os.path.exists(entry.path) and not Path(entry.name).suffix:
+        raise ValueError(f'Expected directories in {folder}. Received the link {entry.name}, which '
+                         f'leads to {os.path.realpath(entry.path)}, where there is nothing. Mend '
+                         'or remove it.')
+  return sorted(names)
 
 
 def loose_images(folder: Path) -> list[str]:
@@ -102,8 +116,11 @@ def has_images(folder: Path) -> bool:
 
 
 def walk(folder: Path) -> Iterator[Path]:
-  """Yields the visible files in a folder and further down. Enters no directory twice."""
-  seen = set()
+  """Yields the visible files in a folder and further down.
+
+  Enters no directory twice, nor one that the folder itself is in: a link may lead there.
+  """
+  seen = {os.path.realpath(parent) for parent in folder.absolute().parents}
   for parent, folders, files in os.walk(folder, followlinks=True):
     real = os.path.realpath(parent)
     if real in seen:
@@ -169,7 +186,8 @@ def _of_splits(top: Path, found: Sequence[_Split], others: Sequence[str]) -> Lay
     if labelled:
       path = labelled[0].path
       splits[split] = {name: (path / name,) for name in subfolders(path)}
-      notes += _beside_classes(top, path)
+      notes += [*_beside_classes(top, path),
+                *(_below_classes(path, subfolders(path)) if split == 'train' else ())]
     elif loose:
       unlabelled[split] = loose[0].path
     unused += loose
@@ -188,10 +206,13 @@ def _of_splits(top: Path, found: Sequence[_Split], others: Sequence[str]) -> Lay
 
 def _of_classes(top: Path, names: Sequence[str]) -> Layout:
   """Reads directories of classes, perhaps with directories of splits in each."""
+  runs = [name for name in names if _is_run(top / name)]
+  names = [name for name in names if name not in runs]
   inner = {name: split_names.find(subfolders(top / name)) for name in names}
   if not any(len(set(found.values())) > 1 for found in inner.values()):
-    return Layout({'train': {name: (top / name,) for name in names}}, {}, {},
-                  tuple(_beside_classes(top, top)))
+    notes = [*_beside_classes(top, top), *_below_classes(top, names),
+             *(f'Not used: {name}, the directory of a run.' for name in runs)]
+    return Layout({'train': {name: (top / name,) for name in names}}, {}, {}, tuple(notes))
   splits = {}
   for name, found in inner.items():
     others = [folder for folder in subfolders(top / name)
@@ -219,6 +240,18 @@ def _beside_classes(top: Path, folder: Path) -> list[str]:
   where = '' if folder == top else f' of {folder.relative_to(top)}'
   return [f'Not used: {_count(len(loose))} beside the class directories{where}: {sample(loose)}.'
           ] if loose else []
+
+
+def _below_classes(folder: Path, names: Sequence[str]) -> list[str]:
+  """Says that classes have directories of their own, which might be meant as classes."""
+  below = [f'{name}/{inner}' for name in names for inner in subfolders(folder / name)]
+  return [f'All images below a class directory are of its class: {sample(below)}.'] if below else []
+
+
+def _is_run(folder: Path) -> bool:
+  """Returns whether a directory has no images, and what a training leaves instead."""
+  names = {name for _, _, files in os.walk(folder) for name in files}
+  return bool(names & {'.lock', 'checkpoint', 'metrics.csv'}) and not has_images(folder)
 
 
 def _unclear(top: Path, found: Sequence[_Split], others: Sequence[str]) -> str:

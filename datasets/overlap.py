@@ -1,10 +1,11 @@
-"""Finding images that are in two splits, whatever their files are called."""
+"""Finding images that are the same, byte for byte, whatever their files are called."""
 
 from __future__ import annotations
 
 import collections
 import concurrent.futures
 import os
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import NamedTuple
 
 from datasets import cache, content
@@ -12,76 +13,131 @@ from datasets.dataset import Dataset
 from datasets.indexed import IndexedExamples
 from files import progress
 
-_VERSION = 1
+_VERSION = 2
 _LISTED = 3
+_TAIL_BYTES = 4096  # Headers are often alike; the ends of pictures are not.
 
 
-class Pair(NamedTuple):
-  """The names of the same image in two splits."""
-  first: str
-  second: str
+class Place(NamedTuple):
+  """An image: the number of its split, and its position there."""
+  split: int
+  position: int
 
 
-def find(first: Dataset, second: Dataset) -> list[Pair]:
-  """Finds the images of a split that are in another one as well, byte for byte.
+def find(datasets: Sequence[Dataset]) -> list[list[Place]]:
+  """Finds the images that are there more than once in some splits.
 
-  Only files of equal size are read. The result is kept until a file changes.
+  Of files of equal size the ends are read, and only those with equal ends are read whole. The
+  result is kept until a file changes.
 
   Args:
-    first, second: splits whose images are files of their own; nothing is found in others.
+    datasets: splits whose images are files of their own; nothing is found in others.
 
   Returns:
-    For each image of `second` that is in `first`, the first that equals it.
+    For each such image all places where it is, in order.
   """
-  files = [_files(dataset) for dataset in (first, second)]
-  if not all(files):
-    return []
-  stamps = [[cache.stamp(path) for path in of_split] for of_split in files]
-  key = cache.key_of('overlap', _VERSION, [first.fingerprint, second.fingerprint], stamps)
+  paths = {Place(split, position): os.path.abspath(path)
+           for split, dataset in enumerate(datasets) if _is_of_files(dataset)
+           for position, path in enumerate(dataset.examples.files)}
+  stamps = {path: cache.stamp(path) for path in paths.values()}
+  key = cache.key_of('same images', _VERSION, [dataset.fingerprint for dataset in datasets],
+                     list(stamps.values()))
   known = cache.load(key)
   if known is None:
-    known = _compare(files, [[stamp[1] for stamp in of_split] for of_split in stamps])
+    known = _compare(paths, {path: stamp[1] for path, stamp in stamps.items()})
     cache.store(key, known)
-  return [Pair(first.examples.names[i], second.examples.names[k]) for i, k in known]
+  return [[Place(*place) for place in group] for group in known]
 
 
-def describe(pairs: list[Pair], first: Dataset, second: Dataset) -> str:
-  """One warning about images that are in two splits."""
-  shown = ', '.join(f'{pair.second} is {pair.first}' if pair.second != pair.first else pair.first
-                    for pair in pairs[:_LISTED])
-  count = '1 image' if len(pairs) == 1 else f'{len(pairs)} images'
-  return (f'Warning: {count} of the split {second.split_name!r} ({second.num_examples}) '
-          f'{"is" if len(pairs) == 1 else "are"} also in {first.split_name!r}, which makes its '
-          f'accuracy too high: {shown}{", …" if len(pairs) > _LISTED else ""}. Remove them from '
-          'one of both.')
+def describe(groups: Sequence[Sequence[Place]], datasets: Sequence[Dataset]) -> list[str]:
+  """Warns of images that are in two splits, and of images with two labels in one split.
+
+  Args:
+    groups: from `find`.
+    datasets: of `find`, each of which may share images with the first one.
+  """
+  warnings = []
+  first = datasets[0]
+  for number, dataset in enumerate(datasets[1:], start=1):
+    pairs = [(place, group[0]) for group in groups if group[0].split == 0
+             for place in group if place.split == number]
+    if pairs:
+      warnings.append(
+          f'Warning: {_count(len(pairs))} of the split {dataset.split_name!r} '
+          f'({dataset.num_examples}) {"is" if len(pairs) == 1 else "are"} also in '
+          f'{first.split_name!r}, which makes its accuracy too high: {_shown(pairs, datasets)}. '
+          'Remove them from one of both.')
+  for number, dataset in enumerate(datasets):
+    pairs = []
+    for group in groups:
+      same = [place for place in group if place.split == number]
+      if len({dataset.labels[place.position] for place in same}) > 1:
+        pairs.append((same[-1], same[0]))
+    if pairs:
+      warnings.append(f'Warning: {_count(len(pairs))} of the split {dataset.split_name!r} '
+                      f'{"has" if len(pairs) == 1 else "have"} several labels: '
+                      f'{_shown(pairs, datasets)}. Keep one label for each.')
+  return warnings
 
 
-def _files(dataset: Dataset) -> tuple[str, ...]:
-  examples = dataset.examples
-  return examples.files if isinstance(examples, IndexedExamples) and examples.is_of_files else ()
+def _is_of_files(dataset: Dataset) -> bool:
+  return isinstance(dataset.examples, IndexedExamples) and dataset.examples.is_of_files
 
 
-def _compare(files, sizes) -> list[tuple[int, int]]:
-  """Returns pairs of positions of equal files."""
-  wanted = set(sizes[0]) & set(sizes[1])
-  candidates = [[i for i, size in enumerate(of_split) if size in wanted and size > 0]
-                for of_split in sizes]
-  paths = {os.path.abspath(files[s][i]) for s in (0, 1) for i in candidates[s]}
-  if not paths:
-    return []
-  digests = {}
-  with progress.counter(len(paths), unit='image', description='comparing splits') as done, \
-      concurrent.futures.ThreadPoolExecutor() as pool:
-    for path, (_, digest) in zip(paths, pool.map(content.digest_of_file, paths), strict=True):
-      digests[path] = digest
-      done.update(1)
-  by_digest = collections.defaultdict(list)
-  for i in candidates[0]:
-    by_digest[digests[os.path.abspath(files[0][i])]].append(i)
-  by_digest.pop(content.UNREADABLE, None)
-  pairs = []
-  for k in candidates[1]:
-    same = by_digest.get(digests[os.path.abspath(files[1][k])])
-    if same:
-      pairs.append((same[0], k))
-  return pairs
+def _compare(paths: dict[Place, str], sizes: dict[str, int]) -> list[list[Place]]:
+  """Groups the places of equal files."""
+  groups = [group for group in _grouped([sorted(paths)], lambda place: sizes[paths[place]])
+            if sizes[paths[group[0]]] > 0]
+  for read, description in ((_tail_of, 'comparing images'),
+                            (_digest_of, 'comparing similar images')):
+    files = sorted({paths[place] for group in groups for place in group})
+    found = {}
+    with progress.counter(len(files), unit='image', description=description) as done, \
+        concurrent.futures.ThreadPoolExecutor() as pool:
+      for path, value in zip(files, pool.map(read, files), strict=True):
+        found[path] = value
+        done.update(1)
+    groups = _grouped(groups, lambda place, found=found: found[paths[place]])
+    groups = [group for group in groups if found[paths[group[0]]] is not None]
+  return groups
+
+
+def _grouped(groups: Iterable[Sequence[Place]],
+             key: Callable[[Place], Hashable]) -> list[list[Place]]:
+  """Divides groups by a key, and keeps what has more than one place."""
+  result = []
+  for group in groups:
+    parts = collections.defaultdict(list)
+    for place in group:
+      parts[key(place)].append(place)
+    result += [part for part in parts.values() if len(part) > 1]
+  return result
+
+
+def _digest_of(path: str) -> bytes | None:
+  """A digest of a file; None if it cannot be read."""
+  _, digest = content.digest_of_file(path)
+  return None if digest == content.UNREADABLE else digest
+
+
+def _tail_of(path: str) -> bytes | None:
+  """The end of a file; None if it cannot be read."""
+  try:
+    with open(path, 'rb') as file:
+      file.seek(max(0, os.path.getsize(path) - _TAIL_BYTES))
+      return file.read(_TAIL_BYTES)
+  except OSError:
+    return None
+
+
+def _shown(pairs: Sequence[tuple[Place, Place]], datasets: Sequence[Dataset]) -> str:
+  def name(place: Place) -> str:
+    return datasets[place.split].examples.names[place.position]
+
+  names = [name(one) if name(one) == name(other) else f'{name(one)} is {name(other)}'
+           for one, other in pairs[:_LISTED]]
+  return ', '.join(names) + (', …' if len(pairs) > _LISTED else '')
+
+
+def _count(images: int) -> str:
+  return '1 image' if images == 1 else f'{images} images'

@@ -26,7 +26,7 @@ from scripts.experiments.catalogue import EXPERIMENTS
 from training import optimizers
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-DOCUMENTS = ('README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'docs/networks.md', 'docs/folders.md')
+DOCUMENTS = ('README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'docs/networks.md', 'docs/folders.md', 'docs/lists.md')
 RECIPES = sorted(path.name for path in (ROOT / 'scripts' / 'recipes').iterdir())
 TRAIN, EVAL = 'train_image_classifier.py', 'eval_image_classifier.py'
 PROGRAMS = (TRAIN, EVAL, 'extract_features.py', 'train_on_features.py', 'predict_image.py',

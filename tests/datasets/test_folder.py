@@ -84,7 +84,7 @@ def test_names_that_are_no_utf8(tmp_path):
 
 @pytest.mark.parametrize(('classes', 'empty', 'message'), [
   ({}, [], 'Expected a directory for each class'),
-  ({'a': 1}, ['b'], r'Received none in .*/b: add some'),
+  ({'a': 1}, ['b'], r'Received none of: b\. Add some'),
   ({'train/a': 1, 'val/b': 1}, [], r'also: b'),
 ])
 def test_wrong_layouts_are_explained(tmp_path, classes, empty, message):
@@ -93,3 +93,25 @@ def test_wrong_layouts_are_explained(tmp_path, classes, empty, message):
     (tmp_path / folder).mkdir()
   with pytest.raises(ValueError, match=message):
     _get(tmp_path, 'val' if 'val/b' in classes else 'all')
+
+
+def test_a_link_back_gives_no_images_to_another_class(tmp_path):
+  samples.write_folder(tmp_path, {'a': 3, 'b': 2})
+  (tmp_path / 'a' / 'all').symlink_to('..')
+  assert _get(tmp_path).labels.tolist() == [0, 0, 0, 1, 1]
+
+
+def test_a_class_whose_link_leads_nowhere_is_not_left_out(tmp_path):
+  samples.write_folder(tmp_path, {'a': 3, 'b': 2})
+  (tmp_path / 'c').symlink_to(tmp_path / 'not mounted')
+  with pytest.raises(ValueError, match=r'link c, .*not mounted'):
+    _get(tmp_path)
+
+
+def test_the_directory_of_a_run_is_no_class(tmp_path):
+  samples.write_folder(tmp_path, {'a': 3, 'b': 2})
+  (tmp_path / 'runs' / 'first').mkdir(parents=True)
+  (tmp_path / 'runs' / 'first' / '.lock').touch()
+  found = _get(tmp_path)
+  assert found.class_names == ('a', 'b')
+  assert found.notes == ('Not used: runs, the directory of a run.',)

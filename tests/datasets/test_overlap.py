@@ -5,7 +5,7 @@ import os
 import pytest
 import samples
 
-from datasets import cache, content, dataset_factory, overlap
+from datasets import content, dataset_factory, overlap
 
 
 @pytest.fixture
@@ -15,13 +15,17 @@ def root(tmp_path):
 
 
 def _find(root, **kwargs):
-  train, validation = (dataset_factory.get_dataset('folder', split, root, **kwargs)
-                       for split in ('train', 'validation'))
-  return overlap.find(train, validation), train, validation
+  """Returns the names of the same images, and the warnings."""
+  datasets = [dataset_factory.get_dataset('folder', split, root, **kwargs)
+              for split in ('train', 'validation')]
+  found = overlap.find(datasets)
+  return ([[datasets[split].examples.names[position] for split, position in group]
+           for group in found], overlap.describe(found, datasets))
 
 
-def test_other_images_of_equal_size_are_no_overlap(root):
-  assert _find(root)[0] == []
+def test_other_images_of_equal_size_are_not_the_same(root):
+  assert len({path.stat().st_size for path in root.rglob('*.png')}) < 12
+  assert _find(root) == ([], [])
 
 
 @pytest.mark.parametrize('make', [
@@ -31,39 +35,42 @@ def test_other_images_of_equal_size_are_no_overlap(root):
 ], ids=['copy', 'symbolic link', 'hard link'])
 def test_the_same_image_under_another_name(root, make):
   make(root / 'train' / 'a' / '002.png', root / 'val' / 'b' / 'other.png')
-  found, train, validation = _find(root)
-  assert found == [('train/a/002.png', 'val/b/other.png')]
-  message = overlap.describe(found, train, validation)
-  assert '1 image of' in message and 'val/b/other.png' in message and 'train/a/002.png' in message
+  found, (warning,) = _find(root)
+  assert found == [['train/a/002.png', 'val/b/other.png']]
+  assert '1 image of' in warning and 'val/b/other.png is train/a/002.png' in warning
+
+
+def test_an_image_with_two_labels(root):
+  (root / 'train' / 'b' / 'x.png').write_bytes((root / 'train' / 'a' / '001.png').read_bytes())
+  (root / 'train' / 'b' / 'y.png').write_bytes((root / 'train' / 'b' / '003.png').read_bytes())
+  found, (warning,) = _find(root)
+  assert sorted(found) == [['train/a/001.png', 'train/b/x.png'],
+                           ['train/b/003.png', 'train/b/y.png']]
+  assert "1 image of the split 'train' has several labels" in warning
+  assert 'train/b/x.png is train/a/001.png' in warning
 
 
 def test_copies_in_a_folder_that_is_split_here(tmp_path):
   samples.write_folder(tmp_path, {'a': 30, 'b': 30})
   for path in sorted((tmp_path / 'a').iterdir()):
     path.with_name(f'copy of {path.name}').write_bytes(path.read_bytes())
-  found, train, validation = _find(tmp_path)
-  for pair in found:
-    assert {pair.first, pair.second} & {*train.examples.names}
-    assert os.path.basename(pair.first).removeprefix('copy of ') == os.path.basename(
-        pair.second).removeprefix('copy of ')
-  held = {name.replace('copy of ', '') for name in validation.examples.names if name[0] == 'a'}
-  seen = {name.replace('copy of ', '') for name in train.examples.names}
-  assert {pair.second.replace('copy of ', '') for pair in found} == held & seen
-  assert found
+  found, _ = _find(tmp_path)
+  assert len(found) == 30
+  assert all(one.replace('copy of ', '') == other.replace('copy of ', '') for one, other in found)
 
 
-def test_files_are_read_once(root, monkeypatch):
+def test_what_was_found_is_kept(root, monkeypatch):
   (root / 'val' / 'b' / 'x.png').write_bytes((root / 'train' / 'b' / '001.png').read_bytes())
-  first = _find(root)[0]
+  first = _find(root)
   monkeypatch.setattr(content, 'digest_of_file', None)
-  assert _find(root)[0] == first != []
+  assert _find(root) == first
   os.utime(root / 'val' / 'b' / 'x.png', ns=(1, 1))
   with pytest.raises(TypeError):
     _find(root)
 
 
-def test_files_that_cannot_be_read_are_not_equal(root, monkeypatch):
-  monkeypatch.setattr(cache, 'load', lambda key: None)
-  (root / 'train' / 'a' / '000.png').unlink()
-  (root / 'train' / 'a' / '000.png').symlink_to(root / 'nothing')
-  assert _find(root)[0] == []
+def test_files_that_cannot_be_read_are_not_equal(root):
+  for name in ('000.png', '001.png'):
+    (root / 'train' / 'a' / name).unlink()
+    (root / 'train' / 'a' / name).symlink_to(root / 'nothing')
+  assert _find(root) == ([], [])
