@@ -26,7 +26,8 @@ from scripts.experiments.catalogue import EXPERIMENTS
 from training import optimizers
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-DOCUMENTS = ('README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'docs/networks.md', 'docs/folders.md', 'docs/lists.md')
+DOCUMENTS = ('README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'docs/networks.md', 'docs/folders.md',
+             'docs/lists.md')
 RECIPES = sorted(path.name for path in (ROOT / 'scripts' / 'recipes').iterdir())
 TRAIN, EVAL = 'train_image_classifier.py', 'eval_image_classifier.py'
 PROGRAMS = (TRAIN, EVAL, 'extract_features.py', 'train_on_features.py', 'predict_image.py',
@@ -213,8 +214,9 @@ def test_paths_and_links_exist(name):
     if '://' in target:
       continue
     path, _, anchor = target.partition('#')
-    assert not path or (ROOT / path).exists(), target
-    assert not anchor or anchor in anchors(path or name), target
+    linked = (ROOT / name).parent / path if path else ROOT / name
+    assert linked.exists(), target
+    assert not anchor or anchor in anchors(str(linked.relative_to(ROOT))), target
   tops = {path.name for path in ROOT.iterdir() if path.is_dir()}
   for path in re.findall(r'`([\w./-]+)`', text):
     top = path.split('/')[0]
