@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-import tensorflow as tf
+import PIL.Image
 
 from datasets import folder as folder_source
 from datasets.converters import writer
@@ -16,6 +16,8 @@ RESOURCES = (Resource(
     ('sha256', '4c54ace7911aaffe13a365c34f650e71dd5bf1be0a58b464e5a7183e3e595d9c')),)
 _SHARDS = 5
 _SEED = 0
+# What Pillow calls the formats, and what records call them.
+_FORMATS = {'JPEG': 'jpeg', 'PNG': 'png', 'GIF': 'gif', 'BMP': 'bmp', 'WEBP': 'webp'}
 
 
 def filenames() -> list[str]:
@@ -34,7 +36,7 @@ def convert(source: Path, dataset_dir, *, num_validation: int = 350) -> None:
   Raises:
     ValueError: if the folder is not laid out so, has too few images, or one is damaged.
   """
-  images = folder_source.get_split('folder', 'all', _class_parent(source))
+  images = folder_source.get_split('folder', 'all', source)
   if not 0 < num_validation < images.num_examples:
     raise ValueError(
         f'Expected --num_validation between 1 and {images.num_examples - 1}, one less than there '
@@ -59,21 +61,15 @@ def _filename(split: str, shard: int) -> str:
   return f'flowers_{split}_{shard:05d}-of-{_SHARDS:05d}.tfrecord'
 
 
-def _class_parent(source: Path) -> Path:
-  """The folder that holds the class folders: `source`, or the only folder in it."""
-  folders = [path for path in source.iterdir() if path.is_dir() and path.name[0] != '.']
-  if len(folders) == 1 and any(path.is_dir() for path in folders[0].iterdir()):
-    return folders[0]
-  return source
-
-
 def _read(path: str, label: int) -> writer.Image:
-  encoded = Path(path).read_bytes()
   try:
-    shape = tf.io.decode_image(encoded, expand_animations=False).shape
-  except tf.errors.InvalidArgumentError as error:
+    with PIL.Image.open(path) as image:
+      image.load()
+      image_format, (width, height) = image.format, image.size
+  except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
     raise ValueError(f'Expected an image. Received {path}, which cannot be decoded: remove or '
                      'replace it.') from error
-  suffix = Path(path).suffix[1:].lower()
-  image_format = 'jpeg' if suffix in ('jpg', 'jpe') else suffix
-  return writer.Image(encoded, image_format, shape[0], shape[1], label)
+  if image_format not in _FORMATS:
+    raise ValueError(f'Expected an image of the format {", ".join(_FORMATS)}. Received {path}, '
+                     f'which is {image_format}: convert or remove it.')
+  return writer.Image(Path(path).read_bytes(), _FORMATS[image_format], height, width, label)
