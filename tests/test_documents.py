@@ -35,7 +35,7 @@ PROGRAMS = (TRAIN, EVAL, 'extract_features.py', 'train_on_features.py', 'predict
             'list_networks.py', 'scripts/benchmark_training_step.py',
             'scripts/benchmark_transfer_learning.py', 'scripts/experiments/cifar10_subset.py',
             'scripts/experiments/split_features.py', 'scripts/experiments/write_list.py',
-            'scripts/mutate_weights.py', 'scripts/run_experiment.py')
+            'scripts/mutate_images.py', 'scripts/mutate_weights.py', 'scripts/run_experiment.py')
 # Those that take more than flags: names of images.
 TAKES_ARGUMENTS = ('predict_image.py',)
 # What the documents call and this project does not bring, so that its options are not ours.
