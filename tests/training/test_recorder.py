@@ -69,6 +69,11 @@ def test_rows_after_the_step_that_is_resumed_go(tmp_path, step, kept):
   lambda text: text + 'junk\r\n',
   lambda text: text.replace('\n3000,', '\n,'),
   lambda text: text.replace('\n3000,', '\nx,'),
+  lambda text: text.replace('\n3000,', '\n²,'),
+  lambda text: text.replace('\n3000,', f'\n{"9" * 5000},'),
+  lambda text: text.replace('\n3000,', '\n"3000,'),
+  lambda text: text + '\0' * 4096,  # As a crash of the machine leaves it.
+  lambda text: text + 'x' * 200_000,
 ])
 def test_damaged_rows_go(tmp_path, damage):
   _write(tmp_path, start=0, steps=[1000, 2000, 3000])
@@ -83,6 +88,16 @@ def test_a_file_that_is_none_of_ours_is_begun_anew(tmp_path, text):
   (tmp_path / 'metrics.csv').write_text(text)
   _write(tmp_path, start=5, steps=[6])
   assert _steps(tmp_path) == [6]
+  kept = [path.read_text() for path in tmp_path.glob('metrics.csv.old')]
+  assert kept == ([text] if text.startswith('something') else [])
+
+
+def test_bytes_that_are_no_text_go(tmp_path):
+  _write(tmp_path, start=0, steps=[1, 2])
+  with open(tmp_path / 'metrics.csv', 'ab') as file:
+    file.write(b'\xff\xfe\x80\n')
+  _write(tmp_path, start=2, steps=[3])
+  assert _steps(tmp_path) == [1, 2, 3]
 
 
 def test_an_unknown_column_is_an_error(tmp_path):
