@@ -14,8 +14,9 @@ from collections.abc import Callable, Mapping
 import tensorflow as tf
 
 _VERSION = 'proc/driver/nvidia/version'
-# The first drivers for programs of a version of CUDA: docs.nvidia.com/deploy/cuda-compatibility.
-_FIRST_DRIVERS = {11: (450, 80), 12: (525, 60), 13: (580, 65)}
+# The first major version of the driver for each one of CUDA:
+# https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html, table 1.
+_FIRST_DRIVERS = {11: 450, 12: 525, 13: 580}
 _PROBE = "import tensorflow as tf; tf.config.list_physical_devices('GPU')"
 _SECONDS = 120
 _HINT = 'Run scripts/setup_env.sh --gpu'
@@ -117,10 +118,10 @@ def _old_driver(machine: Machine) -> str | None:
   except OSError:
     return None
   driver = re.search(r'\b\d{3,}(\.\d+)+\b', text.partition('\n')[0])
-  if not (first and driver) or tuple(map(int, driver[0].split('.'))) >= first:
+  if not (first and driver) or int(driver[0].split('.')[0]) >= first:
     return None
   return (f"NVIDIA's driver is of version {driver[0]}, and TensorFlow's CUDA {cuda} needs "
-          f'{first[0]}.{first[1]} or newer. Install a newer driver')
+          f'{first} or newer. Install a newer driver')
 
 
 def _told(machine: Machine) -> str:

@@ -51,8 +51,8 @@ _CASES = {
                             'without CUDA.*setup_env.sh --gpu'),
   'no libraries': ({'packages': ('numpy', 'tensorflow')}, 'not installed.*setup_env.sh --gpu'),
   'an old driver': ({'version': _VERSION.format('470.256.02')},
-                    r'470.256.02.*12\.5\.1 needs 525\.60'),
-  'an old open driver': ({'version': _OPEN.format('515.43.04')}, r'515.43.04.*needs 525\.60'),
+                    r'470.256.02.*12\.5\.1 needs 525 '),
+  'an old open driver': ({'version': _OPEN.format('515.43.04')}, r'515.43.04.*needs 525 '),
   'a container without devices': ({'devices': (), 'version': _NEW}, 'no /dev/nvidia0.*--gpus all'),
   'Windows': ({'devices': (), 'listed': 'GPU 0: NVIDIA GeForce', 'packages': ()}, 'not installed'),
   'another reason': (
