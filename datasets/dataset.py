@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import hashlib
@@ -105,13 +106,22 @@ class Dataset:
     return tuple(self.class_names[label] for label in np.flatnonzero(self.class_counts == 0))
 
   def summary(self) -> str:
-    """One line: the split, and its classes with their numbers of examples, the first and last."""
+    """The split, and its classes with their numbers of examples, the first and last.
+
+    A second line warns of names that differ only in capitals.
+    """
     classes = [f'{name} ({count})'
                for name, count in zip(self.class_names, self.class_counts, strict=True)]
     if len(classes) > _FIRST + _LAST + 1:
       classes = [*classes[:_FIRST], '…', *classes[-_LAST:]]
+    alike = collections.defaultdict(set)
+    for name in self.class_names:
+      alike[name.casefold()].add(name)
+    pairs = [' and '.join(sorted(names)) for names in alike.values() if len(names) > 1]
+    warning = ('\nWarning: classes that differ only in capitals: '
+               f'{", ".join(pairs[:_FIRST])}.' if pairs else '')
     return (f'Split {self.split_name!r}: {self.num_examples} examples of {self.num_classes} '
-            f'classes: {", ".join(classes)}.')
+            f'classes: {", ".join(classes)}.{warning}')
 
   @functools.cached_property
   def fingerprint(self) -> str:

@@ -94,10 +94,9 @@ def _read(root: Path, class_names: tuple[str, ...], folders: Mapping[str, tuple[
   names = [path.relative_to(root).as_posix() for path in paths]
   notes = ()
   if ignored:
-    files = '1 file that is no image' if len(ignored) == 1 else (
-        f'{len(ignored)} files that are no images')
+    files = '1 file' if len(ignored) == 1 else f'{len(ignored)} files'
     shown = folder_layout.sample([path.relative_to(root) for path in ignored])
-    notes = (f'ignored {files}: {shown}',)
+    notes = (f'Not used: {files} with other endings than {" ".join(IMAGE_SUFFIXES)}: {shown}.',)
   return indexed.IndexedExamples(names, labels, paths=[str(path) for path in paths]), notes
 
 

@@ -132,6 +132,8 @@ def _identity(image: str) -> tuple:
 
 def _hint(image: Path, folder: _Folder) -> str:
   """What is nearly called so."""
+  if '\\' in image.name:
+    return ' It has backslashes, as on Windows: write / in their place, relative to the list.'
   if not image.parent.is_dir():
     return ' There is no such folder.'
   for name in folder.inodes:

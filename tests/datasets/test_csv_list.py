@@ -152,3 +152,14 @@ def test_a_list_that_is_called_as_usual_goes_before_others(images):
   for name in ('train.csv', 'val.csv', 'valid.csv'):
     (images / name).write_text('a.png,cat\nb.png,dog\n' if name != 'valid.csv' else 'c.png,cat\n')
   assert _get(images, 'validation').num_examples == 2
+
+
+@pytest.mark.parametrize(('text', 'words'), [
+  ('path,label\nsub\\c.png,cat\nb.png,dog\n', ['line 2', 'sub\\c.png', 'backslashes']),
+  ('emotion,pixels,Usage\n0,1 2 3,Training\n0,4 5 6,Training\n', ['list.csv, line']),
+])
+def test_paths_that_are_none(images, text, words):
+  (images / 'list.csv').write_text(text)
+  with pytest.raises(FileNotFoundError) as caught:
+    _get(images / 'list.csv')
+  assert [word for word in words if word not in str(caught.value)] == []

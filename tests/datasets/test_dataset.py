@@ -122,3 +122,9 @@ def test_a_summary_has_the_first_and_last_classes_with_their_counts(tmp_path):
   samples.write_folder(tmp_path / 'more', {f'{i:02d}': 1 for i in range(30)})
   found = dataset_factory.get_dataset('folder', 'all', tmp_path / 'more').summary()
   assert '00 (1)' in found and '29 (1)' in found and '15' not in found
+
+
+def test_a_summary_warns_of_names_that_differ_in_capitals(tmp_path):
+  samples.write_folder(tmp_path, {'Shoe': 1, 'boot': 1, 'shoe': 1})
+  found = dataset_factory.get_dataset('folder', 'all', tmp_path).summary()
+  assert 'Warning' in found and 'Shoe and shoe' in found

@@ -33,7 +33,9 @@ def test_known_suffixes_are_images(tmp_path, suffix):
 def test_other_files_are_noted(tmp_path):
   samples.write_folder(tmp_path, {'a': 1, 'b': 1})
   (tmp_path / 'a' / 'x.txt').write_text('')
-  assert _get(tmp_path).notes == ('ignored 1 file that is no image: a/x.txt',)
+  (tmp_path / 'b' / 'y.HEIC').write_text('')
+  note, = _get(tmp_path).notes
+  assert '2 files' in note and '.jpg' in note and note.endswith(': a/x.txt, b/y.HEIC.')
 
 
 @pytest.mark.parametrize('validation', ['validation', 'val'])
