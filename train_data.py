@@ -115,6 +115,9 @@ def _settle_outputs(train: Dataset, options: dict[str, Any], net: Net, saved: Ma
 
   The arguments and errors are those of `open_data`.
   """
+  if is_resumed and saved.get('class_names'):
+    options['labels_offset'] = options['labels_offset'] or 0
+    return list(saved['class_names'])
   excluded = warm_start.excluded_scopes(options, saved)
   keeps_head = is_resumed or warm_start.keeps_head(net, excluded)
   names = _join_foreign_head(train, saved, weights, options) if keeps_head else None
@@ -150,7 +153,8 @@ def _join_foreign_head(train: Dataset, saved: Mapping[str, Any], weights: source
   found = label_join.join(train, num_outputs, labels_offset=options['labels_offset'],
                           labels_are_indices=FLAGS.labels_are_indices)
   print(found.note or 'The classes are matched with the outputs in sorted order.')
-  options['labels_offset'] = train.num_classes - num_outputs
+  if options['labels_offset'] is None:
+    options['labels_offset'] = train.num_classes - num_outputs
   return labels.names_by_output(train.class_names, found.label_map, num_outputs)
 
 

@@ -96,9 +96,13 @@ def test_a_kept_head_does_not_get_other_classes_in_silence(train, foreign, tmp_p
 
 def test_a_kept_head_is_joined_by_numbers(train, foreign, tmp_path):
   _photos(tmp_path / 'photos', {'1': 6, '2': 6})
-  code, out, errors = train(f'--checkpoint_path={foreign}')
+  flags = [f'--checkpoint_path={foreign}', '--labels_offset=1']
+  code, out, errors = train(*flags)
   assert code == 0, errors
   assert '--labels_offset=1' in out
+  code, out, errors = train(*flags, '--max_number_of_steps=2')
+  assert code == 0, errors
+  assert 'Resumed' in out
 
 
 def test_an_evaluation_of_foreign_weights_asks_for_the_order(run_here, foreign, tmp_path):
