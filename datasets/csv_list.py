@@ -88,7 +88,8 @@ def get_split(name: str, split_name: str, dataset_dir, *, file_pattern=None,
   found = _list_of(lists, chosen)
   classes = _classes(lists, rows, chosen)
   labels = [_label(row, found.path, classes) for row in rows[chosen]]
-  list_files.find(rows[chosen][:1], found.path, found.image_column)  # First of all, is it a list of paths?
+  # A column that holds no paths at all gets the message of a missing file.
+  list_files.find(rows[chosen][:1], found.path, found.image_column)
   list_files.check_other_paths(found.rows, found.path)
   paths = list_files.find(rows[chosen], found.path, found.image_column)
   names = [row.path.replace(os.sep, '/') for row in rows[chosen]]
