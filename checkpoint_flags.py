@@ -10,7 +10,7 @@ import tensorflow as tf
 from absl import flags
 
 from nets import nets_factory, outline, scopes
-from weights import restore, sources
+from slim_zoo.weights import restore, sources
 
 FLAGS = flags.FLAGS
 

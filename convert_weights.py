@@ -23,8 +23,8 @@ import path_flags
 from datasets import folder
 from nets import nets_factory, scopes
 from preprocessing import preprocessing_factory
-from training import checkpoints, metadata
-from weights import batch_norm_estimation, checkpoint_files, restore
+from slim_zoo.training import checkpoints, metadata
+from slim_zoo.weights import batch_norm_estimation, checkpoint_files, restore
 
 FLAGS = flags.FLAGS
 

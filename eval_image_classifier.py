@@ -21,11 +21,11 @@ import checkpoint_flags
 import inference_flags
 import path_flags
 from datasets import label_join, labels
-from evaluation import report
-from evaluation.evaluator import Evaluator, Measurement
-from training import distribution
-from training.inputs import Inputs, decoder
-from weights import sources
+from slim_zoo.evaluation import report
+from slim_zoo.evaluation.evaluator import Evaluator, Measurement
+from slim_zoo.training import distribution
+from slim_zoo.training.inputs import Inputs, decoder
+from slim_zoo.weights import sources
 
 FLAGS = flags.FLAGS
 

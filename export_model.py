@@ -24,10 +24,10 @@ from absl import flags
 import head_flags
 import inference_flags
 import path_flags
-from export import exporter, targets
-from export.model import Model
 from files import plain_paths
-from training import distribution, metadata
+from slim_zoo.export import exporter, targets
+from slim_zoo.export.model import Model
+from slim_zoo.training import distribution, metadata
 
 FLAGS = flags.FLAGS
 

@@ -27,13 +27,13 @@ import inference_flags
 import path_flags
 from datasets import content
 from datasets.dataset import Dataset
-from feature_files import formats
 from nets import extractors, nets_factory
 from nets.network import Network
 from preprocessing import preprocessing_factory
-from training import distribution
-from training.inputs import Inputs, decoder
-from weights import restore
+from slim_zoo.features import formats
+from slim_zoo.training import distribution
+from slim_zoo.training.inputs import Inputs, decoder
+from slim_zoo.weights import restore
 
 FLAGS = flags.FLAGS
 

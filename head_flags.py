@@ -9,7 +9,7 @@ from absl import flags
 
 import checkpoint_flags
 from nets import custom_head, extractors, nets_factory
-from weights import sources
+from slim_zoo.weights import sources
 
 FLAGS = flags.FLAGS
 

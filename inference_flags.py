@@ -27,7 +27,7 @@ from datasets import dataset_factory, labels, labels_file
 from datasets.dataset import Dataset
 from nets import custom_head, nets_factory
 from nets.network import Network
-from weights import restore, sources
+from slim_zoo.weights import restore, sources
 
 FLAGS = flags.FLAGS
 

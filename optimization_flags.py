@@ -10,9 +10,9 @@ import numpy as np
 from absl import flags
 
 from nets.network import Network
-from training import loop, losses, optimizers, schedules, trainer
-from training.inputs import Inputs
-from training.length import Length
+from slim_zoo.training import loop, losses, optimizers, schedules, trainer
+from slim_zoo.training.inputs import Inputs
+from slim_zoo.training.length import Length
 
 FLAGS = flags.FLAGS
 

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from absl import flags
 from absl.testing import flagsaver
 
-from weights import checkpoint_files
+from slim_zoo.weights import checkpoint_files
 
 FLAGS = flags.FLAGS
 

@@ -24,9 +24,9 @@ import inference_flags
 import path_flags
 from datasets import bad_images, folder, indexed, labels
 from datasets.dataset import Dataset
-from evaluation import predictor
-from training import distribution
-from training.inputs import Inputs, decoder
+from slim_zoo.evaluation import predictor
+from slim_zoo.training import distribution
+from slim_zoo.training.inputs import Inputs, decoder
 
 FLAGS = flags.FLAGS
 

@@ -15,9 +15,9 @@ from datasets import dataset_factory, input_pipeline, label_join, labels, overla
 from datasets.dataset import Dataset
 from nets.record import Net
 from preprocessing import preprocessing_factory
-from training import metadata
-from training.inputs import Inputs, decoder
-from weights import sources
+from slim_zoo.training import metadata
+from slim_zoo.training.inputs import Inputs, decoder
+from slim_zoo.weights import sources
 
 FLAGS = flags.FLAGS
 

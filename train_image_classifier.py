@@ -29,24 +29,16 @@ import phases
 import train_data
 import warm_start
 from datasets import input_pipeline
-from evaluation.evaluator import Evaluator
 from nets import custom_head, nets_factory, scopes
 from nets.record import Net
-from training import (
-  distribution,
-  estimate,
-  feature_cache,
-  loop,
-  metadata,
-  rates,
-  run,
-  run_folder,
-)
-from training.inputs import Inputs
-from training.length import Length
-from training.progress import Stopwatch
-from training.trainer import Trainer
-from weights import checkpoint_files, sources
+from slim_zoo.evaluation.evaluator import Evaluator
+from slim_zoo.features import cache as feature_cache
+from slim_zoo.training import distribution, estimate, loop, metadata, rates, run, run_folder
+from slim_zoo.training.inputs import Inputs
+from slim_zoo.training.length import Length
+from slim_zoo.training.progress import Stopwatch
+from slim_zoo.training.trainer import Trainer
+from slim_zoo.weights import checkpoint_files, sources
 
 FLAGS = flags.FLAGS
 

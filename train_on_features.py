@@ -33,27 +33,19 @@ import path_flags
 import trunks
 import warm_start
 from datasets import labels
-from evaluation import report
-from evaluation.evaluator import Evaluator
-from feature_files import formats
-from feature_files.features import Features
 from nets import custom_head, feature_classifier
 from nets.network import Network
-from training import (
-  checkpoints,
-  distribution,
-  feature_inputs,
-  linear_classifiers,
-  loop,
-  metadata,
-  run,
-  run_folder,
-)
-from training.inputs import Inputs
-from training.length import Length
-from training.trainer import STEP_NAME
-from weights import checkpoint_files
-from weights.reader import Checkpoint
+from slim_zoo.evaluation import report
+from slim_zoo.evaluation.evaluator import Evaluator
+from slim_zoo.features import formats, linear_classifiers
+from slim_zoo.features import inputs as feature_inputs
+from slim_zoo.features.features import Features
+from slim_zoo.training import checkpoints, distribution, loop, metadata, run, run_folder
+from slim_zoo.training.inputs import Inputs
+from slim_zoo.training.length import Length
+from slim_zoo.training.trainer import STEP_NAME
+from slim_zoo.weights import checkpoint_files
+from slim_zoo.weights.reader import Checkpoint
 
 FLAGS = flags.FLAGS
 

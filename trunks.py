@@ -15,9 +15,9 @@ import head_flags
 import inference_flags
 from nets import custom_head, nets_factory, scopes
 from nets.network import Network
-from training import checkpoints, metadata
-from training.loop import Standing
-from weights import sources
+from slim_zoo.training import checkpoints, metadata
+from slim_zoo.training.loop import Standing
+from slim_zoo.weights import sources
 
 FLAGS = flags.FLAGS
 

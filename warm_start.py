@@ -11,9 +11,9 @@ from absl import flags
 import checkpoint_flags
 from nets import custom_head, scopes
 from nets.record import Net
-from training.trainer import Trainer
-from weights import restore, sources
-from weights.reader import Checkpoint
+from slim_zoo.training.trainer import Trainer
+from slim_zoo.weights import restore, sources
+from slim_zoo.weights.reader import Checkpoint
 
 FLAGS = flags.FLAGS
 

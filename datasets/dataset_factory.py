@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datasets import csv_list, dataset, digits, folder, pickled, tfds_source, tfrecord
-from errors import unknown_name
+from files.errors import unknown_name
 
 # Every entry makes one split of a source; all take the same arguments.
 DATASETS = {

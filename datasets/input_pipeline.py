@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from datasets import dataset as dataset_lib
 from datasets import seeds
-from errors import unknown_name
+from files.errors import unknown_name
 
 # More epochs than any run has: a stream without an end.
 _ENDLESS = 2**62

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from errors import unknown_name
+from files.errors import unknown_name
 from preprocessing import (
   caffe,
   cifarnet,

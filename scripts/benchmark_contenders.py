@@ -114,7 +114,7 @@ def slim_zoo(settings: Settings, *, xla: bool) -> Contender:
   import tensorflow as tf
 
   from nets import nets_factory
-  from training import optimizers, schedules, trainer
+  from slim_zoo.training import optimizers, schedules, trainer
   is_training = settings.mode != 'inference'
   network = nets_factory.build_network(
       'alexnet_v2', image_shape=[settings.image_size, settings.image_size, 3],

@@ -189,7 +189,7 @@ def train_in_torch(epochs: int, scratch: pathlib.Path) -> Measured:
     ChildProcessError: if it fails.
   """
   job = JOBS[FLAGS.job]
-  arrays, examples = scratch / 'weights.npz', scratch / 'examples.json'
+  arrays, examples = scratch / 'slim_zoo.weights.npz', scratch / 'examples.json'
   if not examples.exists():
     write_weights(job, arrays)
     examples.write_text(json.dumps(list_examples(FLAGS.dataset_dir)), encoding='utf-8')
@@ -209,7 +209,7 @@ def write_weights(job: Job, path: pathlib.Path) -> None:
   import numpy as np
 
   from nets import nets_factory, outline
-  from weights import restore, sources
+  from slim_zoo.weights import restore, sources
   net = nets_factory.get_net(job.model_name)
   traced = outline.trace(job.model_name, net.classes,
                          image_shape=[net.image_size, net.image_size, net.channels])

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 import command_line
 from nets import nets_factory
-from training import checkpoints
+from slim_zoo.training import checkpoints
 
 _PROGRAM = 'train_image_classifier'
 # Augmentation, dropout, slots, averages and validation: whatever kept features could change.

@@ -23,7 +23,7 @@ from nets import catalogue, extractors, layers, nets_factory, scopes
 from nets.record import Net
 from preprocessing import preprocessing_factory
 from scripts.experiments.catalogue import EXPERIMENTS
-from training import optimizers
+from slim_zoo.training import optimizers
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 DOCUMENTS = ('README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'docs/networks.md', 'docs/folders.md',

@@ -14,12 +14,12 @@ from absl import flags
 
 import inference_flags
 from datasets import labels_file
-from export import description, exporter, targets, tflite
-from export.model import Model
 from nets import nets_factory
 from preprocessing import preprocessing_factory
-from training import checkpoints
-from weights import checkpoint_files
+from slim_zoo.export import description, exporter, targets, tflite
+from slim_zoo.export.model import Model
+from slim_zoo.training import checkpoints
+from slim_zoo.weights import checkpoint_files
 
 _CLASSES = ('ant', 'bee', '', 'sea horse', 'bee')
 _HEAD = {'head': 'flatten,dropout:0.5,fc:6,fc', 'head_from': 'pool2'}

@@ -9,10 +9,10 @@ import tensorflow as tf
 
 import inference_flags
 from datasets import content, dataset_factory
-from feature_files import formats
 from nets import nets_factory
 from preprocessing import preprocessing_factory
-from training import checkpoints
+from slim_zoo.features import formats
+from slim_zoo.training import checkpoints
 
 _SCRIPT = 'extract_features'
 

@@ -12,7 +12,7 @@ import train_data
 import trunks
 import warm_start
 from nets import nets_factory
-from training import checkpoints
+from slim_zoo.training import checkpoints
 
 _FUNCTION = """
 from nets import layers

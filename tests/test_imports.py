@@ -8,10 +8,9 @@ import pathlib
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
-PACKAGES = ('nets', 'preprocessing', 'datasets', 'weights', 'training', 'evaluation', 'export',
-            'files', 'feature_files')
+PACKAGES = ('nets', 'preprocessing', 'datasets', 'slim_zoo', 'files')
 # The modules at the top that are no scripts: for all, and for the scripts alone.
-LIBRARY_MODULES = ('errors',)
+LIBRARY_MODULES = ()
 SCRIPT_MODULES = ('checkpoint_flags', 'command_line', 'head_flags', 'inference_flags',
                   'optimization_flags', 'path_flags', 'phases', 'train_data', 'trunks',
                   'warm_start')
@@ -21,7 +20,7 @@ SCRIPT_PACKAGES = ('scripts.experiments', 'scripts.fuzzing', 'scripts.oracles')
 BASE = ('files',)
 # Parts that stand alone, and what none of them may import: each other, and what is built on them.
 INDEPENDENT = ('nets', 'preprocessing', 'datasets')
-CLOSED_TO_THEM = (*INDEPENDENT, 'training')
+CLOSED_TO_THEM = (*INDEPENDENT, 'slim_zoo')
 
 FORBIDDEN_MODULES = {
   'tensorflow.python': 'is private',
@@ -138,33 +137,34 @@ def test_every_package_is_known_here():
 BROKEN = [
   ('nets/a.py', 'import datasets.b', 'nets imports datasets.b'),
   ('nets/a.py', 'def f():\n  from preprocessing import b', 'nets imports preprocessing.b'),
-  ('datasets/a.py', 'from training.b import c', 'datasets imports training.b.c'),
+  ('datasets/a.py', 'from slim_zoo.training.b import c', 'datasets imports slim_zoo'),
   ('preprocessing/a.py', 'import importlib\nimportlib.import_module("nets.b")', 'imports nets.b'),
-  ('files/a.py', 'from weights import b', 'files imports weights.b'),
-  ('training/a.py', 'from train_image_classifier import main', 'imports the script'),
+  ('files/a.py', 'from slim_zoo.weights import b', 'files imports slim_zoo'),
+  ('slim_zoo/training/a.py', 'from train_image_classifier import main', 'imports the script'),
   ('predict_image.py', 'import train_image_classifier', 'imports the script'),
   ('command_line.py', 'import train_image_classifier', 'imports the script'),
-  ('training/a.py', 'from command_line import run', 'only scripts do'),
-  ('training/a.py', 'from absl import flags', 'reads flags'),
-  ('errors.py', 'import absl.app', 'reads flags'),
+  ('slim_zoo/training/a.py', 'from command_line import run', 'only scripts do'),
+  ('slim_zoo/training/a.py', 'from absl import flags', 'reads flags'),
+  ('files/errors.py', 'import absl.app', 'reads flags'),
   ('nets/a.py', 'from tensorflow.python.ops import nn', 'is private'),
   ('nets/a.py', 'from tensorflow import python', 'is private'),
   ('nets/a.py', 'import tensorflow as tf\ntf.python.ops.nn()', 'is private'),
-  ('training/a.py', 'import tf_keras', 'is Keras 2'),
-  ('weights/a.py', 'import numpy as np\nnp.load("f", allow_pickle=True)', 'allows pickle'),
-  ('weights/a.py', 'import numpy as np\nnp.load("f", allow_pickle=trusted)', 'allows pickle'),
-  ('weights/a.py', 'import torch\ntorch.load("f")', 'torch.load'),
-  ('weights/a.py', 'from torch import load', 'torch.load'),
+  ('slim_zoo/training/a.py', 'import tf_keras', 'is Keras 2'),
+  ('slim_zoo/weights/a.py', 'import numpy as np\nnp.load("f", allow_pickle=True)', 'allows pickle'),
+  ('slim_zoo/weights/a.py', 'import numpy as np\nnp.load("f", allow_pickle=trusted)',
+   'allows pickle'),
+  ('slim_zoo/weights/a.py', 'import torch\ntorch.load("f")', 'torch.load'),
+  ('slim_zoo/weights/a.py', 'from torch import load', 'torch.load'),
 ]
 SOUND = [
-  ('nets/a.py', 'from nets import layers\nfrom errors import unknown_name'),
+  ('nets/a.py', 'from nets import layers\nfrom files.errors import unknown_name'),
   ('nets/a.py', 'from . import layers'),
   ('datasets/a.py', 'from files import downloads\nfrom datasets import b'),
-  ('training/a.py', 'from nets import network\nfrom absl import logging'),
+  ('slim_zoo/training/a.py', 'from nets import network\nfrom absl import logging'),
   ('predict_image.py', 'import command_line\nfrom absl import app, flags'),
   ('command_line.py', 'from absl import flags'),
   ('scripts/benchmark.py', 'from absl import app\nfrom nets import nets_factory'),
-  ('weights/a.py', 'import numpy as np\nnp.load("f", allow_pickle=False)'),
+  ('slim_zoo/weights/a.py', 'import numpy as np\nnp.load("f", allow_pickle=False)'),
 ]
 SCRIPT_NAMES = ('train_image_classifier', 'predict_image')
 

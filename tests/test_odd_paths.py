@@ -9,7 +9,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from weights.reader import Checkpoint
+from slim_zoo.weights.reader import Checkpoint
 
 _TRAIN = 'train_image_classifier'
 _DIGITS = ['--dataset_name=digits', '--model_name=lenet', '--optimizer=momentum', '--xla=off',

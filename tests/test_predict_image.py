@@ -14,13 +14,13 @@ import tensorflow as tf
 from absl import flags
 
 from datasets import dataset_factory
-from evaluation import predictor
-from evaluation.evaluator import Evaluator
-from evaluation.predictor import Guess, Prediction
 from nets import nets_factory
 from preprocessing import preprocessing_factory
-from training import checkpoints, loop, metadata
-from training.inputs import Inputs
+from slim_zoo.evaluation import predictor
+from slim_zoo.evaluation.evaluator import Evaluator
+from slim_zoo.evaluation.predictor import Guess, Prediction
+from slim_zoo.training import checkpoints, loop, metadata
+from slim_zoo.training.inputs import Inputs
 
 _CLASSES = ('ant', 'bee', 'sea horse')
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 from nets import nets_factory
 from preprocessing import preprocessing_factory
 from scripts.oracles import fixtures, keras_models, photos
-from weights import restore, sources
+from slim_zoo.weights import restore, sources
 
 
 def _inception_pixels(files, size: int) -> tf.data.Dataset:

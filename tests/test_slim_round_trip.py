@@ -9,9 +9,9 @@ import tf_slim
 from tf_slim.nets import alexnet
 
 from nets import nets_factory
-from training import checkpoints, optimizers, schedules, trainer
-from weights import checkpoint_files, restore
-from weights.reader import Checkpoint
+from slim_zoo.training import checkpoints, optimizers, schedules, trainer
+from slim_zoo.weights import checkpoint_files, restore
+from slim_zoo.weights.reader import Checkpoint
 
 _CLASSES = 7
 pytestmark = pytest.mark.filterwarnings('ignore:`layer.apply` is deprecated')

@@ -29,7 +29,8 @@ import optimization_flags
 import trunks
 import warm_start
 from nets import nets_factory
-from training import checkpoints, linear_classifiers
+from slim_zoo.features import linear_classifiers
+from slim_zoo.training import checkpoints
 
 _ROOT = pathlib.Path(checkpoint_flags.__file__).parent
 _READERS = (checkpoint_flags, command_line, head_flags, inference_flags, optimization_flags, trunks,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from datasets.converters import cifar10, flowers, mnist
-from errors import unknown_name
 from files import archives, downloads
+from files.errors import unknown_name
 
 # Each module has RESOURCES, filenames() and convert().
 CONVERTERS = {'cifar10': cifar10, 'flowers': flowers, 'mnist': mnist}

@@ -21,8 +21,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
 import command_line
 import path_flags
-from feature_files import formats, npz
-from feature_files.features import Features
+from slim_zoo.features import formats, npz
+from slim_zoo.features.features import Features
 
 FLAGS = flags.FLAGS
 

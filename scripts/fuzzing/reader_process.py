@@ -41,7 +41,7 @@ def _audit(event: str, arguments: tuple) -> None:
 
 def read_all(path: str) -> int:
   """Opens weights as the programs do, and reads every array; returns how many."""
-  from weights import sources
+  from slim_zoo.weights import sources
 
   source = sources.open_weights(path).source
   for name in source.shapes:

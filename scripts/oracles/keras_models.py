@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 import keras
 import numpy as np
 
-from weights.dialects import keras as names
+from slim_zoo.weights.dialects import keras as names
 
 
 def variables(network: str, model: keras.Model, ours: Iterable[str]) -> dict[str, keras.Variable]:

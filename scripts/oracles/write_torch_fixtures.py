@@ -18,8 +18,8 @@ import torch
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
 from scripts.oracles import fixtures, torch_models, values
-from weights.dialects import torch as torch_dialects
-from weights.layouts import DEPTHWISE_OIHW, OIHW, Take
+from slim_zoo.weights.dialects import torch as torch_dialects
+from slim_zoo.weights.layouts import DEPTHWISE_OIHW, OIHW, Take
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 from preprocessing import preprocessing_factory
-from training import recorder
+from slim_zoo.training import recorder
 
 
 @pytest.fixture(scope='module')

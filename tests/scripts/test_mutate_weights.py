@@ -13,8 +13,8 @@ import pytest
 from scripts.fuzzing import mutations, reader_process, runs
 from scripts.fuzzing.samples import SAMPLES
 from scripts.fuzzing.writers import masked_crc32c
-from weights import formats
-from weights.wire_format import varint
+from slim_zoo.weights import formats
+from slim_zoo.weights.wire_format import varint
 
 _SCRIPTS = pathlib.Path(__file__).parents[2] / 'scripts'
 

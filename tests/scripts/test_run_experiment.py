@@ -9,7 +9,7 @@ import types
 import numpy as np
 import pytest
 
-from feature_files import features, formats, npz
+from slim_zoo.features import features, formats, npz
 
 _METRICS = 'step,loss,validation_top_1\n1,0.5,\n2,,0.5\n3,,0.75\n4,,0.625\n'
 

@@ -1,0 +1,1 @@
+"""Everything around the networks: weights, training, features, evaluation, export."""

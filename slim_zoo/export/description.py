@@ -1,0 +1,66 @@
+"""What lies beside an export: what it is and how it is used, and the names of its classes."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from datasets import labels, labels_file
+from preprocessing.preprocessing_factory import PREPROCESSING
+from slim_zoo.export import saved_model
+from slim_zoo.export.model import Model
+from slim_zoo.export.targets import Target
+
+
+def paths(path: str | os.PathLike[str], target: Target) -> tuple[pathlib.Path, pathlib.Path]:
+  """Names the description and the labels of an export.
+
+  Returns:
+    `model.json` and `labels.txt` in the folder of a SavedModel; `<path>.json` and
+    `<path>.labels.txt` beside a file.
+  """
+  if target.is_folder:
+    return pathlib.Path(path, 'model.json'), pathlib.Path(path, labels_file.FILENAME)
+  return pathlib.Path(f'{path}.json'), pathlib.Path(f'{path}.{labels_file.FILENAME}')
+
+
+def write(path: str | os.PathLike[str], model: Model, target: Target, *, facts: Mapping[str, Any],
+          class_names: Sequence[str]) -> None:
+  """Writes both.
+
+  What the description has in common with a checkpoint's metadata has the same name, so that the
+  export can be opened as a checkpoint.
+
+  Args:
+    path: of the export.
+    model, target: what it is of and for.
+    facts: what else is known of the network.
+    class_names: one name an output, `labels.UNNAMED` where it is not known.
+  """
+  about = {**facts, 'preprocessing_name': model.preprocessing_name, 'image_size': model.image_size,
+           'channels': model.channels, 'num_classes': len(class_names)}
+  if any(name != labels.UNNAMED for name in class_names):
+    about['class_names'] = list(class_names)
+  about |= {'export': target.name, 'inputs': _inputs(model, target), 'outputs': {
+      name: {'dtype': 'float32', 'shape': [target.batch, len(class_names)]}
+      for name in target.outputs}}
+  description, names = paths(path, target)
+  description.write_text(json.dumps(about, indent=1) + '\n', encoding='utf-8')
+  labels_file.write(names, labels.distinct_names(class_names))
+
+
+def _inputs(model: Model, target: Target) -> dict[str, dict]:
+  """Describes each input; of shapes, None stands for any number."""
+  recipe = PREPROCESSING[model.preprocessing_name]
+  grey = '; of grey images, with the luma of these numbers' if model.channels == 1 else ''
+  found = {target.images: {'dtype': 'float32', 'shape': [target.batch, *model.image_shape],
+                           'values': f'{recipe.values}{grey}'}}
+  if target.files:
+    found[target.images]['signature'] = saved_model.OF_IMAGES
+    found[target.files] = {'dtype': 'string', 'shape': [target.batch],
+                           'values': 'image files: JPEG, PNG, GIF, BMP or WebP',
+                           'signature': saved_model.OF_FILES}
+  return found

@@ -1,0 +1,146 @@
+"""Files of features as what a trainer takes: splits that fit each other, gathered from memory."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from datasets import integer_labels, labels, splits
+from datasets.dataset import Dataset
+from datasets.indexed import IndexedExamples
+from slim_zoo.features import store as store_lib
+from slim_zoo.features.features import Features
+from slim_zoo.training.inputs import Inputs
+
+# What features of two files must agree in, to be of the same kind.
+_FACTS = ('model_name', 'end_point', 'checkpoint_digest', 'preprocessing_name', 'image_size',
+          'channels')
+
+
+def check_together(training: Features, validation: Features) -> None:
+  """Stops if two files cannot be of the same network, or an example is in both.
+
+  Raises:
+    ValueError: with what differs.
+  """
+  differences = [f'{name} {training.facts[name]} and {validation.facts[name]}' for name in _FACTS
+                 if name in training.facts and name in validation.facts
+                 and training.facts[name] != validation.facts[name]]
+  shapes = [list(found.values.shape[1:]) for found in (training, validation)]
+  if shapes[0] != shapes[1]:
+    differences.insert(0, f'the shape {shapes[0]} and {shapes[1]}')
+  known = [found.class_names for found in (training, validation)]
+  if all(known) and sorted(known[0]) != sorted(known[1]):
+    differences.append(f'the classes {_listed(known[0])} and {_listed(known[1])}')
+  if differences:
+    raise ValueError('--training_file and --validation_file: expected features of one network and '
+                     f'of the same classes. Received: {"; ".join(differences)}. Make both with the '
+                     'same flags.')
+  shared = _in_both(training, validation)
+  if shared:
+    raise ValueError('--validation_file: expected other examples than those of --training_file. '
+                     f'Received {len(shared)} of {len(validation.names)} that are in both, such as '
+                     f'{shared[0]}. Leave it out, so that --validation_fraction holds some out; or '
+                     'extract the split train for the one and validation for the other.')
+
+
+def _in_both(one: Features, other: Features) -> list[str]:
+  """Lists the examples of the same name and the same features, to rounding."""
+  rows = {name: row for row, name in enumerate(one.names)}
+  shared = []
+  for row, name in enumerate(other.names):
+    if name in rows and np.allclose(one.values[rows[name]], other.values[row], rtol=1e-3,
+                                    atol=1e-3 * np.abs(other.values[row]).max()):
+      shared.append(name)
+  return shared
+
+
+def name_classes(*files: Features) -> tuple[str, ...]:
+  """Names the classes of files, by their labels in the first, where no file does.
+
+  Raises:
+    ValueError: if there is a label without a name, or a single class.
+  """
+  names = next((found.class_names for found in files if found.class_names), ())
+  largest = max(int(found.labels.max()) for found in files)
+  if not names and integer_labels.is_sparse([found.labels for found in files]):
+    raise ValueError(f'Expected labels that number the classes 0, 1, …, or names of the classes in '
+                     f'the file. Received labels up to {largest}, most of them without an example: '
+                     'number the classes from 0 and make the file again.')
+  names = names or tuple(str(label) for label in range(largest + 1))
+  if largest >= len(names):
+    raise ValueError(f'Expected labels in [0, {len(names)}), one for each class that has a name. '
+                     f'Received: {largest}. Make both files with the same flags.')
+  if len(names) < 2:
+    raise ValueError('Expected at least two classes, for there is nothing to learn of one. '
+                     f'Received: {", ".join(names)}.')
+  return names
+
+
+def hold_out(features: Features, class_names: Sequence[str],
+             fraction: float) -> tuple[Features, Features]:
+  """Divides features into training and validation, by a hash of the examples' names.
+
+  Whole datasets are divided as `datasets.splits` divides them, so that a network that is trained
+  on the features may be evaluated on the validation split of the images.
+
+  Raises:
+    ValueError: if a class has a single example, or if the examples are a part that such a division
+      made.
+  """
+  if features.facts.get('is_part'):
+    raise ValueError(
+        '--training_file: expected features of a whole dataset, of which --validation_fraction '
+        f"holds some out. Received those of {features.facts.get('split')!r}, one part of a dataset "
+        'that was divided when they were extracted. Add --validation_file, with the features of '
+        'the split validation; or extract all with extract_features.py --validation_fraction=0; or '
+        'train on these alone: --validation_fraction=0.')
+  held = splits.part_of(_examples(features), class_names, 'validation', fraction)
+  return _select(features, ~held), _select(features, held)
+
+
+def as_inputs(features: Features, split_name: str, class_names: Sequence[str]) -> Inputs:
+  """Makes what a trainer and an evaluator take.
+
+  Args:
+    features: of the split.
+    split_name: what to call it.
+    class_names: of the outputs; the features' own, if they are known, may stand in another order.
+
+  Raises:
+    ValueError: if a name comes twice.
+  """
+  names, counts = np.unique(np.array(features.names, object), return_counts=True)
+  if len(names) < len(features.names):
+    raise ValueError(f'Expected each example of the split {split_name!r} once. Received '
+                     f'{names[np.argmax(counts)]!r} {counts.max()} times.')
+  own_names = features.class_names or class_names
+  # No image is ever decoded.
+  dataset = Dataset('features', split_name, tuple(own_names), 3, _examples(features))
+  count = len(features.values)
+  gather = store_lib.Store([features.values], count, count).gather(dataset, views=1)
+  return Inputs(dataset, labels.map_by_name(own_names, class_names), (), preprocessing_name='',
+                image_size=0, channels=3, num_parallel_calls=1,
+                gather=lambda ids, views: gather(ids, views)[0])
+
+
+def digest(features: Features) -> str:
+  """Returns the sha256 of the features' numbers: other numbers are another run."""
+  return hashlib.sha256(np.ascontiguousarray(features.values)).hexdigest()
+
+
+def _examples(features: Features) -> IndexedExamples:
+  return IndexedExamples(features.names, features.labels, encoded=[b''] * len(features.names))
+
+
+def _select(features: Features, keep: np.ndarray) -> Features:
+  return dataclasses.replace(
+      features, values=features.values[keep], labels=features.labels[keep],
+      names=tuple(name for name, kept in zip(features.names, keep, strict=True) if kept))
+
+
+def _listed(names: Sequence[str]) -> str:
+  return ', '.join(names[:5]) + (f', … ({len(names)})' if len(names) > 5 else '')

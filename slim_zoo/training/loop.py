@@ -1,0 +1,202 @@
+"""The loop of a training run: step, maybe log, maybe validate, maybe save, until it ends."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import signal
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from slim_zoo.evaluation.evaluator import Measurement
+from slim_zoo.training.progress import Progress, Stopwatch
+from slim_zoo.training.recorder import Recorder
+from slim_zoo.training.signals import StopRequests
+from slim_zoo.training.trainer import Steps, Trainer
+
+# How the metrics of a measurement are compared, by the names of `Measurement.scalars`.
+BEST_METRICS = {'top_1': max, 'top_5': max, 'mean_recall': max, 'loss': min}
+# A call makes so many steps that a signal waits about this long, in seconds.
+_SECONDS_A_CALL = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+  """When things happen; everything counts in steps but for the two intervals.
+
+  Attributes:
+    last_step: where the run ends; None is never.
+    log_every, validate_every, save_every: steps between these; None is never.
+    save_seconds, histogram_seconds: the longest time between checkpoints, histograms.
+    steps_per_epoch: for the epochs that are shown.
+    best_metric: a name in `BEST_METRICS`.
+    patience: stops after so many validations without a better one; None is never.
+  """
+  last_step: int | None
+  log_every: int
+  validate_every: int | None
+  save_every: int | None
+  save_seconds: float
+  histogram_seconds: float
+  steps_per_epoch: float
+  best_metric: str = 'top_1'
+  patience: int | None = None
+
+
+@dataclasses.dataclass
+class Standing:
+  """What a run has found so far; saved with each checkpoint.
+
+  Attributes:
+    best_value, best_step: the best validation; None before the first.
+    validations_since_best: validations since then.
+    stopped_early: whether patience ended the run.
+    validation_due: whether a signal cut off the validation of this step, which is then made up
+      for when the run goes on.
+  """
+  best_value: float | None = None
+  best_step: int | None = None
+  validations_since_best: int = 0
+  stopped_early: bool = False
+  validation_due: bool = False
+
+  def note(self, step: int, value: float, metric: str) -> bool:
+    """Takes in a validation; returns whether it is the best. One that is not finite never is."""
+    better = math.isfinite(value) and (self.best_value is None or (
+        value != self.best_value and BEST_METRICS[metric](value, self.best_value) == value))
+    if better:
+      self.best_value, self.best_step, self.validations_since_best = value, step, 0
+    else:
+      self.validations_since_best += 1
+    return better
+
+
+class NonFiniteLossError(ValueError):
+  """The loss, or a variable, became infinite or NaN."""
+
+
+def fit(trainer: Trainer, batches: Iterator, plan: Plan, standing: Standing, *,
+        recorder: Recorder, progress: Progress, save: Callable[[], None],
+        save_best: Callable[[], None],
+        validate: Callable[[Callable[[], bool]], Measurement | None] | None
+        ) -> signal.Signals | None:
+  """Trains until the plan's last step, patience's end, or a signal.
+
+  Args:
+    trainer: at the step that the run goes on from.
+    batches: iterator over training batches, from that step on.
+    plan: when things happen.
+    standing: of the run so far; changed as it goes on.
+    recorder, progress: where measurements go.
+    save: writes a checkpoint of the trainer and the standing.
+    save_best: writes one for the best validation so far.
+    validate: measures the network as evaluation would, but gives up and returns None once the
+      function that it is called with says so; None where there is nothing to validate on.
+
+  Returns:
+    The signal that ended the run, or None.
+
+  Raises:
+    NonFiniteLossError: with the step and the learning rate; nothing of it is saved.
+  """
+  step = saved_step = trainer.step
+  since_log: list[Steps] = []
+  since_save, since_histograms, pace = Stopwatch(), None, 1
+  with StopRequests() as requests:
+    def validate_now() -> None:
+      standing.validation_due = True
+      found = validate(lambda: requests.received is not None)
+      if found:
+        standing.validation_due = False
+        _take_in(step, found, plan, standing, recorder, progress, save_best)
+
+    if validate and standing.validation_due:
+      validate_now()
+      save()
+    while step != plan.last_step and not standing.stopped_early and not requests.received:
+      count = min(pace, _next_event(step, plan) - step)
+      due = since_histograms is None or since_histograms.seconds >= plan.histogram_seconds
+      watch = Stopwatch()
+      steps = trainer.run(batches, count, with_gradients=due)
+      pace = max(1, min(4 * pace, round(count * _SECONDS_A_CALL / max(watch.seconds, 1e-9))))
+      _check_finite(steps, step)
+      step += count
+      progress.advance(step, watch.seconds)
+      if due:
+        recorder.histograms(step, trainer.network.variables, steps.gradients)
+        since_histograms = Stopwatch()
+        steps = dataclasses.replace(steps, gradients={})  # As large as all that is trained.
+      since_log.append(steps)
+      if step % plan.log_every == 0 or step == plan.last_step:
+        _log(step, since_log, plan, recorder, progress)
+        since_log = []
+      if validate and plan.validate_every and (
+          step % plan.validate_every == 0 or step == plan.last_step):
+        validate_now()
+      if (plan.save_every and step % plan.save_every == 0) \
+          or since_save.seconds >= plan.save_seconds:
+        save()
+        saved_step, since_save = step, Stopwatch()
+    if step != saved_step:
+      save()
+    return requests.received
+
+
+def _next_event(step: int, plan: Plan) -> int:
+  """Finds the next step after which something is to be done."""
+  events = [(step // every + 1) * every
+            for every in (plan.log_every, plan.validate_every, plan.save_every) if every]
+  return min(events if plan.last_step is None else [*events, plan.last_step])
+
+
+def _check_finite(steps: Steps, first: int) -> None:
+  bad = np.flatnonzero(~np.isfinite(steps.objective))
+  if len(bad):
+    raise NonFiniteLossError(
+        f'The loss became {steps.objective[bad[0]]} at step {first + int(bad[0]) + 1}, with the '
+        f'learning rate {steps.learning_rate[bad[0]]:.6g}.')
+
+
+def check_state(state: Mapping[str, tf.Tensor], step: int) -> None:
+  """Stops a broken state from being saved: an update can break it after a loss that was finite.
+
+  Raises:
+    NonFiniteLossError: names the first variable that holds an infinite number or NaN.
+  """
+  for name, value in state.items():
+    if value.dtype.is_floating and not bool(tf.reduce_all(tf.math.is_finite(value))):
+      raise NonFiniteLossError(f'{name} became infinite or NaN by step {step}.')
+
+
+def _log(step, since_log, plan, recorder, progress) -> None:
+  means = {name: float(np.mean(np.concatenate([getattr(s, name) for s in since_log])))
+           for name in ('loss', 'objective', 'accuracy')}
+  rate = float(since_log[-1].learning_rate[-1])
+  epoch = step / plan.steps_per_epoch
+  progress.log(f'epoch {epoch:.2f}, loss {means["loss"]:.4f} (objective '
+               f'{means["objective"]:.4f}), accuracy {means["accuracy"]:.4f}, learning rate '
+               f'{rate:.4g}')
+  recorder.scalars(step, {'epoch': epoch, **means, 'learning_rate': rate,
+                          'images_per_second': progress.images_per_second})
+
+
+def _take_in(step, found: Measurement, plan, standing, recorder, progress, save_best) -> None:
+  scalars = found.scalars()
+  recorder.scalars(step, {'epoch': step / plan.steps_per_epoch,
+                          **{f'validation_{name}': value for name, value in scalars.items()}})
+  recorder.flush()
+  value = scalars[plan.best_metric]
+  better = standing.note(step, value, plan.best_metric)
+  progress.say(f'validation at step {step}: top-1 {found.top_1:.4f}, top-{found.k} '
+               f'{found.top_k:.4f}, mean recall {found.mean_recall:.4f}, loss {found.loss:.4f} '
+               f'on {found.count} examples'
+               + (' (best so far)' if better else ''))
+  if better:
+    save_best()
+  elif plan.patience and standing.validations_since_best >= plan.patience:
+    standing.stopped_early = True
+    progress.say(f'stopping early: {standing.validations_since_best} validations without a '
+                 f'better {plan.best_metric} than {standing.best_value} at step '
+                 f'{standing.best_step}')

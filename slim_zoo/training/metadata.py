@@ -1,0 +1,70 @@
+"""The JSON that lies beside a checkpoint: what is needed to use it, and to go on with its run."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from slim_zoo.training.loop import Standing
+
+FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelFacts:
+  """What a network needs around it to be used.
+
+  Attributes:
+    model_name: a name in `nets_factory.NETS`.
+    class_names: one name an output; empty where no class of the data belongs to it.
+    image_size: height and width, in pixels.
+    channels: channels of the images.
+    preprocessing_name: a name in `PREPROCESSING`.
+    labels_offset: what was subtracted from the dataset's labels.
+  """
+  model_name: str
+  class_names: Sequence[str]
+  image_size: int
+  channels: int
+  preprocessing_name: str
+  labels_offset: int
+
+
+def describe(model: ModelFacts, *, step: int, dataset: Mapping, flags: Mapping, standing: Standing,
+             bad_images: Mapping[str, Sequence[str]], started_from: str | None = None) -> dict:
+  """Makes the metadata of one checkpoint.
+
+  Args:
+    model: facts about the network.
+    step: the global step.
+    dataset: what it was trained on: name, split, number of examples, fingerprint.
+    flags: every flag that the run depends on, as it was settled.
+    standing: the validations so far.
+    bad_images: names of the images that were skipped, by split.
+    started_from: path of the weights that the run began with; None from scratch.
+
+  Returns:
+    What `json.dumps` takes.
+  """
+  return {
+      'format': FORMAT,
+      **dataclasses.asdict(model),
+      'num_classes': len(model.class_names),
+      'step': step,
+      'dataset': dict(dataset),
+      'bad_images': {split: list(names) for split, names in bad_images.items()},
+      'flags': dict(flags),
+      'standing': dataclasses.asdict(standing),
+      'started_from': started_from,
+      'versions': versions(),
+  }
+
+
+def versions() -> dict[str, str]:
+  """Returns the versions that results depend on."""
+  return {'python': platform.python_version(), 'tensorflow': tf.__version__,
+          'numpy': np.__version__}

@@ -1,0 +1,270 @@
+"""The training step: a network, an optimizer and their state, on one or several replicas."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from nets import noise
+from nets.network import Network
+from slim_zoo.training import losses, optimizers
+from slim_zoo.training.schedules import Schedule
+from slim_zoo.weights.reader import AVERAGE_SUFFIX
+
+STEP_NAME = 'global_step'
+
+
+@dataclasses.dataclass(frozen=True)
+class Steps:
+  """What some consecutive steps measured; arrays are float64 [steps].
+
+  Attributes:
+    loss: mean cross-entropy of the examples, without class weights: comparable with validation's.
+    objective: what was minimised: with class weights, auxiliary heads and weight decay.
+    accuracy: share of the examples whose most likely class was right, dropout on.
+    learning_rate: of each step, before multipliers.
+    gradients: `{name: gradient}` of the last step, if they were asked for.
+  """
+  loss: np.ndarray
+  objective: np.ndarray
+  accuracy: np.ndarray
+  learning_rate: np.ndarray
+  gradients: dict[str, np.ndarray]
+
+
+class _CurrentRate:
+  """A learning rate that is computed where it is used.
+
+  TensorFlow's optimizers call a function for it, except FTRL, which converts what it is given to
+  a tensor: so do all of them with this.
+  """
+
+  def __init__(self, schedule: Schedule, step: tf.Variable, factor: float):
+    self._schedule = schedule
+    self._step = step
+    self._factor = factor
+
+  def __tf_tensor__(self, dtype=None, name=None) -> tf.Tensor:
+    return self._factor * self._schedule(self._step)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Group:
+  """Variables of one learning rate, by name, and the optimizer that they have for themselves."""
+  variables: dict[str, tf.Variable]
+  optimizer: tf.compat.v1.train.Optimizer
+
+
+class Trainer:
+  """Trains a network; its whole state is `state()`.
+
+  The loss of each example is divided by the global batch, and the weight decay by the number of
+  replicas, so that the sum over replicas is what one replica would compute.
+  """
+
+  def __init__(self, network: Network, *, optimizer: str, settings: optimizers.Settings,
+               schedule: Schedule, batch_size: int, seed: int = 0, label_smoothing: float = 0.0,
+               moving_average_decay: float | None = None, xla: bool = False,
+               multipliers: Mapping[str, float] | None = None,
+               class_weights: Sequence[float] | None = None):
+    """Creates the optimizers' variables; call it under the strategy's scope.
+
+    Args:
+      network: the network, built for training.
+      optimizer: a name in `optimizers.OPTIMIZERS`.
+      settings: of the optimizer.
+      schedule: the learning rate by step.
+      batch_size: examples in a step, over all replicas.
+      seed: what the masks of dropout depend on, with the step and the example.
+      label_smoothing: see `losses.cross_entropy`.
+      moving_average_decay: keeps a moving average of every variable, with this decay or
+        (1 + step) / (10 + step) where that is less, as TF-Slim does; None keeps none.
+      xla: whether XLA compiles the forward and backward pass.
+      multipliers: what the learning rates of variables are multiplied by, by name; those that are
+        not named have the schedule's. The variables of each factor have an optimizer of their own.
+      class_weights: what the losses of examples are multiplied by, auxiliary ones included, by
+        label: [num_classes]. An example's weight does not depend on the others in its batch.
+    """
+    self.network = network
+    self._strategy = tf.distribute.get_strategy()
+    self._schedule = schedule
+    self._batch_size = batch_size
+    self._seed = seed
+    self._label_smoothing = label_smoothing
+    self._decay = moving_average_decay
+    self._step = self._local_variable(0, tf.int64, tf.VariableAggregation.ONLY_FIRST_REPLICA)
+    self._averages = {} if moving_average_decay is None else {
+        name: self._local_variable(variable.read_value(), tf.float32, tf.VariableAggregation.MEAN)
+        for name, variable in network.variables.items()}
+    self._class_weights = class_weights
+    kind = optimizers.get_optimizer(optimizer)
+    self._groups = [
+        _Group(variables, kind.create(_CurrentRate(schedule, self._step, factor), settings))
+        for factor, variables in self._by_factor(multipliers or {}).items()]
+    # Not inlined, so that it is optimized as a unit: a step that also returns its gradients has
+    # the same bits as one that does not.
+    self._differentiate = tf.function(self._loss_and_gradients, autograph=False, jit_compile=xla,
+                                      **({} if xla else {'experimental_attributes':
+                                                         {'_noinline': True}}))
+    self._optimizer_state = {}
+    for number, group in enumerate(self._groups):
+      self._optimizer_state |= self._create_slots(kind, group, number)
+    # Written as a graph: converting Python would take longer than tracing a small network.
+    self._run = tf.function(self._run_steps, autograph=False)
+
+  def _local_variable(self, value, dtype, aggregation) -> tf.Variable:
+    """Makes a variable that each replica updates for itself, all in the same way."""
+    return tf.Variable(value, dtype=dtype, trainable=False, aggregation=aggregation,
+                       synchronization=tf.VariableSynchronization.ON_READ)
+
+  def _by_factor(self, multipliers: Mapping[str, float]) -> dict[float, dict[str, tf.Variable]]:
+    """Groups what is trained by its multiplier, in the order of the first of each."""
+    groups = {}
+    for name, variable in self._trained().items():
+      groups.setdefault(float(multipliers.get(name, 1)), {})[name] = variable
+    return groups
+
+  def _create_slots(self, kind: optimizers.Optimizer, group: _Group,
+                    number: int) -> dict[str, tf.Variable]:
+    """Traces an update with zero gradients, which creates the slots, and does not run it."""
+    created = {}
+
+    def remember(next_creator, **kwargs):
+      variable = next_creator(**kwargs)
+      created[str(kwargs.get('name'))] = variable
+      return variable
+
+    def apply():
+      group.optimizer.apply_gradients([(tf.zeros(v.shape), v) for v in group.variables.values()])
+
+    with tf.variable_creator_scope(remember):
+      tf.function(lambda: self._strategy.run(apply), autograph=False).get_concrete_function()
+    return optimizers.state(kind, group.optimizer, group.variables, created, number=number)
+
+  def _trained(self) -> dict[str, tf.Variable]:
+    return {name: self.network.variables[name] for name in self.network.trainable}
+
+  @property
+  def step(self) -> int:
+    """The number of steps made."""
+    return int(self._step.read_value())
+
+  def state(self) -> dict[str, tf.Variable]:
+    """Returns everything that a checkpoint holds, under TF-Slim's names."""
+    averages = {name + AVERAGE_SUFFIX: v for name, v in self._averages.items()}
+    return {**self.network.variables, **self._optimizer_state, **averages, STEP_NAME: self._step}
+
+  def start_averages(self) -> None:
+    """Lets the moving averages start from the variables, after a warm start."""
+    for name, average in self._averages.items():
+      average.assign(self.network.variables[name].read_value())
+
+  def synchronize(self) -> None:
+    """Gives each replica the mean of what all of them keep, as a resumed run has it.
+
+    Batch norm's averages differ between replicas; evaluation must not depend on which one asks.
+    """
+    if self._strategy.num_replicas_in_sync > 1:
+      for variable in (*self.network.variables.values(), *self._averages.values()):
+        if variable.synchronization == tf.VariableSynchronization.ON_READ:
+          variable.assign(variable.read_value())
+
+  @contextlib.contextmanager
+  def averaged(self) -> Iterator[None]:
+    """Puts the moving averages, if there are any, in place of the variables for a while."""
+    self.synchronize()
+    kept = {name: self.network.variables[name].read_value() for name in self._averages}
+    for name, average in self._averages.items():
+      self.network.variables[name].assign(average.read_value())
+    try:
+      yield
+    finally:
+      for name, value in kept.items():
+        self.network.variables[name].assign(value)
+
+  def run(self, batches: Iterator, num_steps: int, *, with_gradients: bool = False) -> Steps:
+    """Makes some steps.
+
+    Args:
+      batches: iterator over batches (`datasets.input_pipeline`), distributed if there are
+        several replicas.
+      num_steps: how many.
+      with_gradients: whether to return the last step's gradients.
+    """
+    rows, gradients = self._run(batches, tf.constant(num_steps), with_gradients)
+    rows = rows.numpy().astype(np.float64)
+    weight = np.maximum(rows[:, 1], 1e-30)
+    names = self.network.trainable if with_gradients else ()
+    return Steps(loss=rows[:, 0] / weight, objective=rows[:, 3], accuracy=rows[:, 2] / weight,
+                 learning_rate=rows[:, 4] / self._strategy.num_replicas_in_sync,
+                 gradients={n: g.numpy() for n, g in zip(names, gradients, strict=True)})
+
+  def _run_steps(self, batches, num_steps, with_gradients):
+    def step(index, rows, gradients):
+      row, local = self._strategy.run(self._replica_step, args=(batches.get_next(),))
+      if with_gradients:
+        gradients = [self._sum(gradient) for gradient in local]
+      return index + 1, rows.write(index, self._sum(row)), gradients
+
+    rows = tf.TensorArray(tf.float32, num_steps, element_shape=[5])
+    gradients = [tf.zeros(v.shape) for v in self._trained().values()] if with_gradients else []
+    _, rows, gradients = tf.while_loop(lambda index, *_: index < num_steps, step,
+                                       (0, rows, gradients))
+    return rows.stack(), gradients
+
+  def _sum(self, value) -> tf.Tensor:
+    return self._strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None)
+
+  def _replica_step(self, batch):
+    step = tf.convert_to_tensor(self._step)
+    row, gradients = self._differentiate(
+        batch['image'], batch['label'], batch['weight'], batch['id'], step)
+    row = tf.concat([row, [self._schedule(step)]], axis=0)
+    by_name = dict(zip(self._trained(), gradients, strict=True))
+    for group in self._groups:
+      group.optimizer.apply_gradients([(by_name[n], v) for n, v in group.variables.items()])
+    self._step.assign_add(1)
+    if self._averages:
+      made = tf.cast(step + 1, tf.float32)
+      decay = tf.minimum(self._decay, (1 + made) / (10 + made))
+      for name, average in self._averages.items():
+        value = tf.convert_to_tensor(self.network.variables[name])
+        average.assign_sub((1 - decay) * (average - value))
+    return row, gradients
+
+  def _loss_and_gradients(self, images, labels, weights, ids, step):
+    keys = noise.example_keys(self._seed, step, ids)
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+      trained = self._trained()
+      tape.watch(list(trained.values()))
+      logits, end_points = self.network(images, is_training=True, keys=keys, step=step)
+      by_example = losses.cross_entropy(logits, labels, self._label_smoothing)
+      loss = tf.reduce_sum(weights * by_example)
+      importance = self._importance(weights, labels, logits.shape[-1])
+      objective = loss if importance is weights else tf.reduce_sum(importance * by_example)
+      if 'AuxLogits' in end_points:
+        objective += losses.AUXILIARY_WEIGHT * tf.reduce_sum(importance * losses.cross_entropy(
+            end_points['AuxLogits'], labels, self._label_smoothing))
+      objective = objective / self._batch_size + (
+          self.network.regularization_loss() / self._strategy.num_replicas_in_sync)
+    gradients = tape.gradient(objective, list(trained.values()))
+    idle = [name for name, gradient in zip(trained, gradients, strict=True) if gradient is None]
+    if idle:
+      raise ValueError(f'The loss does not depend on {", ".join(idle)}; leave them out of '
+                       '--trainable_scopes.')
+    correct = tf.cast(tf.argmax(logits, 1, output_type=labels.dtype) == labels, tf.float32)
+    row = tf.stack([loss, tf.reduce_sum(weights), tf.reduce_sum(weights * correct), objective])
+    return row, gradients
+
+  def _importance(self, weights: tf.Tensor, labels: tf.Tensor, num_classes: int) -> tf.Tensor:
+    """Multiplies the examples' weights with those of their classes; no others, the same tensor."""
+    if self._class_weights is None:
+      return weights
+    if len(self._class_weights) != num_classes:
+      raise ValueError(f'--class_weights: expected one for each of the {num_classes} classes. '
+                       f'Received: {len(self._class_weights)}.')
+    return weights * tf.gather(tf.constant(self._class_weights, tf.float32), labels)

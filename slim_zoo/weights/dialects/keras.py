@@ -1,0 +1,345 @@
+"""The names of `keras.applications`, as Keras 3 has them; what older files have is brought to them.
+
+Layers without a name of their own are numbered by Keras, through all models of a process: of them
+only the order counts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from slim_zoo.weights.dialects.dialect import Dialect, Shapes
+from slim_zoo.weights.layouts import HWIO, SWAP_RED_AND_BLUE, Step, Take, times
+
+Place = tuple[str, str]  # The names of a layer and of its variable.
+
+_KINDS = {'weights': 'kernel', 'depthwise_weights': 'kernel', 'biases': 'bias'}
+_AUXILIARY = re.compile(r'aux_\d+/|Inception\w+/AuxLogits/')  # Keras' networks have none.
+_NUMBERED = ('conv2d', 'batch_normalization')
+# Squeeze-and-excite multiplies by a sixth that is 0.16667 here, as in TF-Slim, and 1 / 6 in Keras;
+# the convolution that follows makes up for it.
+_SIXTH = times(1 / (6 * 0.16667))
+# Of Keras' first ResNet50, whose shortcuts come in another order than the later one's.
+_OLDER_ORDER = {'res2a_branch1', 'res2a_branch2a'}
+
+
+def _kind(name: str) -> str:
+  return _KINDS.get(name, name)
+
+
+def _mobilenet_v1(name: str) -> Place:
+  """Maps `MobilenetV1/Conv2d_1_depthwise/BatchNorm/beta` to `conv_dw_1_bn` and `beta`."""
+  _, layer, *path = name.split('/')
+  if layer == 'Logits':
+    return 'conv_preds', _kind(path[-1])
+  _, number, *kind = layer.split('_')
+  theirs = f'conv_{kind[0][0]}w_{number}' if kind else 'conv1'  # conv_dw_1, conv_pw_1.
+  return (f'{theirs}_bn', path[1]) if path[0] == 'BatchNorm' else (theirs, 'kernel')
+
+
+def _mobilenet_v2(name: str) -> Place:
+  """Maps `MobilenetV2/expanded_conv_2/expand/weights` to `block_2_expand` and `kernel`."""
+  _, layer, *path = name.split('/')
+  if layer.startswith('expanded_conv'):
+    block = layer.replace('expanded_conv_', 'block_')
+    convolution, batch_norm = f'{block}_{path[0]}', f'{block}_{path[0]}_BN'
+  else:
+    convolution, batch_norm = {'Conv': ('Conv1', 'bn_Conv1'), 'Conv_1': ('Conv_1', 'Conv_1_bn'),
+                               'Logits': ('predictions', '')}[layer]
+  return (batch_norm, path[-1]) if 'BatchNorm' in path else (convolution, _kind(path[-1]))
+
+
+def _mobilenet_v3(name: str) -> Place:
+  """Maps `…/expanded_conv_2/squeeze_excite/Conv_1/biases` to its layer, and to `bias`."""
+  _, *path, kind = name.split('/')
+  is_batch_norm = path[-1] == 'BatchNorm'
+  path = path[:1] if path[0] == 'Logits' else path[:-1] if is_batch_norm else path
+  layer = '_'.join(path).lower()
+  return (f'{layer}_bn', kind) if is_batch_norm else (layer, _kind(kind))
+
+
+def _resnet(name: str) -> Place:
+  """Maps `…/block1/unit_2/bottleneck_v1/conv3/BatchNorm/beta` to `conv2_block2_3_bn` and `beta`."""
+  _, *scopes, kind = name.split('/')
+  suffix = 'conv' if kind in _KINDS else 'bn'
+  if scopes == ['logits']:
+    return 'predictions', _kind(kind)
+  if scopes[0].startswith('block'):
+    block, unit = int(scopes[0].removeprefix('block')), scopes[1].removeprefix('unit_')
+    layer = {'shortcut': '0', 'preact': 'preact'}.get(scopes[3], scopes[3].removeprefix('conv'))
+    layer = f'conv{block + 1}_block{unit}_{layer}'
+  else:
+    layer = {'conv1': 'conv1', 'postnorm': 'post'}[scopes[0]]
+  return f'{layer}_{suffix}', _kind(kind)
+
+
+def _vgg(name: str) -> Place:
+  """Maps `vgg_16/conv3/conv3_1/weights` to `block3_conv1` and `kernel`."""
+  *_, layer, kind = name.split('/')
+  if layer.startswith('fc'):
+    return {'fc6': 'fc1', 'fc7': 'fc2', 'fc8': 'predictions'}[layer], _kind(kind)
+  return 'block{}_conv{}'.format(*layer.removeprefix('conv').split('_')), _kind(kind)
+
+
+def _nasnet(name: str, *, cells: int) -> Place:
+  """Maps `cell_0/comb_iter_0/left/bn_sep_5x5_1/beta` and its like; see below for the parts."""
+  scope, _, kind = name.rpartition('/')
+  kind = {**_KINDS, 'depthwise_weights': 'depthwise_kernel',
+          'pointwise_weights': 'pointwise_kernel'}.get(kind, kind)
+  outside = {'conv0': 'stem_conv1', 'conv0_bn': 'stem_bn1', 'final_layer/FC': 'predictions'}
+  if scope in outside:
+    return outside[scope], kind
+  cell, *path = scope.split('/')
+  cell_kind, block = _nasnet_cell(cell, cells)
+  if len(path) == 1:
+    layer = {'1x1': f'{cell_kind}_conv_1', 'beginning_bn': f'{cell_kind}_bn_1',
+             'path1_conv': 'adjust_conv_1', 'path2_conv': 'adjust_conv_2',
+             'final_path_bn': 'adjust_bn', 'prev_1x1': 'adjust_conv_projection',
+             'prev_bn': 'adjust_bn'}[path[0]]
+    return f'{layer}_{block}', kind
+  number, side, layer = int(path[0].removeprefix('comb_iter_')) + 1, path[1], path[2]
+  if cell_kind == 'reduction' and number == 5:
+    number = 4  # As Keras names it.
+  infix = '_bn' if layer.startswith('bn_') else ''
+  return f'separable_conv_{layer[-1]}{infix}_{cell_kind}_{side}{number}_{block}', kind
+
+
+def _nasnet_cell(scope: str, cells: int) -> tuple[str, str]:
+  """Maps `cell_stem_0` to `reduction`, `stem_1`, and so on; Keras counts reductions as cells."""
+  kind, number = scope.rsplit('_', 1)
+  third, number = cells // 3, int(number)
+  if kind == 'cell_stem':
+    return 'reduction', f'stem_{number + 1}'
+  if kind == 'reduction_cell':
+    return 'reduction', f'reduce_{third * (number + 1)}'
+  return 'normal', f'{number + (number >= third)}'
+
+
+# Keras' names of the layers of Inception V3 and Inception-ResNet that have one.
+_INCEPTION = {r'Logits.*': 'predictions', r'Repeat(?:_\d)?/block(\d+)_(\d+)/Conv2d_1x1':
+              r'block\1_\2_conv', r'Block8/Conv2d_1x1': 'block8_10_conv',
+              r'Conv2d_7b_1x1': 'conv_7b', r'Conv2d_7b_1x1/BatchNorm': 'conv_7b_bn'}
+
+
+def _inceptions(names: Iterable[str]) -> dict[str, Place]:
+  """Maps the names of Inception V3 or Inception-ResNet V2, in the order of their layers."""
+  layers, counts, result = {}, dict.fromkeys(_NUMBERED, 0), {}
+  for name in names:
+    scope, _, kind = name.partition('/')[2].rpartition('/')
+    if scope not in layers:
+      pattern = next((p for p in _INCEPTION if re.fullmatch(p, scope)), None)
+      if pattern:
+        layers[scope] = re.sub(f'^{pattern}$', _INCEPTION[pattern], scope)
+      else:
+        base = _NUMBERED[scope.endswith('BatchNorm')]
+        layers[scope] = _numbered(base, counts[base])
+        counts[base] += 1
+    result[name] = (layers[scope], _kind(kind))
+  return result
+
+
+def _numbered(base: str, number: int) -> str:
+  return f'{base}_{number}' if number else base
+
+
+def _each(place: Callable[..., Place], **arguments) -> Callable[[Iterable[str]], dict[str, Place]]:
+  return lambda names: {name: place(name, **arguments) for name in names}
+
+
+def places(network: str, ours: Iterable[str]) -> dict[str, Place]:
+  """Maps our names to the layers and variables of Keras, which has no auxiliary heads.
+
+  Args:
+    network: a key of `NETWORKS`.
+    ours: names of our variables, in the order of the layers.
+
+  Returns:
+    `{our name: (layer, variable)}`. Layers that Keras only numbers are numbered from the first.
+  """
+  return NETWORKS[network].places([name for name in ours if not _AUXILIARY.match(name)])
+
+
+@dataclasses.dataclass(frozen=True)
+class _Network:
+  """A network of `keras.applications`.
+
+  Attributes:
+    model: its name there.
+    places: maps our names, in the order of the layers, to those of Keras.
+    arguments: that the model is made with; the width is the smallest, for only names count.
+    image_size: the smallest that it takes.
+    top: its layers with variables that `include_top=False` leaves out.
+    preprocessing, note: see `Dialect`.
+    is_bgr: whether the first layer is for BGR images where ours is for RGB.
+  """
+  model: str
+  places: Callable[[Iterable[str]], dict[str, Place]]
+  _: dataclasses.KW_ONLY
+  arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  image_size: int = 32
+  top: tuple[str, ...] = ('predictions',)
+  preprocessing: str | None = None
+  note: str = ''
+  is_bgr: bool = False
+
+
+_CAFFE_NOTE = ("Keras subtracts the mean colour 103.939, 116.779, 123.68 (BGR), the preprocessing "
+               "'caffe' 104, 117, 124: pixels differ by up to 0.32 of 255.")
+_V2_NOTE = ('Keras pads the input of the first pooling with zeros, on both sides; this network as '
+            "'SAME' does. Logits are equal only where that input is of an odd size, as with images "
+            'of 225 pixels, and positive at its margin.')
+_V1_NOTE = ('Keras pads the input of convolutions of stride two below and on the right, this '
+            "network as 'SAME' does: logits are equal for images whose sides are multiples of 32.")
+_NASNET_NOTE = ('Keras pads the input of the poolings in reduction cells with zeros, which count; '
+                "this network, as TF-Slim's, does not let them count. Logits differ somewhat.")
+
+
+def _mobilenet_v3s(model: str, **arguments) -> _Network:
+  return _Network(model, _each(_mobilenet_v3), arguments=arguments, top=('conv_2', 'logits'))
+
+
+def _resnet_keras(model: str) -> _Network:
+  return _Network(model, _each(_resnet), note=_CAFFE_NOTE)
+
+
+def _resnet_v2(model: str) -> _Network:
+  return _Network(model, _each(_resnet), preprocessing='inception', note=_V2_NOTE)
+
+
+def _vggs(model: str) -> _Network:
+  return _Network(model, _each(_vgg), top=('fc1', 'fc2', 'predictions'), is_bgr=True)
+
+
+NETWORKS: dict[str, _Network] = {
+  'inception_resnet_v2': _Network('InceptionResNetV2', _inceptions, image_size=75),
+  'inception_v3': _Network('InceptionV3', _inceptions, image_size=75),
+  **dict.fromkeys(('mobilenet_v1', 'mobilenet_v1_025', 'mobilenet_v1_050', 'mobilenet_v1_075'),
+                  _Network('MobileNet', _each(_mobilenet_v1), arguments={'alpha': 0.25},
+                           top=('conv_preds',), note=_V1_NOTE)),
+  **dict.fromkeys(('mobilenet_v2', 'mobilenet_v2_035', 'mobilenet_v2_050', 'mobilenet_v2_140'),
+                  _Network('MobileNetV2', _each(_mobilenet_v2), arguments={'alpha': 0.35})),
+  'mobilenet_v3_large': _mobilenet_v3s('MobileNetV3Large'),
+  'mobilenet_v3_large_minimalistic': _mobilenet_v3s('MobileNetV3Large', minimalistic=True),
+  'mobilenet_v3_small': _mobilenet_v3s('MobileNetV3Small'),
+  'mobilenet_v3_small_minimalistic': _mobilenet_v3s('MobileNetV3Small', minimalistic=True),
+  'nasnet_large': _Network('NASNetLarge', _each(_nasnet, cells=18), note=_NASNET_NOTE),
+  'nasnet_mobile': _Network('NASNetMobile', _each(_nasnet, cells=12), note=_NASNET_NOTE),
+  'resnet101_keras': _resnet_keras('ResNet101'),
+  'resnet152_keras': _resnet_keras('ResNet152'),
+  'resnet50_keras': _resnet_keras('ResNet50'),
+  'resnet_v2_101': _resnet_v2('ResNet101V2'),
+  'resnet_v2_152': _resnet_v2('ResNet152V2'),
+  'resnet_v2_50': _resnet_v2('ResNet50V2'),
+  'vgg_16': _vggs('VGG16'),
+  'vgg_19': _vggs('VGG19'),
+}
+
+
+@functools.cache
+def _order(network: str) -> tuple[str, ...]:
+  """Lists Keras' layers with variables in its order, which only its own network tells."""
+  import keras  # Takes a second and is needed for few files.
+  known = NETWORKS[network]
+  model = getattr(keras.applications, known.model)(
+    weights=None, include_top=False, input_shape=(known.image_size, known.image_size, 3),
+    **known.arguments)
+  return (*_renumbered([layer.name for layer in model.layers if layer.weights]), *known.top)
+
+
+def _renumbered(layers: Sequence[str]) -> dict[str, str]:
+  """Numbers the layers anew that Keras numbered; returns `{new name: name}`."""
+  numbers = {base: sorted((int(layer.removeprefix(base).lstrip('_') or 0), layer)
+                          for layer in layers if re.fullmatch(rf'{base}(_\d+)?', layer))
+             for base in _NUMBERED}
+  new = {layer: _numbered(base, i) for base, found in numbers.items()
+         for i, (_, layer) in enumerate(found)}
+  return {new.get(layer, layer): layer for layer in layers}
+
+
+def _modern(network: str, layer: str) -> str:
+  """Brings a layer's name to what it is in Keras 3."""
+  known = NETWORKS[network]
+  if known.model.startswith('MobileNetV3'):  # expanded_conv/squeeze_excite/Conv, Conv/BatchNorm.
+    return layer.replace('/BatchNorm', '_bn').replace('/', '_').lower()
+  if layer in ('probs', 'Logits', 'fc1000'):
+    return known.top[-1]
+  return layer
+
+
+def takes_of(network: str, ours: Iterable[str], layers: Mapping[str, str],
+             theirs: Iterable[str]) -> dict[str, Take]:
+  """Maps our variables.
+
+  Args:
+    network: a key of `NETWORKS`.
+    ours: names of our variables, in the order of the layers.
+    layers: `{Keras' name of a layer: what its arrays' names begin with}`.
+    theirs: names of the arrays.
+  """
+  known, result = NETWORKS[network], {}
+  ours = list(ours)
+  first = next(iter(ours), None)
+  for name, (layer, variable) in places(network, ours).items():
+    key = f'{layers.get(layer, layer)}/{variable}'
+    if key not in theirs and key.endswith('/kernel'):  # Before Keras 3.
+      older = f'{key.removesuffix("kernel")}depthwise_kernel'
+      key = older if older in theirs else key
+    result[name] = Take(key, _steps(known, name, variable, ours, is_first=name == first))
+  return result
+
+
+def _steps(known: _Network, name: str, variable: str, ours: Sequence[str],
+           is_first: bool) -> tuple[Step, ...]:
+  if variable != 'kernel':
+    return ()
+  if known.is_bgr and is_first:
+    return (HWIO, SWAP_RED_AND_BLUE)
+  scope = name.removesuffix('/project/weights')
+  if scope != name and f'{scope}/squeeze_excite/Conv/weights' in ours:
+    return (HWIO, _SIXTH)
+  return (HWIO,)
+
+
+def in_order(network: str, groups: Sequence[str]) -> dict[str, str]:
+  """Finds layers that have no names by the order of those with variables, as Keras does.
+
+  Args:
+    network: a key of `NETWORKS`.
+    groups: what the names of each layer's arrays begin with, in this order.
+
+  Returns:
+    `{Keras' name of a layer: group}`, without its top where there are more or fewer; {} if there
+    are too few.
+  """
+  order = _order(network)
+  bare = len(order) - len(NETWORKS[network].top)
+  if len(groups) < bare:
+    return {}
+  return dict(zip(order if len(groups) == len(order) else order[:bare], groups, strict=False))
+
+
+def _takes(network: str, ours: Shapes, theirs: Shapes) -> dict[str, Take]:
+  """Maps by names; where they are others and the layers as many, by order, as Keras does."""
+  groups = list(dict.fromkeys(name.rpartition('/')[0] for name in theirs))
+  layers = {_modern(network, new): layer for new, layer in _renumbered(groups).items()}
+  found = takes_of(network, ours, layers, theirs)
+  body = {layer for layer, _ in places(network, ours).values()} - {*NETWORKS[network].top}
+  if body <= {*layers} or not _OLDER_ORDER.isdisjoint(groups):
+    return found
+  order = _order(network)
+  if len(groups) not in (len(order), len(order) - len(NETWORKS[network].top)):
+    return found
+  return takes_of(network, ours, in_order(network, groups), theirs)
+
+
+def dialects(network: str) -> tuple[Dialect, ...]:
+  """Lists how Keras names a network; none if it has none of the kind."""
+  if network not in NETWORKS:
+    return ()
+  known = NETWORKS[network]
+  return (Dialect('Keras', functools.partial(_takes, network), preprocessing=known.preprocessing,
+                  note=known.note),)

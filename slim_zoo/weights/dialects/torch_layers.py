@@ -1,0 +1,88 @@
+"""What PyTorch's state dicts have in common: a layer's arrays, and how layers are numbered."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+
+from slim_zoo.weights.dialects.dialect import Shapes
+from slim_zoo.weights.layouts import DEPTHWISE_OIHW, OIHW, Step, Take, plus
+
+# Our name of an array: PyTorch's, and the changes on the way to ours.
+ARRAYS: Mapping[str, tuple[str, tuple[Step, ...]]] = {
+  'weights': ('weight', (OIHW,)), 'depthwise_weights': ('weight', (DEPTHWISE_OIHW,)),
+  'biases': ('bias', ()), 'gamma': ('weight', ()), 'beta': ('bias', ()),
+  'moving_mean': ('running_mean', ()), 'moving_variance': ('running_var', ())}
+_OF_BATCH_NORM = ('gamma', 'beta', 'moving_mean', 'moving_variance')
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+  """A layer in a state dict; the names are the paths of modules.
+
+  Attributes:
+    convolution: the convolution, or the fully connected layer.
+    batch_norm: the batch norm after it; '' where there is none.
+    steps: further changes of the weights, after the layout's.
+  """
+  convolution: str
+  batch_norm: str = ''
+  steps: tuple[Step, ...] = ()
+
+
+def places(names: Iterable[str]) -> dict[str, int]:
+  """Numbers each scope among those within the same one, from zero, in the order of the layers.
+
+  Args:
+    names: of our variables, in the order of the layers.
+
+  Returns:
+    `{scope: number}`, such as 1 for `net/block/depthwise` where `net/block/expand` comes first.
+  """
+  found: dict[str, int] = {}
+  numbers: dict[str, int] = {}
+  for name in names:
+    parts = name.split('/')[:-1]
+    for depth in range(1, len(parts) + 1):
+      scope, outer = '/'.join(parts[:depth]), '/'.join(parts[:depth - 1])
+      if scope not in found:
+        found[scope] = numbers[outer] = numbers.get(outer, -1) + 1
+  return found
+
+
+def takes(find: Callable[[str, Mapping[str, int]], Layer | None], *,
+          arrays: Mapping[str, tuple[str, tuple[Step, ...]]] = ARRAYS, epsilon: float = 0.0,
+          folds_gamma: bool = False) -> Callable[[Shapes, Shapes], dict[str, Take]]:
+  """Makes `Dialect.takes` of a function that finds a layer.
+
+  Args:
+    find: `find(scope, places) -> Layer`: for the full scope of one of our layers; `places` are
+      those of all variables. None where the state dict has no such layer.
+    arrays: the names of a layer's arrays.
+    epsilon: what PyTorch's batch norms add to the variance less what ours do: the variance takes up
+      the difference.
+    folds_gamma: whether PyTorch's batch norms have scales and ours none: the convolution before,
+      and its mean, take them up. In inference that is the same; in training, where the batch's own
+      spread counts, it is only for scales of one, which weights made from TensorFlow's have.
+  """
+  def function(ours: Shapes, theirs: Shapes) -> dict[str, Take]:
+    del theirs
+    numbers, found = places(ours), {}
+    for name in ours:
+      scope, _, kind = name.rpartition('/')
+      layer = find(scope.removesuffix('/BatchNorm'), numbers)
+      if layer is not None and kind in arrays:
+        found[name] = _take(layer, kind)
+    return found
+
+  def _take(layer: Layer, kind: str) -> Take:
+    array, steps = arrays[kind]
+    module = layer.batch_norm if kind in _OF_BATCH_NORM else layer.convolution
+    if kind == 'moving_variance' and epsilon:
+      steps = (*steps, plus(epsilon))
+    if kind == 'weights':
+      steps = (*steps, *layer.steps)
+    is_scaled = folds_gamma and layer.batch_norm and kind in ('weights', 'moving_mean')
+    return Take(f'{module}.{array}', steps, f'{layer.batch_norm}.weight' if is_scaled else '')
+
+  return function

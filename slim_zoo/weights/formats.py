@@ -1,0 +1,150 @@
+"""The formats that weights come in, and how they are recognized: by how their files begin."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from slim_zoo.weights import (
+  caffe_files,
+  graph_files,
+  hdf5_files,
+  safetensors_files,
+  table_files,
+  tflite_files,
+  torch_files,
+)
+from slim_zoo.weights.dialects import caffe, frozen, keras, objects, torch
+from slim_zoo.weights.dialects.dialect import Dialect
+from slim_zoo.weights.layouts import HWIO, OIHW
+
+_HEAD = 64  # Bytes that tell the format.
+
+
+@dataclasses.dataclass(frozen=True)
+class Format:
+  """A format of files with weights.
+
+  Attributes:
+    name: for messages, with its article.
+    matches: `matches(path, head)`: whether a file that begins with these bytes has it.
+    read: `read(path) -> {name: array}`; raises ValueError for a damaged file. None for checkpoints,
+      whose arrays are read one by one.
+    dialects: `dialects(network, channel_order)`: how such files name a network's variables. The
+      order, 'rgb', 'bgr' or None, is what the user says that the first layer expects; ValueError if
+      it is needed and None.
+    takes_order: whether the order of the channels may be said.
+  """
+  name: str
+  matches: Callable[[str, bytes], bool]
+  read: Callable[[str], Mapping[str, np.ndarray]] | None
+  dialects: Callable[[str, str | None], Sequence[Dialect]]
+  takes_order: bool = False
+
+
+def _begins(*starts: bytes) -> Callable[[str, bytes], bool]:
+  return lambda path, head: head.startswith(starts)
+
+
+def _ends(*suffixes: str) -> Callable[[str, bytes], bool]:
+  return lambda path, head: str(path).endswith(suffixes)
+
+
+def _is_pickle(path: str, head: bytes) -> bool:
+  """Python 2's first protocol is text, which begins as anything."""
+  return head.startswith((b'\x93NUMPY', b'\x80')) or (
+    str(path).endswith(('.npy', '.p', '.pkl', '.pickle')))
+
+
+def members(path: str, head: bytes) -> list[str]:
+  """Lists the names in a zip archive; none if it is damaged or no archive."""
+  if not head.startswith(b'PK\x03\x04'):
+    return []
+  try:
+    with zipfile.ZipFile(path) as archive:
+      return archive.namelist()
+  except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, EOFError):
+    return []
+
+
+def _is_safetensors(path: str, head: bytes) -> bool:
+  """The length of a header, which is JSON."""
+  return head[8:9] == b'{' and int.from_bytes(head[:8], 'little') + 8 <= os.path.getsize(path)
+
+
+def _is_zip_of_torch(path: str, head: bytes) -> bool:
+  return any(name.count('/') == 1 and name.endswith('/data.pkl') for name in members(path, head))
+
+
+def _is_zip_of_keras(path: str, head: bytes) -> bool:
+  return {'config.json', 'model.weights.h5'} <= {*members(path, head)}
+
+
+def _is_tflite(path: str, head: bytes) -> bool:
+  return head[4:8] == tflite_files.IDENTIFIER
+
+
+def _regardless(dialects: Callable[[str], Sequence[Dialect]]) -> (
+    Callable[[str, str | None], Sequence[Dialect]]):
+  """Of formats in which the order of the channels follows from the network."""
+  return lambda network, order: dialects(network)
+
+
+# How state dicts begin that PyTorch saved before it took to zip archives: with a pickled number.
+_LEGACY_TORCH = b'\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.'
+
+_TORCH, _KERAS, _FROZEN = map(_regardless, (torch.dialects, keras.dialects, frozen.dialects))
+
+_OF_CHECKPOINTS = ('.index', '.meta', '.json')
+
+# In this order: the first that matches counts.
+FORMATS = (
+    Format('a safetensors file', _is_safetensors, safetensors_files.read_safetensors, _TORCH),
+    Format('a PyTorch state dict', _is_zip_of_torch, torch_files.read_torch, _TORCH),
+    Format('a PyTorch state dict', _begins(_LEGACY_TORCH), torch_files.read_torch, _TORCH),
+    Format("Keras' weights, a .h5 file", _begins(b'\x89HDF\r\n\x1a\n'), hdf5_files.read_hdf5,
+           _KERAS),
+    Format("Keras' model, a .keras file", _is_zip_of_keras, hdf5_files.read_keras, _KERAS),
+    Format("a dict of Caffe's layers, a .npy file or a pickle", _is_pickle,
+           caffe_files.read_npy, lambda network, order: caffe.dialects(network, HWIO, order),
+           takes_order=True),
+    Format("one of Caffe's networks, a .caffemodel file", _ends('.caffemodel'),
+           caffe_files.read_caffemodel,
+           lambda network, order: caffe.dialects(network, OIHW, order or 'bgr'), takes_order=True),
+    Format("a model of TensorFlow Lite's", _is_tflite, tflite_files.read_tflite, _FROZEN),
+    Format('a frozen graph, a .pb file', _ends('.pb'), graph_files.read_graph, _FROZEN),
+)
+
+# What `sources.open_weights` recognizes among checkpoints.
+OBJECT_BASED = Format('an object-based checkpoint of TensorFlow 2', lambda path, head: False, None,
+                      _regardless(objects.dialects))
+
+
+def recognize(path: str) -> Format | None:
+  """Recognizes a file; None for a folder, and for what may be a checkpoint of TensorFlow."""
+  if not os.path.isfile(path):
+    return None
+  with open(path, 'rb') as file:
+    head = file.read(_HEAD)
+  return next((candidate for candidate in FORMATS if candidate.matches(path, head)), None)
+
+
+def refuse_unknown(path: str) -> None:
+  """Stops at a file that is neither of `FORMATS` nor of a checkpoint of TensorFlow.
+
+  Raises:
+    ValueError: says what is read.
+  """
+  if not os.path.isfile(path) or os.path.exists(f'{path}.index') or (
+      str(path).endswith(_OF_CHECKPOINTS) or '.data-' in os.path.basename(path)):
+    return
+  if table_files.is_table(path):  # TensorFlow's first format.
+    return
+  names = '; '.join(dict.fromkeys(candidate.name for candidate in FORMATS))
+  raise ValueError(f'{path}: expected weights in one of these formats: a checkpoint of TensorFlow; '
+                   f'{names}; a .tar.gz with a checkpoint. Received: '
+                   + ('something else.' if os.path.getsize(path) else 'an empty file.'))

@@ -1,0 +1,80 @@
+"""Reading name-based checkpoints of TensorFlow 1 and of this project."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import weakref
+
+import numpy as np
+import tensorflow as tf
+
+from files import reasons
+from files.plain_paths import plain
+from slim_zoo.weights import checkpoint_index
+
+AVERAGE_SUFFIX = '/ExponentialMovingAverage'
+# What TensorFlow's reader raises besides.
+_FAILURES = (tf.errors.OpError, *reasons.FAILURES)
+
+
+class Checkpoint:
+  """A checkpoint that is open for reading.
+
+  Attributes:
+    path: its path without suffixes, the prefix.
+    shapes: `{name: shape}` of everything in it.
+  """
+
+  def __init__(self, prefix: str):
+    self.path = prefix
+    self._index = self._size = None
+    self._place = prefix  # Where TensorFlow reads it.
+    try:
+      if os.path.exists(f'{prefix}.index'):
+        self._index = checkpoint_index.read_index(prefix)
+      else:  # The first format.
+        self._size = checkpoint_index.check_slices(prefix)
+      links = contextlib.ExitStack()
+      weakref.finalize(self, links.close)  # The reader opens the data files as it needs them.
+      self._place = links.enter_context(plain(prefix))
+      self._reader = tf.train.load_checkpoint(self._place)
+      self.shapes = {name: tuple(shape)
+                     for name, shape in self._reader.get_variable_to_shape_map().items()}
+      # What a file claims is checked before anything is decided by it.
+      for name in self.shapes:
+        entry = self._index and self._index.entries.get(name)
+        if not (entry and entry.is_partitioned):
+          self._check(name)
+    except PermissionError:
+      raise
+    except _FAILURES as error:
+      raise self._damaged(error) from error
+
+  def _damaged(self, error: Exception) -> ValueError:
+    reason = reasons.short_reason(error).replace(self._place, self.path)
+    if 'hecksum' in reason:  # TensorFlow's words.
+      reason = 'a checksum does not match: bytes were changed, on a disk or on their way'
+    return ValueError(f'The checkpoint {self.path} cannot be read; it is cut short or damaged '
+                      f'({reason}). Copy it again, or name another one; a training run goes on '
+                      'from an older one when the damaged files are removed.')
+
+  def read(self, name: str) -> np.ndarray:
+    """Reads one tensor.
+
+    Raises:
+      ValueError: if the file is cut short or damaged.
+    """
+    try:
+      self._check(name)
+      return self._reader.get_tensor(name)
+    except _FAILURES as error:
+      raise self._damaged(error) from error
+
+  def _check(self, name: str) -> None:
+    if self._index:
+      self._index.check(name)
+    elif math.prod(shape := self.shapes.get(name, ())) > self._size:
+      # Each number has a byte at least.
+      raise ValueError(f'the tensor {name!r:.80} of the shape {shape} in {self._size:,} bytes')

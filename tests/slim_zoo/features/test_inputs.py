@@ -1,0 +1,103 @@
+"""Files of features as splits: what fits together, what is held out, and what batches hold."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from datasets import dataset_factory
+from slim_zoo.features import inputs as feature_inputs
+from slim_zoo.features.features import Features
+
+_FACTS = {'model_name': 'lenet', 'end_point': 'fc3', 'checkpoint_digest': 'ab', 'image_size': 28}
+
+
+def _features(count=6, classes=3, seed=0, **fields):
+  values = np.random.default_rng(seed).normal(size=[count, 2, 2, 3]).astype(np.float32)
+  return Features(**{'values': values, 'labels': np.arange(count) % classes,
+                     'names': tuple(f'{i}.jpg' for i in range(count)),
+                     'class_names': tuple('abc'[:classes]), 'facts': _FACTS, **fields})
+
+
+def test_batches_hold_each_example_with_its_output():
+  found = _features(7)
+  inputs = feature_inputs.as_inputs(found, 'validation', ['c', 'a', 'b'])
+  (first, second) = inputs.evaluation_batches(batch_size=4)
+  values = np.concatenate([first['image'], second['image']])[:7]
+  assert np.array_equal(values, found.values)
+  labels = np.concatenate([first['label'], second['label']])[:7]
+  assert labels.tolist() == [1, 2, 0, 1, 2, 0, 1]
+  assert np.concatenate([first['weight'], second['weight']]).tolist() == [1] * 7 + [0]
+  batches = iter(inputs.training_batches(batch_size=7, seed=1, start_step=0))
+  order = [tuple(next(batches)['image'].numpy()[:, 0, 0, 0]) for _ in range(2)]
+  assert order[0] != order[1]
+  assert sorted(order[0]) == sorted(order[1]) == sorted(found.values[:, 0, 0, 0].tolist())
+
+
+@pytest.mark.parametrize(('one', 'other', 'names'), [
+  (('x', 'y', 'z'), ('x', 'y', 'z'), ('x', 'y', 'z')),
+  (('x', 'y', 'z'), (), ('x', 'y', 'z')),
+  ((), ('x', 'y', 'z'), ('x', 'y', 'z')),
+  ((), (), ('0', '1', '2')),
+])
+def test_names_of_classes(one, other, names):
+  files = _features(class_names=one), _features(classes=2, class_names=other)
+  assert feature_inputs.name_classes(*files) == names
+
+
+def test_what_is_held_out_is_the_datasets_own_validation_split():
+  splits = [dataset_factory.get_dataset('digits', name, None, validation_fraction=fraction)
+            for name, fraction in (('train', 0), ('train', 0.2), ('validation', 0.2))]
+  def as_features(split):
+    return Features(np.zeros([split.num_examples, 1], np.float32), split.labels,
+                    split.examples.names, split.class_names)
+  whole, *parts = splits
+  held = feature_inputs.hold_out(as_features(whole), whole.class_names, 0.2)
+  assert [part.names for part in held] == [part.examples.names for part in parts]
+  assert [part.labels.tolist() for part in held] == [part.labels.tolist() for part in parts]
+
+
+@pytest.mark.parametrize('split', ['train', 'validation'])
+def test_nothing_is_held_out_of_a_part(split):
+  part = _features(facts={**_FACTS, 'split': split, 'is_part': True})
+  with pytest.raises(ValueError, match=f"whole dataset.*those of '{split}', one part"):
+    feature_inputs.hold_out(part, 'abc', 0.1)
+
+
+def test_numbers_are_told_apart():
+  assert feature_inputs.digest(_features()) == feature_inputs.digest(_features(labels=np.zeros(
+      6, np.int64)))
+  assert feature_inputs.digest(_features()) != feature_inputs.digest(_features(seed=1))
+
+
+@pytest.mark.parametrize(('fields', 'message'), [
+  ({'values': np.zeros([6, 12], np.float32)}, r'the shape \[2, 2, 3\] and \[12\]'),
+  ({'class_names': ('a', 'b', 'd')}, 'the classes a, b, c and a, b, d'),
+  ({'facts': {**_FACTS, 'end_point': 'fc4'}}, 'end_point fc3 and fc4'),
+  ({'facts': {**_FACTS, 'checkpoint_digest': 'cd'}}, 'checkpoint_digest ab and cd'),
+  ({'values': _features().values}, 'Received 6 of 6 that are in both, such as 0.jpg'),
+  ({'values': _features().values[2:4] * np.float32(1.00001), 'labels': np.arange(2),
+    'names': ('2.jpg', 'new.jpg')}, 'Received 1 of 2 that are in both, such as 2.jpg'),
+])
+def test_files_that_do_not_fit(fields, message):
+  with pytest.raises(ValueError, match=message):
+    feature_inputs.check_together(_features(), _features(**{'seed': 1, **fields}))
+
+
+@pytest.mark.parametrize('fields', [{}, {'facts': {}}, {'class_names': ()},
+                                    {'class_names': ('c', 'b', 'a')}])
+def test_files_that_fit(fields):
+  feature_inputs.check_together(_features(), _features(seed=1, **fields))
+
+
+def test_errors():
+  with pytest.raises(ValueError, match="each example of the split 'train' once. Received 'x' 2"):
+    feature_inputs.as_inputs(_features(2, names=('x', 'x')), 'train', ['a', 'b', 'c'])
+  with pytest.raises(ValueError, match=r'Expected labels in \[0, 2\).*Received: 2'):
+    feature_inputs.name_classes(_features(classes=2), _features(class_names=()))
+  with pytest.raises(ValueError, match='at least two classes.*Received: 0'):
+    feature_inputs.name_classes(dataclasses.replace(_features(classes=1), class_names=()))
+  with pytest.raises(ValueError, match='labels up to 1000000000000'):
+    feature_inputs.name_classes(_features(2, labels=np.array([5, 10**12]), class_names=()))

@@ -1,0 +1,180 @@
+"""scikit-learn's classifiers as layers: they decide as scikit-learn's own pipelines do."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+import scipy.special
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
+
+from files import memory
+from slim_zoo.features import linear_classifiers
+
+_MAKE = {'logistic_regression': lambda c: LogisticRegression(C=c, max_iter=2000),
+         'linear_svm': lambda c: LinearSVC(C=c, dual='auto', max_iter=5000, random_state=0)}
+
+
+def _digits(num_classes: int, count: int = 300):
+  """Pixels, one of them the same in all, and others far from 0 or small."""
+  values, labels = load_digits(return_X_y=True)
+  keep = np.flatnonzero(labels < num_classes)[:count]
+  values = values[keep].astype(np.float32)
+  values[:, 20:30] += 100
+  values[:, 30:40] *= 1e-3
+  return values, labels[keep]
+
+
+@pytest.mark.parametrize('num_classes', [2, 3])
+@pytest.mark.parametrize('kind', sorted(linear_classifiers.KINDS))
+def test_logits_are_scikit_learns(kind, num_classes):
+  values, labels = _digits(num_classes)
+  found = linear_classifiers.fit(values, labels, kind=kind, strengths=[0.01])
+  expected = make_pipeline(StandardScaler(), _MAKE[kind](0.01)).fit(values.astype(float), labels)
+  logits = values @ found.weights + found.biases
+  decisions = expected.decision_function(values)
+  if num_classes == 2:
+    assert logits[:, 1] - logits[:, 0] == pytest.approx(decisions, abs=1e-3)
+  elif kind == 'linear_svm':
+    assert logits == pytest.approx(decisions, abs=1e-3)
+  if kind == 'logistic_regression':
+    assert scipy.special.softmax(logits, 1) == pytest.approx(
+        expected.predict_proba(values), abs=1e-3)
+  assert (logits.argmax(1) == expected.predict(values)).all()
+  assert (found.weights.dtype, found.biases.dtype) == (np.float32, np.float32)
+  assert (found.scores, found.strength, found.converged) == ((), 0.01, True)
+
+
+@pytest.mark.parametrize('kind', sorted(linear_classifiers.KINDS))
+def test_the_strength_is_scikit_learns_choice(kind):
+  values, labels = _digits(3, 90)
+  labels = np.where(np.arange(90) % 9, labels, (labels + 1) % 3)  # Some are wrong.
+  strengths = [0.1, 1e-4, 0.01]
+  found = linear_classifiers.fit(values, labels, kind=kind, strengths=strengths, folds=4, seed=3)
+  expected = {c: cross_val_score(make_pipeline(StandardScaler(), _MAKE[kind](c)), values, labels,
+                                 cv=StratifiedKFold(4, shuffle=True, random_state=3))
+              for c in sorted(strengths)}
+  assert [score.strength for score in found.scores] == list(expected)
+  for score in found.scores:
+    assert score.accuracies == pytest.approx(expected[score.strength], abs=0.05)
+  assert found.strength == max(found.scores, key=lambda score: score.mean).strength
+  lines = linear_classifiers.table(found.scores).splitlines()
+  assert lines[0].startswith('4-fold')
+  assert [line.split()[0] for line in lines if 'chosen' in line] == [f'{found.strength:g}']
+
+
+@pytest.mark.parametrize('kind', sorted(linear_classifiers.KINDS))
+def test_balanced_classes_are_scikit_learns(kind):
+  values, labels = _digits(3)
+  keep = (labels > 0) | (np.arange(len(labels)) % 10 == 0)  # Few zeros.
+  values, labels = values[keep], labels[keep]
+  strengths = [1e-4, 1e-3]
+  found = linear_classifiers.fit(values, labels, kind=kind, strengths=strengths, is_balanced=True)
+
+  def pipeline(strength):
+    model = _MAKE[kind](strength).set_params(class_weight='balanced')
+    return make_pipeline(StandardScaler(), model)
+
+  for score in found.scores:
+    assert score.accuracies == pytest.approx(cross_val_score(
+        pipeline(score.strength), values, labels, scoring='balanced_accuracy',
+        cv=StratifiedKFold(5, shuffle=True, random_state=0)), abs=0.02)
+  assert 'mean recall' in linear_classifiers.table(found.scores, is_balanced=True)
+  expected = pipeline(found.strength).fit(values.astype(float), labels)
+  logits, decisions = values @ found.weights + found.biases, expected.decision_function(values)
+  if kind == 'logistic_regression':  # What is added to all logits of an example is of no meaning.
+    logits, decisions = (x - x.mean(1, keepdims=True) for x in (logits, decisions))
+  assert logits == pytest.approx(decisions, abs=2e-3)
+  other = linear_classifiers.fit(values, labels, kind=kind, strengths=[found.strength])
+  assert np.abs(other.biases - found.biases).max() > 0.01
+
+
+def test_of_equals_the_smallest_is_chosen():
+  values, labels = np.eye(2).repeat(5, axis=0), np.arange(2).repeat(5)
+  found = linear_classifiers.fit(values, labels, kind='linear_svm', strengths=[1, 0.1, 10])
+  assert found.strength == 0.1
+  assert 'smaller ones may be better' in linear_classifiers.table(found.scores)
+
+
+def test_small_classes_have_fewer_folds():
+  values, labels = _digits(2, 20)
+  labels[:] = 0
+  labels[[3, 8]] = 1
+  found = linear_classifiers.fit(values, labels, kind='logistic_regression')
+  assert {len(score.accuracies) for score in found.scores} == {2}
+  labels[8] = 0
+  with pytest.raises(ValueError, match='Received one of class 1. Give a single strength'):
+    linear_classifiers.fit(values, labels, kind='logistic_regression')
+  assert linear_classifiers.fit(values, labels, kind='linear_svm', strengths=[1]).scores == ()
+
+
+def test_a_fit_that_does_not_end_is_told(monkeypatch):
+  values, labels = _digits(3)
+  monkeypatch.setitem(linear_classifiers.KINDS, 'linear_svm', linear_classifiers.Kind(
+      lambda strength, seed, class_weight: LinearSVC(
+          C=strength, max_iter=1, dual=True, random_state=seed, class_weight=class_weight), ()))
+  assert not linear_classifiers.fit(values, labels, kind='linear_svm', strengths=[1]).converged
+
+
+@pytest.mark.parametrize('kind', sorted(linear_classifiers.KINDS))
+def test_scaled_in_parts(kind, monkeypatch):
+  values, labels = _digits(3, 100)
+  arguments = {'kind': kind, 'strengths': [0.01, 1e-3], 'folds': 2}
+  whole = linear_classifiers.fit(values, labels, **arguments)
+  monkeypatch.setattr(linear_classifiers, '_CHUNK', 7 * 8 * values.shape[1])
+  parts = linear_classifiers.fit(values, labels, **arguments)
+  assert parts.scores == whole.scores
+  assert values @ parts.weights + parts.biases == pytest.approx(
+    values @ whole.weights + whole.biases, abs=1e-4)
+
+
+def test_features_are_copied_once(monkeypatch):
+  values = np.random.default_rng(0).normal(size=[3000, 300]).astype(np.float32)
+  labels = (values[:, 0] > 0).astype(np.int64)
+  monkeypatch.setattr(linear_classifiers, '_CHUNK', 2**16)
+  dtypes, fit = set(), LogisticRegression.fit
+
+  def note(model, inputs, *arguments):
+    dtypes.add(inputs.dtype)
+    return fit(model, inputs, *arguments)
+
+  monkeypatch.setattr(LogisticRegression, 'fit', note)
+  tracemalloc.start()
+  try:
+    linear_classifiers.fit(values, labels, kind='logistic_regression', strengths=[1e-4, 1e-3],
+                           folds=2)
+    most = tracemalloc.get_traced_memory()[1]
+  finally:
+    tracemalloc.stop()
+  # It is asked with two rows of float32 which type it computes in, and gets the others in that.
+  used = max(dtypes, key=lambda dtype: dtype.itemsize)
+  assert values.size * used.itemsize < most < 1.3 * values.size * used.itemsize
+
+
+@pytest.mark.parametrize(('kind', 'factor'), [('linear_svm', 4 + 8 + 16),
+                                              ('logistic_regression', 4 + 4 + 8 * 2 / 50)])
+def test_what_cannot_fit_is_refused(kind, factor, monkeypatch):
+  values, labels = np.ones([5000, 50], np.float32), np.arange(5000) % 2
+  monkeypatch.setattr(memory, 'available', lambda: int(values.size * factor) - 1)
+  with pytest.raises(ValueError, match=f'--classifier={kind}: expected features that fit.*Received '
+                     '5,000 × 50 and 2 classes, .*Use --classifier=softmax'):
+    linear_classifiers.fit(values, labels, kind=kind)
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+  ({'kind': 'svm'}, "Unknown classifier 'svm'.*Known: linear_svm, logistic_regression"),
+  ({'strengths': [0.1, 0]}, '--regularization_strengths: expected numbers above 0. Received: 0'),
+  ({'strengths': [float('nan')]}, '--regularization_strengths: expected numbers above 0'),
+  ({'labels': [0, 0, 2, 2]}, 'Expected rows of every class.*Received none of: 1.'),
+  ({'labels': [0, 0, 0, 0]}, 'Expected rows of every class.*none of: a second one.'),
+])
+def test_errors(arguments, message):
+  labels = np.array(arguments.pop('labels', [0, 0, 1, 1]))
+  with pytest.raises(ValueError, match=message):
+    linear_classifiers.fit(np.ones([4, 2]), labels, **{'kind': 'linear_svm', **arguments})

@@ -1,0 +1,108 @@
+"""Devices and strategies."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+import tensorflow as tf
+
+from slim_zoo.training import distribution
+
+_ROOT = pathlib.Path(distribution.__file__).parents[2]
+
+
+def test_one_replica_needs_no_strategy():
+  assert distribution.create_strategy(1) is tf.distribute.get_strategy()
+  assert distribution.create_strategy(1, clone_on_cpu=True) is tf.distribute.get_strategy()
+
+
+def test_two_replicas_on_logical_cpus():
+  strategy = distribution.create_strategy(2, clone_on_cpu=True)
+  assert strategy.num_replicas_in_sync == 2
+  assert [d.rpartition('/')[2].lower() for d in strategy.extended.worker_devices] == [
+    'device:cpu:0', 'device:cpu:1']
+
+
+def test_a_process_has_one_strategy():
+  assert distribution.create_strategy(2, clone_on_cpu=True) is distribution.create_strategy(
+    2, clone_on_cpu=True)
+
+
+@pytest.mark.parametrize('clone_on_cpu', [False, True])
+def test_devices_can_be_prepared_again(clone_on_cpu):
+  tf.zeros([])
+  distribution.prepare_devices(clone_on_cpu=clone_on_cpu)
+  distribution.prepare_devices(clone_on_cpu=clone_on_cpu)
+
+
+def test_devices_stay_as_they_were_used(monkeypatch):
+  """As TensorFlow answers where there is a GPU, which no test is to need."""
+  def refuse(devices, device_type):
+    assert (devices, device_type) == ([], 'GPU')
+    raise RuntimeError('Visible devices cannot be modified after being initialized')
+
+  monkeypatch.setattr(tf.config, 'set_visible_devices', refuse)
+  with pytest.raises(ValueError, match='--clone_on_cpu=True: expected the devices that this '
+                     'process has used before .Visible devices cannot'):
+    distribution.prepare_devices(clone_on_cpu=True)
+
+
+@pytest.mark.parametrize(('num_clones', 'on_cpu', 'message'), [
+  (0, False, '--num_clones: expected at least 1. Received: 0'),
+  (-1, True, '--num_clones: expected at least 1. Received: -1'),
+  # This process has two devices and has run something: it cannot have more.
+  (3, True, '--num_clones=3: expected as many CPUs. Received: 2'),
+])
+def test_numbers_that_cannot_be(num_clones, on_cpu, message):
+  tf.zeros([])
+  with pytest.raises(ValueError, match=message):
+    distribution.create_strategy(num_clones, clone_on_cpu=on_cpu)
+
+
+def test_as_many_gpus_as_replicas():
+  gpus = len(tf.config.list_logical_devices('GPU'))
+  with pytest.raises(ValueError, match=rf'expected as many GPUs. Received: {gpus}\. Lower it, or '
+                     'use --clone_on_cpu'):
+    distribution.create_strategy(gpus + 2)
+
+
+_WORKERS = {'worker': ['a:1', 'b:1']}
+
+
+@pytest.mark.parametrize(('config', 'is_refused'), [
+  ({'cluster': _WORKERS, 'task': {'type': 'worker', 'index': 0}}, True),
+  ({'cluster': {'chief': ['a:1'], 'worker': ['b:1']}}, True),
+  ({'cluster': {'worker': ['a:1']}}, False),
+  ({'cluster': {}}, False),
+  ({}, False),
+  (None, False),
+])
+def test_several_machines_are_refused(monkeypatch, config, is_refused):
+  monkeypatch.setenv('TF_CONFIG', json.dumps(config) if config is not None else '')
+  if is_refused:
+    with pytest.raises(ValueError, match='TF_CONFIG describes several machines'):
+      distribution.create_strategy(1)
+  else:
+    assert distribution.create_strategy(1).num_replicas_in_sync == 1
+
+
+_FRESH = """
+import command_line
+from slim_zoo.training import distribution
+distribution.prepare_devices(clone_on_cpu=True)
+strategy = distribution.create_strategy(3, clone_on_cpu=True)
+print(strategy.num_replicas_in_sync, strategy.extended.worker_devices)
+"""
+
+
+def test_a_fresh_process_gets_as_many_logical_cpus_as_it_asks_for():
+  """As a script does; here in the tests there are two from the start."""
+  found = subprocess.run([sys.executable, '-c', _FRESH], cwd=_ROOT, capture_output=True, text=True,
+                         check=False)
+  assert found.returncode == 0, found.stderr
+  assert found.stdout.startswith('3 (')
+  assert all(f'CPU:{number}' in found.stdout for number in range(3))

@@ -1,0 +1,39 @@
+"""The estimate of a dry run: its arithmetic; the scripts' tests measure a real one."""
+
+from __future__ import annotations
+
+import types
+
+import pytest
+
+from slim_zoo.training import estimate
+
+
+@pytest.mark.parametrize(('seconds', 'epoch', 'left', 'text'), [
+  (0.5, 100, 1000, 'An epoch takes about 50.0 s, the 1000 steps to go 8.3 min.'),
+  (2.0, 10000, 20000, 'An epoch takes about 5.6 h, the 20000 steps to go 11.1 h.'),
+  (2.0, 90, None, 'An epoch takes about 3.0 min. Validation'),
+])
+def test_text(seconds, epoch, left, text):
+  found = estimate.Estimate(7.0, seconds, 5, 3 * 2 ** 30, {'GPU:0': 2 ** 29})
+  lines = found.text(32, epoch, left)
+  assert text in lines
+  assert f'{32 / seconds:.3g} images/s' in lines
+  assert '3.00 GiB of memory, 0.50 GiB of GPU:0.' in lines
+
+
+def test_the_first_step_is_not_counted(monkeypatch):
+  times = iter([50.0, 3.0, 1.0, 2.0, 9.0, 2.5])
+  monkeypatch.setattr(estimate, 'Stopwatch', lambda: types.SimpleNamespace(seconds=next(times)))
+  ran = []
+  trainer = types.SimpleNamespace(run=lambda batches, count: ran.append(count))
+  found = estimate.measure(trainer, iter(()))
+  assert (found.first_seconds, found.step_seconds, found.num_steps) == (50.0, 2.5, 5)
+  assert ran == [1] * 6
+  assert found.peak_bytes > 2 ** 20
+
+
+def test_slow_steps_are_few(monkeypatch):
+  monkeypatch.setattr(estimate, 'Stopwatch', lambda: types.SimpleNamespace(seconds=15.0))
+  trainer = types.SimpleNamespace(run=lambda batches, count: None)
+  assert estimate.measure(trainer, iter(())).num_steps == 2

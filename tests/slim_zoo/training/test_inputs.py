@@ -1,0 +1,44 @@
+"""One split as a network takes it: what is known of its images and of its classes."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from datasets import bad_images, dataset_factory
+from slim_zoo.training import losses
+from slim_zoo.training.inputs import Inputs
+
+
+def test_no_image_is_looked_at_where_none_was_read(monkeypatch):
+  asked = []
+
+  def explain(dataset, decode, error, *, left_out):
+    asked.append(left_out)
+    return 'an image is broken'
+
+  monkeypatch.setattr(bad_images, 'explain_failure', explain)
+  data = dataset_factory.get_dataset('digits', 'validation')
+  bad, error = data.examples.names[:2], tf.errors.InvalidArgumentError(None, None, 'shapes differ')
+
+  def inputs(**arguments):
+    return Inputs(data, list(range(10)), bad, preprocessing_name='lenet', image_size=28, channels=1,
+                  num_parallel_calls=1, **arguments)
+
+  assert str(inputs().explain(error)) == 'an image is broken'
+  assert inputs(gather=lambda ids, views: ids).explain(error) is error
+  assert asked == [bad]
+
+
+def test_class_counts_are_of_what_is_trained_on():
+  data = dataset_factory.get_dataset('digits', 'train')
+  labels, names = data.labels, np.array(data.examples.names)
+  # All fives but three are bad; the label 9 has no output, and the others stand backwards.
+  inputs = Inputs(data, [*range(8, -1, -1), -1], tuple(names[labels == 5][:-3]),
+                  preprocessing_name='lenet', image_size=28, channels=1, num_parallel_calls=1)
+  expected = [np.sum(labels == 8 - output) for output in range(10)]
+  expected[3], expected[9] = 3, 0
+  counts = inputs.class_counts(10)
+  assert counts.tolist() == expected
+  weighted = losses.balanced_class_weights(counts) * counts
+  np.testing.assert_allclose(weighted[:9], weighted[0])

@@ -1,0 +1,49 @@
+"""The JSON beside a checkpoint: it comes back from the disk as it was."""
+
+from __future__ import annotations
+
+import json
+import platform
+
+import numpy as np
+import tensorflow as tf
+
+from slim_zoo.training import metadata
+from slim_zoo.training.loop import Standing
+
+_MODEL = metadata.ModelFacts('lenet', ('', 'Äpfel', 'pears'), 28, 1, 'lenet', -1)
+
+
+def _describe(**changes) -> dict:
+  return metadata.describe(_MODEL, **{
+    'step': 1000, 'dataset': {'name': 'folder', 'split': 'train'},
+    'flags': {'seed': 0, 'weight_decay': 4e-5, 'trainable_scopes': None, 'moving': ['a', 'b']},
+    'standing': Standing(0.1, 20, 3, stopped_early=True), 'bad_images': {'train': ('a.jpg',)},
+    'started_from': 'other/model.ckpt-7',
+    **changes})
+
+
+def test_holds_everything():
+  assert json.loads(json.dumps(_describe())) == {
+    'format': metadata.FORMAT, 'model_name': 'lenet', 'class_names': ['', 'Äpfel', 'pears'],
+    'num_classes': 3, 'image_size': 28, 'channels': 1, 'preprocessing_name': 'lenet',
+    'labels_offset': -1, 'step': 1000, 'dataset': {'name': 'folder', 'split': 'train'},
+    'flags': {'seed': 0, 'weight_decay': 4e-5, 'trainable_scopes': None, 'moving': ['a', 'b']},
+    'standing': {'best_value': 0.1, 'best_step': 20, 'validations_since_best': 3,
+                 'stopped_early': True, 'validation_due': False},
+    'bad_images': {'train': ['a.jpg']}, 'started_from': 'other/model.ckpt-7',
+    'versions': {'python': platform.python_version(), 'tensorflow': tf.__version__,
+                 'numpy': np.__version__}}
+
+
+def test_a_standing_comes_back():
+  for standing in (Standing(), Standing(1 / 3, 7, 2), Standing(float('-inf'), 1, 0)):
+    saved = json.loads(json.dumps(_describe(standing=standing)))
+    assert Standing(**saved['standing']) == standing
+
+
+def test_what_is_given_is_not_shared():
+  flags = {'seed': 0}
+  described = _describe(flags=flags)
+  flags['seed'] = 1
+  assert described['flags'] == {'seed': 0}

@@ -1,0 +1,100 @@
+"""The optimizers: the updates of TensorFlow 1's graphs, and the names that its Saver writes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from slim_zoo.training import optimizers
+
+v1 = tf.compat.v1
+_START = {'net/a': np.array([1.0, -2.0, 0.5], np.float32), 'net/b': np.array([[0.1]], np.float32)}
+_RATES = (0.1, 0.05, 0.2, 0.01)
+# Not the defaults, so that each one shows where it goes.
+_SETTINGS = optimizers.Settings(
+  adadelta_rho=0.8, adagrad_initial_accumulator_value=0.2, adam_beta1=0.7, adam_beta2=0.95,
+  opt_epsilon=0.3, ftrl_learning_rate_power=-0.6, ftrl_initial_accumulator_value=0.3,
+  ftrl_l1=0.01, ftrl_l2=0.02, momentum=0.8, rmsprop_momentum=0.7, rmsprop_decay=0.6)
+
+
+def _reference(name: str, rate):
+  """TF-Slim's `_configure_optimizer`, with the settings above."""
+  return {
+    'adadelta': lambda: v1.train.AdadeltaOptimizer(rate, rho=0.8, epsilon=0.3),
+    'adagrad': lambda: v1.train.AdagradOptimizer(rate, initial_accumulator_value=0.2),
+    'adam': lambda: v1.train.AdamOptimizer(rate, beta1=0.7, beta2=0.95, epsilon=0.3),
+    'ftrl': lambda: v1.train.FtrlOptimizer(
+      rate, learning_rate_power=-0.6, initial_accumulator_value=0.3,
+      l1_regularization_strength=0.01, l2_regularization_strength=0.02),
+    'momentum': lambda: v1.train.MomentumOptimizer(rate, momentum=0.8, name='Momentum'),
+    'rmsprop': lambda: v1.train.RMSPropOptimizer(rate, decay=0.6, momentum=0.7, epsilon=0.3),
+    'sgd': lambda: v1.train.GradientDescentOptimizer(rate),
+  }[name]()
+
+
+def _gradients(step: int) -> list[np.ndarray]:
+  rng = np.random.default_rng(step)
+  return [rng.standard_normal(v.shape).astype(np.float32) for v in _START.values()]
+
+
+def _train_in_a_graph(name: str) -> dict[str, np.ndarray]:
+  """Returns every variable of a TensorFlow 1 graph after some steps, by its name."""
+  with tf.Graph().as_default(), v1.Session() as session:
+    rate = v1.placeholder(tf.float32, [])
+    variables = [v1.get_variable(n, initializer=v) for n, v in _START.items()]
+    fed = [v1.placeholder(tf.float32, v.shape) for v in variables]
+    update = _reference(name, rate).apply_gradients(list(zip(fed, variables, strict=True)))
+    session.run(v1.global_variables_initializer())
+    for step, value in enumerate(_RATES):
+      session.run(update, {rate: value, **dict(zip(fed, _gradients(step), strict=True))})
+    return {v.op.name: session.run(v) for v in v1.global_variables()}
+
+
+def _train_here(name: str) -> dict[str, np.ndarray]:
+  """Does the same with what this project makes of it."""
+  kind = optimizers.get_optimizer(name)
+  rate = tf.Variable(0.0)
+  variables = {n: tf.Variable(v) for n, v in _START.items()}
+  optimizer = kind.create(rate.read_value, _SETTINGS) if name != 'ftrl' else kind.create(
+    rate, _SETTINGS)
+  created = {}
+
+  def remember(next_creator, **kwargs):
+    created[str(kwargs.get('name'))] = variable = next_creator(**kwargs)
+    return variable
+
+  @tf.function(autograph=False)
+  def update(gradients):
+    optimizer.apply_gradients(list(zip(gradients, variables.values(), strict=True)))
+
+  with tf.variable_creator_scope(remember):
+    for step, value in enumerate(_RATES):
+      rate.assign(value)
+      update([tf.constant(g) for g in _gradients(step)])
+  state = optimizers.state(kind, optimizer, variables, created)
+  return {n: v.numpy() for n, v in {**variables, **state}.items()}
+
+
+@pytest.mark.parametrize('name', optimizers.OPTIMIZERS)
+def test_updates_and_names_are_tensorflow_1s(name):
+  expected, found = _train_in_a_graph(name), _train_here(name)
+  assert found.keys() == expected.keys()
+  for variable, value in expected.items():
+    np.testing.assert_allclose(found[variable], value, rtol=1e-6, atol=1e-8, err_msg=variable)
+    assert variable not in _START or not np.allclose(value, _START[variable])
+
+
+def test_the_settings_have_tf_slims_defaults():
+  # reference: the flags of TF-Slim's train_image_classifier.py
+  assert optimizers.Settings() == optimizers.Settings(
+    adadelta_rho=0.95, adagrad_initial_accumulator_value=0.1, adam_beta1=0.9, adam_beta2=0.999,
+    opt_epsilon=1.0, ftrl_learning_rate_power=-0.5, ftrl_initial_accumulator_value=0.1,
+    ftrl_l1=0.0, ftrl_l2=0.0, momentum=0.9, rmsprop_momentum=0.9, rmsprop_decay=0.9)
+
+
+def test_there_are_seven():
+  assert sorted(optimizers.OPTIMIZERS) == ['adadelta', 'adagrad', 'adam', 'ftrl', 'momentum',
+                                           'rmsprop', 'sgd']
+  with pytest.raises(ValueError, match="Unknown optimizer 'adamw'. Did you mean adam"):
+    optimizers.get_optimizer('adamw')

@@ -1,0 +1,86 @@
+"""One job at a time writes to a folder."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from slim_zoo.training import run_folder
+
+_ROOT = pathlib.Path(run_folder.__file__).parents[2]
+_HOLD = """
+import sys
+from slim_zoo.training import run_folder
+with run_folder.locked(sys.argv[1]):
+  print('held', flush=True)
+  sys.stdin.read()
+"""
+
+
+def _hold(folder) -> subprocess.Popen:
+  """Starts a process that holds the folder until its input is closed."""
+  process = subprocess.Popen([sys.executable, '-c', _HOLD, str(folder)], cwd=_ROOT, text=True,
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+  assert process.stdout.readline() == 'held\n'
+  return process
+
+
+def test_the_folder_is_made(tmp_path):
+  with run_folder.locked(tmp_path / 'a' / 'b') as folder:
+    assert folder == tmp_path / 'a' / 'b'
+    assert folder.is_dir()
+  with run_folder.locked(str(tmp_path / 'a' / 'b')):
+    pass
+
+
+@pytest.mark.parametrize('end', [signal.SIGKILL, signal.SIGTERM, None])
+def test_another_process_is_refused_until_the_first_is_gone(tmp_path, end):
+  with _hold(tmp_path) as process:
+    for _ in range(2):  # Being refused does not spoil the lock.
+      with pytest.raises(ValueError, match=rf'Another job is training in {re.escape(str(tmp_path))}'
+                         rf' \(process {process.pid} on .+\)\..*another --train_dir'), \
+          run_folder.locked(tmp_path):
+        pass
+    if end:
+      process.send_signal(end)
+    process.communicate()
+  assert process.returncode == (-end if end else 0)
+  with run_folder.locked(tmp_path):
+    assert (tmp_path / '.lock').read_text().startswith(f'process {os.getpid()} on ')
+
+
+def test_a_second_one_in_this_process_is_refused_too(tmp_path):
+  with run_folder.locked(tmp_path), \
+      pytest.raises(ValueError, match=f'process {os.getpid()} '), run_folder.locked(tmp_path):
+    pass
+
+
+@pytest.mark.parametrize('code', [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks(tmp_path, monkeypatch, capsys, code):
+  def refuse(*_):
+    raise OSError(code, os.strerror(code))
+
+  monkeypatch.setattr(run_folder.fcntl, 'flock', refuse)
+  with run_folder.locked(tmp_path) as folder:
+    assert folder == tmp_path
+  assert f'Warning: the file system of {tmp_path} has no locks' in capsys.readouterr().out
+
+
+def test_an_error_inside_lets_go(tmp_path):
+  with pytest.raises(KeyError), run_folder.locked(tmp_path):
+    raise KeyError
+  with run_folder.locked(tmp_path):
+    pass
+
+
+def test_a_file_in_place_of_the_folder(tmp_path):
+  (tmp_path / 'run').write_text('mine')
+  with pytest.raises(FileExistsError, match='run'), run_folder.locked(tmp_path / 'run'):
+    pass

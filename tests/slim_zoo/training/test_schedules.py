@@ -1,0 +1,73 @@
+"""Learning rate schedules against TensorFlow's own, and past the steps that float32 can count."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from slim_zoo.training.schedules import Schedule
+
+v1 = tf.compat.v1.train
+_STEPS = [*range(40), 99, 100, 101, 199, 200, 201, 999, 5000, 123_456, 2**24 - 1]
+
+
+def _expected(schedule: Schedule, step: int) -> float:
+  """The rate as TF-Slim's `train_image_classifier.py` builds it from TensorFlow's functions."""
+  step, s = tf.constant(step, tf.int64), schedule
+  if s.decay_type == 'exponential':
+    rate = v1.exponential_decay(s.learning_rate, step, s.decay_steps, s.decay_factor,
+                                staircase=True)()
+  elif s.decay_type == 'polynomial':
+    rate = v1.polynomial_decay(s.learning_rate, step, s.decay_steps, s.end_learning_rate,
+                               power=1.0, cycle=False)()
+  else:
+    rate = tf.constant(s.learning_rate)
+  if s.warmup_steps:
+    rate = tf.minimum(s.learning_rate * tf.cast(step, tf.float32) / s.warmup_steps, rate)
+  return float(rate)
+
+
+@pytest.mark.parametrize('warmup_steps', [0, 1, 25])
+@pytest.mark.parametrize('schedule', [
+  Schedule('fixed', 0.01),
+  Schedule('exponential', 0.01),
+  Schedule('exponential', 0.01, decay_steps=10, decay_factor=0.5),
+  Schedule('exponential', 3.0, decay_steps=7, decay_factor=1.0),
+  Schedule('polynomial', 0.01, decay_steps=100),
+  Schedule('polynomial', 0.01, decay_steps=100, end_learning_rate=0.0),
+  Schedule('polynomial', 0.001, decay_steps=9, end_learning_rate=0.1),  # A rise.
+])
+def test_equals_tensorflows(schedule, warmup_steps):
+  schedule = dataclasses.replace(schedule, warmup_steps=warmup_steps)
+  rates = [float(schedule(tf.constant(step, tf.int64))) for step in _STEPS]
+  expected = [_expected(schedule, step) for step in _STEPS]
+  # TensorFlow's run through powers that float32 cannot hold.
+  np.testing.assert_allclose(rates, expected, rtol=2e-6, atol=1e-30)
+
+
+@pytest.mark.parametrize('kind', ['exponential', 'polynomial'])
+def test_counts_every_step_past_those_of_float32(kind):
+  first = 2**24 + 1
+  schedule = Schedule(kind, 1.0, decay_steps=1 if kind == 'exponential' else 2**25,
+                      decay_factor=1 - 2**-20, end_learning_rate=0.0)
+  rates = [float(schedule(tf.constant(first + step))) for step in range(2)]
+  expected = [(1 - 2**-20)**(first + step) if kind == 'exponential'
+              else 1 - (first + step) / 2**25 for step in range(2)]
+  np.testing.assert_allclose(rates, np.float32(expected), rtol=1e-7)
+  assert rates[0] > rates[1]
+
+
+def test_works_in_a_function_and_is_a_float32_scalar():
+  rate = tf.function(Schedule('exponential', 0.5, warmup_steps=10))(tf.constant(5, tf.int64))
+  assert rate.dtype == tf.float32
+  assert rate.shape == []
+  assert float(rate) == 0.25
+
+
+def test_unknown_decay():
+  with pytest.raises(ValueError, match="Unknown learning rate decay 'exponental'. Did you mean "
+                     'exponential'):
+    Schedule('exponental', 0.1)
