@@ -1,32 +1,32 @@
-"""Prints the catalogue of the networks: their size, their head, and what weights are published.
+"""Prints the networks: size, head, and published weights, as a Markdown table.
 
-python list_networks.py --model_name='mobilenet_*'
+    python list_networks.py --model_name='mobilenet_*'
+
+docs/networks.md has the table of all networks.
 """
 
 from __future__ import annotations
 
-import command_line  # Before TensorFlow: it quiets it.
+from slim_zoo.config import command_line, programs
+from slim_zoo.config.flag_values import Parsed
 
-# isort: split
-import tabulate
-from absl import flags
-
-from nets import catalogue, nets_factory
-
-_MODEL_NAME = flags.DEFINE_string(
-    'model_name', '*', 'Which networks; shell wildcards may stand in it.')
+OPTIONS = programs.ListNetworks
 
 
-def main() -> None:
-  """Prints the networks that were asked for as a table in Markdown."""
-  names = nets_factory.list_nets(_MODEL_NAME.value)
+def main(parsed: Parsed[programs.ListNetworks]) -> None:
+  """Prints the networks that were asked for."""
+  import tabulate
+
+  from files import progress
+  from nets import catalogue, nets_factory  # Imports TensorFlow.
+  pattern = parsed.config.selection.model_name
+  names = nets_factory.list_nets(pattern)
   if not names:
-    nets_factory.get_net(_MODEL_NAME.value)  # Raises, and names the closest.
-  rows = [catalogue.row(name)
-          for name in command_line.show_progress(names, len(names), 'network')]
+    nets_factory.get_net(pattern)  # Raises, and names the closest.
+  rows = [catalogue.row(name) for name in progress.show(names, len(names), unit='network')]
   print(tabulate.tabulate(rows, catalogue.HEADERS, 'github', disable_numparse=True,
                           colalign=catalogue.ALIGNMENT))
 
 
 if __name__ == '__main__':
-  command_line.run(main)
+  command_line.run(main, OPTIONS)

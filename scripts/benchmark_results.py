@@ -16,7 +16,7 @@ from absl import app
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-import path_flags
+from slim_zoo.config import option as options
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -24,7 +24,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 def define_flags(program: str) -> None:
   """Defines the flag for the file of results, which is called after the program."""
   path = ROOT / 'results' / f'{pathlib.Path(program).stem}.csv'
-  path_flags.define_path('results', str(path), 'The file that gets the rows; empty for none.',
+  options.define_path('results', str(path), 'The file that gets the rows; empty for none.',
                          is_written=True)
 
 

@@ -30,7 +30,7 @@ import benchmark_contenders
 import benchmark_results
 from absl import flags
 
-import path_flags
+from slim_zoo.config import option as options
 
 FLAGS = flags.FLAGS
 
@@ -44,7 +44,7 @@ def define_flags() -> None:
                           'What to measure.')
   flags.DEFINE_multi_enum('contenders', None, contenders, 'By default all that can run; ratios '
                           'are to the first.')
-  path_flags.define_path('torch_python', None, 'The Python that has PyTorch; without it PyTorch is '
+  options.define_path('torch_python', None, 'The Python that has PyTorch; without it PyTorch is '
                          'left out.')
   flags.DEFINE_integer('rounds', 11, 'Turns of each contender.', lower_bound=1)
   flags.DEFINE_integer('steps', 2, 'Steps in a turn.', lower_bound=1)

@@ -46,7 +46,7 @@ import benchmark_results
 import benchmark_transfer_torch
 from absl import flags
 
-import path_flags
+from slim_zoo.config import option as options
 
 FLAGS = flags.FLAGS
 
@@ -111,12 +111,12 @@ class Measured:
 def define_flags() -> None:
   """Defines the flags: only where this is the program, for its names are those of others."""
   flags.DEFINE_enum('job', 'mobilenet_v1', list(JOBS), 'What to train.')
-  path_flags.define_path('dataset_dir', None, 'A folder with a folder of photos a class.')
-  path_flags.define_path('checkpoint_path', None, 'Weights of the network.')
+  options.define_path('dataset_dir', None, 'A folder with a folder of photos a class.')
+  options.define_path('checkpoint_path', None, 'Weights of the network.')
   flags.DEFINE_enum('checkpoint_channel_order', None, ['rgb', 'bgr'], 'As of the trainer.')
   flags.DEFINE_multi_enum('contenders', None, list(_CONTENDERS), 'By default all that can run; '
                           'ratios are to the first.')
-  path_flags.define_path('torch_python', None, 'The Python that has PyTorch; without it PyTorch is '
+  options.define_path('torch_python', None, 'The Python that has PyTorch; without it PyTorch is '
                          'left out.')
   flags.DEFINE_integer('rounds', 1, 'Turns of each contender.', lower_bound=1)
   flags.DEFINE_integer('epochs', 30, 'Epochs to train.', lower_bound=1)

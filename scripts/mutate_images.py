@@ -23,9 +23,9 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # Before TensorFlow is impor
 os.environ.setdefault('CUDA_VISIBLE_DEVICES', '-1')
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-import path_flags
 from scripts.fuzzing import image_mutations, image_samples, runs
 from scripts.fuzzing.runs import CRASHED, HUNG, LOADED, REFUSED
+from slim_zoo.config import option as options
 
 FLAGS = flags.FLAGS
 _MOST_SHOWN = 20
@@ -40,7 +40,7 @@ def define_flags() -> None:
                           'Formats to damage; may be given several times.')
   flags.DEFINE_integer('seconds', 60, 'After so many, a file counts as one that hangs.',
                        lower_bound=1)
-  path_flags.define_path('bad_files_dir', os.path.join(tempfile.gettempdir(), 'mutate_images'),
+  options.define_path('bad_files_dir', os.path.join(tempfile.gettempdir(), 'mutate_images'),
                          'Directory for files that crash or hang.', is_written=True)
 
 

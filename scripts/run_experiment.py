@@ -35,9 +35,9 @@ from absl import flags
 
 sys.path.insert(0, str(benchmark_results.ROOT))
 
-import path_flags
 from files import folders
 from scripts.experiments.catalogue import EXPERIMENTS, Experiment
+from slim_zoo.config import option as options
 
 FLAGS = flags.FLAGS
 
@@ -62,8 +62,8 @@ class Trained:
 def define_flags() -> None:
   """Defines the flags: only where this is the program, for its names are those of others."""
   flags.DEFINE_enum('experiment', None, sorted(EXPERIMENTS), 'What to run.')
-  path_flags.define_path('data', None, 'The data; see the catalogue.')
-  path_flags.define_path('weights', None, 'The weights; see the catalogue.')
+  options.define_path('data', None, 'The data; see the catalogue.')
+  options.define_path('weights', None, 'The weights; see the catalogue.')
   flags.DEFINE_enum('checkpoint_channel_order', None, ['rgb', 'bgr'], 'As of the trainer.')
   flags.DEFINE_string('missing', None, 'What cannot be had: nothing is run, and the row says it.')
   benchmark_results.define_flags('experiments')

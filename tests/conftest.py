@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib
-import importlib.util
-import inspect
 import io
 import os
 import pathlib
@@ -17,6 +14,8 @@ import tempfile
 import types
 
 import pytest
+
+from slim_zoo.config import command_line
 
 # All of this is set before TensorFlow is imported, and in the environment rather than by calls, so
 # that the programs that tests start as processes of their own inherit it.
@@ -91,54 +90,33 @@ def run_script(start_script):
 
 @pytest.fixture(scope='session')
 def in_process():
-  """Runs programs that take weights in this process, which is quicker than to start them.
+  """Runs programs in this process, which is quicker than starting them.
 
-  `with in_process('predict_image') as run:` loads one, with flags of its own; `run(*arguments)`
-  calls its `main` and returns the exit code.
+  `with in_process('predict_image') as run:` loads one; `run(*arguments)` parses the arguments,
+  calls its `main`, and returns the exit code. Errors are raised.
   """
-  from absl import flags
 
   @contextlib.contextmanager
   def loaded(name: str):
-    values = flags.FlagValues()
-    with pytest.MonkeyPatch.context() as patch:
-      for define in [name for name in dir(flags) if name.startswith('DEFINE_')]:
-        patch.setattr(flags, define, functools.partial(getattr(flags, define), flag_values=values))
-      spec = importlib.util.spec_from_file_location(f'_{name}', _ROOT / f'{name}.py')
-      module = importlib.util.module_from_spec(spec)
-      spec.loader.exec_module(module)
-    values.set_gnu_getopt(True)
+    module = importlib.import_module(name)
 
     def run(*arguments) -> int:
-      values.unparse_flags()
-      for flag in values:
-        values[flag].unparse()
-      rest = values([name, *map(str, arguments)])[1:]
-      if inspect.signature(module.main).parameters:
-        return module.main(rest)
-      assert rest == []
-      return module.main()
+      return command_line.call(module.main, module.OPTIONS, [*map(str, arguments)],
+                               retired=getattr(module, 'RETIRED', None),
+                               takes_arguments=name == 'predict_image')
 
-    with pytest.MonkeyPatch.context() as patch:
-      for reader in ('checkpoint_flags', 'command_line', 'head_flags', 'inference_flags',
-                     'optimization_flags', 'phases', 'train_data', 'warm_start'):
-        patch.setattr(importlib.import_module(reader), 'FLAGS', values)
-      patch.setattr(module, 'FLAGS', values)
-      yield run
+    yield run
 
   return loaded
 
 
 @pytest.fixture(scope='session')
 def run_here(in_process):
-  """Does what `run_script` does in this process, which saves the start of another one.
+  """Does what `run_script` does in this process, which saves starting another one.
 
-  Only what absl refuses, and what is about processes, needs those. An error that is none of a user
-  is raised.
+  Tests that are about processes need `run_script`. An error that is not a user's is raised.
   """
   import tensorflow as tf
-
-  import command_line
 
   def run(name: str, *flags: str) -> tuple[int, str, str]:
     out, errors = io.StringIO(), io.StringIO()

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import command_line
 from nets import nets_factory
-from slim_zoo.training import checkpoints
+from slim_zoo.training import bad_images, checkpoints
 
 _PROGRAM = 'train_image_classifier'
 # Augmentation, dropout, slots, averages and validation: whatever kept features could change.
@@ -86,7 +85,7 @@ def test_an_image_that_broke_meanwhile_is_named(train, start, tmp_path, monkeypa
       path.parent.mkdir(parents=True, exist_ok=True)
       path.write_bytes(tf.io.encode_png(np.full([28, 28, 1], 30 * number, np.uint8)).numpy())
   (tmp_path / 'photos' / 'b' / '2.png').write_bytes(b'broken')
-  monkeypatch.setattr(command_line, 'settle_bad_images', lambda *arguments, **named: ())
+  monkeypatch.setattr(bad_images, 'settle', lambda *arguments, **named: ())
   with pytest.raises(ValueError, match='b/2.png'):
     train(*start, f'--train_dir={tmp_path}/run', '--dataset_name=folder', '--use_grayscale',
           f'--dataset_dir={tmp_path}/photos', '--validation_fraction=0', '--cache_features=disk')

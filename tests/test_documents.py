@@ -17,13 +17,13 @@ import pytest
 import tensorflow as tf
 from absl import flags
 
-import phases
 from datasets import dataset_factory, indexed, tfrecord
 from nets import catalogue, extractors, layers, nets_factory, scopes
 from nets.record import Net
 from preprocessing import preprocessing_factory
 from scripts.experiments.catalogue import EXPERIMENTS
-from slim_zoo.training import optimizers
+from slim_zoo.config import flag_values
+from slim_zoo.training import optimizers, phases
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 DOCUMENTS = ('README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'docs/networks.md', 'docs/folders.md',
@@ -97,6 +97,8 @@ def defined_flags(program: str) -> flags.FlagValues:
     spec.loader.exec_module(module)
     if hasattr(module, 'define_flags'):
       module.define_flags()
+  if hasattr(module, 'OPTIONS'):
+    flag_values.define(module.OPTIONS, values)
   return values
 
 

@@ -12,10 +12,10 @@ import pytest
 import tensorflow as tf
 from absl import flags
 
-import inference_flags
 from datasets import labels_file
 from nets import nets_factory
 from preprocessing import preprocessing_factory
+from slim_zoo.evaluation import classifier
 from slim_zoo.export import description, exporter, targets, tflite
 from slim_zoo.export.model import Model
 from slim_zoo.training import checkpoints
@@ -157,7 +157,7 @@ def test_exports_compute_what_the_network_does(program, trained, tmp_path, name,
     'labels_offset': 1, 'step': 7}
   assert description.get('flags', {}) == head
   assert description['checkpoint'] == str(trained(name)[0] / 'model.ckpt-7')
-  assert description['checkpoint_digest'] == inference_flags.digest_of(network.variables)
+  assert description['checkpoint_digest'] == classifier.digest_of(network.variables)
   beside = [f'{export}.json', f'{export}.labels.txt'] if path.suffix else []
   assert sorted(file.name for file in tmp_path.iterdir()) == [export, *beside]
   assert labels_file.read(tmp_path / (beside[1] if beside else 'model/labels.txt')) == (
@@ -176,7 +176,7 @@ def test_exports_are_weights_that_need_no_flags(program, trained, tmp_path, name
   facts = _description(again)
   assert (facts['checkpoint'], facts['class_names']) == (str(path), list(_CLASSES))
   if source == 'model.pb':  # Every bit.
-    assert facts['checkpoint_digest'] == inference_flags.digest_of(network.variables)
+    assert facts['checkpoint_digest'] == classifier.digest_of(network.variables)
 
 
 def test_weights_without_metadata(program, trained, tmp_path):
@@ -192,7 +192,7 @@ def test_weights_without_metadata(program, trained, tmp_path):
   assert program(f'--checkpoint_path={path}/variables/variables', '--model_name=lenet',
                  f'--output_path={tmp_path}/again.pb') == 0
   found = _description(tmp_path / 'again.pb')
-  assert found['checkpoint_digest'] == inference_flags.digest_of(network.variables)
+  assert found['checkpoint_digest'] == classifier.digest_of(network.variables)
   assert found['num_classes'] == len(_CLASSES) and 'class_names' not in found
 
 

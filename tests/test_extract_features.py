@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import inference_flags
 from datasets import content, dataset_factory
 from nets import nets_factory
 from preprocessing import preprocessing_factory
+from slim_zoo.evaluation import classifier
 from slim_zoo.features import formats
 from slim_zoo.training import checkpoints
 
@@ -54,7 +54,7 @@ def test_rows_in_order_after_those_that_a_killed_call_left(extract, photos, tmp_
   path = tmp_path / 'features.parquet'
   with formats.writer(path, class_names=['ant', 'bee'], num_examples=11, shape=[1024], facts={
       'model_name': 'lenet', 'end_point': 'fc3', 'checkpoint': str(prefix),
-      'checkpoint_digest': inference_flags.digest_of(needed), 'preprocessing_name': 'lenet',
+      'checkpoint_digest': classifier.digest_of(needed), 'preprocessing_name': 'lenet',
       'preprocessing_digest': preprocessing_factory.code_digest(), 'image_size': 28, 'channels': 3,
       'compute_dtype': 'float32', 'dataset': 'folder',
       'split': 'train', 'is_part': False, 'dataset_fingerprint': dataset.fingerprint,

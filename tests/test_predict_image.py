@@ -56,7 +56,8 @@ def _save(folder, **head):
   facts = metadata.describe(
     metadata.ModelFacts('cifarnet', _CLASSES, 32, 3, 'cifarnet', 0), step=1,
     dataset={'fingerprint': '', 'num_examples': 9},
-    flags={'model_name': 'cifarnet', **head}, standing=loop.Standing(), bad_images={})
+    flags={'model_name': 'cifarnet', **head}, validation_state=loop.ValidationState(),
+    bad_images={})
   checkpoints.save(folder, 1, network.variables, facts, max_to_keep=1)
   return network
 

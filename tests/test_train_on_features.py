@@ -4,59 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import functools
-import importlib.util
+import importlib
 import io
 import json
-import pathlib
 import pickle
 import re
-import sys
 
 import numpy as np
 import pytest
 import scipy.special
 import tensorflow as tf
-from absl import flags
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import recall_score
 
-import checkpoint_flags
-import command_line
-import head_flags
-import inference_flags
-import optimization_flags
-import trunks
-import warm_start
 from nets import nets_factory
+from slim_zoo.config import command_line
 from slim_zoo.features import linear_classifiers
 from slim_zoo.training import checkpoints
 
-_ROOT = pathlib.Path(checkpoint_flags.__file__).parent
-_READERS = (checkpoint_flags, command_line, head_flags, inference_flags, optimization_flags, trunks,
-            warm_start)
-
-
-_DEFINING = {name: getattr(flags, name) for name in dir(flags) if name.startswith('DEFINE_')}
-
 
 def run(program: str, *arguments: str) -> str:
-  """Runs a program's main; returns what it prints.
-
-  Its flags are apart from those of this process and of other programs.
-  """
-  values, printed = flags.FlagValues(), io.StringIO()
-  spec = importlib.util.spec_from_file_location(f'_run_{program}', _ROOT / f'{program}.py')
-  module = importlib.util.module_from_spec(spec)
-  with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
-    for reader in (flags, *_READERS):
-      patch.setattr(reader, 'FLAGS', values)
-    for name, define in _DEFINING.items():
-      patch.setattr(flags, name, functools.partial(define, flag_values=values))
-    patch.setitem(sys.modules, spec.name, module)  # Where dataclasses look for it.
-    spec.loader.exec_module(module)
-    assert values([program, *arguments])[1:] == []
-    assert not module.main()
+  """Runs a program's main; returns what it prints."""
+  module, printed = importlib.import_module(program), io.StringIO()
+  with contextlib.redirect_stdout(printed):
+    assert not command_line.call(module.main, module.OPTIONS, [*arguments],
+                                 retired=getattr(module, 'RETIRED', None))
   return printed.getvalue()
 
 

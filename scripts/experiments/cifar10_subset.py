@@ -25,18 +25,18 @@ from absl import flags
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # Before TensorFlow is imported.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
-import command_line
-import path_flags
 from datasets import dataset_factory
 from datasets.dataset import Dataset
+from slim_zoo.config import command_line
+from slim_zoo.config import option as options
 
 FLAGS = flags.FLAGS
 
 
 def define_flags() -> None:
   """Defines this script's flags."""
-  path_flags.define_path('dataset_dir', None, "The folder with CIFAR-10's TFRecord files.")
-  path_flags.define_path('output_dir', None, 'The folder to write; it must not exist.',
+  options.define_path('dataset_dir', None, "The folder with CIFAR-10's TFRecord files.")
+  options.define_path('output_dir', None, 'The folder to write; it must not exist.',
                          is_written=True)
   flags.DEFINE_integer('images_per_class', 100, 'Training images of each class.', lower_bound=1)
   flags.DEFINE_integer('test_images_per_class', None, 'Test images of each class; by default all.',

@@ -19,8 +19,8 @@ from absl import flags
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # Before TensorFlow is imported.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
-import command_line
-import path_flags
+from slim_zoo.config import command_line
+from slim_zoo.config import option as options
 from slim_zoo.features import formats, npz
 from slim_zoo.features.features import Features
 
@@ -29,11 +29,11 @@ FLAGS = flags.FLAGS
 
 def define_flags() -> None:
   """Defines this script's flags."""
-  path_flags.define_path('features', None, 'The file of features.')
+  options.define_path('features', None, 'The file of features.')
   flags.DEFINE_integer('seed', 0, 'Of the split.', lower_bound=0)
   flags.DEFINE_float('fraction', 0.1, 'Share of the examples to test with.', lower_bound=0.001,
                      upper_bound=0.9)
-  path_flags.define_path('output_dir', None, 'The folder of the two files.', is_written=True)
+  options.define_path('output_dir', None, 'The folder of the two files.', is_written=True)
 
 
 def select(features: Features, rows: np.ndarray) -> Features:

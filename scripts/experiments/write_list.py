@@ -18,17 +18,17 @@ from absl import flags
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # Before TensorFlow is imported.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
-import command_line
-import path_flags
 from datasets import dataset_factory
+from slim_zoo.config import command_line
+from slim_zoo.config import option as options
 
 FLAGS = flags.FLAGS
 
 
 def define_flags() -> None:
   """Defines this script's flags."""
-  path_flags.define_path('dataset_dir', None, 'A folder with a folder of images a class.')
-  path_flags.define_path('output_path', None, 'The list to write: a .txt or .csv file.',
+  options.define_path('dataset_dir', None, 'A folder with a folder of images a class.')
+  options.define_path('output_path', None, 'The list to write: a .txt or .csv file.',
                          is_written=True)
 
 

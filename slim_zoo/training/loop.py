@@ -46,7 +46,7 @@ class Plan:
 
 
 @dataclasses.dataclass
-class Standing:
+class ValidationState:
   """What a run has found so far; saved with each checkpoint.
 
   Attributes:
@@ -77,7 +77,7 @@ class NonFiniteLossError(ValueError):
   """The loss, or a variable, became infinite or NaN."""
 
 
-def fit(trainer: Trainer, batches: Iterator, plan: Plan, standing: Standing, *,
+def fit(trainer: Trainer, batches: Iterator, plan: Plan, *, validation_state: ValidationState,
         recorder: Recorder, progress: Progress, save: Callable[[], None],
         save_best: Callable[[], None],
         validate: Callable[[Callable[[], bool]], Measurement | None] | None
@@ -88,9 +88,9 @@ def fit(trainer: Trainer, batches: Iterator, plan: Plan, standing: Standing, *,
     trainer: at the step that the run goes on from.
     batches: iterator over training batches, from that step on.
     plan: when things happen.
-    standing: of the run so far; changed as it goes on.
+    validation_state: of the run so far; changed as it goes on.
     recorder, progress: where measurements go.
-    save: writes a checkpoint of the trainer and the standing.
+    save: writes a checkpoint of the trainer and the validation_state.
     save_best: writes one for the best validation so far.
     validate: measures the network as evaluation would, but gives up and returns None once the
       function that it is called with says so; None where there is nothing to validate on.
@@ -106,16 +106,17 @@ def fit(trainer: Trainer, batches: Iterator, plan: Plan, standing: Standing, *,
   since_save, since_histograms, pace = Stopwatch(), None, 1
   with StopRequests() as requests:
     def validate_now() -> None:
-      standing.validation_due = True
+      validation_state.validation_due = True
       found = validate(lambda: requests.received is not None)
       if found:
-        standing.validation_due = False
-        _take_in(step, found, plan, standing, recorder, progress, save_best)
+        validation_state.validation_due = False
+        _take_in(step, found, plan, state=validation_state, recorder=recorder, progress=progress,
+                 save_best=save_best)
 
-    if validate and standing.validation_due:
+    if validate and validation_state.validation_due:
       validate_now()
       save()
-    while step != plan.last_step and not standing.stopped_early and not requests.received:
+    while step != plan.last_step and not validation_state.stopped_early and not requests.received:
       count = min(pace, _next_event(step, plan) - step)
       due = since_histograms is None or since_histograms.seconds >= plan.histogram_seconds
       watch = Stopwatch()
@@ -182,21 +183,22 @@ def _log(step, since_log, plan, recorder, progress) -> None:
                           'images_per_second': progress.images_per_second})
 
 
-def _take_in(step, found: Measurement, plan, standing, recorder, progress, save_best) -> None:
+def _take_in(step: int, found: Measurement, plan: Plan, *, state: ValidationState,
+             recorder: Recorder, progress: Progress, save_best: Callable[[], None]) -> None:
   scalars = found.scalars()
   recorder.scalars(step, {'epoch': step / plan.steps_per_epoch,
                           **{f'validation_{name}': value for name, value in scalars.items()}})
   recorder.flush()
   value = scalars[plan.best_metric]
-  better = standing.note(step, value, plan.best_metric)
+  better = state.note(step, value, plan.best_metric)
   progress.say(f'validation at step {step}: top-1 {found.top_1:.4f}, top-{found.k} '
                f'{found.top_k:.4f}, mean recall {found.mean_recall:.4f}, loss {found.loss:.4f} '
                f'on {found.count} examples'
                + (' (best so far)' if better else ''))
   if better:
     save_best()
-  elif plan.patience and standing.validations_since_best >= plan.patience:
-    standing.stopped_early = True
-    progress.say(f'stopping early: {standing.validations_since_best} validations without a '
-                 f'better {plan.best_metric} than {standing.best_value} at step '
-                 f'{standing.best_step}')
+  elif plan.patience and state.validations_since_best >= plan.patience:
+    state.stopped_early = True
+    progress.say(f'stopping early: {state.validations_since_best} validations without a '
+                 f'better {plan.best_metric} than {state.best_value} at step '
+                 f'{state.best_step}')

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from slim_zoo.training.loop import Standing
+from slim_zoo.training.loop import ValidationState
 
 FORMAT = 1
 
@@ -34,8 +34,9 @@ class ModelFacts:
   labels_offset: int
 
 
-def describe(model: ModelFacts, *, step: int, dataset: Mapping, flags: Mapping, standing: Standing,
-             bad_images: Mapping[str, Sequence[str]], started_from: str | None = None) -> dict:
+def describe(model: ModelFacts, *, step: int, dataset: Mapping, flags: Mapping,
+             validation_state: ValidationState, bad_images: Mapping[str, Sequence[str]],
+             started_from: str | None = None) -> dict:
   """Makes the metadata of one checkpoint.
 
   Args:
@@ -43,7 +44,7 @@ def describe(model: ModelFacts, *, step: int, dataset: Mapping, flags: Mapping, 
     step: the global step.
     dataset: what it was trained on: name, split, number of examples, fingerprint.
     flags: every flag that the run depends on, as it was settled.
-    standing: the validations so far.
+    validation_state: the validations so far.
     bad_images: names of the images that were skipped, by split.
     started_from: path of the weights that the run began with; None from scratch.
 
@@ -58,7 +59,7 @@ def describe(model: ModelFacts, *, step: int, dataset: Mapping, flags: Mapping, 
       'dataset': dict(dataset),
       'bad_images': {split: list(names) for split, names in bad_images.items()},
       'flags': dict(flags),
-      'standing': dataclasses.asdict(standing),
+      'standing': dataclasses.asdict(validation_state),
       'started_from': started_from,
       'versions': versions(),
   }

@@ -8,25 +8,9 @@ from collections.abc import Callable, Mapping
 import tensorflow as tf
 
 from files.errors import unknown_name
+from slim_zoo.config.training import OptimizerSettings as Settings
 
 _v1 = tf.compat.v1.train
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-  """What the optimizers need to know, with TF-Slim's defaults."""
-  adadelta_rho: float = 0.95
-  adagrad_initial_accumulator_value: float = 0.1
-  adam_beta1: float = 0.9
-  adam_beta2: float = 0.999
-  opt_epsilon: float = 1.0
-  ftrl_learning_rate_power: float = -0.5
-  ftrl_initial_accumulator_value: float = 0.1
-  ftrl_l1: float = 0.0
-  ftrl_l2: float = 0.0
-  momentum: float = 0.9
-  rmsprop_momentum: float = 0.9
-  rmsprop_decay: float = 0.9
 
 
 @dataclasses.dataclass(frozen=True)

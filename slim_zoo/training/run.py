@@ -17,18 +17,18 @@ from slim_zoo.weights import checkpoint_files
 _VALIDATION_BATCHES, _MOST_IN_A_BATCH = 4, 100
 
 
-def train(trained: Trainer, evaluator: Evaluator, plan: loop.Plan, standing: loop.Standing, *,
-          training: Inputs, validation: Inputs | None, batch_size: int, seed: int,
-          num_replicas: int, folder: pathlib.Path, logs: pathlib.Path,
-          describe: Callable[[int], dict], max_to_keep: int,
-          keeps_lines: bool = False) -> signal.Signals | None:
+def train(trainer: Trainer, evaluator: Evaluator, plan: loop.Plan, *,
+          validation_state: loop.ValidationState, training: Inputs, validation: Inputs | None,
+          batch_size: int, seed: int, num_replicas: int, folder: pathlib.Path, logs: pathlib.Path,
+          describe: Callable[[int], dict], max_to_keep: int, keeps_lines: bool = False
+          ) -> signal.Signals | None:
   """Trains on, under the strategy in force.
 
   Args:
-    trained: at the step that the run goes on from.
+    trainer: at the step that the run goes on from.
     evaluator: of its network.
     plan: when things happen.
-    standing: of the run so far; changed as it goes on.
+    validation_state: of the run so far; changed as it goes on.
     training, validation: the splits; without validation there is no best.
     batch_size: examples a step, over all replicas.
     seed: of the order of the examples.
@@ -47,9 +47,9 @@ def train(trained: Trainer, evaluator: Evaluator, plan: loop.Plan, standing: loo
     tf.errors.OpError: if an example cannot be read.
   """
   def save(where: pathlib.Path = folder, most: int = max_to_keep) -> None:
-    trained.synchronize()
-    step = trained.step
-    state = {name: variable.read_value() for name, variable in trained.state().items()}
+    trainer.synchronize()
+    step = trainer.step
+    state = {name: variable.read_value() for name, variable in trainer.state().items()}
     loop.check_state(state, step)
     checkpoints.save(where, step, state, describe(step), max_to_keep=most)
 
@@ -57,16 +57,17 @@ def train(trained: Trainer, evaluator: Evaluator, plan: loop.Plan, standing: loo
   held_out = validation and validation.evaluation_batches(batch_size=of_replica * num_replicas)
 
   def validate(gives_up):
-    with trained.averaged():
+    with trainer.averaged():
       return evaluator.measure(held_out, gives_up)
 
-  batches = training.training_batches(batch_size=batch_size, seed=seed, start_step=trained.step)
-  records = recorder.Recorder(logs, step=trained.step)
-  shown = progress.Progress(first_step=trained.step, last_step=plan.last_step,
+  batches = training.training_batches(batch_size=batch_size, seed=seed, start_step=trainer.step)
+  records = recorder.Recorder(logs, step=trainer.step)
+  shown = progress.Progress(first_step=trainer.step, last_step=plan.last_step,
                             batch_size=batch_size, keeps_lines=keeps_lines)
   try:
-    return loop.fit(trained, iter(batches), plan, standing, recorder=records, progress=shown,
-                    save=save, save_best=lambda: save(folder / 'best', 1),
+    return loop.fit(trainer, iter(batches), plan, validation_state=validation_state,
+                    recorder=records, progress=shown, save=save,
+                    save_best=lambda: save(folder / 'best', 1),
                     validate=validate if validation else None)
   except loop.NonFiniteLossError as error:
     last = checkpoint_files.latest(folder, missing_ok=True) or 'none, as nothing was saved yet'
@@ -77,12 +78,12 @@ def train(trained: Trainer, evaluator: Evaluator, plan: loop.Plan, standing: loo
     records.close()
 
 
-def why_finished(step: int, standing: loop.Standing, last_step: int | None) -> str:
+def why_finished(step: int, validation_state: loop.ValidationState, last_step: int | None) -> str:
   """Says why a run is finished; '' if it is not."""
-  if standing.validation_due:
+  if validation_state.validation_due:
     return ''
-  if standing.stopped_early:
-    return (f'it stopped early, with its best at step {standing.best_step}. Use another '
+  if validation_state.stopped_early:
+    return (f'it stopped early, with its best at step {validation_state.best_step}. Use another '
             '--train_dir to train again.')
   if last_step is not None and step >= last_step:
     return (f'it is at step {step} of {last_step}. Raise --max_number_of_steps or --epochs to '

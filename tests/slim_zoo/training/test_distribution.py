@@ -91,7 +91,7 @@ def test_several_machines_are_refused(monkeypatch, config, is_refused):
 
 
 _FRESH = """
-import command_line
+from slim_zoo.config import command_line
 from slim_zoo.training import distribution
 distribution.prepare_devices(clone_on_cpu=True)
 strategy = distribution.create_strategy(3, clone_on_cpu=True)

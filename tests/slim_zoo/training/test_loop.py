@@ -100,8 +100,8 @@ class _Run:
 
 @pytest.fixture
 def fit(monkeypatch):
-  """`fit(run, standing=…, validates=…, **plan)` runs the loop."""
-  def function(run: _Run, *, standing=None, validates=True, **plan):
+  """`fit(run, state=…, validates=…, **plan)` runs the loop."""
+  def function(run: _Run, *, state=None, validates=True, **plan):
     class Stopwatch:
       def __init__(self):
         self._start = run.seconds
@@ -114,24 +114,24 @@ def fit(monkeypatch):
     plan = loop.Plan(**{'last_step': 20, 'log_every': 10, 'validate_every': None,
                         'save_every': None, 'save_seconds': math.inf,
                         'histogram_seconds': math.inf, 'steps_per_epoch': 8.0, **plan})
-    return loop.fit(run, iter(()), plan, standing or loop.Standing(), recorder=run, progress=run,
-                    save=run.save, save_best=run.save_best,
+    return loop.fit(run, iter(()), plan, validation_state=state or loop.ValidationState(),
+                    recorder=run, progress=run, save=run.save, save_best=run.save_best,
                     validate=run.validate if validates else None)
   return function
 
 
 @pytest.mark.parametrize('last_step', [10, 20])
 def test_a_validation_that_a_signal_cuts_off_is_made_up_for(fit, last_step):
-  run, standing = _Run(give_up_at=[10]), loop.Standing()
-  assert fit(run, standing=standing, last_step=last_step, validate_every=5) == signal.SIGTERM
+  run, state = _Run(give_up_at=[10]), loop.ValidationState()
+  assert fit(run, state=state, last_step=last_step, validate_every=5) == signal.SIGTERM
   assert run.at('validate') == [5]
   assert run.at('save') == [10]
-  assert standing.validation_due
+  assert state.validation_due
   again = _Run(step=10, top_1=[0.9])
-  assert fit(again, standing=standing, last_step=last_step, validate_every=5) is None
+  assert fit(again, state=state, last_step=last_step, validate_every=5) is None
   assert again.at('validate') == list(range(10, last_step + 1, 5))
   assert again.at('save') == sorted({10, last_step})
-  assert (standing.best_step, standing.validation_due) == (10, False)
+  assert (state.best_step, state.validation_due) == (10, False)
 
 
 def test_log_then_validate_then_save(fit):
@@ -228,38 +228,38 @@ _NAN, _INF = math.nan, math.inf
   ('top_1', [_NAN, 0.1, _NAN, 0.2], [2, 4]),
 ])
 def test_best(fit, metric, values, best):
-  run, standing = _Run(**{metric: values}), loop.Standing()
-  fit(run, last_step=len(values), validate_every=1, best_metric=metric, standing=standing)
+  run, state = _Run(**{metric: values}), loop.ValidationState()
+  fit(run, last_step=len(values), validate_every=1, best_metric=metric, state=state)
   assert run.at('best') == best
-  assert standing == loop.Standing(values[best[-1] - 1], best[-1], len(values) - best[-1])
+  assert state == loop.ValidationState(values[best[-1] - 1], best[-1], len(values) - best[-1])
 
 
 def test_the_best_survives_a_restart(fit):
-  standing = loop.Standing(best_value=0.9, best_step=4, validations_since_best=1)
+  state = loop.ValidationState(best_value=0.9, best_step=4, validations_since_best=1)
   run = _Run(step=5, top_1=[0.8, 0.95])
-  fit(run, last_step=7, validate_every=1, standing=standing)
+  fit(run, last_step=7, validate_every=1, state=state)
   assert run.at('best') == [7]
 
 
 def test_patience(fit):
-  run, standing = _Run(top_1=[0.1, 0.5, 0.4, 0.45, 0.6]), loop.Standing()
-  fit(run, last_step=100, validate_every=3, patience=2, standing=standing)
+  run, state = _Run(top_1=[0.1, 0.5, 0.4, 0.45, 0.6]), loop.ValidationState()
+  fit(run, last_step=100, validate_every=3, patience=2, state=state)
   assert run.at('validate') == [3, 6, 9, 12]
   assert run.at('save') == [12]
-  assert standing == loop.Standing(0.5, 6, 2, stopped_early=True)
+  assert state == loop.ValidationState(0.5, 6, 2, stopped_early=True)
   assert run.lines[-1] == ('stopping early: 2 validations without a better top_1 than 0.5 at '
                            'step 6')
 
 
 def test_patience_survives_a_restart(fit):
-  standing = loop.Standing(0.5, 6, validations_since_best=1)
+  state = loop.ValidationState(0.5, 6, validations_since_best=1)
   run = _Run(step=9, top_1=[0.45, 0.9])
-  fit(run, last_step=100, validate_every=3, save_every=3, patience=2, standing=standing)
+  fit(run, last_step=100, validate_every=3, save_every=3, patience=2, state=state)
   assert run.at('validate') == [12]
-  assert standing.stopped_early
+  assert state.stopped_early
   # And the end is in the checkpoint: a run that has ended does not go on.
   assert run.at('save') == [12]
-  fit(run, last_step=100, validate_every=3, standing=standing)
+  fit(run, last_step=100, validate_every=3, state=state)
   assert run.step == 12
 
 

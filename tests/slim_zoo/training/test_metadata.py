@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from slim_zoo.training import metadata
-from slim_zoo.training.loop import Standing
+from slim_zoo.training.loop import ValidationState
 
 _MODEL = metadata.ModelFacts('lenet', ('', 'Äpfel', 'pears'), 28, 1, 'lenet', -1)
 
@@ -18,7 +18,8 @@ def _describe(**changes) -> dict:
   return metadata.describe(_MODEL, **{
     'step': 1000, 'dataset': {'name': 'folder', 'split': 'train'},
     'flags': {'seed': 0, 'weight_decay': 4e-5, 'trainable_scopes': None, 'moving': ['a', 'b']},
-    'standing': Standing(0.1, 20, 3, stopped_early=True), 'bad_images': {'train': ('a.jpg',)},
+    'validation_state': ValidationState(0.1, 20, 3, stopped_early=True),
+    'bad_images': {'train': ('a.jpg',)},
     'started_from': 'other/model.ckpt-7',
     **changes})
 
@@ -36,10 +37,11 @@ def test_holds_everything():
                  'numpy': np.__version__}}
 
 
-def test_a_standing_comes_back():
-  for standing in (Standing(), Standing(1 / 3, 7, 2), Standing(float('-inf'), 1, 0)):
-    saved = json.loads(json.dumps(_describe(standing=standing)))
-    assert Standing(**saved['standing']) == standing
+def test_the_validation_state_comes_back():
+  for state in (ValidationState(), ValidationState(1 / 3, 7, 2),
+                ValidationState(float('-inf'), 1, 0)):
+    saved = json.loads(json.dumps(_describe(validation_state=state)))
+    assert ValidationState(**saved['standing']) == state
 
 
 def test_what_is_given_is_not_shared():

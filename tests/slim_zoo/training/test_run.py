@@ -21,7 +21,8 @@ def test_validation_takes_no_more_memory_than_training(batch, replicas, expected
     raise _AskedError(batch_size)
 
   with pytest.raises(_AskedError) as asked:
-    run.train(None, None, None, None, training=None, batch_size=batch, num_replicas=replicas,
+    run.train(None, None, None, validation_state=None, training=None, batch_size=batch,
+              num_replicas=replicas,
               validation=types.SimpleNamespace(evaluation_batches=evaluation_batches), seed=0,
               folder=None, logs=None, describe=None, max_to_keep=1)
   assert asked.value.args == (expected,)

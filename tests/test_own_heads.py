@@ -1,4 +1,4 @@
-"""What programs make of --head and --head_from, and of what checkpoints keep of them."""
+"""--head and --head_from: what programs make of them, and of what checkpoints keep of them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import types
 import pytest
 import tensorflow as tf
 
-import inference_flags
-import train_data
-import trunks
-import warm_start
 from nets import nets_factory
-from slim_zoo.training import checkpoints
+from slim_zoo.config import flag_values
+from slim_zoo.evaluation import classifier
+from slim_zoo.features import trunks
+from slim_zoo.training import checkpoints, data
+from slim_zoo.training import start as begin_with
+from slim_zoo.weights import kept_heads
 
 _FUNCTION = """
 from nets import layers
@@ -35,11 +36,13 @@ def start(in_process, monkeypatch, tmp_path):
     def begin(kept, *flags, resumes=False, variables=None):
       seen = {}
 
-      def open_data(options, net, saved, weights, *, is_resumed):
-        seen.update(options=options, excluded=warm_start.excluded_scopes(options, saved))
+      def open_data(config, *, head, saved, **others):
+        exclude = config.weights.checkpoint_exclude_scopes
+        seen.update(options={**flag_values.kept_of(config), **head.kept},
+                    excluded=begin_with.excluded_scopes(exclude, head, saved))
         raise InterruptedError
 
-      monkeypatch.setattr(train_data, 'open_data', open_data)
+      monkeypatch.setattr(data, 'open_data', open_data)
       kept = {'model_name': 'alexnet_v2', **kept}
       folder = tmp_path / ('run' if resumes else 'before')
       checkpoints.save(folder, 3, variables or {'global_step': tf.constant(3, tf.int64)},
@@ -107,8 +110,7 @@ def test_a_run_goes_on_with_the_function_that_it_began_with(start, tmp_path, cap
   assert start(older, flag, resumes=True)[0]['head_digest'] == kept['head_digest']
   assert 'Warning' not in capsys.readouterr().out
   file.write_text(_FUNCTION.format(keep_prob=0.9))
-  with pytest.raises(ValueError, match='expected the file that the run in .*/run/model.ckpt-3 '
-                     'began with'):
+  with pytest.raises(ValueError, match='--head=.*/run/model.ckpt-3'):
     start(kept, flag, resumes=True)
 
 
@@ -121,10 +123,10 @@ def test_other_programs_warn_of_another_function(start, in_process, monkeypatch,
   checkpoints.save(tmp_path / 'trained', 0, {'x': tf.zeros([])}, {
     'model_name': 'alexnet_v2', 'class_names': ['ant', 'bee'], 'flags': kept}, max_to_keep=1)
 
-  def build_network(options, **arguments):
+  def build_network(*arguments, **named):
     raise InterruptedError
 
-  monkeypatch.setattr(inference_flags, 'build_network', build_network)
+  monkeypatch.setattr(classifier, 'build_network', build_network)
   with in_process('export_model') as run:
     for folder, warnings in ((tmp_path, 0), (tmp_path / 'other', 1)):
       capsys.readouterr()
@@ -139,7 +141,8 @@ def test_a_head_that_is_not_the_networks_is_not_put_on_it():
     'LeNet/conv1/weights': tf.Variable(tf.zeros([5, 5, 1, 32])),
     'head/fc/weights': tf.Variable(tf.zeros([4, 2])),
     'head/norm/gamma': tf.Variable(tf.zeros([4]))})
-  trunk = trunks.Trunk(network, {'model_name': 'lenet'}, {'head': 'mine.py:head'}, ['a', 'b'])
-  with pytest.raises(ValueError, match=r"--head=mine.py:head makes other variables on features "
-                     r"alone.*: \{'head/norm/gamma': \(4,\)\}\. Received: \{\}"):
+  trunk = trunks.Trunk(network, {'model_name': 'lenet'}, kept_heads.Head('mine.py:head'),
+                       ['a', 'b'])
+  with pytest.raises(ValueError, match=r"--head=mine.py:head .*: \{'head/norm/gamma': \(4,\)\}\. "
+                     r"Received: \{\}"):
     trunk.check({'head/fc/weights': tf.Variable(tf.zeros([4, 2]))})

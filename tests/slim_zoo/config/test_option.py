@@ -12,21 +12,21 @@ import PIL.Image
 import pytest
 from absl import flags
 
-import path_flags
+from slim_zoo.config import option as option_lib
 
-_ROOT = pathlib.Path(path_flags.__file__).parent
+_ROOT = pathlib.Path(__file__).parents[3]
 _NAME = re.compile(r'(^|_)(dir|path|file|folder|python)$')
 _HELP = re.compile(r'\b(file|folder|directory|path|checkpoints?|weights|photos|data)\b',
                    re.IGNORECASE)
 # Flags whose help speaks of files though their values are none. --head, a function in a file, has
 # its home expanded where the file is read.
-_NO_PATHS = {'checkpoint_exclude_scopes', 'file_pattern', 'head', 'model_name'}
+_NO_PATHS = {'experiment', 'model_name'}
 
 
 def _defined() -> list[tuple[str, str, str]]:
-  """Lists (program, flag, help) of all flags that are plain text."""
+  """Lists (script, flag, help) of the flags that scripts define as plain text."""
   found = []
-  for path in sorted([*_ROOT.glob('*.py'), *_ROOT.glob('scripts/**/*.py')]):
+  for path in sorted(_ROOT.glob('scripts/**/*.py')):
     for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
       if isinstance(node, ast.Call) and getattr(node.func, 'attr', '') == 'DEFINE_string':
         if isinstance(node.args[0], ast.Constant):
@@ -36,7 +36,7 @@ def _defined() -> list[tuple[str, str, str]]:
 
 def test_every_flag_that_is_a_path_is_defined_as_one():
   found = _defined()
-  assert ('train_image_classifier.py', 'model_name') in {(path, name) for path, name, _ in found}
+  assert ('mutate_weights.py', 'seed') in {(path, name) for path, name, _ in found}
   assert [(path, name) for path, name, text in found if name not in _NO_PATHS
           and (_NAME.search(name) or _HELP.search(text))] == []
 
@@ -48,8 +48,8 @@ def values(monkeypatch):
   with monkeypatch.context() as patch:
     define = flags.DEFINE_flag
     patch.setattr(flags, 'DEFINE_flag', lambda flag: define(flag, flag_values=found))
-    path_flags.define_path('dataset_dir', None, 'Where from.')
-    path_flags.define_path('train_dir', '~/runs', 'Where to.', is_written=True)
+    option_lib.define_path('dataset_dir', None, 'Where from.')
+    option_lib.define_path('train_dir', '~/runs', 'Where to.', is_written=True)
   return found
 
 
@@ -61,7 +61,7 @@ def values(monkeypatch):
 def test_home_is_expanded(values, monkeypatch, given, expected):
   monkeypatch.setenv('HOME', '/home/me')
   values(['program', f'--dataset_dir={given}'])
-  assert values.dataset_dir == path_flags.expand(given) == expected
+  assert values.dataset_dir == option_lib.expand(given) == expected
   assert values['dataset_dir'].flag_type() == 'string'
   assert f'--dataset_dir={expected}' in values.flags_into_string()
 
@@ -74,15 +74,9 @@ def test_defaults_are_expanded(values, monkeypatch):
 
 def test_what_is_written_is_no_url(values):
   with pytest.raises(flags.IllegalFlagValueError,
-                     match='--train_dir=gs://bucket/run: expected a folder of this machine'):
+                     match='--train_dir=gs://bucket/run'):
     values(['program', '--train_dir=gs://bucket/run'])
   values(['program', '--train_dir=/gs/run'])
-
-
-def test_programs_show_them_in_their_help(run_script):
-  code, out, _ = run_script('export_model', '--help')
-  assert code == 1
-  assert '--output_path: The folder of a SavedModel' in out
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""A classifier on features, put on the trunk that the features came from: a network for images."""
+"""Putting a head on the network that its features came from: the result takes images."""
 
 from __future__ import annotations
 
@@ -9,48 +9,46 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from absl import flags
 
-import head_flags
-import inference_flags
 from nets import custom_head, nets_factory, scopes
 from nets.network import Network
+from slim_zoo.config.model import Weights
+from slim_zoo.evaluation import classifier
 from slim_zoo.training import checkpoints, metadata
-from slim_zoo.training.loop import Standing
-from slim_zoo.weights import sources
+from slim_zoo.training.loop import ValidationState
+from slim_zoo.weights import kept_heads, sources
 
-FLAGS = flags.FLAGS
-
-# What features know of the images and weights that they were made of.
+# What features must know about the images and weights that they were made from.
 _NEEDED = ('model_name', 'end_point', 'checkpoint', 'image_size', 'channels', 'preprocessing_name')
 
 
 @dataclasses.dataclass(frozen=True)
 class Trunk:
-  """A network whose head is still to be filled in.
+  """A network without the values of its head.
 
   Attributes:
-    network: the whole network; all but its head is restored.
+    network: the whole network; everything except its head is restored.
     facts: of the features.
-    head: what is kept of the head with checkpoints, by `head_flags.KEPT`.
+    head: the head.
     class_names: of the outputs.
   """
   network: Network
   facts: Mapping[str, Any]
-  head: Mapping[str, Any]
+  head: kept_heads.Head
   class_names: Sequence[str]
 
   def save(self, folder: pathlib.Path, head: Mapping[str, np.ndarray], *, step: int,
-           dataset: Mapping[str, Any], run_flags: Mapping[str, Any], standing: Standing) -> str:
+           dataset: Mapping[str, Any], run_flags: Mapping[str, Any],
+           validation_state: ValidationState) -> str:
     """Writes the whole network, as a training run of it would.
 
     Args:
       folder: where; other checkpoints in it are removed.
       head: the head's variables, by name.
-      step: how many steps the head was trained.
+      step: number of steps for which the head was trained.
       dataset: what it was trained on.
       run_flags: how it was trained.
-      standing: the validations so far.
+      validation_state: the validations so far.
 
     Returns:
       The checkpoint's prefix.
@@ -62,8 +60,8 @@ class Trunk:
         self.facts['model_name'], list(self.class_names), self.facts['image_size'],
         self.facts['channels'], self.facts['preprocessing_name'], labels_offset=0)
     described = metadata.describe(
-        facts, step=step, dataset=dataset, standing=standing, bad_images={},
-        flags={**run_flags, **self.head,
+        facts, step=step, dataset=dataset, validation_state=validation_state, bad_images={},
+        flags={**run_flags, **self.head.kept,
                'model_name': facts.model_name, 'preprocessing_name': facts.preprocessing_name,
                'train_image_size': facts.image_size, 'labels_offset': 0,
                'dataset_name': dataset['name'],
@@ -82,52 +80,53 @@ class Trunk:
     if received != expected:
       both = expected.items() & received.items()
       raise ValueError(
-          f'--head={self.head["head"]} makes other variables on features alone than on '
+          f'--head={self.head.kept["head"]} makes other variables on features alone than on '
           f'{self.facts["model_name"]}, and cannot be put on it. Expected: '
           f'{dict(sorted(expected.items() - both))}. Received: '
-          f'{dict(sorted(received.items() - both))}. A head may depend on features, num_classes '
-          'and is_training only. Without the network the classifier takes features alone: '
-          '--export=none.')
+          f'{dict(sorted(received.items() - both))}. A head must depend on features, num_classes '
+          'and is_training only. Without the network the classifier takes features: --export=none.')
 
 
-def open_trunk(facts: Mapping[str, Any], head: str, class_names: Sequence[str]) -> Trunk:
+def open_trunk(facts: Mapping[str, Any], head: str, class_names: Sequence[str], *,
+               config: Weights) -> Trunk:
   """Builds a network with a new head, and restores the rest from what the features came from.
 
   Args:
-    facts: of the features; --checkpoint_path says where the weights are now.
+    facts: of the features.
     head: what `custom_head.parse` takes.
     class_names: of the outputs.
+    config: where the weights are now, and how to read them.
 
   Raises:
     ValueError: if the weights are not those of the features.
     OSError: if they cannot be read.
   """
-  path = FLAGS.checkpoint_path or facts['checkpoint']
+  path = config.checkpoint_path or facts['checkpoint']
   try:
-    weights = sources.open_weights(path, channel_order=FLAGS.checkpoint_channel_order)
+    weights = sources.open_weights(path, channel_order=config.checkpoint_channel_order)
   except (OSError, ValueError) as error:
     raise ValueError(f'{error}\nThe features were made with {facts["checkpoint"]}. Expected: these '
-                     'weights, or --checkpoint_path with where they are now. Without them the '
-                     'classifier takes features alone: --export=none.') from error
+                     'weights, or --checkpoint_path with their new place. Without them the '
+                     'classifier takes features: --export=none.') from error
   name, size = facts['model_name'], facts['image_size']
   head_from = nets_factory.find_head_from(name, facts['end_point'])
-  classes = head_flags.count_trunk_classes(weights, name, head_from)
+  classes = kept_heads.count_trunk_classes(weights, name, head_from)
   network = nets_factory.build_network(
       name, head=head, head_from=head_from, trunk_classes=classes, num_classes=len(class_names),
       image_shape=[size, size, facts['channels']])
   variables = {key: variable for key, variable in network.variables.items()
                if not scopes.matches(key, custom_head.SCOPE)}
-  inference_flags.restore_variables(weights, name, variables, is_whole=False)
-  digest = inference_flags.digest_of(variables)
+  classifier.restore_variables(weights, name, variables, config=config, is_whole=False)
+  digest = classifier.digest_of(variables)
   if digest != facts.get('checkpoint_digest', digest):
     raise ValueError(f'{weights.path}: expected the weights that the features were made with, '
-                     f'{facts["checkpoint"]} of then. Received others. Give those as '
-                     '--checkpoint_path, with the flags on reading weights that '
+                     f'{facts["checkpoint"]} at that time. Received: others. Name those with '
+                     '--checkpoint_path, and with the same flags on reading weights as '
                      'extract_features.py was given, or extract the features again.')
-  kept = (custom_head.label(head), head_from, classes, custom_head.digest(head))
-  return Trunk(network, facts, dict(zip(head_flags.KEPT, kept, strict=True)), class_names)
+  return Trunk(network, facts, kept_heads.Head(head, head_from, classes, custom_head.digest(head)),
+               class_names)
 
 
 def knows_trunk(facts: Mapping[str, Any]) -> bool:
-  """Whether features tell what network and images they came from."""
+  """Returns whether features tell which network and images they came from."""
   return all(key in facts for key in _NEEDED)

@@ -1,0 +1,266 @@
+"""The options of each program: topics put together, with the program's own defaults."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from slim_zoo.config.data import Data, EvaluationData, TrainingData
+from slim_zoo.config.model import (
+  ClassNames,
+  Computation,
+  Hardware,
+  Model,
+  StartingWeights,
+  TrainedModel,
+  Weights,
+)
+from slim_zoo.config.option import Path, Rule, option
+from slim_zoo.config.training import (
+  CLASSIFIERS,
+  Duration,
+  FineTuning,
+  Loss,
+  NetworkOptimization,
+  Optimization,
+  OptimizerSettings,
+  Saving,
+  Session,
+)
+
+# Flags of TF-Slim without effect: `{name: (default, what to use instead)}`.
+Retired = Mapping[str, tuple[str | int | bool, str]]
+RETIRED_IN_TRAINING: Retired = {
+    'master': ('', 'the run uses this machine'),
+    'worker_replicas': (1, 'use --num_clones for several GPUs'),
+    'num_ps_tasks': (0, 'replicas keep their variables; use --num_clones for several GPUs'),
+    'task': (0, 'there is one task; use --num_clones for several GPUs'),
+    'sync_replicas': (False, 'replicas are always in step; use --num_clones'),
+    'replicas_to_aggregate': (1, 'all replicas are aggregated; use --num_clones'),
+    'quantize_delay': (-1, 'quantize the trained network instead of training it quantized'),
+    'num_readers': (4, 'reading adapts to the machine; leave it out'),
+}
+RETIRED_IN_EVALUATION: Retired = {
+    'master': ('', 'the evaluation uses this machine'),
+    'quantize': (False, 'evaluate the network as it was trained'),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+  """train_image_classifier.py."""
+  data: TrainingData = TrainingData()
+  model: Model = Model()
+  weights: StartingWeights = StartingWeights()
+  fine_tuning: FineTuning = FineTuning()
+  optimization: NetworkOptimization = NetworkOptimization()
+  settings: OptimizerSettings = OptimizerSettings()
+  loss: Loss = Loss()
+  duration: Duration = Duration()
+  saving: Saving = Saving()
+  hardware: Hardware = Hardware()
+  session: Session = Session()
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationOutput:
+  """Evaluation."""
+  eval_dir: str = option('/tmp/tfmodel/', 'Directory for eval.json and event files.',
+                         path=Path.WRITTEN, common=True)
+  eval_image_size: int | None = option(
+      None, 'Height and width of the images; by default as in training.', lower=1)
+  max_num_batches: int | None = option(None, 'Number of batches to evaluate; by default all.',
+                                       lower=1)
+  moving_average_decay: float | None = option(
+      None, 'If given, the checkpoint must have moving averages; they are used whenever it has '
+      'them.')
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate:
+  """eval_image_classifier.py."""
+  weights: Weights = Weights(checkpoint_path='/tmp/tfmodel/')
+  data: EvaluationData = EvaluationData()
+  names: ClassNames = ClassNames()
+  model: TrainedModel = TrainedModel()
+  output: EvaluationOutput = EvaluationOutput()
+  computation: Computation = Computation()
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictionOutput:
+  """Prediction."""
+  top_k: int = option(5, 'Number of classes to print per image.', lower=1, common=True)
+  output_path: str | None = option(None, 'A .csv or .json file for the predictions, instead of '
+                                   'printing them.', path=Path.WRITTEN, common=True)
+  eval_image_size: int | None = option(
+      None, 'Height and width of the images; by default as in training.', lower=1, common=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Predict:
+  """predict_image.py."""
+  weights: Weights = Weights()
+  output: PredictionOutput = PredictionOutput()
+  names: ClassNames = ClassNames()
+  model: TrainedModel = TrainedModel()
+  computation: Computation = Computation()
+
+
+@dataclasses.dataclass(frozen=True)
+class ExtractionOutput:
+  """Features."""
+  output_path: str | None = option(None, 'File to write: .npz, .tfrecord or .parquet.',
+                                   path=Path.WRITTEN, common=True)
+  end_point: str = option('', "End point of the features, such as pool5; by default VGG's relu6, "
+                          "AlexNet's fc7, otherwise the input of the classifier.", common=True)
+  image_size: int | None = option(None, 'Height and width of the images; by default as in '
+                                  'training.', lower=1, common=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Extract:
+  """extract_features.py."""
+  weights: Weights = Weights()
+  data: Data = Data(dataset_split_name='train')
+  output: ExtractionOutput = ExtractionOutput()
+  model: TrainedModel = TrainedModel()
+  computation: Computation = Computation()
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureData:
+  """Data."""
+  training_file: str | None = option(None, 'Features to train on.', rule=Rule.FREE,
+                                     path=Path.READ, common=True)
+  validation_file: str | None = option(None, 'Features to validate on.', rule=Rule.FREE,
+                                       path=Path.READ, common=True)
+  validation_fraction: float = option(
+      0.1, 'Share of the training file to validate on if there is no --validation_file; 0 for '
+      'none.', rule=Rule.FIXED, lower=0, upper=0.9, common=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Classifier:
+  """Classifier."""
+  classifier: str = option(
+      'softmax', "What to train: softmax is a head trained by gradients, the others are "
+      "scikit-learn's.", rule=Rule.FIXED, choices=CLASSIFIERS, common=True)
+  head: str | None = option(
+      None, 'Layers of the head, such as pool,fc:512,dropout:0.5,fc; or my_file.py:function. By '
+      'default fc, after pool if the features are maps.', rule=Rule.FIXED, common=True)
+  cross_validation_folds: int = option(
+      5, 'Number of folds for choosing the strength of the regularization.', rule=Rule.FIXED,
+      lower=2)
+  regularization_strengths: str | None = option(
+      None, "Values of scikit-learn's C to choose from, separated by commas; smaller values "
+      'regularize more. A single value is taken as it is.', rule=Rule.FIXED)
+  export: str = option(
+      'last', 'Which head is put on the network that the features came from: the last, or the best '
+      'in validation; none for no network.', choices=['last', 'best', 'none'])
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureWeights(Weights):
+  """Weights of the features."""
+  checkpoint_path: str | None = option(
+      None, 'Weights that the features were made with, if they have been moved.', path=Path.READ)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainOnFeatures:
+  """train_on_features.py.
+
+  A head is a small problem, with gradients far from 1: Adam with its authors' learning rate and a
+  small epsilon solves it in tens of epochs. TF-Slim's RMSProp with epsilon 1 is for whole networks.
+  """
+  data: FeatureData = FeatureData()
+  classifier: Classifier = Classifier()
+  optimization: Optimization = Optimization(optimizer='adam', learning_rate=0.001)
+  settings: OptimizerSettings = OptimizerSettings(opt_epsilon=1e-8)
+  loss: Loss = Loss()
+  duration: Duration = Duration(epochs=30.0)
+  saving: Saving = Saving(log_every_n_steps=None)
+  weights: FeatureWeights = FeatureWeights()
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportOutput:
+  """Export."""
+  output_path: str | None = option(None, 'Directory for a SavedModel, or a .tflite or .pb file.',
+                                   path=Path.WRITTEN, common=True)
+  image_size: int | None = option(None, 'Height and width of the images; by default as in '
+                                  'training.', lower=1, common=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+  """export_model.py."""
+  weights: Weights = Weights()
+  output: ExportOutput = ExportOutput()
+  names: ClassNames = ClassNames()
+  model: TrainedModel = TrainedModel()
+
+
+@dataclasses.dataclass(frozen=True)
+class ConvertedWeights(Weights):
+  """Weights."""
+  model_name: str | None = option(None, 'Name of the network, if the weights do not tell it.',
+                                  common=True)
+  checkpoint_exclude_scopes: str | None = option(
+      None, 'Scopes that are not converted, separated by commas.', common=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class ConversionOutput:
+  """Conversion."""
+  output_dir: str | None = option(None, 'Directory for the checkpoint.', path=Path.WRITTEN,
+                                  common=True)
+  image_size: int | None = option(
+      None, "Height and width of the images that the weights are used with; by default the "
+      "weights', or the network's.", lower=1, common=True)
+  use_grayscale: bool = option(False, 'Convert for grayscale images, one channel; see '
+                               '--convert_input_channels.', common=True)
+  reestimate_from: str | None = option(
+      None, "Directory of photos on which to measure the mean and variance of batch norm's inputs, "
+      'for weights into which batch norm was folded.', path=Path.READ, common=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Convert:
+  """convert_weights.py."""
+  weights: ConvertedWeights = ConvertedWeights()
+  output: ConversionOutput = ConversionOutput()
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+  """Networks."""
+  model_name: str = option('*', 'Names of networks, with shell wildcards.', common=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class ListNetworks:
+  """list_networks.py."""
+  selection: Selection = Selection()
+
+
+@dataclasses.dataclass(frozen=True)
+class Conversion:
+  """Dataset."""
+  dataset_name: str | None = option(None, 'Name of the dataset: cifar10, flowers or mnist.',
+                                    common=True)
+  dataset_dir: str | None = option(None, 'Directory for the TFRecord files and labels.txt.',
+                                   path=Path.WRITTEN, common=True)
+  source: str | None = option(
+      None, 'Local directory or archive to convert instead of downloading. For flowers, any '
+      'directory with one subdirectory of images per class; for cifar10, its binary version; for '
+      'mnist, its four files.', path=Path.READ, common=True)
+  num_validation: int | None = option(
+      None, 'Number of images in the validation split of flowers; by default 350.', common=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class DownloadAndConvert:
+  """download_and_convert_data.py."""
+  dataset: Conversion = Conversion()

@@ -1,0 +1,133 @@
+"""The options of training."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from slim_zoo.config.option import Path, Rule, option
+
+OPTIMIZERS = ('adadelta', 'adagrad', 'adam', 'ftrl', 'momentum', 'rmsprop', 'sgd')
+DECAYS = ('exponential', 'fixed', 'polynomial')
+METRICS = ('loss', 'mean_recall', 'top_1', 'top_5')
+CACHE_MODES = ('auto', 'off', 'memory', 'disk')
+CLASSIFIERS = ('softmax', 'linear_svm', 'logistic_regression')
+
+FIXED, FREE = Rule.FIXED, Rule.FREE
+
+
+@dataclasses.dataclass(frozen=True)
+class FineTuning:
+  """Fine-tuning."""
+  trainable_scopes: str | None = option(
+      None, 'Scopes to train, separated by commas; default: all.', rule=FIXED, common=True)
+  learning_rate_multipliers: str | None = option(
+      None, 'Factors of the learning rate by scope, such as conv:0,fc6:0.1,fc8:1. The last '
+      'one that matches counts; 0 freezes.', rule=FIXED)
+  layer_decay: float | None = option(
+      None, 'Factor of the learning rate from each layer to the one below it, in (0, 1].',
+      rule=FIXED, lower=0, upper=1)
+  cache_features: str = option(
+      'auto', 'Where to keep the results of the layers that are not trained, so that they are '
+      'computed only once. auto prints what it chose and why.', rule=FREE, choices=CACHE_MODES,
+      open_value='auto')
+
+
+@dataclasses.dataclass(frozen=True)
+class Loss:
+  """Loss."""
+  weight_decay: float = option(0.00004, 'Factor of the L2 regularization.', rule=FIXED)
+  label_smoothing: float = option(0.0, 'Share of each target that is spread over all classes.',
+                                  rule=FIXED, lower=0, upper=0.999)
+  class_weights: str = option('none', 'Weights of the classes in the loss: none, or balanced so '
+                              'that all classes count alike.', rule=FIXED,
+                              choices=['none', 'balanced'])
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimization:
+  """Optimization."""
+  batch_size: int = option(32, 'Batch size per replica.', rule=FIXED, lower=1, common=True)
+  optimizer: str = option('rmsprop', 'Optimizer, such as adam or momentum.', rule=FIXED,
+                          choices=OPTIMIZERS, common=True)
+  learning_rate: float = option(0.01, 'Initial learning rate.', rule=FREE, lower=0, common=True)
+  learning_rate_decay_type: str = option('exponential', 'How the learning rate decays.', rule=FREE,
+                                         choices=DECAYS)
+  learning_rate_decay_factor: float = option(0.94, 'Factor of the exponential decay.', rule=FREE)
+  num_epochs_per_decay: float = option(
+      2.0, 'Epochs after which the learning rate decays, counted with the batch size of one '
+      'replica, as in TF-Slim.', rule=FREE)
+  end_learning_rate: float = option(0.0001, 'Final learning rate of the polynomial decay.',
+                                    rule=FREE)
+  warmup_epochs: float = option(0.0, 'Epochs in which the learning rate rises linearly.', rule=FREE)
+  seed: int = option(0, 'Seed of initial values, order and augmentation.', rule=FIXED)
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkOptimization(Optimization):
+  """Optimization."""
+  moving_average_decay: float | None = option(
+      None, 'Decay of the moving averages of the variables; by default there are none.', rule=FIXED,
+      lower=0, upper=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerSettings:
+  """Settings of single optimizers."""
+  adadelta_rho: float = option(0.95, 'Decay rate of Adadelta.', rule=FIXED)
+  adagrad_initial_accumulator_value: float = option(0.1, "Start of Adagrad's accumulators.",
+                                                    rule=FIXED)
+  adam_beta1: float = option(0.9, "Decay of Adam's first moments.", rule=FIXED)
+  adam_beta2: float = option(0.999, "Decay of Adam's second moments.", rule=FIXED)
+  opt_epsilon: float = option(1.0, 'Epsilon of Adadelta, Adam and RMSProp.', rule=FIXED)
+  ftrl_learning_rate_power: float = option(-0.5, 'Power of the learning rate in FTRL.', rule=FIXED)
+  ftrl_initial_accumulator_value: float = option(0.1, "Start of FTRL's accumulators.", rule=FIXED)
+  ftrl_l1: float = option(0.0, 'Strength of the L1 regularization in FTRL.', rule=FIXED)
+  ftrl_l2: float = option(0.0, 'Strength of the L2 regularization in FTRL.', rule=FIXED)
+  momentum: float = option(0.9, 'Momentum of the momentum optimizer.', rule=FIXED)
+  rmsprop_momentum: float = option(0.9, 'Momentum of RMSProp.', rule=FIXED)
+  rmsprop_decay: float = option(0.9, "Decay of RMSProp's mean squares.", rule=FIXED)
+
+
+@dataclasses.dataclass(frozen=True)
+class Duration:
+  """Length and validation."""
+  epochs: float | None = option(None, 'Number of epochs to train.', rule=FREE, lower=0,
+                                common=True)
+  max_number_of_steps: int | None = option(None, 'Number of steps to train, instead of --epochs.',
+                                           rule=FREE, instead_of='epochs', common=True)
+  validation_interval_epochs: float | None = option(
+      1.0, 'Epochs between validations; 0 for none.', rule=FREE)
+  validation_interval_steps: int | None = option(
+      None, 'Steps between validations, instead of --validation_interval_epochs.', rule=FREE,
+      lower=1, instead_of='validation_interval_epochs')
+  best_metric: str = option('top_1', 'Metric by which the best checkpoint is chosen.', rule=FIXED,
+                            choices=METRICS)
+  early_stopping_patience: int | None = option(
+      None, 'Stop after this many validations without a better --best_metric.', rule=FREE, lower=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Saving:
+  """Saving."""
+  train_dir: str = option('/tmp/tfmodel/', 'Directory for checkpoints and logs.',
+                          path=Path.WRITTEN, common=True)
+  log_every_n_steps: int | None = option(10, 'Steps between log lines; by default one per epoch.',
+                                         rule=FREE, lower=1)
+  save_interval_secs: int = option(600, 'Longest time between checkpoints, in seconds.', rule=FREE)
+  save_interval_steps: int | None = option(None, 'Steps between checkpoints.', rule=FREE, lower=1)
+  save_summaries_secs: int = option(600, 'Longest time between histograms in TensorBoard, in '
+                                    'seconds.', rule=FREE)
+  max_to_keep: int = option(5, 'Number of checkpoints to keep, besides the best.', rule=FREE,
+                            lower=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Session:
+  """Runs."""
+  phases: str | None = option(
+      None, 'Runs to make one after the other. An example: "trainable_scopes=head epochs=2; '
+      'learning_rate=0.0001 epochs=3". Each is given by its own flags without dashes, and starts '
+      'from the one before. They are saved to phase_1, phase_2 … in --train_dir.', common=True)
+  dry_run: bool = option(
+      False, 'Check everything, and stop before training. Data, shapes and weights are '
+      'checked, time and memory are estimated, and nothing is written.', common=True)

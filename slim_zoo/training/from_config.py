@@ -1,0 +1,62 @@
+"""Making a trainer and its plan from the config."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nets.network import Network
+from slim_zoo.config.programs import Train, TrainOnFeatures
+from slim_zoo.config.training import Duration, Optimization, Saving
+from slim_zoo.training import loop, losses, schedules
+from slim_zoo.training.inputs import Inputs
+from slim_zoo.training.length import Length
+from slim_zoo.training.trainer import Trainer
+
+
+def make_trainer(config: Train | TrainOnFeatures, network: Network, length: Length,
+                 **more: Any) -> Trainer:
+  """Makes a trainer, under the strategy's scope.
+
+  Args:
+    config: the settled options.
+    network: built for training.
+    length: of the run.
+    **more: further arguments of `Trainer`.
+  """
+  return Trainer(
+      network, optimizer=config.optimization.optimizer, settings=config.settings,
+      schedule=make_schedule(config.optimization, length), batch_size=length.batch_size,
+      seed=config.optimization.seed, label_smoothing=config.loss.label_smoothing, **more)
+
+
+def make_schedule(config: Optimization, length: Length) -> schedules.Schedule:
+  """Makes the schedule of the learning rate, in steps."""
+  return schedules.Schedule(
+      config.learning_rate_decay_type, config.learning_rate,
+      decay_steps=max(1, length.schedule_steps(config.num_epochs_per_decay)),
+      decay_factor=config.learning_rate_decay_factor,
+      end_learning_rate=config.end_learning_rate,
+      warmup_steps=length.schedule_steps(config.warmup_epochs))
+
+
+def class_weights(name: str, train: Inputs, num_classes: int) -> np.ndarray | None:
+  """Computes the weights of the classes: float32 [num_classes]; None if there are none."""
+  return None if name == 'none' else losses.balanced_class_weights(train.class_counts(num_classes))
+
+
+def make_plan(duration: Duration, saving: Saving, length: Length) -> loop.Plan:
+  """Makes the plan of a run; by default there is one log line per epoch."""
+  last_step = duration.max_number_of_steps
+  if last_step is None and duration.epochs is not None:
+    last_step = length.last_step(duration.epochs)
+  validate_every = duration.validation_interval_steps
+  if not validate_every and duration.validation_interval_epochs:
+    validate_every = length.interval(duration.validation_interval_epochs)
+  return loop.Plan(
+      last_step=last_step, log_every=saving.log_every_n_steps or length.interval(1),
+      validate_every=validate_every, save_every=saving.save_interval_steps,
+      save_seconds=saving.save_interval_secs, histogram_seconds=saving.save_summaries_secs,
+      steps_per_epoch=length.steps_per_epoch, best_metric=duration.best_metric,
+      patience=duration.early_stopping_patience)

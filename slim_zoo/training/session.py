@@ -1,0 +1,309 @@
+"""Training a classifier, from the command line to the last checkpoint."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import math
+import pathlib
+from typing import Any
+
+import tensorflow as tf
+
+from files import progress
+from nets import nets_factory, scopes
+from nets.network import Network
+from nets.record import Net
+from slim_zoo.config.flag_values import Parsed, kept_of, replace
+from slim_zoo.config.option import absolute
+from slim_zoo.config.programs import Train
+from slim_zoo.evaluation.evaluator import Evaluator
+from slim_zoo.features import cache as feature_cache
+from slim_zoo.training import (
+  data,
+  distribution,
+  estimate,
+  from_config,
+  loop,
+  metadata,
+  phases,
+  rates,
+  run,
+  run_folder,
+  settling,
+  start,
+)
+from slim_zoo.training.inputs import Inputs
+from slim_zoo.training.length import Length
+from slim_zoo.training.progress import Stopwatch
+from slim_zoo.training.trainer import Trainer
+from slim_zoo.weights import checkpoint_files, kept_heads, opening, sources
+
+
+def train(parsed: Parsed[Train]) -> int:
+  """Trains, in phases if there are any; returns an exit code."""
+  return phases.run(train_once, parsed)
+
+
+def train_once(phase: phases.Phase) -> int:
+  """Makes one run: resumes `train_dir`, else starts from `checkpoint_path`, else from scratch."""
+  watch, asked = Stopwatch(), phase.parsed.config
+  distribution.prepare_devices(clone_on_cpu=asked.hardware.clone_on_cpu)
+  is_dry, train_dir = asked.session.dry_run, pathlib.Path(asked.saving.train_dir)
+  with contextlib.nullcontext(train_dir) if is_dry else run_folder.locked(train_dir) as folder:
+    origin = _find_origin(phase.parsed, folder)
+    config, head = settling.settle(phase.parsed, origin.saved, source=origin.path or '',
+                                   weights=origin.weights, is_resumed=origin.is_resumed)
+    strategy = distribution.create_strategy(config.hardware.num_clones,
+                                            clone_on_cpu=config.hardware.clone_on_cpu)
+    net = nets_factory.get_net(config.model.model_name, **head.arguments)
+    training, validation, facts = data.open_data(
+        config, net=net, head=head, saved=origin.saved, weights=origin.weights,
+        is_resumed=origin.is_resumed)
+    length = Length(training.dataset.num_examples, config.optimization.batch_size,
+                    config.hardware.num_clones)
+    plan = from_config.make_plan(config.duration, config.saving, length)
+    with strategy.scope():
+      network, multipliers = _build_network(config, net, facts)
+      cache = _plan_cache(config, network, facts, training=training, validation=validation,
+                          plan=plan, is_shared=phase.shares('cache_features'))
+      uses_cache = cache.place != 'off' and not is_dry
+      trainer = from_config.make_trainer(
+          config, cache.head if uses_cache else network, length,
+          moving_average_decay=config.optimization.moving_average_decay,
+          xla=config.hardware.xla == 'on', multipliers=multipliers,
+          class_weights=from_config.class_weights(config.loss.class_weights, training,
+                                                  len(facts.class_names)))
+      evaluator = Evaluator(trainer.network, xla=config.hardware.xla == 'on')
+    if origin.is_resumed:
+      start.resume(trainer, origin.path)
+    elif origin.weights:
+      start.warm_start(
+          trainer, origin.weights, config.weights, model_name=config.model.model_name, net=net,
+          excluded=start.excluded_scopes(config.weights.checkpoint_exclude_scopes, head,
+                                         origin.saved),
+          folder=None if is_dry else folder)
+    job = _Job(replace(config, cache_features=cache.place, labels_offset=facts.labels_offset), head,
+               facts, origin, folder, trainer, evaluator, plan, origin.validation_state(), training,
+               validation, length)
+    _announce(job)
+    why = run.why_finished(trainer.step, job.validation_state, plan.last_step)
+    if why:
+      print(f'This run is finished: {why}')
+      return 0
+    phase.check_may_train()
+    print(f'--cache_features={cache.place}: {cache.why}.', flush=True)
+    if is_dry:
+      if cache.place != 'off':
+        print('The estimate is without kept features, which make steps much shorter.')
+      with strategy.scope():
+        _estimate(job)
+      return 0
+    if uses_cache:
+      cache.head.freeze()
+      training, validation = _keep_features(cache, training, validation,
+                                            config.optimization.seed)
+      job = dataclasses.replace(job, training=training, validation=validation)
+    with strategy.scope():
+      return _train(job, watch)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Origin:
+  """What a run starts from.
+
+  Attributes:
+    path: the run's own checkpoint, or what --checkpoint_path names; None from scratch.
+    saved: what is known about it.
+    weights: those of a warm start.
+    is_resumed: whether it is the run's own checkpoint.
+  """
+  path: str | None
+  saved: dict[str, Any]
+  weights: sources.Weights | None
+  is_resumed: bool
+
+  def validation_state(self) -> loop.ValidationState:
+    """Returns the validations so far."""
+    if self.is_resumed and self.saved:
+      return loop.ValidationState(**self.saved['standing'])
+    return loop.ValidationState()
+
+  @property
+  def started_from(self) -> str | None:
+    """The path of the weights that the run began with."""
+    if self.is_resumed:
+      return self.saved.get('started_from')
+    return absolute(self.weights.path) if self.weights else None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+  """A run that is ready to train.
+
+  Attributes:
+    config: the settled options.
+    head: the head of the user's own.
+    facts: about the network.
+    origin: what it starts from.
+    folder: of the run.
+    trainer: at the step that the run continues from.
+    evaluator: of its network.
+    plan: when things happen.
+    validation_state: the validations so far.
+    training, validation: the splits.
+    length: of the run.
+  """
+  config: Train
+  head: kept_heads.Head
+  facts: metadata.ModelFacts
+  origin: _Origin
+  folder: pathlib.Path
+  trainer: Trainer
+  evaluator: Evaluator
+  plan: loop.Plan
+  validation_state: loop.ValidationState
+  training: Inputs
+  validation: Inputs | None
+  length: Length
+
+  def describe(self, step: int) -> dict[str, Any]:
+    """Makes the metadata of a checkpoint."""
+    split = self.training.dataset
+    both = [inputs for inputs in (self.training, self.validation) if inputs]
+    return metadata.describe(
+        self.facts, step=step, validation_state=self.validation_state,
+        flags={**kept_of(self.config), **self.head.kept}, started_from=self.origin.started_from,
+        bad_images={inputs.dataset.split_name: inputs.bad_images for inputs in both},
+        dataset={'name': self.config.data.dataset_name, 'split': split.split_name,
+                 'num_examples': split.num_examples, 'fingerprint': split.fingerprint,
+                 'validation_fingerprint': (self.validation.dataset.fingerprint
+                                            if self.validation else None)})
+
+
+def _find_origin(parsed: Parsed[Train], folder: pathlib.Path) -> _Origin:
+  """Finds what the run starts from, and reads what is known about it."""
+  config = parsed.config.weights
+  resumed = checkpoint_files.latest(folder, missing_ok=True)
+  if config.checkpoint_exclude_scopes and not (resumed or config.checkpoint_path):
+    raise ValueError('--checkpoint_exclude_scopes: expected a --checkpoint_path to exclude them '
+                     'from. Received: none, so that everything would be trained from scratch.')
+  if resumed:
+    return _Origin(resumed, checkpoint_files.read_metadata(resumed, of_run=True), None, True)
+  if not config.checkpoint_path:
+    return _Origin(None, {}, None, False)
+  weights, saved = opening.open_weights(
+      config.checkpoint_path, channel_order=config.checkpoint_channel_order,
+      model_name=parsed.config.model.model_name if 'model_name' in parsed.given else None)
+  return _Origin(config.checkpoint_path, saved, weights, False)
+
+
+def _build_network(config: Train, net: Net, facts: metadata.ModelFacts
+                   ) -> tuple[Network, dict[str, float]]:
+  """Builds the network; returns it with the factors of its learning rates."""
+  entries = rates.parse(config.fine_tuning.learning_rate_multipliers)
+  network = nets_factory.build(
+      net, image_shape=[facts.image_size, facts.image_size, facts.channels],
+      num_classes=len(facts.class_names), weight_decay=config.loss.weight_decay,
+      trainable_scopes=scopes.split(config.fine_tuning.trainable_scopes),
+      is_frozen=rates.freezing(entries), is_training=True,
+      dtype=tf.dtypes.as_dtype(config.hardware.compute_dtype), seed=config.optimization.seed)
+  return network, rates.multipliers(network.variables, entries,
+                                    decay=config.fine_tuning.layer_decay, head=net.head)
+
+
+def _plan_cache(config: Train, network: Network, facts: metadata.ModelFacts, *, training: Inputs,
+                validation: Inputs | None, plan: loop.Plan,
+                is_shared: bool) -> feature_cache.FeatureCache:
+  """Decides about the features of the frozen layers; a resumed run keeps to it."""
+  return feature_cache.plan(
+      config.fine_tuning.cache_features, network,
+      [facts.image_size, facts.image_size, facts.channels],
+      num_views=training.num_views, num_training=training.dataset.num_examples,
+      num_validation=validation.dataset.num_examples if validation else 0,
+      epochs=None if plan.last_step is None else plan.last_step / plan.steps_per_epoch,
+      gives_way=is_shared)
+
+
+def _keep_features(cache: feature_cache.FeatureCache, training: Inputs, validation: Inputs | None,
+                   seed: int) -> tuple[Inputs, Inputs | None]:
+  """Computes what is missing of the features of both splits, which then replace the images."""
+  def fill(inputs: Inputs) -> Inputs:
+    try:
+      return cache.fill(inputs, is_training=inputs is training, seed=seed,
+                        show=functools.partial(progress.show, unit='batch'))
+    except tf.errors.OpError as error:
+      raise inputs.explain(error) from error
+
+  return fill(training), fill(validation) if validation else None
+
+
+def _announce(job: _Job) -> None:
+  """Prints where the run starts from, what is trained, and how long it takes."""
+  config, origin, length, network = job.config, job.origin, job.length, job.trainer.network
+  if origin.is_resumed:
+    print(f'Resumed {origin.path} at step {job.trainer.step}.')
+    if config.weights.checkpoint_path:
+      print(f'--checkpoint_path is not used: {config.saving.train_dir} has a checkpoint of its '
+            'own.')
+  else:
+    print(f'Warm start from {origin.path}.' if origin.path else 'From scratch.')
+  count = sum(math.prod(network.variables[name].shape) for name in network.trainable)
+  is_all = all(name in network.trainable for name, v in network.variables.items() if v.trainable)
+  scope = config.fine_tuning.trainable_scopes or ('everything' if is_all else 'a part')
+  for flag in ('learning_rate_multipliers', 'layer_decay'):
+    value = getattr(config.fine_tuning, flag)
+    if value:
+      print(f'--{flag}={value}: learning rates differ by scope; batch norm keeps its averages '
+            'where they are 0.')
+  print(f'Training {scope} of {config.model.model_name}: {count:,} numbers in '
+        f'{len(network.trainable)} variables.')
+  if len(network.trainable) < len(network.variables) and config.fine_tuning.trainable_scopes:
+    print('Batch norm outside of these scopes uses its stored averages and does not update them.')
+    if not origin.path:
+      print('Warning: what is not trained keeps its random values, because there is no checkpoint.')
+  split, end = job.training.dataset, job.plan.last_step
+  print(f'{split.num_examples} examples of {split.num_classes} classes, global batch '
+        f'{length.batch_size} on {config.hardware.num_clones} replica(s), {distribution.kind()}: '
+        f'{length.steps_per_epoch:.2f} steps per epoch; '
+        + ('without an end.' if end is None else
+           f'{end} steps, {end / length.steps_per_epoch:.2f} epochs.'))
+  print(f'XLA is {config.hardware.xla}, {config.hardware.compute_dtype}, seed '
+        f'{config.optimization.seed}.', flush=True)
+
+
+def _estimate(job: _Job) -> None:
+  """Makes a few steps that are not kept, and prints what the run will take."""
+  step = job.trainer.step
+  batches = job.training.training_batches(batch_size=job.length.batch_size,
+                                          seed=job.config.optimization.seed, start_step=step)
+  try:
+    found = estimate.measure(job.trainer, iter(batches))
+  except tf.errors.OpError as error:
+    raise job.training.explain(error) from error
+  print(found.text(job.length.batch_size, job.length.steps_per_epoch,
+                   None if job.plan.last_step is None else job.plan.last_step - step))
+  print('A dry run: everything fits, and nothing was written to --train_dir.')
+
+
+def _train(job: _Job, watch: Stopwatch) -> int:
+  """Trains, saving on the way; returns an exit code."""
+  folder, state = job.folder, job.validation_state
+  try:
+    ended_by = run.train(
+        job.trainer, job.evaluator, job.plan, validation_state=state, training=job.training,
+        validation=job.validation, batch_size=job.length.batch_size,
+        seed=job.config.optimization.seed, num_replicas=job.length.num_replicas, folder=folder,
+        logs=folder, describe=job.describe, max_to_keep=job.config.saving.max_to_keep)
+  except tf.errors.OpError as error:
+    raise next((found for inputs in (job.training, job.validation) if inputs
+                and (found := inputs.explain(error)) is not error), error) from error
+  if ended_by:
+    print(f'{ended_by.name}: saved step {job.trainer.step} and stopped. The same command continues '
+          'from there.')
+    return 128 + ended_by
+  print(f'Finished at step {job.trainer.step}, {watch.seconds:.1f} s after the start. Checkpoints '
+        f'are in {folder}' + (f'; the best, of step {state.best_step}, is in {folder / "best"}.'
+                              if state.best_step is not None else '.'))
+  return 0

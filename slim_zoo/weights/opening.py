@@ -1,0 +1,105 @@
+"""Opening weights that a user names, and deciding what a network takes from them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from nets import nets_factory, outline, scopes
+from slim_zoo.weights import restore, sources
+
+
+def open_weights(path: str, *, model_name: str | None = None, channel_order: str | None = None
+                 ) -> tuple[sources.Weights, dict[str, Any]]:
+  """Opens weights of any format.
+
+  Args:
+    path: what `sources.open_weights` takes.
+    model_name: the network, if the user named it.
+    channel_order: see `sources.open_weights`.
+
+  Returns:
+    The weights, and what is known about them: the metadata of a checkpoint, or what their format
+    and the list of published files tell.
+
+  Raises:
+    ValueError: if they cannot be read, or they do not tell their network and nobody named it.
+    OSError: if they do not exist or may not be read.
+  """
+  weights = sources.open_weights(path, channel_order=channel_order)
+  if weights.format is None:
+    return weights, dict(weights.metadata)
+  name = model_name or weights.metadata.get('model_name')
+  if name is None:
+    raise ValueError(f'{path} is {weights.format.name}, which does not tell its network. Expected: '
+                     '--model_name. Received: none.')
+  known = weights.facts(name, shapes_of(name))
+  if 'note' in known:
+    print(f'Note: {known["note"]}')
+  return weights, known
+
+
+@functools.cache
+def shapes_of(name: str) -> dict[str, tuple[int, ...]]:
+  """Returns the shapes of a network's variables, as published for inference."""
+  net = nets_factory.get_net(name)
+  traced = outline.trace(name, net.classes,
+                         image_shape=[net.image_size, net.image_size, net.channels])
+  return {**traced.trainable, **traced.others}
+
+
+def num_outputs(weights: sources.Weights, name: str) -> int | None:
+  """Counts the classes of weights for a network; None if they have no classifier."""
+  ours, head = shapes_of(name), nets_factory.get_net(name).head[0]
+  report = restore.plan(weights.source, ours, weights.takes(name, ours))
+  widths = {row.fitted_shape[-1] for row in report.rows
+            if row.fitted_shape and scopes.matches(row.name, head)}
+  return max(widths, default=None)
+
+
+def plan(weights: sources.Weights, name: str, variables: Mapping[str, tf.Variable], *,
+         exclude: Sequence[str] = (), use_averages: bool | None = None,
+         change_channels: bool = False) -> restore.Report:
+  """Decides where each variable of a network comes from.
+
+  Args:
+    weights: from `open_weights`.
+    name: of the network.
+    variables: of the network.
+    exclude: scopes that are not restored.
+    use_averages: whether to take moving averages; None if there are any.
+    change_channels: whether to fit the first layer to images with other channels.
+
+  Raises:
+    ValueError: if moving averages are missing that are asked for, or a scope matches nothing.
+  """
+  wanted = {key: tuple(variable.shape) for key, variable in variables.items()}
+  return restore.plan(weights.source, wanted,
+                      weights.takes(name, wanted, use_averages=use_averages), exclude=exclude,
+                      change_channels=change_channels)
+
+
+def warn_of_unused(weights: sources.Weights, report: restore.Report) -> None:
+  """Warns of a foreign file that has more than the network, if all of the network is found."""
+  warning = restore.describe_unused(report) if weights.format is not None else ''
+  if warning:
+    print(warning)
+
+
+def as_options(known: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns what is known about weights by the names of the training's options.
+
+  The end point where a head starts gets its full name: older checkpoints have what the user wrote.
+  """
+  names = {'model_name': 'model_name', 'preprocessing_name': 'preprocessing_name',
+           'image_size': 'train_image_size'}
+  found = {option: known[key] for key, option in names.items() if key in known}
+  if known.get('channels') == 1:
+    found['use_grayscale'] = True
+  found |= known.get('flags', {})
+  if found.get('head') and 'model_name' in found:
+    found['head_from'] = nets_factory.find_head_from(found['model_name'], found.get('head_from'))
+  return found
