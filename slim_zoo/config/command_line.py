@@ -34,7 +34,7 @@ def run(main: Callable[..., int | None], config_class: type | None = None, *,
   """
   if config_class:
     flag_values.define(config_class)
-  _define_retired(retired or {})
+  define_retired(retired or {})
   _define_help(config_class)
   # Names of files and classes need not be UTF-8, and are only shown here.
   sys.stdout.reconfigure(errors='backslashreplace')  # type: ignore[union-attr]
@@ -77,7 +77,7 @@ def call(main: Callable[..., int | None], config_class: type, arguments: list[st
     ValueError: if the arguments cannot be understood, or whatever the program raises.
   """
   values = flags.FlagValues()
-  _define_retired(retired or {}, values)
+  define_retired(retired or {}, values)
   parsed: Any
   parsed, rest = flag_values.parse(config_class, arguments, values)
   if rest and not takes_arguments:
@@ -151,7 +151,8 @@ def _define_help(config_class: type | None) -> None:
     flags.DEFINE_flag(_HelpFlag(name, 'Shows the help.', render, short_name=short))
 
 
-def _define_retired(retired: Retired, values: flags.FlagValues = flags.FLAGS) -> None:
+def define_retired(retired: Retired, values: flags.FlagValues = flags.FLAGS) -> None:
+  """Defines flags of TF-Slim without effect."""
   define: dict[type, Callable] = {str: flags.DEFINE_string, int: flags.DEFINE_integer,
                                   bool: flags.DEFINE_bool}
   for name, (default, advice) in retired.items():
