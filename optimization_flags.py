@@ -11,7 +11,7 @@ from absl import flags
 
 from nets.network import Network
 from slim_zoo.training import loop, losses, optimizers, schedules, trainer
-from slim_zoo.training.inputs import Inputs
+from slim_zoo.training.inputs import Split
 from slim_zoo.training.length import Length
 
 FLAGS = flags.FLAGS
@@ -113,7 +113,7 @@ def make_trainer(options: Mapping[str, Any], network: Network, length: Length,
       label_smoothing=options['label_smoothing'], **more)
 
 
-def class_weights(options: Mapping[str, Any], train: Inputs, num_classes: int) -> np.ndarray | None:
+def class_weights(options: Mapping[str, Any], train: Split, num_classes: int) -> np.ndarray | None:
   """Computes what --class_weights says: float32 [num_classes], or None where it says none."""
   if options['class_weights'] == 'none':
     return None

@@ -34,7 +34,7 @@ from nets.record import Net
 from slim_zoo.evaluation.evaluator import Evaluator
 from slim_zoo.features import cache as feature_cache
 from slim_zoo.training import distribution, estimate, loop, metadata, rates, run, run_folder
-from slim_zoo.training.inputs import Inputs
+from slim_zoo.training.inputs import Inputs, Split
 from slim_zoo.training.length import Length
 from slim_zoo.training.progress import Stopwatch
 from slim_zoo.training.trainer import Trainer
@@ -259,9 +259,9 @@ def _plan_cache(options: dict, network, facts: metadata.ModelFacts, train: Input
 
 
 def _keep_features(cache: feature_cache.FeatureCache, train: Inputs, validation: Inputs | None,
-                   seed: int) -> tuple[Inputs, Inputs | None]:
+                   seed: int) -> tuple[Split, Split | None]:
   """Computes what is not known of the features of both splits, which then take images' place."""
-  def fill(inputs: Inputs) -> Inputs:
+  def fill(inputs: Inputs) -> Split:
     try:
       return cache.fill(inputs, is_training=inputs is train, seed=seed,
                         show=command_line.show_progress)
@@ -301,7 +301,7 @@ def _announce(options, train, trained, length: Length, last_step, resumed, sourc
   print(f'XLA is {options["xla"]}, {options["compute_dtype"]}, seed {options["seed"]}.', flush=True)
 
 
-def _estimate(options: dict, trained: Trainer, train: Inputs, length: Length,
+def _estimate(options: dict, trained: Trainer, train: Split, length: Length,
               last_step: int | None) -> None:
   """Makes a few steps that are not kept, and prints what the run will take."""
   step = trained.step
@@ -317,7 +317,7 @@ def _estimate(options: dict, trained: Trainer, train: Inputs, length: Length,
 
 
 def _train(options, facts, started_from: str | None, folder, trained, evaluator, plan: loop.Plan,
-           standing: loop.Standing, train: Inputs, validation: Inputs | None, length: Length,
+           standing: loop.Standing, train: Split, validation: Split | None, length: Length,
            watch: Stopwatch) -> int:
   """Trains on, saving as it goes."""
   data = train.dataset

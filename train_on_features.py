@@ -40,8 +40,9 @@ from slim_zoo.evaluation.evaluator import Evaluator
 from slim_zoo.features import formats, linear_classifiers
 from slim_zoo.features import inputs as feature_inputs
 from slim_zoo.features.features import Features
+from slim_zoo.features.inputs import FeatureInputs
 from slim_zoo.training import checkpoints, distribution, loop, metadata, run, run_folder
-from slim_zoo.training.inputs import Inputs
+from slim_zoo.training.inputs import Split
 from slim_zoo.training.length import Length
 from slim_zoo.training.trainer import STEP_NAME
 from slim_zoo.weights import checkpoint_files
@@ -101,8 +102,8 @@ class _Task:
   """
   options: Mapping[str, Any]
   features: Features
-  train: Inputs
-  validation: Inputs | None
+  train: Split
+  validation: Split | None
   head: str
   class_names: Sequence[str]
   dataset: Mapping[str, Any]
@@ -203,8 +204,8 @@ def _make_task(options: dict[str, Any], saved: Mapping[str, Any], folder: pathli
   if not options['validation_file'] and options['validation_fraction']:
     features, held_out = feature_inputs.hold_out(features, class_names,
                                                  options['validation_fraction'])
-  train = feature_inputs.as_inputs(features, 'train', class_names)
-  validation = held_out and feature_inputs.as_inputs(held_out, 'validation', class_names)
+  train = FeatureInputs.from_features(features, 'train', class_names)
+  validation = held_out and FeatureInputs.from_features(held_out, 'validation', class_names)
   dataset = {'name': features.facts.get('dataset', 'features'),
              'split': features.facts.get('split', 'train'), 'num_examples': len(features.values),
              'fingerprint': train.dataset.fingerprint, 'features': feature_inputs.digest(features),
@@ -320,7 +321,7 @@ def _fit_linear(task: _Task) -> _Trained:
   return trained
 
 
-def _measure(task: _Task, evaluator: Evaluator, split: Inputs) -> None:
+def _measure(task: _Task, evaluator: Evaluator, split: Split) -> None:
   """Prints how good the head is on a split, and in validation each class's recall."""
   found = evaluator.measure(split.evaluation_batches(batch_size=_EVALUATION_BATCH))
   print(f'{split.dataset.split_name}: accuracy {found.top_1:.4f}, mean recall '
