@@ -144,10 +144,10 @@ def _columns(header: Header) -> dict[str, Column]:
 
 def difference(one: Header, other: Header) -> str:
   """Describes how two headers differ."""
-  one, other = dataclasses.asdict(one), dataclasses.asdict(other)
-  one, other = {**one.pop('facts'), **one}, {**other.pop('facts'), **other}
-  return '; '.join(f'{key}: {_shown(one.get(key))} there, {_shown(other.get(key))} here'
-                   for key in {**one, **other} if one.get(key) != other.get(key))
+  there, here = ({**header.facts, 'num_examples': header.num_examples, 'shape': header.shape,
+                  'class_names': header.class_names} for header in (one, other))
+  return '; '.join(f'{key}: {_shown(there.get(key))} there, {_shown(here.get(key))} here'
+                   for key in {**there, **here} if there.get(key) != here.get(key))
 
 
 def _shown(value: object) -> str:
