@@ -139,6 +139,15 @@ def test_rows_that_are_lost_are_computed_again(tmp_path, capsys, name, size):
   _check(path)
 
 
+def test_rows_in_the_layout_of_earlier_versions_are_computed_again(tmp_path):
+  path, part = tmp_path / 'f.npz', tmp_path / 'f.npz.part'
+  _write(path, stop=6)
+  (part / 'features.npy').rename(part / 'features.float32')
+  (part / 'labels.npy').rename(part / 'labels.int64')
+  assert _write(path) == 0
+  _check(path)
+
+
 @pytest.mark.parametrize('changed, message', [
   ({'facts': {**_FACTS, 'image_size': 32}}, 'image_size: 32 there, 28 here'),
   ({'class_names': ('bee', 'ant')}, 'class_names: ')])
