@@ -1,4 +1,4 @@
-"""Unpacking archives without letting them write anywhere else, or without end."""
+"""Unpacking archives safely: they write only below one folder, and a bounded number of bytes."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import contextlib
 import gzip
 import lzma
 import os
+import platform
 import shutil
 import stat
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, NamedTuple
 
@@ -20,8 +21,8 @@ from files.locks import locked
 from files.reasons import FAILURES, short_reason
 
 _CHUNK = 2**20
-# What an archive may unpack to: this many times its own size, or this much if that is more. Text
-# and images shrink to a tenth at best; what shrinks to a thousandth was made to fill a disk.
+# An archive may unpack to this many times its own size, or to this many bytes if that is more. Text
+# and images shrink to a tenth at best; a file that shrinks to a thousandth was made to fill a disk.
 _MOST_EXPANSION = 100
 _ALWAYS_ALLOWED = 2**26
 _BLOCK = 4096  # Bytes that even an empty file counts for.
@@ -31,11 +32,11 @@ _ZIP = (b'PK\x03\x04', b'PK\x05\x06')
 
 
 class ArchiveError(ValueError):
-  """An archive is damaged, or is not to be trusted; the message says which and what to do."""
+  """An archive is damaged or cannot be trusted; the message says which, and what to do."""
 
 
 class DamagedArchiveError(ArchiveError):
-  """An archive is none, or not as it was made: another copy may be whole."""
+  """A file is not an archive, or a damaged one; another copy may be intact."""
 
 
 class _Member(NamedTuple):
@@ -47,17 +48,17 @@ class _Member(NamedTuple):
 
 @contextlib.contextmanager
 def unpacked(source, scratch) -> Iterator[Path]:
-  """Gives a folder with what `source` holds, for the time of a `with` block.
+  """Returns a folder with the content of `source`, for the duration of a `with` block.
 
   Args:
-    source: a folder, which is given as it is, or a tar (also compressed) or zip archive.
-    scratch: a folder with room for the archive's content, which is removed at the end.
+    source: a folder, which is returned unchanged, or a tar (also compressed) or zip archive.
+    scratch: a folder with room for the archive's content. The content is removed at the end.
 
   Yields:
     The path of the folder.
 
   Raises:
-    FileNotFoundError: if there is no `source`.
+    FileNotFoundError: if `source` does not exist.
     ArchiveError: see `unpack`.
   """
   source = Path(source)
@@ -74,21 +75,21 @@ def unpacked(source, scratch) -> Iterator[Path]:
 
 
 def unpack(source, folder) -> Path:
-  """Unpacks an archive for good, unless that was done before.
+  """Unpacks an archive permanently, unless that was done before.
 
-  The folder is complete or absent. Of several processes one unpacks, and the others wait.
+  The folder is complete or absent. If several processes call this, one unpacks and the others wait.
 
   Args:
     source: a tar (also compressed) or zip archive.
-    folder: where to put its content.
+    folder: folder for its content.
 
   Returns:
     The folder.
 
   Raises:
-    ArchiveError: if it is no archive, is cut short or damaged, has a member that is not a plain
-      file or folder below the archive's top, or unpacks to much more than its size or than the disk
-      has room for.
+    ArchiveError: if it is not an archive, is truncated or damaged, has a member that is not a plain
+      file or folder below the top of the archive, or unpacks to much more than its size or than
+      the disk has room for.
     OSError: if it cannot be read, or the folder cannot be written.
   """
   folder = Path(folder)
@@ -96,10 +97,10 @@ def unpack(source, folder) -> Path:
     return folder
   folder.parent.mkdir(parents=True, exist_ok=True)
   with locked(folder):
-    if folder.is_dir():  # Another process has done it meanwhile.
+    if folder.is_dir():  # Another process did it in the meantime.
       return folder
     aside = folder.with_name(folder.name + '.part')
-    shutil.rmtree(aside, ignore_errors=True)  # Of a process that was killed.
+    shutil.rmtree(aside, ignore_errors=True)  # Left by a process that was killed.
     aside.mkdir()
     try:
       _extract(Path(source), aside)
@@ -117,7 +118,8 @@ def _extract(source: Path, folder: Path) -> None:
     file.seek(0)
     read = _zip_members if head.startswith(_ZIP) else _tar_members
     total = 0
-    with _reading(source), contextlib.closing(read(source, file, head, most)) as members:
+    with _reading(source), contextlib.closing(
+        read(source, file, folder=folder, head=head, most=most)) as members:
       for member in members:
         target = folder / _checked_name(source, member.name)
         total += member.size + _BLOCK
@@ -138,7 +140,7 @@ def _write(member: _Member, target: Path) -> None:
 
 
 def _most_bytes(source: Path, file: IO[bytes], folder: Path) -> int:
-  """How much an archive may unpack to."""
+  """Returns how many bytes an archive may unpack to."""
   size = os.fstat(file.fileno()).st_size
   most = max(_MOST_EXPANSION * size, _ALWAYS_ALLOWED)
   free = shutil.disk_usage(folder).free
@@ -152,20 +154,20 @@ def _too_large(source: Path, most: int) -> ArchiveError:
   return ArchiveError(
       f'Expected {source} to unpack to at most {most} bytes, as its size and the free space on the '
       'disk allow. Received more. Make room on the disk; if there is enough, the archive was made '
-      'to fill it, and is not to be used.')
+      'to fill it and should not be used.')
 
 
 @contextlib.contextmanager
 def _reading(source: Path) -> Iterator[None]:
-  """Turns whatever goes wrong with an archive into one error."""
+  """Turns every error that a bad archive causes into one."""
   try:
     yield
   except ArchiveError:
     raise
-  except (MemoryError, *FAILURES) as error:  # What xz needs to unpack, the file says.
+  except (MemoryError, *FAILURES) as error:  # A file in xz format says how much memory it needs.
     if isinstance(error, OSError) and error.errno is not None and not isinstance(
         error, gzip.BadGzipFile):
-      raise  # Of the disk.
+      raise  # An error of the disk.
     raise _damaged(source, short_reason(error)) from error
 
 
@@ -174,8 +176,9 @@ def _damaged(source: Path, reason: str) -> DamagedArchiveError:
                              f'({reason}): download or copy it again.')
 
 
-def _zip_members(source: Path, file: IO[bytes], head: bytes, most: int) -> Iterator[_Member]:
-  del head, most  # What a member gives is bounded by the size that it states.
+def _zip_members(source: Path, file: IO[bytes], *, folder: Path, head: bytes,
+                 most: int) -> Generator[_Member, None, None]:
+  del folder, head, most  # zipfile reads no more of a member than the size that it states.
   with zipfile.ZipFile(file) as archive:
     for member in archive.infolist():
       kind = stat.S_IFMT(member.external_attr >> 16)
@@ -188,7 +191,12 @@ def _zip_members(source: Path, file: IO[bytes], head: bytes, most: int) -> Itera
         yield _Member(member.filename, member.file_size, stream)
 
 
-def _tar_members(source: Path, file: IO[bytes], head: bytes, most: int) -> Iterator[_Member]:
+def _tar_members(source: Path, file: IO[bytes], *, folder: Path, head: bytes,
+                 most: int) -> Generator[_Member, None, None]:
+  if not hasattr(tarfile, 'data_filter'):
+    raise ArchiveError('Expected Python 3.10.12, 3.11.4 or newer, which can check the members of '
+                       f'tar archives. Received: Python {platform.python_version()}. Update it, or '
+                       f'unpack {source} yourself.')
   opened = next((opener for magic, opener in _COMPRESSED if head.startswith(magic)), None)
   with opened(file) if opened else contextlib.nullcontext(file) as plain:
     bounded = _Bounded(source, plain, most)
@@ -198,9 +206,14 @@ def _tar_members(source: Path, file: IO[bytes], head: bytes, most: int) -> Itera
           raise _no_plain_file(source, member.name)
         if member.size < 0 or member.size > most:
           raise _too_large(source, most)
+        _checked_name(source, member.name)
+        try:
+          tarfile.data_filter(member, str(folder))
+        except tarfile.FilterError as error:
+          raise _no_plain_file(source, member.name) from error
         yield _Member(member.name, member.size,
                       None if member.isdir() else archive.extractfile(member))
-    # Behind the end are zeros; to the very end, since compressed data have their checksum there.
+    # Only zeros follow. Read to the very end, where compressed data have their checksum.
     while rest := bounded.read(_LONGEST_HEADER):
       if rest.strip(b'\0'):
         raise _damaged(source, 'data follow after its end')
@@ -208,7 +221,7 @@ def _tar_members(source: Path, file: IO[bytes], head: bytes, most: int) -> Itera
 
 def _no_plain_file(source: Path, name: str) -> ArchiveError:
   return ArchiveError(f'Expected files and folders in {source}. Received {name!r}, a link, device '
-                      'or the like: unpack it yourself if you trust it.')
+                      'or similar: unpack it yourself if you trust it.')
 
 
 def _checked_name(source: Path, name: str) -> str:
@@ -220,10 +233,10 @@ def _checked_name(source: Path, name: str) -> str:
 
 
 class _Bounded:
-  """A stream that ends in an error rather than give more than an archive may hold.
+  """A stream that raises an error instead of returning more than an archive may contain.
 
-  `tarfile` reads what describes a member, such as a long name, at once and however long it claims
-  to be: such reads are bounded too.
+  `tarfile` reads the description of a member, such as a long name, in one piece of any length that
+  it claims: such reads are bounded too.
   """
 
   def __init__(self, source: Path, stream: IO[bytes], most: int):
@@ -232,18 +245,18 @@ class _Bounded:
   def read(self, size: int = -1) -> bytes:
     """Reads as a file does."""
     if not 0 <= size <= _LONGEST_HEADER:
-      raise _damaged(self._source, f'a description in it claims {size} bytes')
+      raise _damaged(self._source, f'a header in it claims {size} bytes')
     data = self._stream.read(size)
     if self._stream.tell() > self._most:
       raise _too_large(self._source, self._most)
     return data
 
   def seek(self, position: int) -> int:
-    """Goes on to a position, as a file does."""
+    """Moves to a position, as a file does."""
     if position > self._most:
       raise _too_large(self._source, self._most)
     return self._stream.seek(position)
 
   def tell(self) -> int:
-    """The position, as a file gives it."""
+    """Returns the position, as a file does."""
     return self._stream.tell()

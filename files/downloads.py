@@ -96,7 +96,8 @@ def download(resource: Resource, folder, *, advice: str = '', attempts: int = _A
     if _is_complete(path, resource):  # Another process has brought it meanwhile.
       return path
     part = path.with_name(path.name + '.part')
-    announced = _receive(resource, part, advice, attempts, pause_seconds)
+    announced = _receive(resource, part, advice=advice, attempts=attempts,
+                         pause_seconds=pause_seconds)
     # What was published counts; what the server says, where nothing was.
     expected = resource._replace(
         size=announced.size if resource.size is None else resource.size,
@@ -112,7 +113,7 @@ def download(resource: Resource, folder, *, advice: str = '', attempts: int = _A
   return path
 
 
-def _receive(resource: Resource, part: Path, advice: str, attempts: int,
+def _receive(resource: Resource, part: Path, *, advice: str, attempts: int,
              pause_seconds: float) -> _Announced:
   """Adds to `part` what it lacks, over as many connections as it takes."""
   announced = _Announced(resource.size)
@@ -136,7 +137,8 @@ def _failure(resource: Resource, part: Path, error: Exception) -> str:
   text = f'Could not download {resource.url}: {error}.'
   if _has_no_connection(error):
     host = urllib.request.Request(resource.url).host
-    text = f'Could not download {resource.url}: {host} cannot be reached ({error.reason}).'
+    reason = getattr(error, 'reason', error)
+    text = f'Could not download {resource.url}: {host} cannot be reached ({reason}).'
   if kept := _size(part):
     of = '' if resource.size is None else f' of {resource.size}'
     text += f' {kept}{of} bytes are kept in {part}: run the command again to go on.'

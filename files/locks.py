@@ -1,4 +1,8 @@
-"""Locks between processes that make the same file."""
+"""Locks between processes.
+
+`filelock` cannot replace them: if a file system has no `flock` (ENOSYS), it falls back on a marker
+file, which a killed process leaves behind, and it raises on ENOLCK and EOPNOTSUPP.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +10,25 @@ import contextlib
 import errno
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-# What file systems of clusters answer that are mounted without locks.
+# Errors of file systems that are mounted without locks, as on some clusters.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
-# What they answer of a file that is open and that another process, here or elsewhere, has removed.
+# Errors for an open file that another process, on this machine or another, has removed.
 _GONE = (errno.ENOENT, errno.ESTALE)
 
 
 @contextlib.contextmanager
 def locked(path) -> Iterator[None]:
-  """Keeps other processes that would make `path` waiting; says so in those that wait.
+  """Makes other processes wait that want to make `path`; these print a message.
 
-  The lock is on a file beside it, `<path>.lock`, which is removed at the end. It goes with the
-  process, however that ends. On a file system without locks there is none.
+  The lock is on a file beside it, `<path>.lock`, which is removed at the end. It is released when
+  the process ends, however it ends. On a file system without locks nothing is locked.
 
   Args:
-    path: the file or folder that is made; its folder exists.
+    path: the file or folder to make; its parent folder exists.
 
   Raises:
     OSError: if the folder cannot be written to.
@@ -34,15 +38,15 @@ def locked(path) -> Iterator[None]:
   while True:
     with open(name, 'ab') as file:
       try:
-        taken = _take(file, wait=may_wait)
+        taken = may_take(file, wait=may_wait)
         if taken and not _is_at(file, name):
           continue
       except OSError as error:
         if error.errno not in _GONE:
           raise
-        continue  # Whoever held it has removed it.
+        continue  # The process that held it has removed it.
       if not taken:
-        print(f'Waiting for another process that makes {path}.')
+        print(f'Waiting for another process that is making {path}.')
         may_wait = True
         continue
       try:
@@ -53,8 +57,18 @@ def locked(path) -> Iterator[None]:
       return
 
 
-def _take(file: IO, *, wait: bool) -> bool:
-  """Locks a file; returns whether that went without waiting, or by waiting if it may."""
+def may_take(file: IO, *, wait: bool = False,
+             warn: Callable[[OSError], None] = lambda error: None) -> bool:
+  """Locks an open file.
+
+  Args:
+    file: the file.
+    wait: whether to wait for a process that holds the lock.
+    warn: called with the error if the file system has no locks.
+
+  Returns:
+    Whether the caller may continue: it holds the lock, or there are no locks.
+  """
   try:
     fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
   except BlockingIOError:
@@ -62,9 +76,10 @@ def _take(file: IO, *, wait: bool) -> bool:
   except OSError as error:
     if error.errno not in _NO_LOCKS:
       raise
+    warn(error)
   return True
 
 
 def _is_at(file: IO, name: Path) -> bool:
-  """Whether a file still is what has that name; another process may have made it anew."""
+  """Returns whether an open file still has that name; another process may have replaced it."""
   return os.path.samestat(os.fstat(file.fileno()), os.stat(name))

@@ -41,13 +41,14 @@ def counter(total: int | None, *, unit: str, description: str = '', initial: int
   if sys.stderr.isatty():
     return tqdm.tqdm(total=total, unit=unit, desc=description or None, initial=initial,
                      unit_scale=in_thousands, leave=False)
-  return contextlib.nullcontext(_Lines(total, unit, description, initial, in_thousands))
+  return contextlib.nullcontext(_Lines(total, unit, description=description, initial=initial,
+                                       in_thousands=in_thousands))
 
 
 class _Lines:
   """Tells a log how far something is."""
 
-  def __init__(self, total: int | None, unit: str, description: str, initial: int,
+  def __init__(self, total: int | None, unit: str, *, description: str, initial: int,
                in_thousands: bool):
     """Starts the clock."""
     self._facts = {'total': total, 'unit': unit, 'prefix': description, 'initial': initial,

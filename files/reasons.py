@@ -54,10 +54,10 @@ def short_reason(error: BaseException) -> str:
 
 
 def listed(names: Iterable[object]) -> str:
-  """Lists names for a message: the first ones, and how many more there are; 'none' without any."""
-  names = list(map(str, names))
-  more = f' and {len(names) - _MOST_NAMES} more' if len(names) > _MOST_NAMES else ''
-  return ', '.join(names[:_MOST_NAMES]) + more if names else 'none'
+  """Lists names for a message: the first ones and the number of others; 'none' if empty."""
+  texts = list(map(str, names))
+  more = f' and {len(texts) - _MOST_NAMES} more' if len(texts) > _MOST_NAMES else ''
+  return ', '.join(texts[:_MOST_NAMES]) + more if texts else 'none'
 
 
 def _text_of(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Training behind a frozen trunk: whether its features are kept, where, and their computation."""
+"""Training on top of a frozen trunk: whether and where its features are kept, and filling them."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ from nets import cut
 from nets.network import Network
 from preprocessing import preprocessing_factory
 from slim_zoo.features import store as features
+from slim_zoo.features.inputs import FeatureInputs
+from slim_zoo.features.row_store import RowStore
 from slim_zoo.training import distribution
 from slim_zoo.training.inputs import Inputs
 
 MODES = ('auto', 'off', 'memory', 'disk')
 _IMAGES = 'cut/images:0'
 _BATCH = 32
-# Share of a step's arithmetic below which `auto` finds that a trunk is not worth its room.
+# With a smaller share of a step's arithmetic, `auto` does not keep the features of a trunk.
 _LEAST_SHARE = 0.2
 
 
 @dataclasses.dataclass(frozen=True)
 class FeatureCache:
-  """Where the features of a frozen trunk are kept.
+  """Where to keep the features of a frozen trunk.
 
   Attributes:
     place: 'off', 'memory' or 'disk'.
-    why: the reason, to be shown.
+    why: the reason, for the user.
     trunk, head, boundary: the network in two parts, see `nets.cut`; None if the place is 'off'.
   """
   place: str
@@ -36,24 +38,25 @@ class FeatureCache:
   head: cut.Head | None = None
   boundary: tuple[cut.Boundary, ...] | None = None
 
-  def fill(self, inputs: Inputs, *, is_training: bool, seed: int, show: Callable) -> Inputs:
-    """Computes what is not known yet of a split's features.
+  def fill(self, inputs: Inputs, *, is_training: bool, seed: int, show: Callable
+           ) -> FeatureInputs:
+    """Computes the features of a split that are not known yet.
 
     Args:
       inputs: the split.
-      is_training: whether its views are those of training, or the one of an evaluation.
-      seed: the run's.
+      is_training: whether to compute the views of training, or the single one of an evaluation.
+      seed: seed of the run.
       show: shows the progress; see `features.fill`.
 
     Returns:
-      The same split, of which batches have features in place of images.
+      The same split with features in place of images.
     """
     views = inputs.num_views if is_training else 0
     num_rows = inputs.dataset.num_examples * max(views, 1)
     what = f'features of the split {inputs.dataset.split_name!r}' + (
         f' in {views} views' if views else '')
 
-    def complete(store: features.Store) -> None:
+    def complete(store: RowStore) -> None:
       if store.done < num_rows:
         print(f'Computing {num_rows - store.done:,} of {num_rows:,} {what}.', flush=True)
       else:
@@ -69,10 +72,12 @@ class FeatureCache:
     else:
       store = features.in_memory(self.boundary, num_rows)
       complete(store)
-    return dataclasses.replace(inputs, gather=store.gather(inputs.dataset, views=max(views, 1)))
+    return FeatureInputs(inputs.dataset, inputs.label_map, inputs.bad_images, arrays=store.arrays,
+                         num_views=max(views, 1), num_parallel_calls=inputs.num_parallel_calls,
+                         sampling=inputs.sampling)
 
   def _key(self, inputs: Inputs, views: int, seed: int) -> str:
-    """Names all that the features of a split depend on."""
+    """Returns a key for everything that the features of a split depend on."""
     return features.key_of({
         'trunk': self.trunk.digest, 'on_gpu': distribution.kind() != 'CPU',
         'preprocessing': [inputs.preprocessing_name, preprocessing_factory.code_digest()],
@@ -91,13 +96,14 @@ def plan(mode: str, network: Network, image_shape: Sequence[int], *, num_views: 
     mode: one of `MODES`; only 'auto' leaves a choice.
     network: built for training.
     image_shape: [height, width, channels].
-    num_views: how often each image is augmented; 0 not at all, None anew in every epoch.
-    num_training, num_validation: examples of the splits.
-    epochs: of the whole run; None without an end.
-    gives_way: whether a mode is 'auto' where nothing is frozen, for it was said of several runs.
+    num_views: augmentations of each image; 0 for none, None for a new one in every epoch.
+    num_training, num_validation: number of examples in the splits.
+    epochs: of the whole run; None if it has no end.
+    gives_way: whether a mode becomes 'auto' if nothing is frozen, because it was given for several
+      runs.
 
   Raises:
-    ValueError: if they are to be kept where nothing stays the same.
+    ValueError: if features are to be kept but no layer's output stays the same.
   """
   if mode == 'off':
     return FeatureCache('off', 'as --cache_features says, now or when the run began')
@@ -110,12 +116,12 @@ def plan(mode: str, network: Network, image_shape: Sequence[int], *, num_views: 
     mode = 'auto'
   reason = None
   if not is_frozen:
-    reason = ('what is trained, or random, begins with the first layer, so that nothing can be '
-              'computed ahead; see --trainable_scopes')
+    reason = ('the first layer is trained or random already, so nothing can be computed ahead; see '
+              '--trainable_scopes')
   elif num_views is None:
     reason = ('images are augmented anew in every epoch; with --augmentations_per_image=K the '
-              'frozen layers would run K times for an image (0: once, without augmentation), and '
-              'not in every epoch')
+              'frozen layers run K times per image (0: once, without augmentation) instead of in '
+              'every epoch')
   elif mode == 'auto' and epochs is not None and epochs <= max(num_views, 1):
     reason = f'no view of an image comes twice in {epochs:g} epochs'
   if reason and mode != 'auto':

@@ -1,4 +1,4 @@
-"""The features of a split's images, with all that is needed to make use of them."""
+"""The features of a split's images, with everything that is needed to use them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Features:
     values: float32 [n, …].
     labels: int64 [n], the dataset's labels.
     names: n names of examples.
-    class_names: one a label; () where they are not known.
+    class_names: one per label; () if they are not known.
     facts: see `Header`.
   """
   values: np.ndarray
@@ -53,7 +53,7 @@ class Features:
     return Header(len(self.values), self.values.shape[1:], self.class_names, self.facts)
 
   def class_name(self, label: int) -> str:
-    """Returns the name of a label's class, '' where it is not known."""
+    """Returns the name of a label's class, '' if it is not known."""
     return self.class_names[label] if self.class_names else ''
 
   def chunks(self) -> Iterator[slice]:
@@ -90,7 +90,7 @@ def as_labels(labels: Any) -> np.ndarray:
     if np.array_equal(whole, found):
       return whole
   raise ValueError(f'labels of the type {array.dtype} and the shape {array.shape}, which are not '
-                   'one whole number an example')
+                   'one whole number per example')
 
 
 def file_name(name: str) -> bytes:
@@ -111,7 +111,7 @@ def collect(header: Header,
   """
   count = header.num_examples
   values, labels = np.empty([count, header.width], np.float32), np.empty(count, np.int64)
-  names = []
+  names: list[bytes] = []
   for batch_names, batch_labels, batch_values in batches:
     rows = slice(len(names), len(names) + len(batch_names))
     if rows.stop > count:

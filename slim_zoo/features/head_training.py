@@ -28,6 +28,7 @@ from slim_zoo.evaluation.evaluator import Evaluator
 from slim_zoo.features import formats, linear_classifiers, trunks
 from slim_zoo.features import inputs as feature_inputs
 from slim_zoo.features.features import Features
+from slim_zoo.features.inputs import FeatureInputs
 from slim_zoo.training import (
   checkpoints,
   distribution,
@@ -38,7 +39,7 @@ from slim_zoo.training import (
   run_folder,
   start,
 )
-from slim_zoo.training.inputs import Inputs
+from slim_zoo.training.inputs import Split
 from slim_zoo.training.length import Length
 from slim_zoo.training.trainer import STEP_NAME
 from slim_zoo.weights import checkpoint_files, kept_heads
@@ -71,8 +72,8 @@ class _Task:
   """
   config: TrainOnFeatures
   features: Features
-  train: Inputs
-  validation: Inputs | None
+  train: Split
+  validation: Split | None
   head: kept_heads.Head
   class_names: Sequence[str]
   dataset: Mapping[str, Any]
@@ -187,8 +188,9 @@ def _make_task(config: TrainOnFeatures, head: kept_heads.Head, *, saved: Mapping
   class_names = feature_inputs.name_classes(*(found for found in (features, held_out) if found))
   if not data.validation_file and data.validation_fraction:
     features, held_out = feature_inputs.hold_out(features, class_names, data.validation_fraction)
-  train = feature_inputs.as_inputs(features, 'train', class_names)
-  validation = held_out and feature_inputs.as_inputs(held_out, 'validation', class_names)
+  train = FeatureInputs.from_features(features, 'train', class_names)
+  validation = (FeatureInputs.from_features(held_out, 'validation', class_names) if held_out
+                else None)
   dataset = {'name': features.facts.get('dataset', 'features'),
              'split': features.facts.get('split', 'train'), 'num_examples': len(features.values),
              'fingerprint': train.dataset.fingerprint, 'features': feature_inputs.digest(features),
@@ -303,7 +305,7 @@ def _fit_linear(task: _Task) -> _Trained:
   return trained
 
 
-def _measure(task: _Task, evaluator: Evaluator, split: Inputs) -> None:
+def _measure(task: _Task, evaluator: Evaluator, split: Split) -> None:
   """Prints how good the head is on a split, and in validation the recall of each class."""
   found = evaluator.measure(split.evaluation_batches(batch_size=_EVALUATION_BATCH))
   print(f'{split.dataset.split_name}: accuracy {found.top_1:.4f}, mean recall '

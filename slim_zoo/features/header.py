@@ -1,4 +1,4 @@
-"""What a file of features says about itself."""
+"""The header of a file of features."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Header:
-  """What a file of features says about itself; all of it is known before the features are.
+  """Header of a file of features; all of it is known before the features are.
 
   Attributes:
     num_examples: how many examples there are.
     shape: of one example's features.
-    class_names: one a label; () where they are not known.
+    class_names: one per label; () if they are not known.
     facts: what the features depend on, as JSON holds it: network, end point, weights,
-      preprocessing and data; {} where that is not known.
+      preprocessing and data; {} if that is not known.
   """
   num_examples: int
   shape: tuple[int, ...]
@@ -33,7 +33,7 @@ class Header:
 
 
 def header_text(header: Header) -> str:
-  """Returns a header as JSON, with a checksum: not every format has one for what stands there."""
+  """Returns a header as JSON, with a checksum, since not every format has one for it."""
   entries = dataclasses.asdict(header)
   return json.dumps({**entries, 'crc32': _checksum(entries)})
 
@@ -43,10 +43,10 @@ def _checksum(entries: dict[str, Any]) -> int:
 
 
 def header_of(text: str | bytes) -> Header:
-  """Returns the header that `header_text` made a text of.
+  """Parses the text that `header_text` returned.
 
   Raises:
-    ValueError: if it is another text.
+    ValueError: if it is any other text.
   """
   try:
     entries = json.loads(text)

@@ -1,23 +1,116 @@
-"""Files of features as what a trainer takes: splits that fit each other, gathered from memory."""
+"""Features as splits that a trainer takes, and checks that two files of features fit together."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
-from datasets import integer_labels, labels, splits
+from datasets import dataset as dataset_lib
+from datasets import input_pipeline, integer_labels, labels, splits
 from datasets.dataset import Dataset
 from datasets.indexed import IndexedExamples
-from slim_zoo.features import store as store_lib
 from slim_zoo.features.features import Features
-from slim_zoo.training.inputs import Inputs
+from slim_zoo.training import inputs as inputs_lib
 
 # What features of two files must agree in, to be of the same kind.
 _FACTS = ('model_name', 'end_point', 'checkpoint_digest', 'preprocessing_name', 'image_size',
           'channels')
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureInputs:
+  """One split of features, gathered from arrays; a `training.inputs.Split`.
+
+  Attributes:
+    dataset, label_map, bad_images: see `Split`.
+    arrays: float32 [views · n, …]; row v·n + i is view v of example i of the n in the dataset.
+    is_one: whether a batch holds the only array itself, rather than a tuple of arrays.
+    num_views: number of views of each example.
+    num_parallel_calls: see `input_pipeline`.
+    sampling: how training chooses examples, a name in `input_pipeline.SAMPLING`.
+  """
+  dataset: Dataset
+  label_map: list[int]
+  bad_images: tuple[str, ...]
+  _: dataclasses.KW_ONLY
+  arrays: Sequence[np.ndarray]
+  is_one: bool = False
+  num_views: int = 1
+  num_parallel_calls: int = 1
+  sampling: str = 'uniform'
+
+  @classmethod
+  def from_features(cls, features: Features, split_name: str,
+                    class_names: Sequence[str]) -> FeatureInputs:
+    """Makes a split of the features of a file.
+
+    Args:
+      features: of the split.
+      split_name: its name.
+      class_names: of the outputs; those of the features, if known, may be in another order.
+
+    Raises:
+      ValueError: if two examples have the same name.
+    """
+    names, counts = np.unique(np.array(features.names, object), return_counts=True)
+    if len(names) < len(features.names):
+      raise ValueError(f'Expected each example of the split {split_name!r} once. Received '
+                       f'{names[np.argmax(counts)]!r} {counts.max()} times.')
+    own_names = features.class_names or class_names
+    # The dataset gives names, labels and their order; it holds no images.
+    dataset = Dataset('features', split_name, tuple(own_names), 3, _examples(features))
+    return cls(dataset, labels.map_by_name(own_names, class_names), (), arrays=[features.values],
+               is_one=True)
+
+  def class_counts(self, num_outputs: int) -> np.ndarray:
+    """See `Split`."""
+    return inputs_lib.class_counts(self, num_outputs)
+
+  def training_batches(self, *, batch_size: int, seed: int, start_step: int) -> Any:
+    """See `Split`."""
+    return inputs_lib.distributed(
+        input_pipeline.training_batches, self, None, gather=self._gather, batch_size=batch_size,
+        seed=seed, start_step=start_step, num_views=self.num_views, sampling=self.sampling,
+        num_parallel_calls=self.num_parallel_calls)
+
+  def evaluation_batches(self, *, batch_size: int) -> Any:
+    """See `Split`."""
+    return inputs_lib.distributed(
+        input_pipeline.evaluation_batches, self, None, gather=self._gather, batch_size=batch_size,
+        num_parallel_calls=self.num_parallel_calls)
+
+  def explain(self, error: tf.errors.OpError) -> Exception:
+    """Returns the error itself, since no image is read."""
+    return error
+
+  @functools.cached_property
+  def _rows(self) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the sorted ids of the examples, and the row of each."""
+    ids = dataset_lib.ids(self.dataset.examples.names)
+    order = np.argsort(ids)
+    return ids[order], order
+
+  def _gather(self, wanted: tf.Tensor,
+              views: tf.Tensor) -> tf.Tensor | tuple[tf.Tensor, ...]:
+    """Returns float32 [B, …] from each array for ids and views, int64 [B]."""
+    found = tf.numpy_function(self._take, [wanted, views], [tf.float32] * len(self.arrays),
+                              stateful=False)
+    batch = tuple(tf.ensure_shape(values, [wanted.shape[0], *array.shape[1:]])
+                  for values, array in zip(found, self.arrays, strict=True))
+    return batch[0] if self.is_one else batch
+
+  def _take(self, wanted: np.ndarray, views: np.ndarray) -> list[np.ndarray]:
+    sorted_ids, order = self._rows
+    # The padding of a batch has the id -1, and gets the first row.
+    rows = order[np.searchsorted(sorted_ids, np.maximum(wanted, sorted_ids[0]))]
+    rows += views % self.num_views * len(order)
+    return [np.take(array, rows, axis=0) for array in self.arrays]
 
 
 def check_together(training: Features, validation: Features) -> None:
@@ -100,31 +193,6 @@ def hold_out(features: Features, class_names: Sequence[str],
         'train on these alone: --validation_fraction=0.')
   held = splits.part_of(_examples(features), class_names, 'validation', fraction)
   return _select(features, ~held), _select(features, held)
-
-
-def as_inputs(features: Features, split_name: str, class_names: Sequence[str]) -> Inputs:
-  """Makes what a trainer and an evaluator take.
-
-  Args:
-    features: of the split.
-    split_name: what to call it.
-    class_names: of the outputs; the features' own, if they are known, may stand in another order.
-
-  Raises:
-    ValueError: if a name comes twice.
-  """
-  names, counts = np.unique(np.array(features.names, object), return_counts=True)
-  if len(names) < len(features.names):
-    raise ValueError(f'Expected each example of the split {split_name!r} once. Received '
-                     f'{names[np.argmax(counts)]!r} {counts.max()} times.')
-  own_names = features.class_names or class_names
-  # No image is ever decoded.
-  dataset = Dataset('features', split_name, tuple(own_names), 3, _examples(features))
-  count = len(features.values)
-  gather = store_lib.Store([features.values], count, count).gather(dataset, views=1)
-  return Inputs(dataset, labels.map_by_name(own_names, class_names), (), preprocessing_name='',
-                image_size=0, channels=3, num_parallel_calls=1,
-                gather=lambda ids, views: gather(ids, views)[0])
 
 
 def digest(features: Features) -> str:

@@ -27,15 +27,15 @@ class Kind:
   """One kind of classifier.
 
   Attributes:
-    create: makes it from a strength, a seed, and how classes count, scikit-learn's class_weight.
+    create: makes it from a strength, a seed and scikit-learn's class_weight.
     strengths: the strengths to try. They are scikit-learn's C, the inverse of the regularization,
-      for features of variance 1; a thousand of those want little of it. A support vector machine
-      with much of it takes as long as all others together.
-    number_bytes: what the solver keeps of each number of the features, besides the scaled ones.
-    output_bytes: what it keeps of each row and class.
-    weight_bytes: what it keeps of each feature and class.
+      for features of variance 1; a thousand features need a small C. A support vector machine with
+      a large C takes as long as all others together.
+    number_bytes: memory of the solver per number of the features, in addition to the scaled ones.
+    output_bytes: its memory per row and class.
+    weight_bytes: its memory per feature and class.
   """
-  create: Callable[[float, int, str | None], LogisticRegression | LinearSVC]
+  create: Callable[..., LogisticRegression | LinearSVC]
   strengths: tuple[float, ...]
   number_bytes: int = 0
   output_bytes: int = 0
@@ -44,7 +44,7 @@ class Kind:
 
 def _logistic_regression(strength: float, seed: int, class_weight: str | None
                          ) -> LogisticRegression:
-  # One strength's solution is where the search for the next begins.
+  # The search for the next strength's solution begins at that of the last one.
   return LogisticRegression(C=strength, max_iter=2000, warm_start=True, random_state=seed,
                             class_weight=class_weight)
 
@@ -65,7 +65,7 @@ KINDS = {
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-  """What cross-validation found for one strength.
+  """Result of cross-validation for one strength.
 
   Attributes:
     strength: scikit-learn's C.
@@ -88,9 +88,9 @@ class Fitted:
   Attributes:
     weights: float32 [features, classes].
     biases: float32 [classes].
-    strength: the one that was used.
-    scores: of all that were tried; empty if there was one only.
-    converged: whether the last fit came to its end.
+    strength: the strength used.
+    scores: of all strengths tried; empty if there was only one.
+    converged: whether the last fit converged.
   """
   weights: np.ndarray
   biases: np.ndarray
@@ -111,16 +111,15 @@ def fit(values: np.ndarray, labels: np.ndarray, *, kind: str, strengths: Sequenc
     values: [rows, features].
     labels: int64 [rows], from 0 on; every class up to the largest has rows.
     kind: a name in `KINDS`.
-    strengths: to choose from, scikit-learn's C; by default the kind's. A single one is used as it
-      is.
-    folds: of the cross-validation; fewer where a class has fewer rows.
-    seed: what the folds, and what is random in a fit, depend on.
-    is_balanced: whether all classes count alike, rather than by their rows.
+    strengths: values of scikit-learn's C to choose from; by default those of the kind. A single one
+      is used without cross-validation.
+    folds: number of folds of the cross-validation; fewer if a class has fewer rows.
+    seed: seed of the folds and of the solver.
+    is_balanced: whether all classes have the same weight, rather than all rows.
     show: shows the progress: an iterable, given that and its length.
 
   Raises:
-    ValueError: if there is nothing to choose between, too few rows to choose by, or too little
-      memory for them.
+    ValueError: if there is one class only, too few rows for cross-validation, or too little memory.
   """
   if kind not in KINDS:
     raise unknown_name('classifier', kind, KINDS)
@@ -135,11 +134,12 @@ def fit(values: np.ndarray, labels: np.ndarray, *, kind: str, strengths: Sequenc
   create = functools.partial(KINDS[kind].create, seed=seed,
                              class_weight='balanced' if is_balanced else None)
   _check_memory(kind, values, len(counts), _dtype_of(create))
-  scores = ()
+  scores: tuple[Score, ...] = ()
   if len(strengths) > 1:
     scores = _cross_validate(create, balanced_accuracy_score if is_balanced else accuracy_score,
-                             values, labels, strengths, min(folds, counts.min()), seed, show)
-  # Of equals the strongest regularization.
+                             values=values, labels=labels, strengths=strengths,
+                             folds=min(folds, counts.min()), seed=seed, show=show)
+  # If several are equally good, the strongest regularization.
   best = max(scores, key=lambda score: score.mean).strength if scores else strengths[0]
   rows, model = np.arange(len(values)), create(best)
   scaler = _scaler_of(values, rows)
@@ -148,8 +148,8 @@ def fit(values: np.ndarray, labels: np.ndarray, *, kind: str, strengths: Sequenc
   return Fitted(weights, biases, best, scores, converged)
 
 
-def _cross_validate(create: Callable, measure: Callable, values: np.ndarray, labels: np.ndarray,
-                    strengths: Sequence[float], folds: int, seed: int,
+def _cross_validate(create: Callable, measure: Callable, *, values: np.ndarray,
+                    labels: np.ndarray, strengths: Sequence[float], folds: int, seed: int,
                     show: Callable) -> tuple[Score, ...]:
   if folds < 2:
     raise ValueError('--regularization_strengths: expected two rows of each class at least to '
@@ -158,16 +158,20 @@ def _cross_validate(create: Callable, measure: Callable, values: np.ndarray, lab
                      f'--regularization_strengths={strengths[len(strengths) // 2]:g}, or more '
                      'rows.')
   parts = StratifiedKFold(folds, shuffle=True, random_state=seed).split(values, labels)
-  found = [_accuracies(create, measure, values, labels, strengths, *part)
-           for part in show(list(parts), folds)]
+  found = [_accuracies(create, measure, values=values, labels=labels, strengths=strengths,
+                       fitted=fitted, left_out=left_out)
+           for fitted, left_out in show(list(parts), folds)]
   return tuple(Score(strength, accuracies)
                for strength, accuracies in zip(strengths, zip(*found, strict=True), strict=True))
 
 
-def _accuracies(create: Callable, measure: Callable, values: np.ndarray, labels: np.ndarray,
+def _accuracies(create: Callable, measure: Callable, *, values: np.ndarray, labels: np.ndarray,
                 strengths: Sequence[float], fitted: np.ndarray,
                 left_out: np.ndarray) -> list[float]:
-  """Measures the rows left out, for each strength, the others fitted."""
+  """Fits some rows with each strength, and measures the accuracy on those left out.
+
+  A pipeline in GridSearchCV would start each strength from zero, and copy the features as float64.
+  """
   scaler, dtype = _scaler_of(values, fitted), _dtype_of(create)
   inputs, held_out = (_scaled(scaler, values, rows, dtype) for rows in (fitted, left_out))
   model, found = create(strengths[0]), []
@@ -178,9 +182,9 @@ def _accuracies(create: Callable, measure: Callable, values: np.ndarray, labels:
 
 
 def _dtype_of(create: Callable) -> np.dtype:
-  """Returns what scikit-learn computes in, given float32; it would copy numbers of another type.
+  """Returns the type in which scikit-learn computes on float32; other types would be copied.
 
-  Which of its solvers keep float32 depends on its version.
+  Which solvers keep float32 depends on its version.
   """
   model = create(1.0)
   _converges(model, np.array([[0], [1]], np.float32), np.arange(2))
@@ -188,7 +192,7 @@ def _dtype_of(create: Callable) -> np.dtype:
 
 
 def _check_memory(kind: str, values: np.ndarray, num_classes: int, dtype: np.dtype) -> None:
-  """Stops before hours of work that can only end for want of memory."""
+  """Raises a ValueError now if the memory cannot suffice, rather than after hours of work."""
   of, (rows, features), there = KINDS[kind], values.shape, memory.available()
   needed = (values.nbytes + values.size * (dtype.itemsize + of.number_bytes)
             + num_classes * (rows * of.output_bytes + features * of.weight_bytes))
@@ -209,7 +213,7 @@ def _chunks(values: np.ndarray, rows: np.ndarray) -> Iterator[tuple[slice, np.nd
 
 
 def _scaler_of(values: np.ndarray, rows: np.ndarray) -> StandardScaler:
-  """Returns what brings features to mean 0 and variance 1 over some rows."""
+  """Returns the scaling of features to mean 0 and variance 1 over some rows."""
   scaler = StandardScaler()
   for _, chunk in _chunks(values, rows):
     scaler.partial_fit(chunk)
@@ -218,7 +222,7 @@ def _scaler_of(values: np.ndarray, rows: np.ndarray) -> StandardScaler:
 
 def _scaled(scaler: StandardScaler, values: np.ndarray, rows: np.ndarray,
             dtype: np.dtype) -> np.ndarray:
-  """Returns some rows as a scaler makes them, [rows, features]; no other copy is made of them."""
+  """Returns some rows scaled, [rows, features], without another copy of them."""
   scaled = np.empty([len(rows), values.shape[1]], dtype)
   for part, chunk in _chunks(values, rows):
     scaled[part] = scaler.transform(chunk)
@@ -227,7 +231,7 @@ def _scaled(scaler: StandardScaler, values: np.ndarray, rows: np.ndarray,
 
 def _converges(model: LogisticRegression | LinearSVC, values: np.ndarray,
                labels: np.ndarray) -> bool:
-  """Fits a model; returns whether it came to its end within the iterations that it has."""
+  """Fits a model; returns whether it converged within its iterations."""
   with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter('always', ConvergenceWarning)
     model.fit(values, labels)
@@ -239,14 +243,14 @@ def _as_layer(model: LogisticRegression | LinearSVC,
   """Returns weights [features, classes] and biases of features that are not scaled."""
   weights = model.coef_.T / scaler.scale_[:, np.newaxis]
   biases = model.intercept_ - scaler.mean_ @ weights
-  if weights.shape[1] == 1:  # One column for two classes: how much more the second is likely.
+  if weights.shape[1] == 1:  # Two classes have one column: the logit of the second.
     weights = np.concatenate([-weights / 2, weights / 2], axis=1)
     biases = np.concatenate([-biases / 2, biases / 2])
   return weights.astype(np.float32), biases.astype(np.float32)
 
 
 def table(scores: Sequence[Score], *, is_balanced: bool = False) -> str:
-  """Formats what cross-validation found, a line for each strength; `is_balanced` as in `fit`."""
+  """Formats the result of cross-validation, one line per strength; `is_balanced` as in `fit`."""
   best = max(scores, key=lambda score: score.mean)
   lines = [f'{len(scores[0].accuracies)}-fold cross-validation of the training rows:',
            f'      C  {"mean recall" if is_balanced else "accuracy":>11}    ±']

@@ -10,7 +10,7 @@ from nets.network import Network
 from slim_zoo.config.programs import Train, TrainOnFeatures
 from slim_zoo.config.training import Duration, Optimization, Saving
 from slim_zoo.training import loop, losses, schedules
-from slim_zoo.training.inputs import Inputs
+from slim_zoo.training.inputs import Split
 from slim_zoo.training.length import Length
 from slim_zoo.training.trainer import Trainer
 
@@ -41,7 +41,7 @@ def make_schedule(config: Optimization, length: Length) -> schedules.Schedule:
       warmup_steps=length.schedule_steps(config.warmup_epochs))
 
 
-def class_weights(name: str, train: Inputs, num_classes: int) -> np.ndarray | None:
+def class_weights(name: str, train: Split, num_classes: int) -> np.ndarray | None:
   """Computes the weights of the classes: float32 [num_classes]; None if there are none."""
   return None if name == 'none' else losses.balanced_class_weights(train.class_counts(num_classes))
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from slim_zoo.evaluation.evaluator import Evaluator
 from slim_zoo.training import checkpoints, loop, progress, recorder
-from slim_zoo.training.inputs import Inputs
+from slim_zoo.training.inputs import Split
 from slim_zoo.training.trainer import Trainer
 from slim_zoo.weights import checkpoint_files
 
@@ -18,7 +18,7 @@ _VALIDATION_BATCHES, _MOST_IN_A_BATCH = 4, 100
 
 
 def train(trainer: Trainer, evaluator: Evaluator, plan: loop.Plan, *,
-          validation_state: loop.ValidationState, training: Inputs, validation: Inputs | None,
+          validation_state: loop.ValidationState, training: Split, validation: Split | None,
           batch_size: int, seed: int, num_replicas: int, folder: pathlib.Path, logs: pathlib.Path,
           describe: Callable[[int], dict], max_to_keep: int, keeps_lines: bool = False
           ) -> signal.Signals | None:

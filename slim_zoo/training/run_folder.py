@@ -1,44 +1,38 @@
-"""The folder of a run: one job at a time writes to it."""
+"""The folder of a run, to which one job at a time writes."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import os
 import pathlib
 import socket
 from collections.abc import Iterator
 
-# What file systems of clusters answer that are mounted without locks.
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+from files import locks
 
 
 @contextlib.contextmanager
 def locked(folder: str | os.PathLike) -> Iterator[pathlib.Path]:
-  """Holds a run's folder, which is made if need be, for this process alone.
+  """Locks the folder of a run for this process; makes the folder if necessary.
 
-  The lock goes with the process, however it ends. On a file system without locks there is none,
-  which is printed.
+  The lock is released when the process ends, however it ends. On a file system without locks a
+  warning is printed.
 
   Raises:
-    ValueError: if another process holds it.
+    ValueError: if another process holds the lock; names it and its host.
   """
   folder = pathlib.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
+
+  def warn(error: OSError) -> None:
+    print(f'Warning: the file system of {folder} has no locks ({error.strerror}). Make sure that '
+          'only one job trains there.')
+
   with open(folder / '.lock', 'a+', encoding='utf-8', errors='replace') as lock:
-    try:
-      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+    if not locks.may_take(lock, warn=warn):
       lock.seek(0)
       raise ValueError(f'Another job is training in {folder} ({lock.read().strip()}). Expected a '
-                       'folder for this job alone: give another --train_dir, or stop that job.'
-                       ) from error
-    except OSError as error:
-      if error.errno not in _NO_LOCKS:
-        raise
-      print(f'Warning: the file system of {folder} has no locks ({error.strerror}). See to it that '
-            'one job alone trains there.')
+                       'folder for this job alone: use another --train_dir, or stop that job.')
     lock.truncate(0)
     lock.write(f'process {os.getpid()} on {socket.gethostname()}')
     lock.flush()

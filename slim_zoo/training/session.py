@@ -34,7 +34,7 @@ from slim_zoo.training import (
   settling,
   start,
 )
-from slim_zoo.training.inputs import Inputs
+from slim_zoo.training.inputs import Inputs, Split
 from slim_zoo.training.length import Length
 from slim_zoo.training.progress import Stopwatch
 from slim_zoo.training.trainer import Trainer
@@ -102,9 +102,8 @@ def train_once(phase: phases.Phase) -> int:
       return 0
     if uses_cache:
       cache.head.freeze()
-      training, validation = _keep_features(cache, training, validation,
-                                            config.optimization.seed)
-      job = dataclasses.replace(job, training=training, validation=validation)
+      kept = _keep_features(cache, training, validation, seed=config.optimization.seed)
+      job = dataclasses.replace(job, training=kept[0], validation=kept[1])
     with strategy.scope():
       return _train(job, watch)
 
@@ -164,8 +163,8 @@ class _Job:
   evaluator: Evaluator
   plan: loop.Plan
   validation_state: loop.ValidationState
-  training: Inputs
-  validation: Inputs | None
+  training: Split
+  validation: Split | None
   length: Length
 
   def describe(self, step: int) -> dict[str, Any]:
@@ -226,10 +225,10 @@ def _plan_cache(config: Train, network: Network, facts: metadata.ModelFacts, *, 
       gives_way=is_shared)
 
 
-def _keep_features(cache: feature_cache.FeatureCache, training: Inputs, validation: Inputs | None,
-                   seed: int) -> tuple[Inputs, Inputs | None]:
+def _keep_features(cache: feature_cache.FeatureCache, training: Inputs,
+                   validation: Inputs | None, *, seed: int) -> tuple[Split, Split | None]:
   """Computes what is missing of the features of both splits, which then replace the images."""
-  def fill(inputs: Inputs) -> Inputs:
+  def fill(inputs: Inputs) -> Split:
     try:
       return cache.fill(inputs, is_training=inputs is training, seed=seed,
                         show=functools.partial(progress.show, unit='batch'))

@@ -271,3 +271,11 @@ def test_missing_archive(tmp_path):
   with pytest.raises(FileNotFoundError):
     archives.unpack(tmp_path / 'a.tgz', tmp_path / 'out')
   assert os.listdir(tmp_path) == []
+
+
+def test_python_without_the_data_filter_is_one_error(tmp_path, monkeypatch):
+  source = _tar(tmp_path / 'a.tar.gz', _member('a', b'1'))
+  monkeypatch.delattr(tarfile, 'data_filter')
+  with pytest.raises(archives.ArchiveError, match='3.10.12'):
+    archives.unpack(source, tmp_path / 'out')
+  assert not (tmp_path / 'out').exists()

@@ -128,14 +128,23 @@ def test_a_kill_at_any_point_loses_the_last_batch_at_most(tmp_path, killed, suff
 
 
 @pytest.mark.parametrize('name, size', [
-  ('features.float32', 200), ('labels.int64', 0), ('names.jsonl', 20), ('rows.json', 3),
+  ('features.npy', 200), ('labels.npy', 0), ('names.jsonl', 20), ('rows.json', 3),
   ('about.json', 0)])
 def test_rows_that_are_lost_are_computed_again(tmp_path, capsys, name, size):
   path = tmp_path / 'f.npz'
   _write(path, stop=6)
   os.truncate(tmp_path / 'f.npz.part' / name, size)
   assert _write(path) == 0
-  assert 'Starting anew' in capsys.readouterr().out
+  assert str(tmp_path / 'f.npz.part') in capsys.readouterr().out
+  _check(path)
+
+
+def test_rows_in_the_layout_of_earlier_versions_are_computed_again(tmp_path):
+  path, part = tmp_path / 'f.npz', tmp_path / 'f.npz.part'
+  _write(path, stop=6)
+  (part / 'features.npy').rename(part / 'features.float32')
+  (part / 'labels.npy').rename(part / 'labels.int64')
+  assert _write(path) == 0
   _check(path)
 
 

@@ -10,6 +10,7 @@ import pytest
 from datasets import dataset_factory
 from slim_zoo.features import inputs as feature_inputs
 from slim_zoo.features.features import Features
+from slim_zoo.features.inputs import FeatureInputs
 
 _FACTS = {'model_name': 'lenet', 'end_point': 'fc3', 'checkpoint_digest': 'ab', 'image_size': 28}
 
@@ -23,7 +24,7 @@ def _features(count=6, classes=3, seed=0, **fields):
 
 def test_batches_hold_each_example_with_its_output():
   found = _features(7)
-  inputs = feature_inputs.as_inputs(found, 'validation', ['c', 'a', 'b'])
+  inputs = FeatureInputs.from_features(found, 'validation', ['c', 'a', 'b'])
   (first, second) = inputs.evaluation_batches(batch_size=4)
   values = np.concatenate([first['image'], second['image']])[:7]
   assert np.array_equal(values, found.values)
@@ -62,7 +63,7 @@ def test_what_is_held_out_is_the_datasets_own_validation_split():
 @pytest.mark.parametrize('split', ['train', 'validation'])
 def test_nothing_is_held_out_of_a_part(split):
   part = _features(facts={**_FACTS, 'split': split, 'is_part': True})
-  with pytest.raises(ValueError, match=f"whole dataset.*those of '{split}', one part"):
+  with pytest.raises(ValueError, match=f"--training_file.*'{split}'"):
     feature_inputs.hold_out(part, 'abc', 0.1)
 
 
@@ -93,8 +94,8 @@ def test_files_that_fit(fields):
 
 
 def test_errors():
-  with pytest.raises(ValueError, match="each example of the split 'train' once. Received 'x' 2"):
-    feature_inputs.as_inputs(_features(2, names=('x', 'x')), 'train', ['a', 'b', 'c'])
+  with pytest.raises(ValueError, match="'train'.*'x' 2"):
+    FeatureInputs.from_features(_features(2, names=('x', 'x')), 'train', ['a', 'b', 'c'])
   with pytest.raises(ValueError, match=r'Expected labels in \[0, 2\).*Received: 2'):
     feature_inputs.name_classes(_features(classes=2), _features(class_names=()))
   with pytest.raises(ValueError, match='at least two classes.*Received: 0'):

