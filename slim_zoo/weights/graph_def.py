@@ -1,9 +1,9 @@
 """TensorFlow's graphs, parsed by TensorFlow: operators, and the constants among them.
 
 (https://github.com/tensorflow/tensorflow/tree/master/tensorflow/core/framework: graph.proto,
-node_def.proto, attr_value.proto, tensor.proto.) Protobuf takes about 50 bytes of memory for an empty
-message of two, and a constant of one value may claim any shape. So sizes are checked before
-a graph is parsed and before a constant is decoded.
+node_def.proto, attr_value.proto, tensor.proto.) In memory, an empty message takes about 50 times
+its two bytes, and a constant with one value may claim any shape. So sizes are checked before a
+graph is parsed and before a constant is decoded.
 """
 
 from __future__ import annotations

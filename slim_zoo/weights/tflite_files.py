@@ -1,7 +1,7 @@
-"""Reading `.tflite` models, with a small reader of our own.
+"""Reading `.tflite` models.
 
-TensorFlow Lite's own reader hangs and crashes on damaged files. What the tables and their fields
-mean is in TensorFlow Lite's schema
+TensorFlow Lite's own reader hangs and crashes on damaged files, and TensorFlow has no public module
+for the format. The numbers of the few fields that are read are those of TensorFlow Lite's schema
 (https://github.com/tensorflow/tensorflow/blob/master/tensorflow/compiler/mlir/lite/schema).
 """
 
@@ -49,7 +49,7 @@ class _Graph:
   """The first graph of a model: its operators, and the tensors between them."""
 
   def __init__(self, data: Bytes):
-    model = Table(data, data.number('I', 0))
+    model = data.table(0)
     graphs = model.tables(_GRAPHS)
     if not len(graphs):
       raise ValueError('a model without a graph')
@@ -125,8 +125,8 @@ class _Graph:
       if offset + size > len(self._data.raw):
         raise ValueError(f'a buffer of {size:,} bytes at {offset:,} of {len(self._data.raw):,}')
       return offset, size
-    place = buffer.bytes_of(_DATA)
-    return place if place and place[1] else None
+    begin, size = buffer.bytes_of(_DATA)
+    return (begin, size) if size else None
 
 
 def _operator(table: Table, codes: Sequence[int]) -> _Operator | None:
@@ -140,9 +140,10 @@ def _operator(table: Table, codes: Sequence[int]) -> _Operator | None:
       len(inputs) < (1 if code == _DEQUANTIZE else 2)):
     return None
   options = table.table(_OPTIONS)
-  known = options and code in _ACTIVATIONS
-  return _Operator(code, inputs, outputs[0],
-                   options.number(_ACTIVATIONS[code], 'b', _NONE) if known else _NONE)
+  activation = _NONE
+  if options and code in _ACTIVATIONS:
+    activation = options.number(_ACTIVATIONS[code], 'b', _NONE)
+  return _Operator(code, inputs, outputs[0], activation)
 
 
 def read_tflite(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
