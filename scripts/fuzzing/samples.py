@@ -161,7 +161,7 @@ def _frozen_graph() -> bytes:
     images = tf.compat.v1.placeholder(tf.float32, [1, 4, 4, 2], name='images')
     weights, biases = (tf.constant(array, name=name) for name, array in _arrays().items())
     tf.nn.bias_add(tf.nn.conv2d(images, weights, 1, 'SAME', name='conv1/Conv2D'), biases)
-  return graph.as_graph_def().SerializeToString()
+  return graph.as_graph_def().SerializeToString(deterministic=True)
 
 
 def _tflite() -> bytes:
