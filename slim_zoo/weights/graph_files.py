@@ -37,7 +37,7 @@ def read_graph(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
   advice = ("Copy it again, or freeze the graph: a SavedModel's weights are in the files beside "
             'its saved_model.pb.')
   with reading(path, 'a frozen graph of TensorFlow, a .pb file', advice) as (file, size):
-    nodes = parse(memoryview(read_bytes(file, size)))
+    nodes = parse(read_bytes(file, size).data)
     layers = LayerArrays(size)
     constants = Constants(nodes, size)
     collector = _Collector(nodes, constants, layers)
@@ -106,7 +106,7 @@ class _Collector:
     for data, other in (node.input[:], node.input[::-1]):
       origin = self._constants.origin(other)
       if origin and not self._constants.is_constant(data):
-        array = self._constants.array(origin)
+        array = np.asarray(self._constants.array(origin))
         return source(data), origin if array.shape[-1] == array.size else None
     return '', None
 
@@ -115,11 +115,12 @@ class _Collector:
     found = {part: origin for part, origin in origins.items() if origin}
     self.used.update(found.values())
     self._layers.add([*names, *found.values()],
-                     **{part: change(self._constants.array(name)) for part, name in found.items()})
+                     **{part: change(np.asarray(self._constants.array(name)))
+                        for part, name in found.items()})
 
 
 def _followers(nodes: dict[str, Node], constants: Constants) -> dict[str, str]:
-  """Tells what follows on operators, as `layer_arrays.added` calls it."""
+  """Tells what follows operators, as `layer_arrays.added` calls it."""
   then = {}
   for node in nodes.values():
     if node.op == 'Relu6' and node.input:
