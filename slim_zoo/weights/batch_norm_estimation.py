@@ -90,11 +90,11 @@ def re_estimate(network: Network, batches: Iterable[tf.Tensor]) -> list[str]:
                      'Received: none.')
   measured = [scope for scope in scopes if moments[scope].count]  # Without auxiliary heads.
   for scope in measured:
-    _set(network, scope, moments[scope], epsilons[scope])
+    _set(network, scope, moments[scope], epsilon=epsilons[scope])
   return [scope for scope in measured if f'{scope}/gamma' not in network.variables]
 
 
-def _set(network: Network, scope: str, moments: _Moments, epsilon: float) -> None:
+def _set(network: Network, scope: str, moments: _Moments, *, epsilon: float) -> None:
   """Sets the mean and variance of one batch norm, and compensates for the change."""
   def value(name: str, default: float) -> np.ndarray | float:
     variable = network.variables.get(f'{scope}/{name}')

@@ -136,7 +136,7 @@ def read_caffemodel(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         name = f'{layer.name}/{kind}'
         if name in arrays:
           raise ValueError(f'the layer {layer.name!r:.80} twice')
-        arrays[name] = _array(blob, name, layer.type, budget)
+        arrays[name] = _array(blob, name, budget, layer_type=layer.type)
     if not arrays:
       raise ValueError('no layers with weights')
     if _pools_first(layers):
@@ -182,7 +182,8 @@ def _kinds(layer: _Layer) -> list[str]:
   return [*('weights', 'biases')[:len(layer.blobs)], *map(str, range(2, len(layer.blobs)))]
 
 
-def _array(blob: memoryview, name: str, layer_type: str, budget: Iterator[int]) -> np.ndarray:
+def _array(blob: memoryview, name: str, budget: Iterator[int], *,
+           layer_type: str) -> np.ndarray:
   """Decodes an array; its shape is checked against its data before anything else is done."""
   dims: list[int] = []
   old_dims = [0, 0, 0, 0]

@@ -23,6 +23,7 @@ from slim_zoo.weights import wire_format
 Node: TypeAlias = Any  # TensorFlow's NodeDef; its class is made at run time.
 
 _MOST_STRUCTURE = 2 ** 24  # Bytes, of everything but numbers; the largest networks have about 2 MB.
+_PER_FIELD = 32  # Bytes that a field counts besides its content: tiny ones take time and memory, too.
 _LARGE = 128  # Bytes of a message that is looked into for numbers.
 _MOST_STEPS = 16  # From an operator back to a constant.
 
@@ -77,12 +78,12 @@ def _structure(message: memoryview, path: Sequence[int]) -> Iterator[int]:
   for number, kind, value in wire_format.fields(message):
     size = 8 if isinstance(value, int) else len(value)
     if isinstance(value, int) or kind != wire_format.BYTES or size < _LARGE:
-      yield size + 2
+      yield size + _PER_FIELD
     elif path and number == path[0]:
-      yield 2
+      yield _PER_FIELD
       yield from _structure(value, path[1:])
     else:
-      yield 2 if not path and number in _NUMBERS else size + 2
+      yield _PER_FIELD + (0 if not path and number in _NUMBERS else size)
 
 
 class Constants:

@@ -127,8 +127,9 @@ def write_arrays(output: BinaryIO, datasets: dict[str, h5py.Dataset]) -> None:
     output.write(np.asarray(dataset[()], dataset.dtype.newbyteorder('<')).tobytes())
 
 
-def main(path: str, folder: str, seconds: str, memory: str, most: str) -> int:
+def main(path: str, folder: str, *limits: str) -> int:
   """Reads a file; returns the exit code."""
+  seconds, memory, most = limits
   for limit, value in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_CPU, int(seconds)),
                        (resource.RLIMIT_AS, int(memory)),
                        (resource.RLIMIT_FSIZE, int(most) + 2 ** 24)):

@@ -83,7 +83,7 @@ def read_hdf5(path: str | os.PathLike[str], *, run: Run = run_child) -> dict[str
     OSError: if it does not exist or may not be read.
   """
   with reading(path, _EXPECTED, _ADVICE) as (_, size):
-    arrays, texts = _parse(os.path.abspath(path), size, size, run)
+    arrays, texts = _parse(os.path.abspath(path), size, run, file_size=size)
     return _by_layer(arrays, texts, None)
 
 
@@ -99,7 +99,7 @@ def read_keras(path: str | os.PathLike[str], *, run: Run = run_child) -> dict[st
     inner = os.path.join(folder, 'weights')
     with open(inner, 'wb') as output:
       output.writelines(_unpacked(archive, 'model.weights.h5', _most_bytes(size)))
-    arrays, texts = _parse(inner, os.path.getsize(inner), size, run)
+    arrays, texts = _parse(inner, os.path.getsize(inner), run, file_size=size)
     return _by_layer(arrays, texts, config)
 
 
@@ -119,14 +119,15 @@ def _unpacked(archive: zipfile.ZipFile, name: str, most: int) -> Iterator[bytes]
       yield chunk
 
 
-def _parse(path: str, size: int, file_size: int, run: Run) -> tuple[dict[str, np.ndarray], Texts]:
+def _parse(path: str, size: int, run: Run, *,
+           file_size: int) -> tuple[dict[str, np.ndarray], Texts]:
   """Returns an HDF5 file's arrays and the texts of its attributes, by path.
 
   Args:
     path: absolute.
     size: of the HDF5 file.
-    file_size: of the file that contains it, which limits the size of its arrays.
     run: see `read_hdf5`.
+    file_size: of the file that contains it, which limits the size of its arrays.
   """
   most = _most_bytes(file_size)
   seconds = _BASE_SECONDS + (size + most - _BASE_BYTES) // _BYTES_A_SECOND
@@ -157,7 +158,7 @@ def _by_layer(arrays: Mapping[str, np.ndarray], texts: Texts,
   """Names arrays after their layers, in every kind of file."""
   for root in ('model_weights', ''):
     if layers := _list(texts, root, 'layer_names'):
-      return _of_lists(arrays, texts, root, layers)
+      return _of_lists(arrays, texts, root, layers=layers)
   return _of_numbers(arrays, texts, config)
 
 
@@ -174,7 +175,7 @@ def _list(texts: Texts, path: str, name: str) -> list[str]:
   return result
 
 
-def _of_lists(arrays: Mapping[str, np.ndarray], texts: Texts, root: str,
+def _of_lists(arrays: Mapping[str, np.ndarray], texts: Texts, root: str, *,
               layers: Sequence[str]) -> dict[str, np.ndarray]:
   """Names the arrays of an `.h5` file: attributes list the layers, and the variables of each."""
   result: dict[str, np.ndarray] = {}
@@ -189,7 +190,7 @@ def _of_lists(arrays: Mapping[str, np.ndarray], texts: Texts, root: str,
         raise ValueError(f'no array {path!r:.80}, which is among the names of its variables')
       parent = name.rpartition('/')[0]
       inner = parent.rpartition('/')[2] if is_model and parent else layer
-      _add(result, f'{inner}/{variable}', path, arrays[path])
+      _add(result, f'{inner}/{variable}', arrays[path], path=path)
   return result
 
 
@@ -221,7 +222,7 @@ def _of_numbers(arrays: Mapping[str, np.ndarray], texts: Texts,
     known = _BATCH_NORM[-count:] if kind == 'batch_normalization' else _VARIABLES.get(kind, ())
     number = int(index[:9])
     variable = known[number] if number < len(known) else index
-    _add(result, f'{name}/{variable}', path, array)
+    _add(result, f'{name}/{variable}', array, path=path)
   if nameless:
     raise ValueError(f'arrays without the name of their layer, such as {nameless[0]!r:.80}, as '
                      "Keras 2 saves them: save the model as '.keras' or '.h5'")
@@ -246,7 +247,7 @@ def _configured(config: Any, prefix: str) -> Iterator[tuple[str, str]]:
       yield from _configured(layer, f'{group}/')
 
 
-def _add(result: dict[str, np.ndarray], name: str, path: str, array: np.ndarray) -> None:
+def _add(result: dict[str, np.ndarray], name: str, array: np.ndarray, *, path: str) -> None:
   """Adds an array of floats, under its path if another has the name."""
   if array.dtype.kind == 'f':
     result[path if name in result else name] = array

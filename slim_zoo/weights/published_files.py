@@ -67,7 +67,7 @@ _TENSORFLOW = 'https://storage.googleapis.com/download.tensorflow.org/models'
 _GOOGLE = 'https://storage.googleapis.com'
 
 
-def _slim(network: str, url: str, image_size: int, preprocessing: str = 'inception', *,
+def _slim(network: str, url: str, image_size: int, *, preprocessing: str = 'inception',
           classes: int = 1001, folder: str = '') -> PublishedFile:
   return PublishedFile(network, url, classes=classes, preprocessing=preprocessing,
                        image_size=image_size, folder=folder)
@@ -93,7 +93,8 @@ def _slim_files() -> dict[str, PublishedFile]:
     files[name] = _slim(network, f'{_TENSORFLOW}/{name}.tar.gz', size)
   for network in ('resnet_v1_50', 'resnet_v1_101', 'resnet_v1_152', 'vgg_16', 'vgg_19'):
     name = f'{network}_2016_08_28'
-    files[name] = _slim(network, f'{_TENSORFLOW}/{name}.tar.gz', 224, 'vgg', classes=1000)
+    files[name] = _slim(network, f'{_TENSORFLOW}/{name}.tar.gz', 224,
+                        preprocessing='vgg', classes=1000)
   for network, width, in_url in (
       ('mobilenet_v1', '1.0', '1.0'), ('mobilenet_v1_075', '0.75', '0.75'),
       ('mobilenet_v1_050', '0.50', '0.5'), ('mobilenet_v1_025', '0.25', '0.25')):
@@ -186,8 +187,10 @@ _KERAS_FILES = (
 )
 
 
-def _keras(name: str, network: str, size: int, path: str, md5: str, bare_path: str, bare_md5: str,
-           ) -> dict[str, PublishedFile]:
+def _keras(name: str, network: str, size: int, *files: str) -> dict[str, PublishedFile]:
+  """Makes two entries; `files` are a path and its MD5 with the classifier, and two without."""
+  path, md5, bare_path, bare_md5 = files
+
   def file(path: str, md5: str, classes: int | None) -> PublishedFile:
     return PublishedFile(network, f'{_KERAS}/{path}', digest=('md5', md5) if md5 else None,
                          classes=classes, image_size=size)

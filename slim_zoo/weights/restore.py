@@ -219,14 +219,15 @@ def check(report: Report, *, exclude: Sequence[str] = (), head: Sequence[str] = 
                  + ', '.join(_tops(report.unused)))
     lines += [advice] if advice else []
   else:
-    lines += [advice] if advice else _advice(report, mismatched, missing, exclude, head)
+    lines += [advice] if advice else _advice(report, mismatched, missing, exclude=exclude,
+                                             head=head)
   if missing and report.unused:
     lines += ['Unused in the checkpoint:', *_shortened([f'  {n}' for n in report.unused])]
   raise ValueError('\n'.join(lines))
 
 
-def _advice(report: Report, mismatched: list[str], missing: list[str], exclude: Sequence[str],
-            head: Sequence[str]) -> list[str]:
+def _advice(report: Report, mismatched: list[str], missing: list[str], *,
+            exclude: Sequence[str], head: Sequence[str]) -> list[str]:
   """Names the flags that would help with what does not fit."""
   first = next((row for row in report.rows if len(row.shape) == 4), None)
   fitted = first.fitted_shape if first else None

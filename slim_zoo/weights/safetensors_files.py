@@ -38,27 +38,31 @@ def read_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
   """
   advice = 'Copy it again, or name another file.'
   with reading(path, 'a safetensors file', advice) as (file, size):
-    _check_header(file, size)
+    header = _header(file, size)
     try:
       with safetensors.safe_open(path, 'numpy') as tensors:
-        return {name: _array(tensors, name) for name in tensors.offset_keys()}
+        # The library's own order of the offsets is not the same twice if some tensors are empty.
+        names = sorted(tensors.keys(), key=lambda name: (header[name]['data_offsets'], name))
+        return {name: _array(tensors, name) for name in names}
     except safetensors.SafetensorError as error:
       raise ValueError(str(error)) from error
 
 
-def _check_header(file: BinaryIO, size: int) -> None:
+def _header(file: BinaryIO, size: int) -> dict[str, Any]:
+  """Reads the header, in which no name may occur twice; the library checks everything else."""
   length = int.from_bytes(file.read(8), 'little')
   if not 2 <= length <= min(_LONGEST_HEADER, size - 8):
     raise ValueError(f'a header of {length:,} bytes in a file of {size:,}')
-  json.loads(file.read(length).decode(), object_pairs_hook=_check_unique)
+  return json.loads(file.read(length).decode(), object_pairs_hook=_unique)
 
 
-def _check_unique(pairs: list[tuple[str, Any]]) -> None:
-  names = set()
-  for name, _ in pairs:
-    if name in names:
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+  result: dict[str, Any] = {}
+  for name, value in pairs:
+    if name in result:
       raise ValueError(f'the name {name!r:.80} twice')
-    names.add(name)
+    result[name] = value
+  return result
 
 
 def _array(tensors: Any, name: str) -> np.ndarray:

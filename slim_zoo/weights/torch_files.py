@@ -166,7 +166,7 @@ def _read_legacy(file: BinaryIO, size: int) -> dict[str, np.ndarray]:
   if type(system) is not dict or type(system.get('little_endian')) is not bool:
     raise ValueError('a file that does not say its byte order')
   storages: dict[str, _Storage] = {}
-  state = _state_dict(_load(file, size - file.tell(), size, storages))
+  state = _state_dict(_load(file, size - file.tell(), size, storages=storages))
   keys = plain()
   if type(keys) is not list or not all(type(key) is str for key in keys) or (
       sorted(keys) != sorted(storages)):
@@ -192,7 +192,7 @@ def _read_legacy(file: BinaryIO, size: int) -> dict[str, np.ndarray]:
 
 # Pickles with tensors.
 
-def _load(file: BinaryIO, size: int, file_size: int,
+def _load(file: BinaryIO, size: int, file_size: int, *,
           storages: dict[str, _Storage] | None = None) -> Any:
   """Reads the pickle of a state dict and records its storages, whose sizes must agree."""
   storages = {} if storages is None else storages
@@ -227,9 +227,10 @@ def _storage(reference: Any) -> _Storage:
   return _Storage(key, code, view[2], numel, view[1])
 
 
-def _rebuild_tensor(spend, storage, offset, shape, strides, *other):
-  """Makes a tensor from its pickled form; the other arguments concern training."""
-  del spend, other
+def _rebuild_tensor(spend, storage, offset, *layout):
+  """Makes a tensor from its pickled form; arguments after shape and strides concern training."""
+  del spend
+  shape, strides = layout[:2]
   if type(storage) is not _Storage or not are_counts(offset):
     raise ValueError('a tensor without a storage')
   if type(shape) is not tuple or type(strides) is not tuple or not (

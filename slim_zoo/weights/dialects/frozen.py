@@ -95,7 +95,7 @@ class _Layers:
           self._own.setdefault(end, []).append(name)
 
   def find(self, kind: str, wanted: Sequence[str], fits: Callable[[tuple[int, ...]], bool],
-           role: str = _ADDED) -> list[Layer]:
+           *, role: str = _ADDED) -> list[Layer]:
     """Finds the layers of a kind that belong to a scope.
 
     Args:
@@ -185,7 +185,8 @@ class _Network:
       if kind not in _KERNELS:
         continue
       part, step = _KERNELS[kind]
-      layer = _only(self._layers.find(part, [scope], functools.partial(_kernel_fits, shape), part))
+      layer = _only(self._layers.find(part, [scope], functools.partial(_kernel_fits, shape),
+                                      role=part))
       self._convolutions[scope] = layer
       key = layer.parts[part] if layer else self._layers.own(name)
       if key:

@@ -270,7 +270,7 @@ def _modern(network: str, layer: str) -> str:
   return layer
 
 
-def takes_of(network: str, ours: Iterable[str], layers: Mapping[str, str],
+def takes_of(network: str, ours: Iterable[str], layers: Mapping[str, str], *,
              theirs: Iterable[str]) -> dict[str, Take]:
   """Maps our variables.
 
@@ -288,11 +288,11 @@ def takes_of(network: str, ours: Iterable[str], layers: Mapping[str, str],
     if key not in theirs and key.endswith('/kernel'):  # Before Keras 3.
       older = f'{key.removesuffix("kernel")}depthwise_kernel'
       key = older if older in theirs else key
-    result[name] = Take(key, _steps(known, name, variable, ours, is_first=name == first))
+    result[name] = Take(key, _steps(known, name, variable, ours=ours, is_first=name == first))
   return result
 
 
-def _steps(known: _Network, name: str, variable: str, ours: Sequence[str],
+def _steps(known: _Network, name: str, variable: str, *, ours: Sequence[str],
            is_first: bool) -> tuple[Step, ...]:
   if variable != 'kernel':
     return ()
@@ -326,14 +326,14 @@ def _takes(network: str, ours: Shapes, theirs: Shapes) -> dict[str, Take]:
   """Maps by name; or by order, as Keras does, if names differ but the layers are as many."""
   groups = list(dict.fromkeys(name.rpartition('/')[0] for name in theirs))
   layers = {_modern(network, new): layer for new, layer in _renumbered(groups).items()}
-  found = takes_of(network, ours, layers, theirs)
+  found = takes_of(network, ours, layers, theirs=theirs)
   body = {layer for layer, _ in places(network, ours).values()} - {*NETWORKS[network].top}
   if body <= {*layers} or not _OLDER_ORDER.isdisjoint(groups):
     return found
   order = _order(network)
   if len(groups) not in (len(order), len(order) - len(NETWORKS[network].top)):
     return found
-  return takes_of(network, ours, in_order(network, groups), theirs)
+  return takes_of(network, ours, in_order(network, groups), theirs=theirs)
 
 
 def dialects(network: str) -> tuple[Dialect, ...]:

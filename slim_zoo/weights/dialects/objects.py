@@ -44,7 +44,8 @@ def _keras(network: str, ours: Shapes, theirs: Shapes) -> dict[str, Take]:
   names = {f'{number}/{variable}': name for number, variables in layers.items()
            for variable, name in variables.items()}
   order = keras.in_order(network, [str(number) for number in sorted(layers)])
-  takes = keras.takes_of(network, ours, order, {key: theirs[name] for key, name in names.items()})
+  takes = keras.takes_of(network, ours, order,
+                         theirs={key: theirs[name] for key, name in names.items()})
   return {ours_name: Take(names.get(take.key, take.key), take.steps)
           for ours_name, take in takes.items()}
 

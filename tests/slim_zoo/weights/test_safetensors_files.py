@@ -32,6 +32,7 @@ def _entries(arrays, start=0):
 def test_safetensors(tmp_path):
   arrays = {code: (_BASE * 20).astype(code) for code in _CODES}
   arrays |= {'scalar': np.float32(3) * np.ones((), np.float32), 'empty': np.zeros((0, 3), np.int8)}
+  arrays |= {f'empty {i}': np.zeros(0, np.float32) for i in range(9)}
   entries, raw = _entries(arrays)
   upper = (_BASE.view(np.uint32) >> 16).astype(np.uint16)
   place = [len(raw), len(raw) + upper.nbytes]
@@ -79,7 +80,7 @@ _BAD_SAFETENSORS = {
   'hole at the start': (_safetensors(_entry(offsets=(8, 16)), bytes(16)), '`a`'),
   'hole at the end': (_safetensors(_entry(), bytes(16)), ''),
   'cut': (_safetensors(_entry(), bytes(7)), ''),
-  'overlap': (_safetensors({**_entry(), 'b': _entry()['a']}, bytes(8)), '`b`'),
+  'overlap': (_safetensors({**_entry(), 'b': _entry()['a']}, bytes(8)), '`[ab]`'),
 }
 
 
