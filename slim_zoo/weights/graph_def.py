@@ -22,8 +22,8 @@ from slim_zoo.weights import wire_format
 
 Node: TypeAlias = Any  # TensorFlow's NodeDef; its class is made at run time.
 
-_MOST_STRUCTURE = 2 ** 24  # Bytes, of everything but numbers; the largest networks have about 2 MB.
-_PER_FIELD = 32  # Bytes that a field counts besides its content: tiny ones take time and memory, too.
+_MOST_STRUCTURE = 2 ** 24  # Bytes, of everything but numbers; the largest networks have about 1 MB.
+_PER_FIELD = 32  # Added for each field: tiny ones also take time and memory.
 _LARGE = 128  # Bytes of a message that is looked into for numbers.
 _MOST_STEPS = 16  # From an operator back to a constant.
 
