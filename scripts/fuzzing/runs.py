@@ -1,4 +1,4 @@
-"""Reading damaged copies of files in processes that may crash or hang."""
+"""Reads damaged copies of files in processes that may crash or hang."""
 
 from __future__ import annotations
 
