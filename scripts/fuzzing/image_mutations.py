@@ -1,4 +1,4 @@
-"""Damaged copies of image files: of their bytes, and of their chunks with checksums right."""
+"""Damaged copies of image files: damaged bytes, and damaged chunks with correct checksums."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scripts.fuzzing import mutations
 from scripts.fuzzing.image_parts import FORMATS, Part, join
 
 _HEADER_BYTES = 32
-# Where sizes go wrong: of 14, 16, 24, 31 and 32 bits, and around the most pixels allowed.
+# Sizes at the limits of 14, 16, 24, 31 and 32 bits, and of the number of pixels allowed.
 _SIZES = (0, 1, 2, 3, 255, 256, 4095, 13_377, 13_378, 2 ** 14 - 1, 2 ** 14, 2 ** 15, 2 ** 16 - 1,
           2 ** 24 - 1, 178_956_970, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 1)
 
@@ -30,7 +30,7 @@ def _damage_header(part: Part, rng: random.Random) -> Part:
 
 
 def _damage_parts(parts: list[Part], others: Sequence[Part], rng: random.Random) -> dict[int, int]:
-  """Changes a list of parts; returns lengths that are to be wrong, by place."""
+  """Changes a list of parts; returns wrong lengths to write, by place."""
   at = rng.randrange(len(parts))
   match rng.choice(('header', 'header', 'header', 'body', 'length', 'repeat', 'remove', 'swap',
                     'move', 'insert', 'kind')):
@@ -62,8 +62,8 @@ def damaged(name: str, samples: Sequence[bytes], seed: int | str) -> bytes:
 
   Args:
     name: a name of `image_parts.FORMATS`.
-    samples: whole files; one is damaged, and may get parts of another.
-    seed: decides.
+    samples: undamaged files; one is damaged, and may get parts of another.
+    seed: determines all choices.
   """
   rng = random.Random(seed)
   data = rng.choice(samples)

@@ -1,4 +1,4 @@
-"""Image files taken apart into their chunks, and put together with lengths and checksums right.
+"""Splits image files into chunks, and joins them with correct lengths and checksums.
 
 Written from the formats' descriptions; it shares nothing with the readers.
 """
@@ -18,7 +18,7 @@ class Part(NamedTuple):
   """A chunk, segment or block.
 
   Attributes:
-    kind: its type; of a JPEG its marker. Empty where a format has none, and for what lies between
+    kind: its type; of a JPEG its marker. Empty if the format has none, and for data between
       the segments of a JPEG.
     body: its bytes, without type, length and checksum.
   """
@@ -40,7 +40,7 @@ def riff_chunk(kind: bytes, body: bytes, length: int | None = None) -> bytes:
 
 
 def riff(chunks: bytes) -> bytes:
-  """Writes a WebP of such chunks."""
+  """Writes a WebP from its chunks."""
   return b'RIFF' + struct.pack('<I', len(chunks) + 4) + b'WEBP' + chunks
 
 
@@ -53,7 +53,7 @@ def jpeg_segment(marker: bytes, body: bytes, length: int | None = None) -> bytes
 
 
 def _plain(kind: bytes, body: bytes, length: int | None = None) -> bytes:
-  del length  # The parts of a GIF and a BMP have none of their own.
+  del length  # The parts of a GIF and a BMP have no length field.
   return kind + body
 
 
@@ -126,12 +126,12 @@ def _split_bmp(data: bytes) -> list[Part]:
 
 
 class Format(NamedTuple):
-  """How the files of a format are made of parts.
+  """Splits and joins the files of a format.
 
   Attributes:
-    split: a whole file into its parts.
-    part: bytes of a part, from its kind, its body and perhaps a length that is wrong.
-    wrap: bytes of a file, from those of its parts.
+    split: splits a file into its parts.
+    part: writes a part from its kind, its body and, optionally, a wrong length.
+    wrap: writes a file from the bytes of its parts.
   """
   split: Callable[[bytes], list[Part]]
   part: Callable[..., bytes]
@@ -148,7 +148,7 @@ FORMATS = {
 
 
 def join(name: str, parts: Sequence[Part], lengths: dict[int, int] | None = None) -> bytes:
-  """Puts parts together.
+  """Joins parts.
 
   Args:
     name: of the format, one of `FORMATS`.

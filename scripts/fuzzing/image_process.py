@@ -1,27 +1,24 @@
-"""Decodes damaged image files in a process of its own, and notes what each made it do.
+"""Decodes damaged image files in a separate process.
 
 Usage: python -m scripts.fuzzing.image_process FORMAT SEED FIRST LAST SECONDS MEMORY
 
-FORMAT is one of `image_samples.FORMATS`; the damages number FIRST to LAST (which is not among them)
-are decoded one by one, by the functions that the programs use: whole, and opened and cropped. The
-output and the limits are those of `reader_process`.
+FORMAT is one of `image_samples.FORMATS`. The damaged copies FIRST to LAST (exclusive) are decoded
+one by one, by the functions that the programs use: as a whole, and opened and cropped. The output
+and the limits are those of `child.read_all`.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import resource
-import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
 
-from scripts.fuzzing import image_mutations, image_samples, runs
+from scripts.fuzzing import child, image_mutations, image_samples, runs
 
 
 def decoders() -> tuple[Callable, Callable]:
-  """The whole of a file, and a part of it, as functions of a scalar string."""
+  """Returns functions of a scalar string that decode a whole file, and a part of it."""
   import tensorflow as tf
 
   from preprocessing import decoding
@@ -38,7 +35,7 @@ def decoders() -> tuple[Callable, Callable]:
 
 
 def _outcome(decode: Callable, encoded: bytes) -> tuple[str, str]:
-  """Decodes one file; says what became of it, and why."""
+  """Decodes one file; returns the outcome and the reason."""
   import tensorflow as tf
 
   from datasets import bad_images
@@ -46,9 +43,9 @@ def _outcome(decode: Callable, encoded: bytes) -> tuple[str, str]:
   try:
     pixels = decode(encoded)
     return runs.LOADED, f'{pixels.shape}'
-  except tf.errors.InvalidArgumentError as error:  # What makes an image a bad one.
+  except tf.errors.InvalidArgumentError as error:  # The error of a bad image.
     return runs.REFUSED, bad_images.short_reason(error)
-  except BaseException as error:  # Whatever else it is, it is to be seen.
+  except BaseException as error:  # Anything else is a crash.
     return runs.CRASHED, repr(error)
 
 
@@ -63,22 +60,15 @@ def read(functions: Sequence[Callable], encoded: bytes) -> dict:
 
 
 def main() -> None:
-  """Decodes all that it is told to."""
+  """Decodes the copies that the arguments name."""
   name, seed = sys.argv[1:3]
-  first, last, seconds, memory = map(int, sys.argv[3:])
   samples = [*image_samples.samples(name).values()]
   functions = decoders()
-  for sample in samples:  # Whatever is made late is made now.
+  for sample in samples:  # What is traced late is traced now.
     read(functions, sample)
-  resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-  resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-  for number in range(first, last):
-    encoded = image_mutations.damaged(name, samples, f'{seed} {number}')
-    print(number, flush=True)
-    signal.alarm(seconds)
-    found = read(functions, encoded)
-    signal.alarm(0)
-    print(json.dumps(found), flush=True)
+  child.read_all(sys.argv[3:],
+                 lambda number: image_mutations.damaged(name, samples, f'{seed} {number}'),
+                 lambda encoded: read(functions, encoded))
 
 
 if __name__ == '__main__':

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from scripts.fuzzing import writers
 
 _LENGTHS = (1, 1, 2, 4, 8, 30)
-# Numbers at which lengths, counts and signs go wrong.
+# Numbers at which lengths, counts and signs often go wrong.
 _NUMBERS = (0, 1, 2, 127, 128, 255, 256, 2 ** 15, 2 ** 16 - 1, 2 ** 16, 2 ** 24, 2 ** 31 - 1,
             2 ** 31, 2 ** 32 - 1, 2 ** 32, 2 ** 40, 2 ** 62, 2 ** 63 - 1, 2 ** 63, 2 ** 64 - 1)
 
@@ -58,18 +58,18 @@ def damage(data: bytes, rng: random.Random) -> bytes:
 
 
 def mutations(data: bytes, count: int, seed: int | str) -> Iterator[bytes]:
-  """Yields so many damaged copies."""
+  """Yields `count` damaged copies."""
   rng = random.Random(seed)
   for _ in range(count):
     yield damage(data, rng)
 
 
 def damage_table(data: bytes, rng: random.Random) -> bytes:
-  """Damages a table of TensorFlow's, most often in a block whose checksum is right afterwards.
+  """Damages a TensorFlow table, mostly within a block whose checksum is then corrected.
 
   Args:
-    data: a table that is whole.
-    rng: decides.
+    data: an undamaged table.
+    rng: makes all choices.
   """
   if rng.random() < 0.3:
     return damage(data, rng)

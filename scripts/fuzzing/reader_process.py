@@ -1,26 +1,23 @@
-"""Reads damaged copies of a file in a process of its own, and notes what each made it do.
+"""Reads damaged copies of a file in a separate process, and records what each made it do.
 
 Usage: python -m scripts.fuzzing.reader_process NAME FOLDER SEED FIRST LAST SECONDS MEMORY
 
-NAME is one of `samples.SAMPLES`, whose files the parent wrote to FOLDER; its damages number FIRST
-to LAST (which is not among them) are made and read there one by one. A line on standard output says
-that a number begins, another, of JSON, what became of it. A file that takes more than SECONDS ends
-the process by an alarm; MEMORY bounds its address space, in bytes.
+NAME is one of `samples.SAMPLES`, whose files the parent wrote to FOLDER. The damaged copies FIRST
+to LAST (exclusive) are made and read there one by one. The output and the limits are those of
+`child.read_all`.
 """
 
 from __future__ import annotations
 
 import codecs
 import contextlib
-import json
 import os
 import pathlib
 import random
-import resource
-import signal
 import sys
 import time
 
+from scripts.fuzzing import child
 from scripts.fuzzing.samples import SAMPLES
 
 _HARMLESS = ('builtins.id', 'object.', 'sys._getframe', 'gc.', 'array.', 'cpython.', 'mmap.',
@@ -50,7 +47,7 @@ def read_all(path: str) -> int:
 
 
 def _resident_peak() -> int:
-  """Returns the most bytes that this process held since `_forget_peak`."""
+  """Returns the peak memory of this process since `_forget_peak`, in bytes."""
   for line in pathlib.Path('/proc/self/status').read_text(encoding='ascii').splitlines():
     if line.startswith('VmHWM'):
       return int(line.split()[1]) * 1024
@@ -58,14 +55,14 @@ def _resident_peak() -> int:
 
 
 def _forget_peak() -> int:
-  """Starts the measurement of `_resident_peak` anew, where the system lets it."""
+  """Restarts the measurement of `_resident_peak` if the system allows it; returns its value."""
   with contextlib.suppress(OSError):
     pathlib.Path('/proc/self/clear_refs').write_text('5', encoding='ascii')
   return _resident_peak()
 
 
 def _read(path: str) -> dict:
-  """Reads one file; says what became of it."""
+  """Reads one file; returns what `runs.Result` is made of."""
   _events.clear()
   before = _forget_peak()
   began = time.perf_counter()
@@ -77,7 +74,7 @@ def _read(path: str) -> dict:
     reason = str(error)
     good = reason.replace('\n', '').isprintable() and len(reason) <= _LONGEST_MESSAGE
     outcome = 'refused' if good else 'crashed'
-  except BaseException as error:  # Whatever else it is, it is to be seen.
+  except BaseException as error:  # Anything else is a crash.
     outcome, reason = 'crashed', repr(error)
   _state['armed'] = False
   return {'outcome': outcome, 'reason': reason[:500], 'events': _events[:5],
@@ -86,30 +83,26 @@ def _read(path: str) -> dict:
 
 
 def main() -> None:
-  """Reads all that it is told to."""
+  """Reads the copies that the arguments name."""
   sample, folder, seed = SAMPLES[sys.argv[1]], pathlib.Path(sys.argv[2]), sys.argv[3]
-  first, last, seconds, memory = map(int, sys.argv[4:])
   files = folder.resolve()
   whole = (files / sample.damaged).read_bytes()
   path = str(files / sample.path)
   for name in ('unicode_escape', 'raw_unicode_escape', 'latin1', 'cp437', 'utf-8', 'ascii'):
     codecs.lookup(name)  # Python imports each when it is first used.
-  read_all(path)  # Whatever is imported late is imported now.
+  read_all(path)  # What is imported late is imported now.
   for data in (b'', b'x' * 100):
     (files / sample.damaged).write_bytes(data)
     _read(path)
-  resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-  resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
   _state.update(allowed=sample.events, folder=str(files))
   sys.addaudithook(_audit)
-  for number in range(first, last):
+
+  def make(number: int) -> str:
     damaged = sample.damage(whole, random.Random(f'{seed} {number}'))
     (files / sample.damaged).write_bytes(damaged)
-    print(number, flush=True)
-    signal.alarm(seconds)
-    found = _read(path)
-    signal.alarm(0)
-    print(json.dumps(found), flush=True)
+    return path
+
+  child.read_all(sys.argv[4:], make, _read)
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""Reading damaged copies of files in processes that may crash or hang."""
+"""Reads damaged copies of files in processes that may crash or hang."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from scripts.fuzzing.samples import SAMPLES
 
@@ -24,16 +24,16 @@ _HANG_SIGNALS = (signal.SIGALRM, signal.SIGXCPU)
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-  """What became of one damaged copy.
+  """The result of reading one damaged copy.
 
   Attributes:
-    number: of the damage.
-    outcome: `LOADED`, `REFUSED`, `CRASHED` or `HUNG`; crashed is whatever but the error that such
-      a file should raise, with a message that can be shown.
+    number: of the copy.
+    outcome: `LOADED`, `REFUSED`, `CRASHED` or `HUNG`; any error except the one that such a file
+      should raise, with a message that can be shown, counts as a crash.
     reason: the message, or what ended the process.
     events: audit events that the file should not have caused.
-    milliseconds: how long the reading took.
-    mebibytes: by how much the process grew at most.
+    milliseconds: time that reading took.
+    mebibytes: largest growth of the process's memory.
   """
   number: int
   outcome: str
@@ -45,35 +45,34 @@ class Result:
 
 def read_damaged(name: str, count: int, *, seed: str = '', first: int = 0,
                  seconds: int = 120, program: Sequence[str] = _PROGRAM) -> Iterator[Result]:
-  """Reads damaged copies of a sample.
+  """Reads damaged copies of a sample of weights.
 
   Args:
     name: a name of `SAMPLES`.
-    count: how many.
-    seed: of the damages.
-    first: number of the first damage.
-    seconds: after which a file counts as one that hangs.
-    program: that reads them; see `reader_process`.
+    count: number of copies.
+    seed: of the damage.
+    first: number of the first copy.
+    seconds: time after which a file counts as one that hangs.
+    program: reads them; see `reader_process`.
 
   Yields:
-    A result for each.
+    A result for each copy.
 
   Raises:
-    ChildProcessError: if even the whole file cannot be read, or if a file was left that nobody
-      may write.
+    ChildProcessError: if even the whole file cannot be read, or if a reader wrote a file.
   """
   with tempfile.TemporaryDirectory() as folder:
     files, scratch, home = (pathlib.Path(folder, part) for part in ('files', 'tmp', 'home'))
     for path in (files, scratch, home):
       path.mkdir()
     content = SAMPLES[name].make()
-    for file, data in content.items():
-      (files / file).write_bytes(data)
-    for results in _processes([*program, name, str(files), seed], (first, first + count), seconds,
-                              scratch=scratch, home=home):
-      yield from results
-      # A new process finds the sample whole.
-      (files / SAMPLES[name].damaged).write_bytes(content[SAMPLES[name].damaged])
+
+    def write() -> None:
+      for file, data in content.items():
+        (files / file).write_bytes(data)
+
+    yield from _results([*program, name, str(files), seed], range(first, first + count), seconds,
+                        scratch=scratch, home=home, prepare=write)
     written = {*os.listdir(files)} - {*content} | {*os.listdir(home)}
     if written:
       raise ChildProcessError(f'{name}: files were written: {", ".join(sorted(written))}')
@@ -81,48 +80,48 @@ def read_damaged(name: str, count: int, *, seed: str = '', first: int = 0,
 
 def decode_damaged(name: str, count: int, *, seed: str = '', first: int = 0, seconds: int = 120,
                    program: Sequence[str] = _IMAGE_PROGRAM) -> Iterator[Result]:
-  """Decodes damaged image files of a format.
+  """Decodes damaged image files of a format; arguments and results as of `read_damaged`.
 
   Args:
     name: a name of `image_samples.FORMATS`.
-    count: how many.
-    seed: of the damages.
-    first: number of the first damage.
-    seconds: after which a file counts as one that hangs.
-    program: that decodes them; see `image_process`.
+    count, seed, first, seconds: see `read_damaged`.
+    program: decodes them; see `image_process`.
 
   Yields:
-    A result for each.
+    A result for each file.
 
   Raises:
     ChildProcessError: if even the whole files cannot be decoded.
   """
   with tempfile.TemporaryDirectory() as folder:
-    for results in _processes([*program, name, seed], (first, first + count), seconds,
-                              scratch=pathlib.Path(folder), home=pathlib.Path(folder)):
-      yield from results
+    yield from _results([*program, name, seed], range(first, first + count), seconds,
+                        scratch=pathlib.Path(folder), home=pathlib.Path(folder))
 
 
-def _processes(command: Sequence[str], numbers: tuple[int, int], seconds: int, *,
-               scratch: pathlib.Path, home: pathlib.Path) -> Iterator[Iterator[Result]]:
-  """Yields the results of one process after the other, until all numbers have theirs."""
-  number, end = numbers
+def _results(command: Sequence[str], numbers: range, seconds: int, *, scratch: pathlib.Path,
+             home: pathlib.Path, prepare: Callable[[], None] = lambda: None) -> Iterator[Result]:
+  """Yields a result for each number; a process that dies is followed by another.
 
-  def results() -> Iterator[Result]:
-    nonlocal number
-    arguments = [*command, *map(str, (number, end, seconds, _MEMORY))]
-    for result in _read_until_it_dies(arguments, scratch, home, (end, seconds)):
+  Args:
+    command: the process; the numbers and the limits are added.
+    numbers: of the damaged copies.
+    seconds: time after which a file counts as one that hangs.
+    scratch, home: the process's temporary and working directories.
+    prepare: called before each process.
+  """
+  number = numbers.start
+  while number < numbers.stop:
+    prepare()
+    arguments = [*command, *map(str, (number, numbers.stop, seconds, _MEMORY))]
+    for result in _read_until_it_dies(arguments, end=numbers.stop, seconds=seconds,
+                                      scratch=scratch, home=home):
       yield result
       number = result.number + 1
 
-  while number < end:
-    yield results()
 
-
-def _read_until_it_dies(command: Sequence[str], scratch: pathlib.Path, home: pathlib.Path,
-                        limits: tuple[int, int]) -> Iterator[Result]:
-  """Yields the results of one process; `limits` are the end of its numbers and its seconds."""
-  end, seconds = limits
+def _read_until_it_dies(command: Sequence[str], *, end: int, seconds: int, scratch: pathlib.Path,
+                        home: pathlib.Path) -> Iterator[Result]:
+  """Yields the results of one process, which is given the numbers below `end`."""
   environment = {**os.environ, 'PYTHONPATH': str(_ROOT), 'TMPDIR': str(scratch),
                  'TF_CPP_MIN_LOG_LEVEL': '3', 'CUDA_VISIBLE_DEVICES': '-1'}
   with tempfile.TemporaryFile('w+') as errors, subprocess.Popen(

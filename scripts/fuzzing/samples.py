@@ -1,4 +1,4 @@
-"""Small whole files of every format that weights come in."""
+"""Small undamaged files of every format of weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import numpy as np
 from scripts.fuzzing import mutations
 from scripts.fuzzing.writers import field
 
-# What a reader in a process of its own does, and nobody else may.
+# Events that only a reader with a child process may cause.
 CHILD_PROCESS = ('subprocess.Popen', 'os.posix_spawn', 'os.fork', '_posixsubprocess.', 'tempfile.',
                  'os.mkdir', 'os.scandir', 'os.listdir', 'os.remove', 'os.rmdir', 'shutil.rmtree',
                  'open', 'signal.')
@@ -27,14 +27,14 @@ CHILD_PROCESS = ('subprocess.Popen', 'os.posix_spawn', 'os.fork', '_posixsubproc
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-  """A whole file, or the files of a checkpoint.
+  """An undamaged file, or the files of a checkpoint.
 
   Attributes:
     make: `make() -> {name: bytes}` makes the files.
-    path: the name to open.
-    damage: `damage(data, rng)` damages one of them.
-    damaged: its name; by default that to open.
-    events: beginnings of audit events that its reader may cause.
+    path: name of the file to open.
+    damage: `damage(data, rng)` returns a damaged copy of one of them.
+    damaged: name of the file that is damaged; by default `path`.
+    events: prefixes of audit events that its reader may cause.
   """
   make: Callable[[], dict[str, bytes]]
   path: str
@@ -101,7 +101,7 @@ def _text(text: str) -> bytes:
 
 
 def _state_dict(end: bytes) -> bytes:
-  """Pickles a state dict as PyTorch does; `end` is what its references have at their ends."""
+  """Pickles a state dict as PyTorch does; `end` is appended to each of its references."""
   result, ordered = b'\x80\x02ccollections\nOrderedDict\n)R', b'ccollections\nOrderedDict\n)R'
   for key, (name, array) in enumerate(_arrays().items()):
     strides = np.array(array.strides) // 4
@@ -138,7 +138,7 @@ def _old_torch() -> bytes:
 
 
 def _written(write: Callable[[str], None], name: str) -> dict[str, bytes]:
-  """Returns what `write(path)` leaves in a folder."""
+  """Returns the files that `write(path)` writes to a folder."""
   with tempfile.TemporaryDirectory() as folder:
     write(os.path.join(folder, name))
     return {path.name: path.read_bytes() for path in pathlib.Path(folder).iterdir()}
@@ -161,7 +161,7 @@ def _frozen_graph() -> bytes:
     images = tf.compat.v1.placeholder(tf.float32, [1, 4, 4, 2], name='images')
     weights, biases = (tf.constant(array, name=name) for name, array in _arrays().items())
     tf.nn.bias_add(tf.nn.conv2d(images, weights, 1, 'SAME', name='conv1/Conv2D'), biases)
-  return graph.as_graph_def().SerializeToString()
+  return graph.as_graph_def().SerializeToString(deterministic=True)
 
 
 def _tflite() -> bytes:
@@ -216,7 +216,7 @@ def _one(path: str, make: Callable[[], bytes],
 
 
 def _in_a_child(path: str) -> Sample:
-  """A file that Keras writes, and that is read in a process of its own."""
+  """A file that Keras writes and that is read in a child process."""
   return Sample(lambda: _keras(path), path, events=CHILD_PROCESS)
 
 

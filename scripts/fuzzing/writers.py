@@ -1,6 +1,6 @@
-"""Writers of what nothing installed writes freely: protocol buffers, and TensorFlow's tables.
+"""Writers of protocol buffers and TensorFlow's tables that can also write invalid content.
 
-They are written from the formats' descriptions and share nothing with the readers.
+They follow the formats' descriptions and share no code with the readers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _CRC = _crc_table()
 
 
 def masked_crc32c(data: bytes) -> int:
-  """Returns the checksum that TensorFlow keeps of bytes."""
+  """Returns the checksum that TensorFlow stores for bytes."""
   value = 2 ** 32 - 1
   for byte in data:
     value = _CRC[(value ^ byte) & 255] ^ value >> 8
@@ -42,7 +42,7 @@ def varint(number: int) -> bytes:
 
 
 def field(number: int, value: int | str | bytes) -> bytes:
-  """Writes a field of a message: a number, or what has a length."""
+  """Writes a field of a message: a number, or content with a length."""
   if isinstance(value, int):
     return varint(number << 3) + varint(value)
   value = value.encode() if isinstance(value, str) else value
@@ -55,18 +55,18 @@ def fixed32(number: int, value: int) -> bytes:
 
 
 def block(entries: Sequence[tuple[bytes, bytes]]) -> bytes:
-  """Writes a block of a table; no key shares anything with the one before it."""
+  """Writes a block of a table; no key shares a prefix with the one before it."""
   parts = [varint(0) + varint(len(key)) + varint(len(value)) + key + value
            for key, value in entries]
   return b''.join(parts) + struct.pack('<II', 0, 1)
 
 
 def table(blocks: Sequence[tuple[bytes, bytes]], index: bytes | None = None) -> bytes:
-  """Writes a table, with checksums that are right.
+  """Writes a table with correct checksums.
 
   Args:
-    blocks: the last key of each and what it consists of; see `block`.
-    index: stands in the place of the block that lists them, if not None.
+    blocks: the last key and the content of each; see `block`.
+    index: replaces the block that lists them, if not None.
   """
   result, listed = bytearray(), []
 

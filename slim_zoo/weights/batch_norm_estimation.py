@@ -1,9 +1,9 @@
-"""Giving batch norm that was folded away its statistics back, measured on images.
+"""Restoring the statistics of folded batch norm, measured on images.
 
-Folding multiplies a layer's kernel by what batch norm multiplied by, and adds to its biases what
-batch norm added. Restored from that, batch norm has mean 0 and variance 1 - epsilon and changes
-nothing. In inference that is the same network. In training it is not: there the batch's own mean
-and variance count, and those of the folded layers are anything.
+Folding multiplies a layer's kernel by batch norm's factor and adds batch norm's offset to its
+biases. After restoring such weights, batch norm has mean 0 and variance 1 - epsilon and changes
+nothing. In inference this is the same network. In training it is not: there the batch's own mean
+and variance are used, and those of the folded layers can be anything.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ _OPERATOR = 'FusedBatchNormV3'
 
 
 class _Moments:
-  """Mean and variance of the numbers in each channel, of batches one after the other."""
+  """Running mean and variance of the numbers in each channel, over batches."""
 
   def __init__(self):
-    self.count, self.mean, self._squares = 0, 0.0, 0.0
+    self.count = 0
+    self.mean: np.ndarray = np.zeros(())
+    self._squares: np.ndarray = np.zeros(())
 
   def add(self, count: int, mean: np.ndarray, variance: np.ndarray) -> None:
     """Adds a batch (Chan et al. 1979, http://i.stanford.edu/pub/cstr/reports/cs/tr/79/773)."""
@@ -40,22 +42,22 @@ class _Moments:
 
 
 def re_estimate(network: Network, batches: Iterable[tf.Tensor]) -> list[str]:
-  """Sets every batch norm's statistics to those of its inputs; what the network computes stays.
+  """Sets every batch norm's statistics to those of its inputs, without changing the outputs.
 
   `y = a·x + c` is what a batch norm does in inference. With the measured mean and variance it does
   the same if `gamma = a·sqrt(variance + epsilon)` and `beta = c + a·mean`. So one pass over the
-  images is enough for all layers: none sees other inputs than before.
+  images is enough for all layers, since no layer's inputs change.
 
-  Without `gamma`, as in Inception, there is only one variance with which it does the same, the one
-  that it has: 1 - epsilon after folding, where the batches' own is to be expected about 1, for
-  batch norm made it so before it was folded. It is left, and `moving_mean` and `beta` are set.
+  Without `gamma`, as in Inception, only one variance keeps the outputs: the current one, which is
+  1 - epsilon after folding. The batches' own variance is then about 1, since batch norm made it so
+  before it was folded. So the variance is kept, and only `moving_mean` and `beta` are set.
 
   Args:
     network: restored.
     batches: float32 [batch, height, width, channels], preprocessed as in evaluation.
 
   Returns:
-    The scopes of those without `gamma`, whose variance was left.
+    The scopes without `gamma`, whose variance was kept.
 
   Raises:
     ValueError: if there are no images.
@@ -88,12 +90,12 @@ def re_estimate(network: Network, batches: Iterable[tf.Tensor]) -> list[str]:
                      'Received: none.')
   measured = [scope for scope in scopes if moments[scope].count]  # Without auxiliary heads.
   for scope in measured:
-    _set(network, scope, moments[scope], epsilons[scope])
+    _set(network, scope, moments[scope], epsilon=epsilons[scope])
   return [scope for scope in measured if f'{scope}/gamma' not in network.variables]
 
 
-def _set(network: Network, scope: str, moments: _Moments, epsilon: float) -> None:
-  """Sets the mean and variance of one batch norm, and what makes up for that."""
+def _set(network: Network, scope: str, moments: _Moments, *, epsilon: float) -> None:
+  """Sets the mean and variance of one batch norm, and compensates for the change."""
   def value(name: str, default: float) -> np.ndarray | float:
     variable = network.variables.get(f'{scope}/{name}')
     return default if variable is None else variable.numpy().astype(np.float64)
@@ -101,7 +103,8 @@ def _set(network: Network, scope: str, moments: _Moments, epsilon: float) -> Non
   gamma, beta = value('gamma', 1), value('beta', 0)
   mean, variance = value('moving_mean', 0), value('moving_variance', 1)
   factor = gamma / np.sqrt(variance + epsilon)
-  new = {'moving_mean': moments.mean, 'beta': beta + factor * (moments.mean - mean)}
+  new: dict[str, np.ndarray] = {'moving_mean': moments.mean,
+                                'beta': beta + factor * (moments.mean - mean)}
   if f'{scope}/gamma' in network.variables:
     new['gamma'] = factor * np.sqrt(moments.variance + epsilon)
     new['moving_variance'] = moments.variance

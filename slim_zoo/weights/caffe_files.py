@@ -1,4 +1,4 @@
-"""Reading what Caffe's networks come in: `.caffemodel` files, and `.npy` files made of them."""
+"""Reading the weights of Caffe's networks: `.caffemodel` files, and `.npy` files made from them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def read_npy(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     `{'conv1/weights': array}`; kernels are [height, width, in, out], or [in, out].
 
   Raises:
-    ValueError: if it is damaged or holds something else; nothing in it has been run.
+    ValueError: if it is damaged or has other content; none of it has been run.
     OSError: if it does not exist or may not be read.
   """
   layers = read_pickle(path)
@@ -57,7 +57,7 @@ def _text(key: Any) -> str:
   return key.decode('latin1') if type(key) is bytes else str(key)
 
 
-# The fields that are read of caffe.proto (https://github.com/BVLC/caffe, `src/caffe/proto`).
+# The fields of caffe.proto that are read (https://github.com/BVLC/caffe, `src/caffe/proto`).
 _V1_LAYERS, _LAYERS = 2, 100  # Of NetParameter; old files and new ones.
 
 
@@ -67,7 +67,7 @@ class _Fields:
 
   Attributes:
     name, type, bottoms, tops, blobs: of these fields.
-    types: the values of `type` that count here.
+    types: the values of `type` that matter here.
   """
   name: int
   type: int
@@ -89,8 +89,8 @@ _OLD_SHAPE = (1, 2, 3, 4)  # num, channels, height, width
 _DIM = 1  # Of BlobShape.
 _MOST_FIELDS = 100_000  # Networks have a few thousand; without a bound, long files take minutes.
 
-# Stands in the result of a network that pools before it normalizes, as CaffeNet does and AlexNet
-# does not. Both have the same layers, of the same shapes.
+# Marks a network that pools before it normalizes, as CaffeNet does and AlexNet does not. Both have
+# the same layers, with the same shapes.
 POOLS_FIRST = 'norm1/follows pool1'
 
 
@@ -100,8 +100,8 @@ class _Layer:
 
   Attributes:
     name: its name.
-    type: one of the types that count here, or ''.
-    bottoms, tops: names of what it reads and writes.
+    type: one of the types that matter here, or ''.
+    bottoms, tops: names of its inputs and outputs.
     blobs: its numbers, undecoded.
   """
   name: str = ''
@@ -119,11 +119,11 @@ def read_caffemodel(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
   Returns:
     `{'conv1/weights': array}`; kernels are [out, in, height, width], or [out, in] of a fully
-    connected layer. An empty array `POOLS_FIRST` is there if it describes the network. The arrays
+    connected layer. An empty array `POOLS_FIRST` is added if it describes the network. The arrays
     share the memory of the file's bytes and are read-only.
 
   Raises:
-    ValueError: if it is damaged or holds something else.
+    ValueError: if it is damaged or has other content.
     OSError: if it does not exist or may not be read.
   """
   advice = 'Copy it again, or name another file.'
@@ -136,7 +136,7 @@ def read_caffemodel(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         name = f'{layer.name}/{kind}'
         if name in arrays:
           raise ValueError(f'the layer {layer.name!r:.80} twice')
-        arrays[name] = _array(blob, name, layer.type, budget)
+        arrays[name] = _array(blob, name, budget, layer_type=layer.type)
     if not arrays:
       raise ValueError('no layers with weights')
     if _pools_first(layers):
@@ -145,7 +145,7 @@ def read_caffemodel(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
 
 def _fields(message: memoryview,
-            budget: Iterator[int]) -> Iterator[tuple[int, int, int | memoryview]]:
+            budget: Iterator[int]) -> Iterator[tuple[int, int, Any]]:
   """Reads a message's fields; all messages of a file share the budget, a count from 0."""
   for field in fields(message):
     if next(budget) >= _MOST_FIELDS:
@@ -182,9 +182,12 @@ def _kinds(layer: _Layer) -> list[str]:
   return [*('weights', 'biases')[:len(layer.blobs)], *map(str, range(2, len(layer.blobs)))]
 
 
-def _array(blob: memoryview, name: str, layer_type: str, budget: Iterator[int]) -> np.ndarray:
+def _array(blob: memoryview, name: str, budget: Iterator[int], *,
+           layer_type: str) -> np.ndarray:
   """Decodes an array; its shape is checked against its data before anything else is done."""
-  dims, old_dims, data = [], [0, 0, 0, 0], {_FLOATS: [], _DOUBLES: []}
+  dims: list[int] = []
+  old_dims = [0, 0, 0, 0]
+  data: dict[int, list[memoryview]] = {_FLOATS: [], _DOUBLES: []}
   has_shape = False
   for number, kind, value in _fields(blob, budget):
     if number == _SHAPE and kind == BYTES:
@@ -219,7 +222,7 @@ def _dims(message: memoryview, budget: Iterator[int]) -> list[int]:
 
 
 def _without_ones(shape: list[int], name: str, layer_type: str) -> list[int]:
-  """Takes the leading ones off the four dimensions of old files, where the layer has fewer."""
+  """Removes leading ones from the four dimensions of old files if the layer has fewer."""
   if name.endswith('/weights'):
     count = 2 if layer_type == _INNER_PRODUCT else 0
   else:
@@ -230,7 +233,7 @@ def _without_ones(shape: list[int], name: str, layer_type: str) -> list[int]:
 
 
 def _pools_first(layers: list[_Layer]) -> bool:
-  """Tells whether the layer `norm1` normalizes what another has pooled."""
+  """Tells whether the layer `norm1` normalizes the output of a pooling layer."""
   pooled = {top for layer in layers if layer.type == _POOLING for top in layer.tops}
   return any(layer.name == 'norm1' and layer.type == _LRN and not pooled.isdisjoint(layer.bottoms)
              for layer in layers)

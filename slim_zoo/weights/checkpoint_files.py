@@ -1,4 +1,4 @@
-"""Finding checkpoints and their metadata on the disk: ours, TF-Slim's and other name-based ones."""
+"""Finding checkpoints and their metadata: ours, TF-Slim's and other name-based ones."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import json
 import os
 import pathlib
 import re
+from typing import overload
 
 import tensorflow as tf
 
 from files.plain_paths import plain
 from files.reasons import short_reason
 
-NAME = 'model.ckpt'  # What ours are called, before the step.
+NAME = 'model.ckpt'  # Name of our checkpoints, before the step.
 
 
 class CheckpointError(ValueError):
@@ -20,45 +21,49 @@ class CheckpointError(ValueError):
 
 
 def listed(folder: pathlib.Path) -> list[str]:
-  """Prefixes of the whole checkpoints that the state file of a folder names, the oldest first."""
+  """Lists the complete checkpoints that a folder's state file names, by prefix, oldest first."""
   try:
     with plain(folder) as place:
       state = tf.train.get_checkpoint_state(place)
-  except ValueError:  # It is damaged; where it cannot be parsed, TensorFlow returns None.
+  except ValueError:  # It is damaged; if it cannot be parsed, TensorFlow returns None.
     state = None
   names = []
-  if state:  # People edit `model_checkpoint_path` alone to choose one, and TensorFlow goes by it.
+  if state:  # Users edit only `model_checkpoint_path` to choose one; TensorFlow follows it.
     newest = state.model_checkpoint_path
     names = [*(n for n in state.all_model_checkpoint_paths if n != newest), newest]
-  # A folder may have been moved since: only the last component is believed.
+  # The folder may have been moved since, so only the last component is used.
   prefixes = [folder / os.path.basename(name) for name in names]
   return [str(p) for p in prefixes if _exists(str(p))]
 
 
 def numbered(folder: pathlib.Path) -> list[str]:
-  """Prefixes of the whole checkpoints of a folder that are named as ours are, by their step."""
+  """Lists the complete checkpoints of a folder that are named like ours, by prefix, by step."""
   prefixes = [str(p)[:-len('.index')] for p in folder.glob(f'{NAME}-*.index')]
   return sorted((p for p in prefixes if step_of(p) >= 0), key=step_of)
 
 
 def step_of(prefix: str) -> int:
-  """The step in a checkpoint's name, or -1 if it has none."""
+  """Returns the step in a checkpoint's name, or -1 if it has none."""
   found = re.search(rf'{re.escape(NAME)}-(\d+)$', prefix)
   return int(found[1]) if found else -1
 
 
 def _exists(prefix: str) -> bool:
-  """Whether there is a checkpoint; those of TensorFlow's first format are one file, the prefix."""
+  """Tells whether a checkpoint exists; in TensorFlow's first format it is one file, the prefix."""
   return os.path.exists(f'{prefix}.index') or os.path.isfile(prefix)
 
 
+@overload
+def latest(path: str | os.PathLike) -> str: ...
+@overload
+def latest(path: str | os.PathLike, *, missing_ok: bool) -> str | None: ...
 def latest(path: str | os.PathLike, *, missing_ok: bool = False) -> str | None:
-  """Finds the checkpoint that a path means.
+  """Finds the checkpoint that a path refers to.
 
   Args:
     path: a checkpoint's prefix, its index or data file, a folder with checkpoints, or the one file
       that a checkpoint of TensorFlow's first format is.
-    missing_ok: whether None may be returned where there is none.
+    missing_ok: whether to return None if there is none.
 
   Returns:
     The prefix of the newest checkpoint.
@@ -95,10 +100,10 @@ def read_metadata(prefix: str, *, of_export: bool = False, of_run: bool = False)
   """Reads the metadata beside a checkpoint; TF-Slim's checkpoints have none, which gives {}.
 
   Args:
-    prefix: the checkpoint's, or the path of a file of another format.
-    of_export: whether only a description that `export` wrote counts: beside such files people have
-      JSON of their own, which gives {}.
-    of_run: whether a run goes on by them, and needs more of them than others do.
+    prefix: the checkpoint's, or the path of a file in another format.
+    of_export: whether to accept only a description that `export` wrote: there may be unrelated JSON
+      beside such files, which gives {}.
+    of_run: whether a run is resumed from them, which needs more of them.
 
   Raises:
     CheckpointError: if they are damaged.
@@ -143,7 +148,7 @@ _STANDING = {
     'stopped_early': lambda value: type(value) is bool,
     'validation_due': lambda value: type(value) is bool,
 }
-# What the metadata may hold; the programs rely on it.
+# Checks of the metadata that the programs rely on.
 _VALID = {
     'model_name': _is_name,
     'preprocessing_name': _is_name,

@@ -1,8 +1,8 @@
 """Checking TensorFlow's checkpoint files before its own reader sees them.
 
-That reader ends the process, or allocates what a file claims, where a shape, a type or a length is
-not what TensorFlow wrote; checksums do not help against files that were made to do it. It stays the
-reader: what it is given has been looked through, without reading the numbers.
+That reader ends the process, or allocates the memory that a file claims, if a shape, a type or a
+length is not as TensorFlow writes it; checksums don't help against files made on purpose. It still
+does the reading: this module only checks the index and the sizes first, without reading numbers.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import math
 import mmap
 import os
 from collections.abc import Mapping
+from typing import Any, BinaryIO
 
 import tensorflow as tf
 
@@ -31,7 +32,7 @@ class Entry:
     dtype: the number of TensorFlow's type.
     shape: the tensor's.
     shard, offset, size: the data file, and where in it the tensor is, in bytes.
-    is_partitioned: whether it is saved in parts under other names.
+    is_partitioned: whether it is saved in parts, under other names.
   """
   dtype: int
   shape: tuple[int, ...]
@@ -58,7 +59,7 @@ class Index:
     """Checks that a tensor is within its data file and of the size that it claims.
 
     Raises:
-      ValueError: if it is not, or of a type or kind that is not read here.
+      ValueError: if it is not, or has a type or kind that is not read here.
       OSError: if there is no data file.
     """
     entry = self.entries.get(name)
@@ -101,18 +102,18 @@ def read_index(prefix: str) -> Index:
       else:
         entries[key.decode()] = _entry(value)
   if num_shards is None:
-    raise ValueError('an index without a beginning')
+    raise ValueError('an index without a header')
   return Index(prefix, num_shards, entries)
 
 
 def check_slices(path: str) -> int:
-  """Looks through a file of TensorFlow's first format, which is index and data in one.
+  """Checks a file of TensorFlow's first format, which is index and data in one.
 
   Returns:
     The size of the file.
 
   Raises:
-    ValueError: if it is no such file.
+    ValueError: if it is not such a file.
     OSError: if it does not exist or may not be read.
   """
   with open(path, 'rb') as file:
@@ -121,8 +122,8 @@ def check_slices(path: str) -> int:
     return os.fstat(file.fileno()).st_size
 
 
-def _mapped(file) -> mmap.mmap:
-  """Maps a file into memory, so that only what is looked at is read."""
+def _mapped(file: BinaryIO) -> mmap.mmap:
+  """Maps a file into memory, so that only the parts that are used are read."""
   if not os.fstat(file.fileno()).st_size:
     raise ValueError(f'{file.name} is empty')
   return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -138,7 +139,7 @@ def _dtype(number: int) -> tf.DType | None:
 
 
 def _check_strings(data: memoryview, count: int) -> None:
-  """Checks text: the lengths, a checksum, and the texts themselves."""
+  """Checks texts, which are stored as lengths, a checksum, and the characters."""
   if count > len(data):
     raise ValueError(f'{count:,} texts in {len(data):,} bytes')
   at = total = 0
@@ -149,8 +150,8 @@ def _check_strings(data: memoryview, count: int) -> None:
     raise ValueError(f'texts of {total:,} characters in {len(data):,} bytes')
 
 
-# Messages. TensorFlow's reader ends the process where it cannot parse them, so that nothing is let
-# through that it might not take: no unknown field, and none twice.
+# Messages. TensorFlow's reader ends the process if it cannot parse one, so nothing that it might
+# refuse is let through: no unknown field, and none that occurs twice.
 
 _HEADER = {1: VARINT, 2: VARINT, 3: BYTES}  # num_shards, endianness, version
 _ENTRY = {1: VARINT, 2: BYTES, 3: VARINT, 4: VARINT, 5: VARINT, 6: FIXED32, 7: BYTES}
@@ -160,9 +161,9 @@ _DIM = {1: VARINT}  # size
 
 
 def _message(data: memoryview, known: Mapping[int, int],
-             repeated: int | None = None) -> dict[int, int | list[memoryview]]:
+             repeated: int | None = None) -> dict[int, Any]:
   """Reads a message of known fields; the values of the one that may be repeated are a list."""
-  values = {} if repeated is None else {repeated: []}
+  values: dict[int, Any] = {} if repeated is None else {repeated: []}
   for number, kind, value in fields(data):
     if known.get(number) != kind or (number in values and number != repeated):
       raise ValueError(f'an entry with the field {number} of the kind {kind}')
@@ -191,13 +192,13 @@ def _entry(value: memoryview) -> Entry:
       *shape, math.prod(n for n in shape if n), shard, offset, size):
     raise ValueError(f'a tensor of the shape {shape!s:.80}, {size:,} bytes at {offset:,}')
   if len({_extents(part, shape) for part in found[_SLICES]}) < len(found[_SLICES]):
-    raise ValueError('a tensor with a part that is there twice')
+    raise ValueError('a tensor with the same part twice')
   return Entry(found.get(1, 0), shape, shard, offset, size, bool(found[_SLICES]))
 
 
 def _extents(part: memoryview, shape: tuple[int, ...]) -> tuple[tuple[int, int | None], ...]:
   """Reads a part of a tensor: begin and length in each dimension, None for all of it."""
-  extents = []
+  extents: list[tuple[int, int | None]] = []
   messages = _message(part, {1: BYTES}, repeated=1)[1]
   if len(messages) != len(shape):
     raise ValueError(f'a part of {len(messages)} dimensions of the shape {shape}')

@@ -1,107 +1,106 @@
-"""Flatbuffers: tables whose fields are found through offsets (https://flatbuffers.dev/internals).
+"""Flatbuffers, read with the `flatbuffers` package (https://flatbuffers.dev/internals).
 
-Every access is checked to be within the file. Tables are looked at when they are asked for, and
-only as deep as somebody asks: offsets that lead in circles are of no consequence.
+The package refuses to read a number outside of the file, but it has no verifier in Python: it
+believes the lengths of vectors and texts. They are checked here, and so is what tables may
+claim by sharing parts. Tables are looked up when they are asked for, and only as deep as somebody
+asks, so offsets that form circles do no harm.
 """
 
 from __future__ import annotations
 
-import struct
+from collections.abc import Sequence
 
 import numpy as np
+from flatbuffers import number_types
+from flatbuffers import table as flatbuffers_table
 
-_MOST_TABLES = 2 ** 15  # Of one kind, many times what the largest network has.
+_MOST_TABLES = 2 ** 15  # In one vector, many times what the largest network has.
+_FLAGS = {'b': number_types.Int8Flags, 'i': number_types.Int32Flags,
+          'I': number_types.Uint32Flags, 'Q': number_types.Uint64Flags}
 
 
 class Bytes:
-  """The bytes of a file, every access within them."""
+  """The bytes of a file.
+
+  Attributes:
+    raw: uint8 [size].
+  """
 
   def __init__(self, raw: np.ndarray):
-    self.raw = raw
-    self._view = memoryview(raw)
-    self._left = 4 * len(raw) + 2 ** 16  # Texts to read: tables may share them.
+    self.raw, self._view = raw, raw.data
+    self._left = 4 * len(raw) + 2 ** 16  # Bytes of texts to read: tables may share them.
 
-  def number(self, code: str, at: int) -> int:
-    """Reads a number of the type that `struct` calls so."""
-    size = struct.calcsize(code)
-    if not 0 <= at <= len(self.raw) - size:
-      raise ValueError(f'an offset to the byte {at:,} of {len(self.raw):,}')
-    return struct.unpack_from('<' + code, self._view, at)[0]
+  def table(self, at: int) -> Table:
+    """Returns the table that the offset at a place leads to; the file's own is at 0.
 
-  def vector(self, at: int, width: int) -> tuple[int, int]:
-    """Returns where the elements of a vector begin, and how many of this width they are."""
-    count = self.number('I', at)
-    if count * width > len(self.raw) - at - 4:
-      raise ValueError(f'a vector of {count:,} elements at the byte {at:,} of {len(self.raw):,}')
-    return at + 4, count
+    Raises:
+      struct.error, TypeError: from here on, wherever a number is outside of the file.
+    """
+    place = flatbuffers_table.Table(self._view, at).Indirect(at)
+    return Table(self, flatbuffers_table.Table(self._view, place))
 
-  def text(self, at: int) -> str:
-    """Reads a text."""
-    begin, count = self.vector(at, 1)
-    self._left -= count
+  def count_text(self, size: int) -> None:
+    """Counts a text that is read; ValueError if all together are longer than they can be."""
+    self._left -= size
     if self._left < 0:
       raise ValueError('names that are longer than the file')
-    return bytes(self._view[begin:begin + count]).decode(errors='replace')
 
 
 class Table:
-  """A table: a list of where each of its fields is, and the fields."""
+  """A table, whose fields are known by their numbers in the schema."""
 
-  def __init__(self, data: Bytes, at: int):
-    self._data, self._at = data, at
-    self._fields = at - data.number('i', at)
-    self._size = data.number('H', self._fields)
+  def __init__(self, data: Bytes, table: flatbuffers_table.Table):
+    self._data, self._table = data, table
 
-  def _place(self, field: int) -> int | None:
-    """Returns where a field is, or None if it has its default."""
-    entry = 4 + 2 * field
-    if entry + 2 > self._size:
-      return None
-    offset = self._data.number('H', self._fields + entry)
-    return self._at + offset if offset else None
+  def _offset(self, field: int) -> int:
+    """Returns where a field is, from the table's begin; 0 if it has its default."""
+    return self._table.Offset(4 + 2 * field)
 
   def number(self, field: int, code: str, default: int = 0) -> int:
-    """Returns a number."""
-    at = self._place(field)
-    return default if at is None else self._data.number(code, at)
+    """Returns a number of the type that `struct` calls by this code."""
+    return self._table.GetSlot(4 + 2 * field, default, _FLAGS[code])
 
-  def _target(self, field: int) -> int | None:
-    at = self._place(field)
-    return None if at is None else at + self._data.number('I', at)
+  def _vector(self, field: int, width: int) -> tuple[int, int]:
+    """Returns where a vector's elements begin, and how many of this width it has."""
+    offset = self._offset(field)
+    if not offset:
+      return 0, 0
+    begin, count = self._table.Vector(offset), self._table.VectorLen(offset)
+    if begin + count * width > len(self._data.raw):
+      raise ValueError(f'a vector of {count:,} elements at the byte {begin:,} of '
+                       f'{len(self._data.raw):,}')
+    return begin, count
 
   def text(self, field: int) -> str:
-    """Returns a text."""
-    at = self._target(field)
-    return '' if at is None else self._data.text(at)
+    """Returns a text; '' if there is none."""
+    begin, size = self._vector(field, 1)
+    self._data.count_text(size)
+    return self._data.raw[begin:begin + size].tobytes().decode(errors='replace')
 
   def numbers(self, field: int, most: int) -> list[int]:
-    """Returns the first 32-bit numbers of a vector."""
-    at = self._target(field)
-    if at is None:
-      return []
-    begin, count = self._data.vector(at, 4)
-    return [self._data.number('i', begin + 4 * i) for i in range(min(count, most))]
+    """Returns the first 32-bit numbers of a vector, signed; none if there is no vector."""
+    begin, count = self._vector(field, 4)
+    return [self._table.Get(number_types.Int32Flags, begin + 4 * i)
+            for i in range(min(count, most))]
 
-  def bytes_of(self, field: int) -> tuple[int, int] | None:
-    """Returns where a vector of bytes begins, and its size."""
-    at = self._target(field)
-    return None if at is None else self._data.vector(at, 1)
+  def bytes_of(self, field: int) -> tuple[int, int]:
+    """Returns where a vector of bytes begins, and its size; the latter is 0 if there is none."""
+    return self._vector(field, 1)
 
   def table(self, field: int) -> Table | None:
-    """Returns a table."""
-    at = self._target(field)
-    return None if at is None else Table(self._data, at)
+    """Returns a table; None if there is none."""
+    offset = self._offset(field)
+    return self._data.table(self._table.Pos + offset) if offset else None
 
   def tables(self, field: int) -> Tables:
     """Returns a vector of tables."""
-    at = self._target(field)
-    begin, count = (0, 0) if at is None else self._data.vector(at, 4)
+    begin, count = self._vector(field, 4)
     if count > _MOST_TABLES:
       raise ValueError(f'{count:,} tables in one vector')
     return Tables(self._data, begin, count)
 
 
-class Tables:
+class Tables(Sequence[Table]):
   """A vector of tables, each looked up when it is asked for."""
 
   def __init__(self, data: Bytes, begin: int, count: int):
@@ -110,8 +109,7 @@ class Tables:
   def __len__(self) -> int:
     return self._count
 
-  def __getitem__(self, index: int) -> Table:
+  def __getitem__(self, index):
     if not 0 <= index < self._count:
       raise IndexError(index)
-    at = self._begin + 4 * index
-    return Table(self._data, at + self._data.number('I', at))
+    return self._data.table(self._begin + 4 * index)

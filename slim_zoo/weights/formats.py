@@ -1,4 +1,4 @@
-"""The formats that weights come in, and how they are recognized: by how their files begin."""
+"""The formats of weights, recognized by the first bytes of the files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from slim_zoo.weights.dialects import caffe, frozen, keras, objects, torch
 from slim_zoo.weights.dialects.dialect import Dialect
 from slim_zoo.weights.layouts import HWIO, OIHW
 
-_HEAD = 64  # Bytes that tell the format.
+_HEAD = 64  # Bytes that identify the format.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,14 +30,14 @@ class Format:
   """A format of files with weights.
 
   Attributes:
-    name: for messages, with its article.
+    name: for messages, with an article.
     matches: `matches(path, head)`: whether a file that begins with these bytes has it.
     read: `read(path) -> {name: array}`; raises ValueError for a damaged file. None for checkpoints,
       whose arrays are read one by one.
     dialects: `dialects(network, channel_order)`: how such files name a network's variables. The
-      order, 'rgb', 'bgr' or None, is what the user says that the first layer expects; ValueError if
-      it is needed and None.
-    takes_order: whether the order of the channels may be said.
+      order, 'rgb', 'bgr' or None, is the one that the first layer expects, as the user states it;
+      ValueError if it is needed and None.
+    takes_order: whether the user may state the order of the channels.
   """
   name: str
   matches: Callable[[str, bytes], bool]
@@ -55,13 +55,13 @@ def _ends(*suffixes: str) -> Callable[[str, bytes], bool]:
 
 
 def _is_pickle(path: str, head: bytes) -> bool:
-  """Python 2's first protocol is text, which begins as anything."""
+  """Python 2's first protocol is text, which can begin with anything."""
   return head.startswith((b'\x93NUMPY', b'\x80')) or (
     str(path).endswith(('.npy', '.p', '.pkl', '.pickle')))
 
 
 def members(path: str, head: bytes) -> list[str]:
-  """Lists the names in a zip archive; none if it is damaged or no archive."""
+  """Lists the names in a zip archive; none if it is damaged or not an archive."""
   if not head.startswith(b'PK\x03\x04'):
     return []
   try:
@@ -90,18 +90,18 @@ def _is_tflite(path: str, head: bytes) -> bool:
 
 def _regardless(dialects: Callable[[str], Sequence[Dialect]]) -> (
     Callable[[str, str | None], Sequence[Dialect]]):
-  """Of formats in which the order of the channels follows from the network."""
+  """For formats in which the order of the channels follows from the network."""
   return lambda network, order: dialects(network)
 
 
-# How state dicts begin that PyTorch saved before it took to zip archives: with a pickled number.
+# The first bytes of state dicts before PyTorch used zip archives: a pickled number.
 _LEGACY_TORCH = b'\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.'
 
 _TORCH, _KERAS, _FROZEN = map(_regardless, (torch.dialects, keras.dialects, frozen.dialects))
 
 _OF_CHECKPOINTS = ('.index', '.meta', '.json')
 
-# In this order: the first that matches counts.
+# The first one that matches is used.
 FORMATS = (
     Format('a safetensors file', _is_safetensors, safetensors_files.read_safetensors, _TORCH),
     Format('a PyTorch state dict', _is_zip_of_torch, torch_files.read_torch, _TORCH),
@@ -119,13 +119,13 @@ FORMATS = (
     Format('a frozen graph, a .pb file', _ends('.pb'), graph_files.read_graph, _FROZEN),
 )
 
-# What `sources.open_weights` recognizes among checkpoints.
+# `sources.open_weights` recognizes these among checkpoints.
 OBJECT_BASED = Format('an object-based checkpoint of TensorFlow 2', lambda path, head: False, None,
                       _regardless(objects.dialects))
 
 
 def recognize(path: str) -> Format | None:
-  """Recognizes a file; None for a folder, and for what may be a checkpoint of TensorFlow."""
+  """Recognizes a file; None for a folder, and for anything that may be a TensorFlow checkpoint."""
   if not os.path.isfile(path):
     return None
   with open(path, 'rb') as file:
@@ -134,10 +134,10 @@ def recognize(path: str) -> Format | None:
 
 
 def refuse_unknown(path: str) -> None:
-  """Stops at a file that is neither of `FORMATS` nor of a checkpoint of TensorFlow.
+  """Refuses a file that is neither one of `FORMATS` nor part of a TensorFlow checkpoint.
 
   Raises:
-    ValueError: says what is read.
+    ValueError: lists the formats that are read.
   """
   if not os.path.isfile(path) or os.path.exists(f'{path}.index') or (
       str(path).endswith(_OF_CHECKPOINTS) or '.data-' in os.path.basename(path)):

@@ -1,13 +1,13 @@
-"""Reads the arrays of an HDF5 file, in a process of its own.
+"""Reads the arrays of an HDF5 file, in a separate process.
 
-HDF5's library hangs and crashes on damaged files: whoever wants one read starts this program, which
-bounds its own time and memory, and lives on when it dies. See `weights/hdf5_files.py`.
+HDF5's library hangs and crashes on damaged files. So they are read by this program, which limits
+its own time and memory, and whose death its parent survives. See `weights/hdf5_files.py`.
 
 Usage: python -m slim_zoo.weights.hdf5_child FILE FOLDER SECONDS MEMORY MOST
 
 FOLDER gets `arrays`, all arrays in the format of safetensors, under their paths in the file; and
-`report.json`: {"texts": {group: {attribute: [text, …]}}}, or {"refused": why}. SECONDS bounds the
-time of the processor, MEMORY the address space in bytes, MOST the bytes of all arrays together.
+`report.json`: {"texts": {group: {attribute: [text, …]}}}, or {"refused": why}. SECONDS limits the
+processor time, MEMORY the address space in bytes, MOST the bytes of all arrays together.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ _FILTERS = (h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FL
 
 def _texts(item: h5py.Group | h5py.Dataset) -> dict[str, list[str]]:
   """Reads the attributes that name layers and their variables."""
-  found = {}
+  found: dict[str, list[str]] = {}
   for name in item.attrs:
     if not _TEXTS.fullmatch(name):
       continue
     attribute = h5py.h5a.open(item.id, name.encode())
     kind = attribute.get_type().get_class()
     if math.prod(attribute.shape) == 0:
-      found[name] = []  # What a layer without variables has is of another type.
+      found[name] = []  # A layer without variables has another type here.
       continue
     if kind != h5py.h5t.STRING or attribute.get_storage_size() > _LONGEST_TEXT:
-      raise ValueError(f'the attribute {name} with something else than text')
+      raise ValueError(f'the attribute {name} with something other than text')
     values = np.atleast_1d(item.attrs[name]).ravel().tolist()
     found[name] = [value.decode() if isinstance(value, bytes) else str(value) for value in values]
   return found
@@ -59,7 +59,7 @@ def _checked_size(path: str, dataset: h5py.Dataset, most: int) -> int:
   """Returns the bytes of an array that is stored plainly, within the file."""
   if dataset.id.get_type().get_class() not in (h5py.h5t.INTEGER, h5py.h5t.FLOAT) or (
       dataset.dtype.str[1:] not in _CODES):
-    raise ValueError(f'the array {path!r:.80} of something else than plain numbers')
+    raise ValueError(f'the array {path!r:.80} of something other than plain numbers')
   if dataset.shape is None:
     raise ValueError(f'the array {path!r:.80} without a shape')
   properties = dataset.id.get_create_plist()
@@ -85,7 +85,7 @@ def collect(file: h5py.File, most: int) -> tuple[dict[str, h5py.Dataset], dict[s
     `{path: dataset}`, and `{path: {attribute: [text, …]}}`.
 
   Raises:
-    ValueError: for what could lead out of the file or around in it, or be out of proportion.
+    ValueError: for links out of the file or around in it, and for sizes out of proportion.
   """
   datasets, texts, seen, left = {}, {}, set(), most
   waiting = [('', file, 0)]
@@ -93,7 +93,7 @@ def collect(file: h5py.File, most: int) -> tuple[dict[str, h5py.Dataset], dict[s
     path, item, depth = waiting.pop()
     address = h5py.h5o.get_info(item.id).addr
     if address in seen:
-      raise ValueError(f'{path!r:.80}, which is there under two names')
+      raise ValueError(f'{path!r:.80}, which has two names')
     seen.add(address)
     if len(seen) + len(waiting) > _MOST_OBJECTS or depth > _DEEPEST:
       raise ValueError('too many or too deeply nested groups')
@@ -127,8 +127,9 @@ def write_arrays(output: BinaryIO, datasets: dict[str, h5py.Dataset]) -> None:
     output.write(np.asarray(dataset[()], dataset.dtype.newbyteorder('<')).tobytes())
 
 
-def main(path: str, folder: str, seconds: str, memory: str, most: str) -> int:
+def main(path: str, folder: str, *limits: str) -> int:
   """Reads a file; returns the exit code."""
+  seconds, memory, most = limits
   for limit, value in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_CPU, int(seconds)),
                        (resource.RLIMIT_AS, int(memory)),
                        (resource.RLIMIT_FSIZE, int(most) + 2 ** 24)):
@@ -140,10 +141,10 @@ def main(path: str, folder: str, seconds: str, memory: str, most: str) -> int:
       datasets, texts = collect(file, int(most))
       with open(os.path.join(folder, 'arrays'), 'wb') as output:
         write_arrays(output, datasets)
-    report = {'texts': texts}
+    report: dict[str, Any] = {'texts': texts}
   except ValueError as error:
     report = {'refused': str(error)}
-  except Exception as error:  # Whatever a damaged file makes the library raise.
+  except Exception as error:  # A damaged file can make the library raise anything.
     report = {'refused': f'damaged data ({type(error).__name__}: {short_reason(error)})'}
   with open(os.path.join(folder, 'report.json'), 'w', encoding='utf-8') as output:
     json.dump(report, output)

@@ -1,8 +1,8 @@
 """Reading what Keras saves: `.h5`, `.weights.h5` and `.keras` files.
 
 HDF5's library hangs and crashes on damaged files. They are read by `weights/hdf5_child.py` in a
-process of its own, within limits, which hands over the arrays as they are called in the file; what
-Keras means by these names is found out here (https://keras.io/guides/serialization_and_saving).
+separate process with limits, which returns the arrays by their names in the file. Here these names
+are translated into layers and variables (https://keras.io/guides/serialization_and_saving).
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ _ROOT = str(pathlib.Path(__file__).resolve().parents[2])
 _EXPECTED = "weights or a model that Keras saved ('.h5', '.weights.h5' or '.keras')"
 _ADVICE = 'Copy it again, or save the model once more.'
 
-# Arrays may be compressed: what all of them may take beside a multiple of the file.
+# Arrays may be compressed: the size allowed for all of them, besides a multiple of the file's.
 _BASE_BYTES, _MULTIPLE = 2 ** 26, 4
 _BASE_MEMORY = 2 ** 32
 _BASE_SECONDS, _BYTES_A_SECOND = 20, 2 ** 23
 _LONGEST_REPORT = 2 ** 26
 _LARGEST_CONFIG = 2 ** 24
 
-# The variables of a layer in the order in which `.weights.h5` numbers them; batch norm may lack the
-# first of them.
+# The variables of a layer, in the order in which `.weights.h5` numbers them; batch norm may lack
+# the first ones.
 _BATCH_NORM = ('gamma', 'beta', 'moving_mean', 'moving_variance')
 _VARIABLES = {
   'conv2d': ('kernel', 'bias'),
@@ -44,7 +44,7 @@ _VARIABLES = {
   'depthwise_conv2d': ('kernel', 'bias'),
   'separable_conv2d': ('depthwise_kernel', 'pointwise_kernel', 'bias'),
 }
-# How Keras 1 ended their names, as published files still have them.
+# Suffixes of their names in Keras 1, which published files still have.
 _KERAS_1 = {'W': 'kernel', 'b': 'bias', 'gamma': 'gamma', 'beta': 'beta',
             'running_mean': 'moving_mean', 'running_std': 'moving_variance'}
 
@@ -63,9 +63,8 @@ def run_child(arguments: list[str], seconds: float) -> int:
                  'HDF5_PLUGIN_PATH': os.devnull, 'OPENBLAS_NUM_THREADS': '1'}
   return subprocess.run(
     [sys.executable, '-m', 'slim_zoo.weights.hdf5_child', *arguments], env=environment,
-    timeout=seconds,
-    cwd=_ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    check=False).returncode
+    timeout=seconds, cwd=_ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+    stderr=subprocess.DEVNULL, check=False).returncode
 
 
 def read_hdf5(path: str | os.PathLike[str], *, run: Run = run_child) -> dict[str, np.ndarray]:
@@ -76,22 +75,22 @@ def read_hdf5(path: str | os.PathLike[str], *, run: Run = run_child) -> dict[str
     run: `run(arguments, seconds)` runs the program that parses it.
 
   Returns:
-    `{'layer/variable': array}`, such as `conv1_bn/gamma`, in the file's order of the layers; of
-    layers within other layers the innermost name. The optimizer's are left out.
+    `{'layer/variable': array}`, such as `conv1_bn/gamma`, in the file's order of the layers; for
+    nested layers the innermost name is used. The optimizer's are left out.
 
   Raises:
     ValueError: if it is damaged, out of proportion, or has no names of layers.
     OSError: if it does not exist or may not be read.
   """
   with reading(path, _EXPECTED, _ADVICE) as (_, size):
-    arrays, texts = _parse(os.path.abspath(path), size, size, run)
+    arrays, texts = _parse(os.path.abspath(path), size, run, file_size=size)
     return _by_layer(arrays, texts, None)
 
 
 def read_keras(path: str | os.PathLike[str], *, run: Run = run_child) -> dict[str, np.ndarray]:
   """Reads a `.keras` file: its `config.json` and `model.weights.h5`; see `read_hdf5`.
 
-  Nothing that the configuration names is made or run; the names of layers are taken from it where
+  Nothing that the configuration names is created or run; the names of layers are taken from it if
   the weights have none.
   """
   with reading(path, _EXPECTED, _ADVICE) as (file, size), zipfile.ZipFile(file) as archive, (
@@ -100,7 +99,7 @@ def read_keras(path: str | os.PathLike[str], *, run: Run = run_child) -> dict[st
     inner = os.path.join(folder, 'weights')
     with open(inner, 'wb') as output:
       output.writelines(_unpacked(archive, 'model.weights.h5', _most_bytes(size)))
-    arrays, texts = _parse(inner, os.path.getsize(inner), size, run)
+    arrays, texts = _parse(inner, os.path.getsize(inner), run, file_size=size)
     return _by_layer(arrays, texts, config)
 
 
@@ -109,7 +108,7 @@ def _most_bytes(size: int) -> int:
 
 
 def _unpacked(archive: zipfile.ZipFile, name: str, most: int) -> Iterator[bytes]:
-  """Yields a member's bytes, once its size is known to be at most so many."""
+  """Yields a member's bytes, after checking that its size is at most `most`."""
   info = archive.getinfo(name)
   if info.file_size > most or info.flag_bits & 1 or (
       info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)):
@@ -120,14 +119,15 @@ def _unpacked(archive: zipfile.ZipFile, name: str, most: int) -> Iterator[bytes]
       yield chunk
 
 
-def _parse(path: str, size: int, file_size: int, run: Run) -> tuple[dict[str, np.ndarray], Texts]:
+def _parse(path: str, size: int, run: Run, *,
+           file_size: int) -> tuple[dict[str, np.ndarray], Texts]:
   """Returns an HDF5 file's arrays and the texts of its attributes, by path.
 
   Args:
     path: absolute.
     size: of the HDF5 file.
-    file_size: of the file that it came in, in proportion to which its arrays may be large.
     run: see `read_hdf5`.
+    file_size: of the file that contains it, which limits the size of its arrays.
   """
   most = _most_bytes(file_size)
   seconds = _BASE_SECONDS + (size + most - _BASE_BYTES) // _BYTES_A_SECOND
@@ -155,29 +155,30 @@ def _parse(path: str, size: int, file_size: int, run: Run) -> tuple[dict[str, np
 
 def _by_layer(arrays: Mapping[str, np.ndarray], texts: Texts,
               config: bytes | None) -> dict[str, np.ndarray]:
-  """Names arrays after their layers, whichever way the file is made."""
+  """Names arrays after their layers, in every kind of file."""
   for root in ('model_weights', ''):
     if layers := _list(texts, root, 'layer_names'):
-      return _of_lists(arrays, texts, root, layers)
+      return _of_lists(arrays, texts, root, layers=layers)
   return _of_numbers(arrays, texts, config)
 
 
 def _list(texts: Texts, path: str, name: str) -> list[str]:
-  """Returns a list of names; a long one is in parts, which are numbered."""
+  """Returns a list of names; long lists are split into numbered parts."""
   attributes = texts.get(path, {})
   if name in attributes:
     return list(attributes[name])
-  result, number = [], 0
+  result: list[str] = []
+  number = 0
   while (part := f'{name}{number}') in attributes:
     result += attributes[part]
     number += 1
   return result
 
 
-def _of_lists(arrays: Mapping[str, np.ndarray], texts: Texts, root: str,
+def _of_lists(arrays: Mapping[str, np.ndarray], texts: Texts, root: str, *,
               layers: Sequence[str]) -> dict[str, np.ndarray]:
   """Names the arrays of an `.h5` file: attributes list the layers, and the variables of each."""
-  result = {}
+  result: dict[str, np.ndarray] = {}
   for layer in layers:
     group = f'{root}/{layer}' if root else layer
     names = _list(texts, group, 'weight_names')
@@ -189,7 +190,7 @@ def _of_lists(arrays: Mapping[str, np.ndarray], texts: Texts, root: str,
         raise ValueError(f'no array {path!r:.80}, which is among the names of its variables')
       parent = name.rpartition('/')[0]
       inner = parent.rpartition('/')[2] if is_model and parent else layer
-      _add(result, f'{inner}/{variable}', path, arrays[path])
+      _add(result, f'{inner}/{variable}', arrays[path], path=path)
   return result
 
 
@@ -206,7 +207,8 @@ def _of_numbers(arrays: Mapping[str, np.ndarray], texts: Texts,
   names = {}
   if config is not None and not any('name' in attributes for attributes in texts.values()):
     names = dict(_configured(json.loads(config), ''))
-  result, nameless = {}, []
+  result: dict[str, np.ndarray] = {}
+  nameless = []
   for path, array in arrays.items():
     owner, _, index = path.rpartition('/vars/')
     name = texts.get(f'{owner}/vars', {}).get('name', [names.get(owner)])[0]
@@ -220,7 +222,7 @@ def _of_numbers(arrays: Mapping[str, np.ndarray], texts: Texts,
     known = _BATCH_NORM[-count:] if kind == 'batch_normalization' else _VARIABLES.get(kind, ())
     number = int(index[:9])
     variable = known[number] if number < len(known) else index
-    _add(result, f'{name}/{variable}', path, array)
+    _add(result, f'{name}/{variable}', array, path=path)
   if nameless:
     raise ValueError(f'arrays without the name of their layer, such as {nameless[0]!r:.80}, as '
                      "Keras 2 saves them: save the model as '.keras' or '.h5'")
@@ -232,9 +234,9 @@ def _of_numbers(arrays: Mapping[str, np.ndarray], texts: Texts,
 def _configured(config: Any, prefix: str) -> Iterator[tuple[str, str]]:
   """Yields (group, name) of the layers in a `config.json`.
 
-  A group is called after the layer's class, with a number behind it from the second one on.
+  A group is named after the layer's class, with a number appended from the second one on.
   """
-  counts = {}
+  counts: dict[str, int] = {}
   for layer in config['config']['layers']:
     kind = re.sub(r'([a-z])([A-Z])', r'\1_\2', re.sub(
       r'(.)([A-Z][a-z]+)', r'\1_\2', layer['class_name'])).lower()
@@ -245,7 +247,7 @@ def _configured(config: Any, prefix: str) -> Iterator[tuple[str, str]]:
       yield from _configured(layer, f'{group}/')
 
 
-def _add(result: dict[str, np.ndarray], name: str, path: str, array: np.ndarray) -> None:
+def _add(result: dict[str, np.ndarray], name: str, array: np.ndarray, *, path: str) -> None:
   """Adds an array of floats, under its path if another has the name."""
   if array.dtype.kind == 'f':
     result[path if name in result else name] = array

@@ -1,4 +1,4 @@
-"""The arrays of a graph's layers, by names that tell what each is and which layer it belongs to."""
+"""Arrays of a graph's layers, by names that say what each is and which layer it belongs to."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class LayerArrays:
     """Adds a layer.
 
     Args:
-      names: of its operators and tensors, the most telling first.
-      **parts: its arrays, by what they are; None for those that it does not have.
+      names: of its operators and tensors, the most informative first.
+      **parts: its arrays, by kind; None for those that it does not have.
     """
-    parts = {part: array for part, array in parts.items() if array is not None}
-    # Of names in the same scope the first tells enough.
+    present = {part: array for part, array in parts.items() if array is not None}
+    # Of several names in one scope the first is enough.
     by_scope: dict[str, str] = {}
     for name in names:
       for piece in name.split(_BETWEEN):
@@ -50,22 +50,22 @@ class LayerArrays:
     self._counts[name] += 1
     if self._counts[name] > 1:
       name += f'{_BETWEEN}#{self._counts[name]}'
-    self._left -= len(parts) * (len(name) + 64)
+    self._left -= len(present) * (len(name) + 64)
     if self._left < 0:
       raise ValueError('names of layers that are longer than the file')
-    self._arrays |= {f'{name}{_BEFORE_PART}{part}': array for part, array in parts.items()}
+    self._arrays |= {f'{name}{_BEFORE_PART}{part}': array for part, array in present.items()}
 
   def add_array(self, name: str, array: np.ndarray) -> None:
-    """Adds an array of no known layer."""
+    """Adds an array that belongs to no known layer."""
     if _BEFORE_PART in name or name in self._arrays:
-      raise ValueError(f'{name[:80]!r} as a name')
+      raise ValueError(f'the name {name[:80]!r}')
     self._arrays[name] = array
 
   def checked(self) -> dict[str, np.ndarray]:
-    """Returns all of it.
+    """Returns all arrays.
 
     Raises:
-      ValueError: if there is nothing.
+      ValueError: if there are none.
     """
     if not self._arrays:
       raise ValueError('a graph without constant weights')
@@ -78,10 +78,10 @@ def variance(epsilon: float) -> str:
 
 
 def added(part: str, then: str) -> str:
-  """Names a bias or an offset, with what follows on the addition: `RELU6`, `FACTOR` or ''.
+  """Names a bias or an offset, with what follows the addition: `RELU6`, `FACTOR` or ''.
 
-  Programs that simplify graphs add up numbers that are added one after the other, and multiply
-  kernels and biases by a factor behind them. What follows tells whether they did.
+  Programs that simplify graphs merge successive additions, and multiply kernels and biases by a
+  factor that follows them. What follows tells whether they did.
   """
   return f'{part}{_BEFORE}{then}' if then else part
 
@@ -91,10 +91,10 @@ class Layer:
   """A layer of a file.
 
   Attributes:
-    names: of its operators and tensors, the most telling first.
+    names: of its operators and tensors, the most informative first.
     parts: `{what it is: the array's name}`; the variance of batch norm is `variance`.
     epsilon: of batch norm, else None.
-    then: what follows on what it adds: `RELU6`, `FACTOR`, or '' for anything else.
+    then: what follows its addition: `RELU6`, `FACTOR`, or '' for anything else.
   """
   names: Sequence[str]
   parts: dict[str, str]
@@ -103,7 +103,7 @@ class Layer:
 
 
 def layers_of(arrays: Iterable[str]) -> list[Layer]:
-  """Makes layers again of names of arrays; those of no layer are left out."""
+  """Recovers the layers from the names of arrays; arrays that belong to no layer are left out."""
   found: dict[str, dict[str, str]] = {}
   for array in arrays:
     names, between, part = array.rpartition(_BEFORE_PART)

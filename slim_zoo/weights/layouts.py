@@ -27,9 +27,9 @@ class Take:
   """Where a variable's value comes from.
 
   Attributes:
-    key: the array's name in the file; '' for a value that follows from none.
-    steps: what is done to it, in this order.
-    factor: name of an array [outputs] that the result is multiplied by: a batch norm's scale, where
+    key: the array's name in the file; '' for a value that comes from no array.
+    steps: changes to the array, in order.
+    factor: name of an array [outputs] that the result is multiplied by: a batch norm's scale if
       our network has none; '' for none.
   """
   key: str
@@ -66,14 +66,14 @@ def _hwio(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
 def _window(size: int, shape: Sequence[int]) -> tuple[int, int]:
   """Height and width of the map that `size` inputs of a fully connected layer were flattened from.
 
-  They are those of our kernel, if it is a convolution and they divide.
+  They are those of our kernel if it is a convolution and they divide `size`.
   """
   height, width = shape[:2] if len(shape) == 4 else (1, 1)
   return (height, width) if size % (height * width) == 0 else (1, 1)
 
 
 def _flat(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-  """Takes the window off a kernel of 1×1 where our variable has none."""
+  """Removes the window of a 1×1 kernel if our variable has none."""
   if array.ndim == 4 and array.shape[:2] == (1, 1) and len(shape) == 2:
     return array.reshape(array.shape[2:])
   return array
@@ -100,7 +100,7 @@ DEPTHWISE_HWIO = Step('', _depthwise_hwio)
 # Kernels of Keras and TensorFlow: ours, or [in, out] of a fully connected layer, whose inputs were
 # flattened from height, width and channels.
 HWIO = Step('', _hwio)
-# The first layer's kernel, in our layout already, for images whose channels come the other way.
+# The first layer's kernel, in our layout already, for images with the channels in reverse order.
 SWAP_RED_AND_BLUE = Step('BGR to RGB', lambda array, shape: array[:, :, ::-1])
 
 
@@ -115,15 +115,15 @@ def times(number: float) -> Step:
 
 
 def constant(number: float) -> Take:
-  """A value that no array of the file has: the same number everywhere."""
+  """A value that comes from no array of the file: the same number everywhere."""
   return Take('', (Step(f'{number:g}', lambda array, shape: np.full(shape, number, np.float32)),))
 
 
 def change_channels(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-  """Fits the first layer's kernel [height, width, in, out] to images of other channels.
+  """Fits the first layer's kernel [height, width, in, out] to images with other channels.
 
-  Fewer channels get sums, one channel that of all; more channels get the kernels in turn, each
-  divided by how often it comes. So an image of equal channels gives what it gave before.
+  With fewer channels, kernels are summed; with more, they are repeated in turn, each divided by its
+  number of copies. So an image with equal channels gives the same result as before.
   """
   if array.ndim != 4 or len(shape) != 4 or array.shape[2] == shape[2]:
     return array

@@ -1,13 +1,14 @@
 """Reading object-based checkpoints: those of `tf.train.Checkpoint`, and of Keras' models in them.
 
-Besides tensors they hold the graph of the objects that these belong to: a `TrackableObjectGraph`
-(https://www.tensorflow.org/guide/checkpoint). A tensor's own name is only the shortest way to it,
+Besides tensors they hold the graph of the objects that own them: a `TrackableObjectGraph`
+(https://www.tensorflow.org/guide/checkpoint). A tensor's own name is only the shortest path to it,
 which for a trained layer often leads through the optimizer.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from slim_zoo.weights.reader import Checkpoint
 
 GRAPH = '_CHECKPOINTABLE_OBJECT_GRAPH'
 _VALUE = 'VARIABLE_VALUE'
-# What only optimizers have, of Keras 3 and 2, and what lists a layer's variables once more.
+# Children that only optimizers have (Keras 3 and 2), and lists that repeat a layer's variables.
 _OF_OPTIMIZERS = {'_iterations', 'iterations', 'iter', '_learning_rate', 'learning_rate'}
 _LISTS = {'_trainable_variables', '_non_trainable_variables', 'trainable_variables',
           'non_trainable_variables', 'keras_api', 'save_counter', 'signatures'}
@@ -24,7 +25,7 @@ _LISTS = {'_trainable_variables', '_non_trainable_variables', 'trainable_variabl
 
 @dataclasses.dataclass
 class _Node:
-  """An object: what hangs on it, and the tensor that is its value."""
+  """An object: its children, and the name of the tensor with its value."""
   children: list[tuple[str, int]] = dataclasses.field(default_factory=list)
   key: str = ''
 
@@ -32,8 +33,8 @@ class _Node:
 class ObjectBased:
   """An object-based checkpoint; a `restore.Source` whose names are those of the attributes.
 
-  Variables have the names that lead to them, such as `model/_operations/1/_kernel`, and of several
-  the first; those of optimizers are left out.
+  Variables are named by the path to them, such as `model/_operations/1/_kernel`, or the first of
+  several paths; those of optimizers are left out.
 
   Raises:
     ValueError: if the graph of objects is damaged.
@@ -55,7 +56,7 @@ class ObjectBased:
     return self._checkpoint.read(self._keys[name])
 
 
-def _nodes(graph: bytes) -> list[_Node]:
+def _nodes(graph: Any) -> list[_Node]:
   """Parses the message: nodes (1), their children (1) and attributes (2)."""
   nodes = []
   for number, kind, value in wire_format.fields(memoryview(graph)):
@@ -82,8 +83,9 @@ def _text(value: memoryview | None) -> str:
 
 
 def _names(nodes: list[_Node], known: dict[str, tuple[int, ...]]) -> dict[str, str]:
-  """Walks from the root, nearest first; returns `{name: tensor's own name}`."""
-  result, taken = {}, set()
+  """Walks breadth-first from the root; returns `{name: tensor's own name}`."""
+  result: dict[str, str] = {}
+  taken: set[str] = set()
   waiting, seen = [('', 0)], {0}
   for path, number in waiting:  # Grows while it is walked.
     children = nodes[number].children if number < len(nodes) else []
@@ -91,7 +93,7 @@ def _names(nodes: list[_Node], known: dict[str, tuple[int, ...]]) -> dict[str, s
       continue
     for name, child in children:
       if type(child) is not int or child >= len(nodes):
-        raise ValueError('an object that is not there')
+        raise ValueError('a reference to a missing object')
       if name in _LISTS:
         continue
       key = nodes[child].key

@@ -1,4 +1,4 @@
-"""Weights by name, and checkpoints in archives: brought to where they can be read."""
+"""Downloading weights by name, and unpacking checkpoints from archives."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from slim_zoo.weights.table_files import is_table
 PREFIX = 'zoo:'
 _LISTED = 20  # Names in the error for an unknown one.
 _ARCHIVES = ('.tar.gz', '.tgz', '.tar.bz2', '.tar.xz')
-# A file is in PyTorch's format if it is called so, whatever it begins with.
+# Files with these names are in PyTorch's format, whatever their content.
 _NO_ARCHIVES = ('.pth.tar', '.pt.tar')
-# Other files with weights, of use where there is no checkpoint.
+# Other files with weights, used if there is no checkpoint.
 _OTHERS = ('.caffemodel', '.h5', '.keras', '.npy', '.pb', '.pt', '.pth', '.safetensors', '.tflite')
 
 
 def resolve(path: str) -> tuple[str, dict[str, Any]]:
-  """Finds the weights that a name, an archive or a path means.
+  """Finds the weights that a name, an archive or a path refers to.
 
   Args:
-    path: `zoo:` and a name of `PUBLISHED_FILES`, which is downloaded unless it was before; a tar
+    path: `zoo:` and a name of `PUBLISHED_FILES`, which is downloaded if it is not there yet; a tar
       archive, also compressed, with a checkpoint; or any other path.
 
   Returns:
     What `sources.open_weights` opens, and what is known of it: `model_name`, `classes`,
     `preprocessing_name`, `image_size` and `channel_order`, as far as they are known. An archive
-    that is called as a published one is taken for it.
+    with the name of a published one is assumed to be it.
 
   Raises:
     ValueError: if there is no such name, or what was downloaded or unpacked is damaged.
@@ -53,18 +53,18 @@ def resolve(path: str) -> tuple[str, dict[str, Any]]:
 
 
 def fetch(name: str, cache_dir: str | os.PathLike | None = None) -> str:
-  """Downloads published weights, unless that was done before.
+  """Downloads published weights, if they are not there yet.
 
   Args:
     name: a name of `PUBLISHED_FILES`.
     cache_dir: where to keep them, in a folder of this name; by default `weights` in
-      `files.folders.cache_folder()`. Of an archive its content is kept.
+      `files.folders.cache_folder()`. Of an archive, only the content is kept.
 
   Returns:
     The path of the file, or of the checkpoint in it.
 
   Raises:
-    ValueError: if there is no such name, or something else than the file arrives.
+    ValueError: if there is no such name, or another file arrives.
     OSError: if it cannot be downloaded; the message says where to put the file by hand.
   """
   published = _published(name)
@@ -80,13 +80,13 @@ def fetch(name: str, cache_dir: str | os.PathLike | None = None) -> str:
 
 
 def _download_content(published: PublishedFile, content: Path) -> None:
-  if content.is_dir():  # Another process has brought it meanwhile.
+  if content.is_dir():  # Another process has unpacked it in the meantime.
     return
   path = _download(published, content.parent)
   try:
     archives.unpack(path, content)
   except archives.DamagedArchiveError:
-    path.unlink()  # Another download may bring it whole.
+    path.unlink()  # Another download may be complete.
     raise
   path.unlink()
 
@@ -128,7 +128,7 @@ def _is_archive(path: str) -> bool:
 
 
 def _of_this_file(path: str) -> PublishedFile | None:
-  """Finds the entry of a published file by the file's name, in which versions and sizes stand."""
+  """Finds the entry of a published file by the file's name, which includes versions and sizes."""
   name = os.path.basename(path)
   return next((published for published in PUBLISHED_FILES.values()
                if published.resource.filename == name), None)
@@ -137,11 +137,11 @@ def _of_this_file(path: str) -> PublishedFile | None:
 def find_checkpoint(folder: str | os.PathLike, preferred: str = '') -> str:
   """Finds the weights in the content of an archive.
 
-  A checkpoint is taken rather than frozen graphs and TFLite models that lie beside it.
+  A checkpoint is preferred to frozen graphs and TFLite models beside it.
 
   Args:
     folder: the content.
-    preferred: name of the folder whose checkpoint is meant, if there are several.
+    preferred: name of the folder whose checkpoint is used if there are several.
 
   Returns:
     A checkpoint's prefix, or the path of a file in another format.

@@ -1,4 +1,4 @@
-"""The weights that others have published for our networks: where they are, and how to check them.
+"""Weights that others have published for our networks: their addresses, and how to check them.
 
 Sources: for TF-Slim the tables in tensorflow/models' research/slim (README.md, nets/mobilenet_v1.md
 and nets/mobilenet/README.md), for Keras `keras.applications`, for torchvision its `Weights` enums,
@@ -21,16 +21,16 @@ class PublishedFile:
 
   Attributes:
     network: its name in `nets_factory.NETS`.
-    url: where it is.
+    url: its address.
     size: in bytes; None if it was not published.
     digest: (kind, hexadecimal digits), see `files.downloads.Resource`; None if none was published.
-    classes: width of the logits: 1,000, or 1,001 where the first is the background; None for files
+    classes: width of the logits: 1,000, or 1,001 if the first is the background; None for files
       without the classifier.
-    preprocessing: the recipe that the weights are used with; None where the names in the file tell
+    preprocessing: the recipe that the weights are used with; None if the names in the file tell
       it, see `Dialect.preprocessing`.
     image_size: height and width that they were trained or measured with; None as above.
-    channel_order: 'rgb' or 'bgr', what the first layer expects, where the file does not tell it.
-    folder: name of the folder in the archive whose checkpoint is meant, where there are several.
+    channel_order: 'rgb' or 'bgr', the order that the first layer expects, if the file does not say.
+    folder: name of the folder in the archive whose checkpoint is used if there are several.
   """
   network: str
   url: str
@@ -45,7 +45,7 @@ class PublishedFile:
 
   @property
   def is_archive(self) -> bool:
-    """Whether the weights are inside."""
+    """Whether the weights are in an archive."""
     return self.url.endswith(('.tgz', '.tar.gz'))
 
   @property
@@ -55,7 +55,7 @@ class PublishedFile:
     return Resource(self.url, self.size, self.digest, head)
 
   def metadata(self) -> dict:
-    """What is known of the weights, under the names that checkpoints' metadata have."""
+    """Facts about the weights, by the names used in checkpoints' metadata."""
     known = {'model_name': self.network, 'classes': self.classes,
              'preprocessing_name': self.preprocessing, 'image_size': self.image_size,
              'channel_order': self.channel_order}
@@ -67,7 +67,7 @@ _TENSORFLOW = 'https://storage.googleapis.com/download.tensorflow.org/models'
 _GOOGLE = 'https://storage.googleapis.com'
 
 
-def _slim(network: str, url: str, image_size: int, preprocessing: str = 'inception', *,
+def _slim(network: str, url: str, image_size: int, *, preprocessing: str = 'inception',
           classes: int = 1001, folder: str = '') -> PublishedFile:
   return PublishedFile(network, url, classes=classes, preprocessing=preprocessing,
                        image_size=image_size, folder=folder)
@@ -93,7 +93,8 @@ def _slim_files() -> dict[str, PublishedFile]:
     files[name] = _slim(network, f'{_TENSORFLOW}/{name}.tar.gz', size)
   for network in ('resnet_v1_50', 'resnet_v1_101', 'resnet_v1_152', 'vgg_16', 'vgg_19'):
     name = f'{network}_2016_08_28'
-    files[name] = _slim(network, f'{_TENSORFLOW}/{name}.tar.gz', 224, 'vgg', classes=1000)
+    files[name] = _slim(network, f'{_TENSORFLOW}/{name}.tar.gz', 224,
+                        preprocessing='vgg', classes=1000)
   for network, width, in_url in (
       ('mobilenet_v1', '1.0', '1.0'), ('mobilenet_v1_075', '0.75', '0.75'),
       ('mobilenet_v1_050', '0.50', '0.5'), ('mobilenet_v1_025', '0.25', '0.25')):
@@ -186,8 +187,10 @@ _KERAS_FILES = (
 )
 
 
-def _keras(name: str, network: str, size: int, path: str, md5: str, bare_path: str, bare_md5: str,
-           ) -> dict[str, PublishedFile]:
+def _keras(name: str, network: str, size: int, *files: str) -> dict[str, PublishedFile]:
+  """Makes two entries; `files` are a path and its MD5 with the classifier, and two without."""
+  path, md5, bare_path, bare_md5 = files
+
   def file(path: str, md5: str, classes: int | None) -> PublishedFile:
     return PublishedFile(network, f'{_KERAS}/{path}', digest=('md5', md5) if md5 else None,
                          classes=classes, image_size=size)
@@ -197,7 +200,7 @@ def _keras(name: str, network: str, size: int, path: str, md5: str, bare_path: s
 
 def _keras_files() -> dict[str, PublishedFile]:
   """Keras', under the names of its models; `…_notop` without the classifier."""
-  files = {}
+  files: dict[str, PublishedFile] = {}
   for row in _KERAS_FILES:
     files |= _keras(*row)
   for network, width, text in (

@@ -15,7 +15,7 @@ from files.plain_paths import plain
 from slim_zoo.weights import checkpoint_index
 
 AVERAGE_SUFFIX = '/ExponentialMovingAverage'
-# What TensorFlow's reader raises besides.
+# Errors that TensorFlow's reader raises.
 _FAILURES = (tf.errors.OpError, *reasons.FAILURES)
 
 
@@ -30,7 +30,7 @@ class Checkpoint:
   def __init__(self, prefix: str):
     self.path = prefix
     self._index = self._size = None
-    self._place = prefix  # Where TensorFlow reads it.
+    self._place = prefix  # The path that TensorFlow is given.
     try:
       if os.path.exists(f'{prefix}.index'):
         self._index = checkpoint_index.read_index(prefix)
@@ -42,7 +42,7 @@ class Checkpoint:
       self._reader = tf.train.load_checkpoint(self._place)
       self.shapes = {name: tuple(shape)
                      for name, shape in self._reader.get_variable_to_shape_map().items()}
-      # What a file claims is checked before anything is decided by it.
+      # The file's claims are checked before they are used.
       for name in self.shapes:
         entry = self._index and self._index.entries.get(name)
         if not (entry and entry.is_partitioned):
@@ -57,8 +57,8 @@ class Checkpoint:
     if 'hecksum' in reason:  # TensorFlow's words.
       reason = 'a checksum does not match: bytes were changed, on a disk or on their way'
     return ValueError(f'The checkpoint {self.path} cannot be read; it is cut short or damaged '
-                      f'({reason}). Copy it again, or name another one; a training run goes on '
-                      'from an older one when the damaged files are removed.')
+                      f'({reason}). Copy it again, or name another one. A training run '
+                      'continues from an older one if the damaged files are removed.')
 
   def read(self, name: str) -> np.ndarray:
     """Reads one tensor.
@@ -76,5 +76,5 @@ class Checkpoint:
     if self._index:
       self._index.check(name)
     elif math.prod(shape := self.shapes.get(name, ())) > self._size:
-      # Each number has a byte at least.
+      # Each number takes at least one byte.
       raise ValueError(f'the tensor {name!r:.80} of the shape {shape} in {self._size:,} bytes')

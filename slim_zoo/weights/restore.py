@@ -23,11 +23,14 @@ class Source(Protocol):
   """A file of arrays that is open for reading.
 
   Attributes:
-    path: what to call it.
+    path: its name in messages.
     shapes: `{name: shape}` of everything in it.
   """
   path: str
-  shapes: Mapping[str, tuple[int, ...]]
+
+  @property
+  def shapes(self) -> Mapping[str, tuple[int, ...]]:
+    """Shapes of the arrays by name."""
 
   def read(self, name: str) -> np.ndarray:
     """Reads one array; raises ValueError if the file is damaged."""
@@ -35,7 +38,7 @@ class Source(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-  """What became of one variable of the network.
+  """The result for one variable of the network.
 
   Attributes:
     name, shape: the variable's.
@@ -57,15 +60,15 @@ class Row:
     return self.take.key
 
   def origin(self) -> str:
-    """Says where the value comes from, if it is not simply the array of the same name."""
+    """Describes where the value comes from, unless it is simply the array of the same name."""
     name = self.source if self.source != self.name else ''
-    shape = '' if self.source_shape in (None, self.shape) else _shape(self.source_shape)
+    shape = '' if self.source_shape in (None, self.shape) else _shape(self.source_shape or ())
     return ', '.join(filter(None, [f'{name} {shape}'.strip(), self.take.text()]))
 
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-  """What became of all of them.
+  """The results for all variables of a network.
 
   Attributes:
     checkpoint: the path of the file.
@@ -95,10 +98,10 @@ class Report:
     return text + (f'; {averages} from their moving averages' if averages else '')
 
   def table(self, *, unused: bool = True) -> str:
-    """Lists every variable, one a line, with counts at the end.
+    """Lists every variable, one per line, with counts at the end.
 
     Args:
-      unused: whether to list what the checkpoint has beyond the network.
+      unused: whether to list the arrays of the checkpoint that the network does not use.
     """
     width = max((len(row.name) for row in self.rows), default=0)
     lines = [f'# {self.checkpoint}']
@@ -122,8 +125,7 @@ def same_names(source: Source, wanted: Mapping[str, Sequence[int]], *,
   Args:
     source: a checkpoint with our names.
     wanted: `{name: shape}` of the network's variables.
-    use_averages: whether moving averages replace the variables that they are of; None if it has
-      any.
+    use_averages: whether moving averages replace their variables; None means: if there are any.
 
   Raises:
     ValueError: if averages are asked for and there are none.
@@ -147,7 +149,7 @@ def plan(source: Source, wanted: Mapping[str, Sequence[int]],
     wanted: `{name: shape}` of the network's variables, in the order of its layers.
     takes: where each is in the file; by default `same_names`.
     exclude: scopes that are not restored.
-    change_channels: whether the first layer is fitted to images of other channels.
+    change_channels: whether the first layer is fitted to images with another number of channels.
 
   Returns:
     The report; its rows may hold mismatched and missing variables (see `check`).
@@ -165,8 +167,8 @@ def plan(source: Source, wanted: Mapping[str, Sequence[int]],
     if name in excluded:
       rows.append(Row(name, shape, EXCLUDED))
       continue
-    found = source.shapes.get(take.key, () if not take.key else None) if take else None
-    if found is None or (take.factor and take.factor not in source.shapes):
+    found = source.shapes.get(take.key, None if take.key else ()) if take else None
+    if take is None or found is None or (take.factor and take.factor not in source.shapes):
       rows.append(Row(name, shape, MISSING, take or _NOWHERE))
       continue
     fitted = _fitted_shape(take, found, shape)
@@ -183,7 +185,7 @@ def plan(source: Source, wanted: Mapping[str, Sequence[int]],
 
 
 def _fitted_shape(take: Take, found: Sequence[int], shape: tuple[int, ...]) -> tuple[int, ...]:
-  """Returns the shape of what a take makes; the array is a stand-in that takes no memory."""
+  """Returns the shape of a take's result; the array is a stand-in that takes no memory."""
   return take.apply(np.broadcast_to(np.float32(0), found), shape).shape
 
 
@@ -196,52 +198,54 @@ def check(report: Report, *, exclude: Sequence[str] = (), head: Sequence[str] = 
     exclude: the scopes that were excluded, for the advice.
     head: the head scopes of the network, for the advice.
     ignore_missing: whether variables that the checkpoint lacks may stay as they are.
-    advice: what to do where nothing may be excluded or ignored, in place of these flags.
+    advice: replaces the advice on these flags where nothing may be excluded or ignored.
 
   Raises:
-    ValueError: with both sides and the flag that would settle it.
+    ValueError: lists both sides, and the flag that would help.
   """
   mismatched = report.names(MISMATCHED)
   missing = [] if ignore_missing else report.names(MISSING)
-  if not report.names(RESTORED):  # Nothing at all: that is no lack, but something else's weights.
+  if not report.names(RESTORED):  # Nothing fits: these are another network's weights.
     missing = report.names(MISSING)
   if not mismatched and not missing:
     return
   rows = {row.name: row for row in report.rows}
   lines = [f'The checkpoint {report.checkpoint} does not fit the network.']
   lines += _shortened([f'  {n}: the network has {_shape(rows[n].shape)}, the checkpoint '
-                       f'{_shape(rows[n].fitted_shape)}' for n in mismatched])
+                       f'{_shape(rows[n].fitted_shape or ())}' for n in mismatched])
   lines += _shortened([f'  {n}: not in the checkpoint' for n in missing])
   if not report.names(RESTORED):
     lines.append('Nothing in it fits: is it a checkpoint of another network? It has: '
                  + ', '.join(_tops(report.unused)))
     lines += [advice] if advice else []
   else:
-    lines += [advice] if advice else _advice(report, mismatched, missing, exclude, head)
+    lines += [advice] if advice else _advice(report, mismatched, missing, exclude=exclude,
+                                             head=head)
   if missing and report.unused:
     lines += ['Unused in the checkpoint:', *_shortened([f'  {n}' for n in report.unused])]
   raise ValueError('\n'.join(lines))
 
 
-def _advice(report: Report, mismatched: list[str], missing: list[str], exclude: Sequence[str],
-            head: Sequence[str]) -> list[str]:
-  """Names the flags that would settle what does not fit."""
+def _advice(report: Report, mismatched: list[str], missing: list[str], *,
+            exclude: Sequence[str], head: Sequence[str]) -> list[str]:
+  """Names the flags that would help with what does not fit."""
   first = next((row for row in report.rows if len(row.shape) == 4), None)
-  if not missing and first and mismatched == [first.name] and (
-      _without_channels(first.shape) == _without_channels(first.fitted_shape)):
-    return [f'The images have {first.shape[2]} channel(s), those of the checkpoint '
-            f'{first.fitted_shape[2]}. To fit its first layer to them: --convert_input_channels; '
-            'to turn colour images to grey: --use_grayscale']
+  fitted = first.fitted_shape if first else None
+  if not missing and first and fitted and mismatched == [first.name] and (
+      _without_channels(first.shape) == _without_channels(fitted)):
+    return [f'The images have {first.shape[2]} channel(s), those of the checkpoint {fitted[2]}. To '
+            'fit its first layer to them: --convert_input_channels; to convert colour images to '
+            'grey: --use_grayscale']
   needed = dict.fromkeys([*exclude, *_scopes_for([*mismatched, *missing], head)])
-  lines = [f'To train them anew: --checkpoint_exclude_scopes={",".join(needed)}']
+  lines = [f'To train them from scratch: --checkpoint_exclude_scopes={",".join(needed)}']
   rows = [row for row in report.rows if row.status == MISMATCHED]
   differences = {row.shape[-1] - row.fitted_shape[-1] for row in rows
                  if row.shape and row.fitted_shape}
   if rows and differences in ({1}, {-1}):
-    lines.append('Or, if the checkpoint has the same classes and only one of both has a background '
-                 f'class at 0: --labels_offset={differences.pop()}')
+    lines.append('Or, if the checkpoint has the same classes and only one of the two has a '
+                 f'background class at 0: --labels_offset={differences.pop()}')
   if missing and not mismatched:
-    lines.append('Or, to leave what is missing as it is: --ignore_missing_vars')
+    lines.append('Or, to keep the initial values of what is missing: --ignore_missing_vars')
   return lines
 
 
@@ -265,20 +269,20 @@ def _scopes_for(names: Sequence[str], head: Sequence[str]) -> list[str]:
 
 
 def apply(report: Report, source: Source, variables: Mapping[str, tf.Variable]) -> None:
-  """Assigns the restored values, all read first: a damaged file changes nothing."""
+  """Assigns the restored values; all are read first, so a damaged file changes nothing."""
   values = {row.name: value(row, source) for row in report.rows if row.status == RESTORED}
   for name, array in values.items():
     variables[name].assign(tf.cast(array, variables[name].dtype))
 
 
 def value(row: Row, source: Source) -> np.ndarray:
-  """Reads what a variable is restored from, in its own shape.
+  """Reads the value of a variable, in its own shape.
 
   Raises:
-    ValueError: if the file is damaged, or holds something else than finite numbers of floating
-      point, such as weights that were quantized.
+    ValueError: if the file is damaged, or has anything but finite floating-point numbers, such as
+      quantized weights.
   """
-  array = _read(source, row.source) if row.source else np.float32(0)
+  array = _read(source, row.source) if row.source else np.zeros((), np.float32)
   array = row.take.apply(array, row.shape)
   return array * _read(source, row.take.factor) if row.take.factor else array
 
@@ -287,20 +291,20 @@ def _read(source: Source, name: str) -> np.ndarray:
   array = source.read(name)
   # NumPy has no kind for TensorFlow's bfloat16.
   if array.dtype.kind not in 'f' and array.dtype.name != 'bfloat16':
-    if not (array.ndim == 0 and array.dtype.kind in 'iu'):  # The global step and its like.
-      raise ValueError(f'Expected numbers of floating point for {name} in {source.path}. Received: '
-                       f'{array.dtype.name}. Quantized weights are not read: take the file from '
-                       'before they were.')
+    if not (array.ndim == 0 and array.dtype.kind in 'iu'):  # Such as the global step.
+      raise ValueError(f'Expected floating-point numbers for {name} in {source.path}. Received: '
+                       f'{array.dtype.name}. Quantized weights are not read: use the file that '
+                       'they were made from.')
     return array
   if not np.isfinite(array.astype(np.float32)).all():
     raise ValueError(f'Expected finite numbers for {name} in {source.path}. Received: infinite '
-                     'ones or NaN. The file was saved from a run that had broken down, or is '
-                     'damaged: take another one.')
+                     'ones or NaN. The file was saved by a run that had diverged, or is damaged: '
+                     'use another one.')
   return array
 
 
 def describe_unused(report: Report) -> str:
-  """Says what of a foreign file nothing was restored from, if it may be part of the function.
+  """Warns of unused arrays of a foreign file that may be part of what it computes.
 
   Args:
     report: from `plan`.
@@ -309,12 +313,12 @@ def describe_unused(report: Report) -> str:
     A warning, or ''.
   """
   if any(row.status != RESTORED for row in report.rows):
-    return ''  # Then something was to be left out.
+    return ''  # Something was left out on purpose.
   names = [name for name in report.unused
            if not re.search(r'num_batches_tracked$|aux|global_step|save_counter|^optimizer|'
                             r'CHECKPOINTABLE', name, re.IGNORECASE)]
   if not names:
     return ''
   shown = ', '.join(names[:4]) + (', …' if len(names) > 4 else '')
-  return (f'Warning: {len(names)} arrays of {report.checkpoint} have no place in the network: '
-          f'{shown}. If they belong to what it computes, it is another network.')
+  return (f'Warning: {len(names)} arrays of {report.checkpoint} are not used by the network: '
+          f'{shown}. If they affect its outputs, it is another network.')

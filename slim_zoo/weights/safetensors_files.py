@@ -1,34 +1,26 @@
-"""Reading safetensors files, without the package of that name.
+"""Reading safetensors files with Hugging Face's library.
 
-A file is the length of a header, the header (JSON: names, types, shapes, places), and raw numbers
-(https://huggingface.co/docs/safetensors).
+A file is the length of a header, the header (JSON: names, types, shapes, offsets), and raw numbers
+(https://huggingface.co/docs/safetensors). The library checks that the tensors fill the data without
+holes or overlaps. What it doesn't check is checked here: names that occur twice, of which it
+takes the last, the length of the header, and types that NumPy does not have.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
+import ml_dtypes
 import numpy as np
+import safetensors
 
-from files.raw_tensors import (
-  BFLOAT16,
-  MOST_DIMENSIONS,
-  are_counts,
-  itemsize,
-  lay_over,
-  read_bytes,
-)
+from files.raw_tensors import MOST_DIMENSIONS
 from files.unpickling import reading
 
-_LONGEST_HEADER = 2 ** 24  # Room for 100,000 tensors.
-_TYPES = {
-  'F64': 'f8', 'F32': 'f4', 'F16': 'f2', 'BF16': BFLOAT16, 'I64': 'i8', 'I32': 'i4', 'I16': 'i2',
-  'I8': 'i1', 'U64': 'u8', 'U32': 'u4', 'U16': 'u2', 'U8': 'u1', 'BOOL': '?',
-}
+_LONGEST_HEADER = 2 ** 24  # Room for 100,000 tensors; the library's own limit is 100 MB.
+_TYPES = ('F64', 'F32', 'F16', 'BF16', 'I64', 'I32', 'I16', 'I8', 'U64', 'U32', 'U16', 'U8', 'BOOL')
 
 
 def read_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
@@ -46,47 +38,38 @@ def read_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
   """
   advice = 'Copy it again, or name another file.'
   with reading(path, 'a safetensors file', advice) as (file, size):
-    length = int.from_bytes(file.read(8), 'little')
-    if not 2 <= length <= min(_LONGEST_HEADER, size - 8):
-      raise ValueError(f'a header of {length:,} bytes in a file of {size:,}')
-    header = json.loads(file.read(length).decode(), object_pairs_hook=_unique)
-    if type(header) is not dict:
-      raise ValueError('a header that is no object')
-    header.pop('__metadata__', None)
-    layout = _checked_layout(header, size - 8 - length)
-    return {name: lay_over(read_bytes(file, count), code, shape)
-            for name, shape, code, count in layout}
+    header = _header(file, size)
+    try:
+      with safetensors.safe_open(path, 'numpy') as tensors:
+        # The library's own order of the offsets is not the same twice if some tensors are empty.
+        names = sorted(tensors.keys(), key=lambda name: (header[name]['data_offsets'], name))
+        return {name: _array(tensors, name) for name in names}
+    except safetensors.SafetensorError as error:
+      raise ValueError(str(error)) from error
+
+
+def _header(file: BinaryIO, size: int) -> dict[str, Any]:
+  """Reads the header, in which no name may occur twice; the library checks everything else."""
+  length = int.from_bytes(file.read(8), 'little')
+  if not 2 <= length <= min(_LONGEST_HEADER, size - 8):
+    raise ValueError(f'a header of {length:,} bytes in a file of {size:,}')
+  return json.loads(file.read(length).decode(), object_pairs_hook=_unique)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-  result = dict(pairs)
-  if len(result) != len(pairs):
-    raise ValueError('a name that is there twice')
+  result: dict[str, Any] = {}
+  for name, value in pairs:
+    if name in result:
+      raise ValueError(f'the name {name!r:.80} twice')
+    result[name] = value
   return result
 
 
-def _checked_layout(header: Mapping[str, Any],
-                    size: int) -> list[tuple[str, tuple[int, ...], str, int]]:
-  """Returns (name, shape, type, bytes) of tensors that fill the data without holes or overlaps."""
-  entries = []
-  for name, entry in header.items():
-    if type(entry) is not dict or set(entry) != {'dtype', 'shape', 'data_offsets'}:
-      raise ValueError(f'the entry {name!r:.80} without type, shape and offsets')
-    shape, offsets = entry['shape'], entry['data_offsets']
-    code = _TYPES.get(entry['dtype']) if type(entry['dtype']) is str else None
-    if code is None:
-      raise ValueError(f'the tensor {name!r:.80} of an unknown type')
-    if type(shape) is not list or len(shape) > MOST_DIMENSIONS or not are_counts(*shape) or (
-        type(offsets) is not list or len(offsets) != 2 or not are_counts(*offsets)):
-      raise ValueError(f'the tensor {name!r:.80} with an unknown shape or place')
-    entries.append((offsets[0], offsets[1], name, tuple(shape), code))
-  position, layout = 0, []
-  for begin, end, name, shape, code in sorted(entries):
-    if begin != position or end - begin != math.prod(shape) * itemsize(code):
-      raise ValueError(f'the tensor {name!r:.80} of the shape {shape} at the bytes {begin:,} to '
-                       f'{end:,}, where {position:,} is next')
-    position = end
-    layout.append((name, shape, code, end - begin))
-  if position != size:
-    raise ValueError(f'{size:,} bytes of data for tensors of {position:,}')
-  return layout
+def _array(tensors: Any, name: str) -> np.ndarray:
+  tensor = tensors.get_slice(name)
+  if tensor.get_dtype() not in _TYPES:
+    raise ValueError(f'the tensor {name!r:.80} of the unknown type {tensor.get_dtype()}')
+  if len(tensor.get_shape()) > MOST_DIMENSIONS:
+    raise ValueError(f'the tensor {name!r:.80} of {len(tensor.get_shape())} dimensions')
+  array = tensors.get_tensor(name)
+  return array.astype(np.float32) if array.dtype == ml_dtypes.bfloat16 else array

@@ -34,10 +34,10 @@ class Weights:
 
   Attributes:
     source: the arrays.
-    metadata: what is known about them: what lies beside our checkpoints and exports, or what the
-      list of published weights says; {} if nothing.
+    metadata: facts about them, from the file beside our checkpoints and exports, or from the list
+      of published weights; {} if there are none.
     format: None for name-based checkpoints, whose names are ours.
-    channel_order: what the user said that the first layer expects, or None.
+    channel_order: the order that the first layer expects, as the user stated it, or None.
   """
   source: Source
   metadata: Mapping[str, Any]
@@ -46,16 +46,16 @@ class Weights:
 
   @property
   def path(self) -> str:
-    """What to call them in messages."""
+    """Their name in messages."""
     return self.source.path
 
-  def _dialect(self, network: str, ours: Mapping[str, Sequence[int]]) -> Dialect:
+  def _dialect(self, kind: formats.Format, network: str,
+               ours: Mapping[str, Sequence[int]]) -> Dialect:
     """Chooses the names that fit best."""
-    known = self.format.dialects(network, self.channel_order)
+    known = kind.dialects(network, self.channel_order)
     if not known:
-      raise ValueError(f'{self.path} is {self.format.name}. Expected one of a network that such '
-                       f'files exist of. Received: --model_name={network}, of which no names in '
-                       'this format are known.')
+      raise ValueError(f'{self.path} is {kind.name}. Expected a network whose names in this format '
+                       f'are known. Received: --model_name={network}. Choose another network.')
 
     def num_found(dialect: Dialect) -> int:
       takes = self._takes(dialect, ours)
@@ -64,19 +64,19 @@ class Weights:
     return max(known, key=num_found)
 
   def _takes(self, dialect: Dialect, ours: Mapping[str, Sequence[int]]) -> dict[str, Take]:
-    asked = {name: shape for name, shape in ours.items()
+    asked = {name: tuple(shape) for name, shape in ours.items()
              if dialect.knows_heads or not scopes.matches(name, custom_head.SCOPE)}
     return dialect.takes(asked, self.source.shapes)
 
   def facts(self, network: str, ours: Mapping[str, Sequence[int]]) -> dict[str, Any]:
-    """Tells how the weights are used with a network.
+    """Returns facts on how the weights are used with a network.
 
     Args:
       network: a name of `nets_factory.NETS`.
       ours: `{name: shape}` of its variables.
 
     Returns:
-      The metadata, and `preprocessing_name`, `image_size` and `note` where the names in the file
+      The metadata, and `preprocessing_name`, `image_size` and `note` if the names in the file
       tell them.
 
     Raises:
@@ -84,7 +84,7 @@ class Weights:
     """
     if self.format is None:
       return dict(self.metadata)
-    dialect = self._dialect(network, ours)
+    dialect = self._dialect(self.format, network, ours)
     found = {'preprocessing_name': dialect.preprocessing, 'image_size': dialect.image_size,
              'note': dialect.note}
     return {**{key: value for key, value in found.items() if value}, **self.metadata}
@@ -102,15 +102,15 @@ class Weights:
       `{name: take}`, for `restore.plan`.
 
     Raises:
-      ValueError: if the format has no names for this network, or no moving averages that are asked
-        for.
+      ValueError: if the format has no names for this network, or moving averages are asked for and
+        there are none.
     """
     if self.format is None:
       return restore.same_names(self.source, ours, use_averages=use_averages)
     if use_averages:
       raise ValueError(f'Expected moving averages in {self.path}. Received: {self.format.name}, '
                        'which has none. Leave out the flag that asks for them.')
-    return self._takes(self._dialect(network, ours), ours)
+    return self._takes(self._dialect(self.format, network, ours), ours)
 
 
 def open_weights(path: str, *, channel_order: str | None = None) -> Weights:
@@ -119,16 +119,16 @@ def open_weights(path: str, *, channel_order: str | None = None) -> Weights:
   Args:
     path: a checkpoint's prefix or a folder of checkpoints, a file of one of `formats.FORMATS`, a
       tar archive with a checkpoint, or `zoo:` and a name of `published_files.PUBLISHED_FILES`.
-    channel_order: 'rgb' or 'bgr', for formats that do not tell what the first layer expects.
+    channel_order: 'rgb' or 'bgr', for formats that do not say which order the first layer expects.
 
   Raises:
-    ValueError: if it is nothing of the kind, or damaged.
+    ValueError: if it is none of these, or damaged.
     OSError: if it does not exist or may not be read.
   """
   path, known = published.resolve(path)
   found = formats.recognize(path)
   if channel_order and not (found and found.takes_order):
-    raise ValueError('--checkpoint_channel_order: expected only where a file does not tell it. '
+    raise ValueError('--checkpoint_channel_order: expected only for files that do not state it. '
                      f'Received: {path}, which is '
                      f'{found.name if found else "a name-based checkpoint"}. Leave it out.')
   if found is None:
@@ -140,4 +140,4 @@ def open_weights(path: str, *, channel_order: str | None = None) -> Weights:
     return Weights(checkpoint, metadata)
   order = channel_order or known.get('channel_order')
   metadata = {**known, **checkpoint_files.read_metadata(path, of_export=True)}
-  return Weights(Arrays(path, found.read(path)), metadata, found, order)
+  return Weights(Arrays(path, found.read(path) if found.read else {}), metadata, found, order)

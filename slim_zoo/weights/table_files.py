@@ -1,9 +1,9 @@
 """Reading the structure of the tables that TensorFlow's checkpoints are made of.
 
-A table is blocks of sorted entries, a block that lists them, and a footer that tells where that one
-is (https://github.com/google/leveldb/blob/main/doc/table_format.md). TensorFlow's reader trusts
-what the footer and the blocks say; whoever looks through a table here first knows that all of it
-lies within the file, and that a search finds nothing but what a reading from the start finds.
+A table has blocks of sorted entries, a block that lists them, and a footer with that block's place
+(https://github.com/google/leveldb/blob/main/doc/table_format.md). TensorFlow's reader trusts the
+footer and the blocks. A table that passes the checks here is entirely within its file, and a search
+in it finds exactly what reading from the start finds.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def entries(table: memoryview) -> Iterator[tuple[bytes, memoryview]]:
     Keys and values, sorted by their keys.
 
   Raises:
-    ValueError: if anything is not as TensorFlow writes it. Checksums are not looked at.
+    ValueError: if anything is not as TensorFlow writes it. Checksums are not checked.
   """
   if len(table) < _FOOTER or table[-len(_MAGIC):] != _MAGIC:
     raise ValueError('a file without the end of a table')
@@ -51,7 +51,7 @@ def entries(table: memoryview) -> Iterator[tuple[bytes, memoryview]]:
 
 
 def _handle(data: memoryview, at: int, table: memoryview) -> tuple[memoryview, int]:
-  """Reads a block's place; returns the block, and where the place ends."""
+  """Reads a block's place; returns the block, and the index behind the place."""
   offset, at = varint(data, at)
   size, at = varint(data, at)
   end = offset + size + _TRAILER
@@ -63,10 +63,10 @@ def _handle(data: memoryview, at: int, table: memoryview) -> tuple[memoryview, i
 
 
 def _block(block: memoryview, budget: list[int]) -> Iterator[tuple[bytes, memoryview]]:
-  """Reads a block's entries; the budget is how many more of them, and bytes of keys, there may be.
+  """Reads a block's entries; the budget is the entries and the bytes of keys that are left.
 
-  Keys share their beginnings with those before them, except at the places that the end of the block
-  lists, where searches begin.
+  Keys share their beginnings with the keys before them, except at the places listed at the end of
+  the block, where searches begin.
   """
   if len(block) < 4:
     raise ValueError('a block without an end')
@@ -96,7 +96,7 @@ def _block(block: memoryview, budget: list[int]) -> Iterator[tuple[bytes, memory
 
 
 def is_table(path: str | os.PathLike[str]) -> bool:
-  """Tells whether a file ends as a table does."""
+  """Tells whether a file ends like a table."""
   with open(path, 'rb') as file:
     file.seek(-min(file.seek(0, os.SEEK_END), len(_MAGIC)), os.SEEK_END)
     return file.read() == _MAGIC

@@ -1,7 +1,7 @@
-"""Reading `.tflite` models, with a small reader of our own.
+"""Reading `.tflite` models.
 
-TensorFlow Lite's own reader hangs and crashes on damaged files. What the tables and their fields
-mean is in TensorFlow Lite's schema
+TensorFlow Lite's own reader hangs and crashes on damaged files, and TensorFlow has no public module
+for the format. The numbers of the few fields that are read are those of TensorFlow Lite's schema
 (https://github.com/tensorflow/tensorflow/blob/master/tensorflow/compiler/mlir/lite/schema).
 """
 
@@ -23,7 +23,7 @@ IDENTIFIER = b'TFL3'  # At the bytes 4 to 8.
 
 # Operators and types of tensors, by their numbers in the schema.
 _ADD, _CONV, _DEPTHWISE, _DEQUANTIZE, _CONNECTED, _MUL = 0, 3, 4, 6, 9, 18
-_NONE, _RELU6 = 0, 3  # Activations that are done with other operators.
+_NONE, _RELU6 = 0, 3  # Activations that are fused into operators.
 _TYPES = {0: 'f4', 1: 'f2'}
 _INTEGERS = {3: 'uint8', 7: 'int16', 9: 'int8', 17: 'int4', 19: 'uint4', 20: 'int2'}
 # The numbers of the fields that are read, table by table.
@@ -49,7 +49,7 @@ class _Graph:
   """The first graph of a model: its operators, and the tensors between them."""
 
   def __init__(self, data: Bytes):
-    model = Table(data, data.number('I', 0))
+    model = data.table(0)
     graphs = model.tables(_GRAPHS)
     if not len(graphs):
       raise ValueError('a model without a graph')
@@ -62,7 +62,7 @@ class _Graph:
              for code in model.tables(_CODES)]
     self.operators = [operator for table in graphs[0].tables(_OPERATORS)
                       if (operator := _operator(table, codes))]
-    # Weights of 16 bits are made ones of 32 bits by operators of their own.
+    # Separate operators convert 16-bit weights to 32 bits.
     self._origins = {operator.output: operator.inputs[0] for operator in self.operators
                      if operator.code == _DEQUANTIZE}
     self._multiplied = {data for operator in self.operators if operator.code == _MUL
@@ -76,7 +76,7 @@ class _Graph:
     yield second, self.constant(first)
 
   def then(self, operator: _Operator) -> str:
-    """Tells what follows on an addition, as `layer_arrays.added` calls it."""
+    """Tells what follows an addition, as `layer_arrays.added` calls it."""
     if operator.activation == _RELU6:
       return RELU6
     return FACTOR if operator.output in self._multiplied else ''
@@ -88,10 +88,10 @@ class _Graph:
     return self._names[index]
 
   def constant(self, index: int) -> np.ndarray | None:
-    """Returns a tensor's numbers; None if it is computed, not there, or of integers.
+    """Returns a tensor's numbers; None if it is computed, missing, or of integers.
 
     Raises:
-      ValueError: if they are not as many as its shape says.
+      ValueError: if their number does not match its shape.
     """
     index = self._origins.get(index, index)
     if index < 0:
@@ -113,7 +113,7 @@ class _Graph:
     kind = self._tensors[index].number(_TYPE, 'b')
     if kind in _INTEGERS:
       raise ValueError(f'a quantized model: {self.name(index)[:80]!r} is of {_INTEGERS[kind]}, '
-                       'which have lost what training needs. Only float models hold the weights')
+                       'which are too coarse for training. Only float models have the weights')
 
   def _place(self, index: int) -> tuple[int, int] | None:
     """Returns where a buffer begins in the file, and its size; None if it is empty."""
@@ -125,12 +125,12 @@ class _Graph:
       if offset + size > len(self._data.raw):
         raise ValueError(f'a buffer of {size:,} bytes at {offset:,} of {len(self._data.raw):,}')
       return offset, size
-    place = buffer.bytes_of(_DATA)
-    return place if place and place[1] else None
+    begin, size = buffer.bytes_of(_DATA)
+    return (begin, size) if size else None
 
 
 def _operator(table: Table, codes: Sequence[int]) -> _Operator | None:
-  """Reads an operator; None if it is of no kind that matters here."""
+  """Reads an operator; None if its kind does not matter here."""
   index = table.number(_OPERATOR, 'I')
   if index >= len(codes):
     raise ValueError(f'an operator of the kind {index:,} of {len(codes):,}')
@@ -140,9 +140,10 @@ def _operator(table: Table, codes: Sequence[int]) -> _Operator | None:
       len(inputs) < (1 if code == _DEQUANTIZE else 2)):
     return None
   options = table.table(_OPTIONS)
-  known = options and code in _ACTIVATIONS
-  return _Operator(code, inputs, outputs[0],
-                   options.number(_ACTIVATIONS[code], 'b', _NONE) if known else _NONE)
+  activation = _NONE
+  if options and code in _ACTIVATIONS:
+    activation = options.number(_ACTIVATIONS[code], 'b', _NONE)
+  return _Operator(code, inputs, outputs[0], activation)
 
 
 def read_tflite(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
@@ -158,7 +159,7 @@ def read_tflite(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     ValueError: if the file is damaged, or its weights are quantized.
     OSError: if it does not exist or may not be read.
   """
-  advice = 'Copy it again, or name the float model that it was made of.'
+  advice = 'Copy it again, or name the float model that it was made from.'
   with reading(path, 'a .tflite model of floats', advice) as (file, size):
     raw = read_bytes(file, size)
     if bytes(raw[4:8]) != IDENTIFIER:
@@ -183,7 +184,8 @@ def _add_kernels(graph: _Graph, layers: LayerArrays) -> None:
       raise ValueError(f'a kernel of the shape {kernel.shape}')
     # A depthwise one is [1, height, width, channels · multiplier].
     part = 'depthwise_kernel' if operator.code == _DEPTHWISE else 'kernel'
-    parts = {part: kernel.T if kernel.ndim == 2 else kernel.transpose(1, 2, 3, 0)}
+    parts: dict[str, np.ndarray | None] = {
+      part: kernel.T if kernel.ndim == 2 else kernel.transpose(1, 2, 3, 0)}
     if len(operator.inputs) > 2:
       parts[added('bias', graph.then(operator))] = graph.constant(operator.inputs[2])
     tensors = [operator.output, *operator.inputs[1:]]
@@ -191,11 +193,11 @@ def _add_kernels(graph: _Graph, layers: LayerArrays) -> None:
 
 
 def _add_scales(graph: _Graph, layers: LayerArrays) -> None:
-  """Adds batch norm that stands alone, a multiplication by constants and an addition, and biases.
+  """Adds separate batch norm (a multiplication by constants and an addition) and biases.
 
-  Biases stand alone behind a product whose shape is changed first.
+  Biases are separate if a reshape comes between them and the product.
   """
-  products = {}
+  products: dict[int, tuple[list[str], np.ndarray]] = {}
   for operator in graph.operators:
     if operator.code not in (_ADD, _MUL):
       continue
@@ -205,7 +207,7 @@ def _add_scales(graph: _Graph, layers: LayerArrays) -> None:
       names = [graph.name(index) for index in (operator.output, *operator.inputs) if index != data]
       constant = constant.reshape(-1)
       if operator.code == _ADD:
-        earlier, scale = products.get(data, ((), None))
+        earlier, scale = products.get(data, ([], None))
         offset = added('offset', graph.then(operator))
         layers.add([*names, *earlier], **{'scale': scale, offset: constant})
       elif operator.activation == _NONE:

@@ -15,7 +15,7 @@ import math
 import os
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
@@ -41,9 +41,9 @@ _STORAGES = {
   'LongStorage': 'i8', 'IntStorage': 'i4', 'ShortStorage': 'i2', 'CharStorage': 'i1',
   'ByteStorage': 'u1', 'BoolStorage': '?',
 }
-# Where checkpoints of whole trainings keep the state dict, in the order in which it is looked for.
+# Keys of the state dict in checkpoints of whole training runs, in the order of the search.
 _WRAPPERS = ('state_dict', 'model', 'model_state_dict')
-_PARALLEL_PREFIX = 'module.'  # What PyTorch's data parallel wrappers put before every name.
+_PARALLEL_PREFIX = 'module.'  # Prefix that PyTorch's data parallel wrappers add to every name.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +58,7 @@ class _Storage:
 
 @dataclasses.dataclass(frozen=True)
 class _Tensor:
-  """A tensor while its storage is not yet read; counted in elements."""
+  """A tensor whose storage is not read yet; all numbers count elements."""
   storage: _Storage
   offset: int
   shape: tuple[int, ...]
@@ -117,13 +117,13 @@ def _read_zip(file: BinaryIO, size: int) -> dict[str, np.ndarray]:
         raise ValueError(f'the storage {storage.key!r:.40} of {storage.root_numel:,} × '
                          f'{itemsize(storage.code)} bytes, for which the archive has {found}')
       with archive.open(member) as source:
-        return read_bytes(source, member.file_size)
+        return read_bytes(cast(BinaryIO, source), member.file_size)
 
     return _arrays(state, order, read)
 
 
 def _checked_members(infos: Iterable[zipfile.ZipInfo], size: int) -> dict[str, zipfile.ZipInfo]:
-  """Refuses members that are compressed, encrypted, there twice or larger than the file."""
+  """Refuses members that are compressed, encrypted, duplicate, or larger than the file."""
   members: dict[str, zipfile.ZipInfo] = {}
   total = 0
   for info in infos:
@@ -140,7 +140,7 @@ def _checked_members(infos: Iterable[zipfile.ZipInfo], size: int) -> dict[str, z
 
 
 def _byte_order(archive: zipfile.ZipFile, info: zipfile.ZipInfo | None) -> str:
-  """Returns '<' or '>'; files from before there was such an entry are little endian."""
+  """Returns '<' or '>'; older files, without this entry, are little endian."""
   if info is None:
     return '<'
   orders = {b'little': '<', b'big': '>'}
@@ -150,7 +150,7 @@ def _byte_order(archive: zipfile.ZipFile, info: zipfile.ZipInfo | None) -> str:
   return orders[text]
 
 
-# The format before.
+# The old format.
 
 def _read_legacy(file: BinaryIO, size: int) -> dict[str, np.ndarray]:
   def plain() -> Any:
@@ -166,7 +166,7 @@ def _read_legacy(file: BinaryIO, size: int) -> dict[str, np.ndarray]:
   if type(system) is not dict or type(system.get('little_endian')) is not bool:
     raise ValueError('a file that does not say its byte order')
   storages: dict[str, _Storage] = {}
-  state = _state_dict(_load(file, size - file.tell(), size, storages))
+  state = _state_dict(_load(file, size - file.tell(), size, storages=storages))
   keys = plain()
   if type(keys) is not list or not all(type(key) is str for key in keys) or (
       sorted(keys) != sorted(storages)):
@@ -192,9 +192,9 @@ def _read_legacy(file: BinaryIO, size: int) -> dict[str, np.ndarray]:
 
 # Pickles with tensors.
 
-def _load(file: BinaryIO, size: int, file_size: int,
+def _load(file: BinaryIO, size: int, file_size: int, *,
           storages: dict[str, _Storage] | None = None) -> Any:
-  """Reads the pickle of a state dict and notes its storages, which agree on their sizes."""
+  """Reads the pickle of a state dict and records its storages, whose sizes must agree."""
   storages = {} if storages is None else storages
 
   def persistent(reference: Any) -> _Storage:
@@ -227,9 +227,10 @@ def _storage(reference: Any) -> _Storage:
   return _Storage(key, code, view[2], numel, view[1])
 
 
-def _rebuild_tensor(spend, storage, offset, shape, strides, *other):
-  """What every tensor is pickled as; the other arguments concern training."""
-  del spend, other
+def _rebuild_tensor(spend, storage, offset, *layout):
+  """Makes a tensor from its pickled form; arguments after shape and strides concern training."""
+  del spend
+  shape, strides = layout[:2]
   if type(storage) is not _Storage or not are_counts(offset):
     raise ValueError('a tensor without a storage')
   if type(shape) is not tuple or type(strides) is not tuple or not (
@@ -237,7 +238,7 @@ def _rebuild_tensor(spend, storage, offset, shape, strides, *other):
     raise ValueError('a tensor whose shape and strides do not belong together')
   count = math.prod(shape)
   end = offset + 1 + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
-  # A stride of 0 would make a large array of a small storage.
+  # A stride of 0 would make a large array from a small storage.
   if count > storage.numel or (count and end > storage.numel) or offset > storage.numel:
     raise ValueError(f'a tensor of the shape {shape}, strides {strides} and offset {offset} in a '
                      f'storage of {storage.numel:,} elements')
@@ -266,7 +267,7 @@ def _device(spend, name, index=0):
 
 
 def _options(spend):
-  """An argparse.Namespace, which trainings put beside the model; its entries are dropped."""
+  """An argparse.Namespace, saved beside the model by training programs; its entries are dropped."""
   del spend
   return {}
 
@@ -290,7 +291,7 @@ _NAMES = {
 # From tensors to arrays.
 
 def _state_dict(root: Any) -> dict[str, _Tensor]:
-  """Finds the state dict in what was saved."""
+  """Finds the state dict in the saved object."""
   inner = root
   while inner is not None:
     root = inner
@@ -309,7 +310,7 @@ def _state_dict(root: Any) -> dict[str, _Tensor]:
 
 def _arrays(state: Mapping[str, _Tensor], order: str,
             read: Callable[[_Storage], np.ndarray]) -> dict[str, np.ndarray]:
-  """Reads the storages, each once, and lays the arrays over them."""
+  """Reads every storage once, and makes arrays of them."""
   users = collections.Counter(tensor.storage.key for tensor in state.values())
   kept: dict[str, np.ndarray] = {}
   result = {}
@@ -326,7 +327,7 @@ def _arrays(state: Mapping[str, _Tensor], order: str,
 
 
 def _array(tensor: _Tensor, raw: np.ndarray, order: str) -> np.ndarray:
-  """Lays one array over the bytes of its storage."""
+  """Makes one array from the bytes of its storage."""
   size, first = itemsize(tensor.storage.code), tensor.storage.first + tensor.offset
   return lay_over(raw, tensor.storage.code, tensor.shape, order=order, offset=first * size,
                   strides=[stride * size for stride in tensor.strides])

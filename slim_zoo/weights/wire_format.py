@@ -1,12 +1,13 @@
-"""Protocol buffers' wire format, for the few messages that weights come in.
+"""Protocol buffers' wire format, for messages of which nothing installed has public classes.
 
 (https://protobuf.dev/programming-guides/encoding.) Nothing is copied: a field that has a length is
-a part of the file's bytes, however often messages lie within each other.
+a view of the file's bytes, however deeply messages are nested.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 _LONGEST_VARINT = 10
@@ -17,10 +18,10 @@ def varint(data: memoryview, at: int) -> tuple[int, int]:
 
   Args:
     data: bytes.
-    at: where it begins.
+    at: index of its first byte.
 
   Returns:
-    The number, unsigned, and where it ends.
+    The number, unsigned, and the index behind it.
 
   Raises:
     ValueError: if it is cut off or too long.
@@ -33,23 +34,23 @@ def varint(data: memoryview, at: int) -> tuple[int, int]:
     at += 1
     value |= (byte & 127) << shift
     if byte < 128:
-      if (shift and not byte) or value >= 2 ** 64:  # Some readers take such ones, others do not.
+      if (shift and not byte) or value >= 2 ** 64:  # Some readers accept it, others do not.
         raise ValueError('a number with bytes that it does not need')
       return value, at
   raise ValueError('a number of more than ten bytes')
 
 
-def fields(message: memoryview) -> Iterator[tuple[int, int, int | memoryview]]:
+def fields(message: memoryview) -> Iterator[tuple[int, int, Any]]:
   """Reads the fields of a message.
 
   Args:
     message: its bytes.
 
   Yields:
-    Each field's number and kind, with its value: an integer for `VARINT`, else its bytes.
+    Each field's number and kind, and its value: an int for `VARINT`, else a memoryview.
 
   Raises:
-    ValueError: if the bytes are no message.
+    ValueError: if the bytes are not a message.
   """
   at = 0
   while at < len(message):
@@ -77,10 +78,10 @@ def signed(value: int) -> int:
 
 
 def varints(message: memoryview, most: int) -> list[int]:
-  """Reads numbers that are packed in one field, signed.
+  """Reads the numbers that are packed in one field, as signed ones.
 
   Raises:
-    ValueError: if they are more than `most` or cut off.
+    ValueError: if there are more than `most`, or they are cut off.
   """
   numbers, at = [], 0
   while at < len(message):

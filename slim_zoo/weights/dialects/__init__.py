@@ -1,1 +1,1 @@
-"""What other programs call our variables, and how they lay them out: one file a family."""
+"""Names and layouts of our variables in other programs: one file per family."""

@@ -1,4 +1,4 @@
-"""Caffe's names: layers with a weight and a bias, called as in the published prototxt files.
+"""Caffe's names: layers with a weight and a bias, named as in the published prototxt files.
 
 The `.npy` files made of them (`bvlc_alexnet.npy`, `vgg16.npy`) have the same names; their kernels
 are [height, width, in, out] already, or [in, out] of a fully connected layer.
@@ -21,7 +21,8 @@ _TWINS = ('bvlc_reference_caffenet (caffenet) pools before it normalizes, bvlc_a
 
 def _layer(name: str) -> tuple[str, str]:
   """Splits `vgg_16/conv1/conv1_1/weights` into `conv1_1` and `weights`."""
-  return tuple(name.split('/')[-2:])
+  layer, kind = name.split('/')[-2:]
+  return layer, kind
 
 
 def _caffes(network: str, layout: Step, swapped: bool) -> Callable[[str], Take]:
@@ -57,7 +58,7 @@ def dialects(network: str, layout: Step, order: str | None) -> tuple[Dialect, ..
   function = by_name(_caffes(network, layout, order not in (None, own)))
   if network not in _ALEXNETS:
     return (Dialect('Caffe', function),)
-  if layout is HWIO:  # A .npy file; a .caffemodel, whose kernels are OIHW, tells which it is.
+  if layout is HWIO:  # A .npy file; a .caffemodel, whose kernels are OIHW, says which it is.
     return (Dialect('Caffe', function, note=f'The file does not tell which it was made of: '
                     f'{_TWINS}'),)
   return (Dialect('Caffe', _checked(network, function)),)

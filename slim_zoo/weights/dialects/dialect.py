@@ -12,7 +12,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 @dataclasses.dataclass(frozen=True)
 class Dialect:
-  """How a program names and lays out a network.
+  """Names and layouts that a program uses for a network.
 
   Attributes:
     name: whose names they are, for messages, such as `torchvision`.

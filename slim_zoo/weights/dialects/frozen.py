@@ -19,7 +19,7 @@ from slim_zoo.weights.dialects.dialect import Dialect, Shapes
 from slim_zoo.weights.layer_arrays import FACTOR, RELU6, Layer, layers_of
 from slim_zoo.weights.layouts import DEPTHWISE_HWIO, HWIO, Step, Take, constant, plus, times
 
-# What batch norm adds to the variance, by networks; the first pattern counts.
+# The epsilon of batch norm, by network; the first pattern that matches is used.
 _EPSILONS = {'resnet*_keras': 1.001e-5, 'resnet*': 1e-5, 'nasnet_cifar': 1e-5, '*': 1e-3}
 _NOTE = ('The batch norm of these weights is folded into the layers before it. It is restored as '
          'one that changes nothing, which is right for inference, and for training what comes '
@@ -27,9 +27,9 @@ _NOTE = ('The batch norm of these weights is folded into the layers before it. I
          'convert_weights.py --reestimate_from=<a folder of photos>.')
 
 _OWN_SCOPE = '/BatchNorm'  # Of batch norm within its layer's scope.
-# Of a layer that computes gates, relu6(x + biases + 3): its biases may have the 3 in them.
+# Of a layer that computes gates, relu6(x + biases + 3): its biases may include the 3.
 _GATE, _GATES_OFFSET = '/squeeze_excite/Conv_1', 3
-# What multiplies all that a layer computes, and may be in its kernel and biases.
+# Factors of a layer's outputs, which may be merged into its kernel and biases.
 _FACTORS = {'InceptionResnetV2/Repeat/block35_*/Conv2d_1x1': 0.17,
             'InceptionResnetV2/Repeat_1/block17_*/Conv2d_1x1': 0.10,
             'InceptionResnetV2/Repeat_2/block8_*/Conv2d_1x1': 0.20}
@@ -37,14 +37,14 @@ _KERNELS = {'weights': ('kernel', HWIO), 'pointwise_weights': ('kernel', HWIO),
             'depthwise_weights': ('depthwise_kernel', DEPTHWISE_HWIO)}
 _BATCH_NORM = {'gamma': 'gamma', 'beta': 'beta', 'moving_mean': 'mean',
                'moving_variance': 'variance'}
-# What tells the kind of a layer in the file; the first that it has.
+# The array that identifies the kind of a layer in the file; the first that it has.
 _KINDS = ('mean', 'scale', 'offset', 'kernel', 'depthwise_kernel')
 _ADDED = 'added'  # The role of scopes that have biases or batch norm.
 _LONGEST_PATH = 64
 
 
 def epsilon(network: str) -> float:
-  """Returns what a network's batch norm adds to the variance."""
+  """Returns the epsilon of a network's batch norm."""
   return next(value for pattern, value in _EPSILONS.items()
               if fnmatch.fnmatchcase(network, pattern))
 
@@ -59,7 +59,7 @@ _TO_VARIANCE = Step('1/x²', _square_reciprocal)
 
 
 def dialects(network: str) -> tuple[Dialect, ...]:
-  """Tells how frozen graphs and TensorFlow Lite's models name a network: by its own scopes."""
+  """Returns the names in frozen graphs and TensorFlow Lite models: the network's own scopes."""
   def taking(*, folded: bool) -> Callable[[Shapes, Shapes], dict[str, Take]]:
     return lambda ours, theirs: _Network(epsilon(network), ours, theirs).takes(folded=folded)
 
@@ -73,7 +73,7 @@ class _Layers:
 
   def __init__(self, ours: Shapes, theirs: Shapes):
     self._theirs = theirs
-    # Scopes by their roles. Of those with one role a layer belongs to the first that it names.
+    # Scopes by role. A layer belongs to the first scope of a role that it names.
     self._scopes: dict[str, set[str]] = {_ADDED: set(), 'kernel': set(), 'depthwise_kernel': set()}
     for name in ours:
       scope, kind = _split(name)
@@ -95,13 +95,13 @@ class _Layers:
           self._own.setdefault(end, []).append(name)
 
   def find(self, kind: str, wanted: Sequence[str], fits: Callable[[tuple[int, ...]], bool],
-           role: str = _ADDED) -> list[Layer]:
+           *, role: str = _ADDED) -> list[Layer]:
     """Finds the layers of a kind that belong to a scope.
 
     Args:
       kind: one of `_KINDS`.
       wanted: names of the scope.
-      fits: whether an array of this shape may be ours; it decides if there are several layers.
+      fits: whether an array of this shape may be ours; used to choose between several layers.
       role: of the scope.
     """
     found = [layer for scope in set(wanted) for layer in self._layers.get((kind, role, scope), ())]
@@ -110,26 +110,26 @@ class _Layers:
     return found
 
   def own(self, name: str) -> str | None:
-    """Finds the constant that has one of our names, behind any prefix."""
+    """Finds the constant with one of our names, after any prefix."""
     found = self._own.get(name, ())
     return found[0] if len(found) == 1 else None
 
 
 def _split(name: str) -> tuple[str, str]:
-  """Splits a variable's name into its scope and what it is."""
+  """Splits a variable's name into its scope and its kind."""
   scope, _, kind = name.rpartition('/')
   return scope, kind
 
 
 def _ends(name: str) -> Iterable[str]:
-  """Lists a name and what is left of it without its first scope, its first two, and so on."""
+  """Lists a name without its first 0, 1, 2, … scopes."""
   parts = name.split('/', _LONGEST_PATH)
   return ('/'.join(parts[i:]) for i in range(len(parts)))
 
 
 def _scope_in(name: str, known: Mapping[tuple[str, ...], str],
               lengths: Sequence[int]) -> str | None:
-  """Returns the longest of our scopes whose parts lie in a name, one behind the other."""
+  """Returns the longest of our scopes whose parts occur in a name, in order."""
   parts = tuple(name.split('/', _LONGEST_PATH))
   return next((known[parts[i:i + length]] for length in lengths
                for i in range(len(parts) - length, -1, -1) if parts[i:i + length] in known), None)
@@ -140,17 +140,17 @@ def _only(found: Sequence[Layer]) -> Layer | None:
 
 
 def _kernel_fits(shape: tuple[int, ...], found: tuple[int, ...]) -> bool:
-  """Tells whether a kernel may be ours, be it in another layout."""
+  """Tells whether a kernel may be ours, perhaps in another layout."""
   return math.prod(found) == math.prod(shape) and (
     found[-1] == shape[-1] or (len(shape) == 4 and found[-1] == 1))
 
 
 class _Network:
-  """A network's variables, and where they are in a file."""
+  """A network's variables, and their arrays in a file."""
 
   def __init__(self, epsilon: float, ours: Shapes, theirs: Shapes):
     self._epsilon, self._ours, self._layers = epsilon, ours, _Layers(ours, theirs)
-    # The layers with kernels, by scope; of two in a scope the last, behind which biases come.
+    # The layers with kernels, by scope; of two in a scope the last, which the biases follow.
     self._convolutions: dict[str, Layer | None] = {}
     self._batch_norms: dict[str, list[str]] = {}  # Their variables, by scope.
     for name in ours:
@@ -159,7 +159,7 @@ class _Network:
         self._batch_norms.setdefault(scope, []).append(name)
 
   def takes(self, *, folded: bool) -> dict[str, Take]:
-    """Finds all; with `folded`, what is no longer there of batch norm too."""
+    """Finds all variables; with `folded`, also those of batch norm that was folded."""
     takes = self._kernels()
     for scope, names in self._batch_norms.items():
       takes |= self._there(scope, names) or (self._folded(scope, names) if folded else {})
@@ -175,7 +175,7 @@ class _Network:
       elif own:
         takes[name] = Take(own)
       elif normalized and folded:
-        takes[name] = constant(0)  # What they added is in what batch norm adds.
+        takes[name] = constant(0)  # They were merged into batch norm's offset.
     return takes
 
   def _kernels(self) -> dict[str, Take]:
@@ -185,7 +185,8 @@ class _Network:
       if kind not in _KERNELS:
         continue
       part, step = _KERNELS[kind]
-      layer = _only(self._layers.find(part, [scope], functools.partial(_kernel_fits, shape), part))
+      layer = _only(self._layers.find(part, [scope], functools.partial(_kernel_fits, shape),
+                                      role=part))
       self._convolutions[scope] = layer
       key = layer.parts[part] if layer else self._layers.own(name)
       if key:
@@ -193,7 +194,7 @@ class _Network:
     return takes
 
   def _unscaled(self, scope: str) -> tuple[Step, ...]:
-    """Takes a factor behind a scope out of its numbers, if it is no longer behind it."""
+    """Divides a scope's arrays by the factor that follows it, if it was merged into them."""
     factor = next((value for pattern, value in _FACTORS.items()
                    if scopes.matches(scope, pattern)), None)
     if factor is None or any(layer.then == FACTOR for _, layer in self._adding(scope)):
@@ -201,33 +202,33 @@ class _Network:
     return (times(1 / factor),)
 
   def _find(self, kind: str, scope: str) -> list[Layer]:
-    """Finds layers that belong to a scope, or to that of the batch norm in it."""
+    """Finds layers that belong to a scope, or to the scope of the batch norm in it."""
     width = next(shape[-1] for name, shape in self._ours.items() if name.startswith(f'{scope}/'))
     return self._layers.find(kind, (scope, scope.removesuffix(_OWN_SCOPE)),
                              lambda shape: shape[-1] == width)
 
   def _there(self, scope: str, names: Sequence[str]) -> dict[str, Take]:
-    """Finds batch norm that is still there."""
+    """Finds batch norm that was not folded."""
     layer = _only(self._find('mean', scope))
     if not layer:
       own = {name: self._layers.own(name) for name in names}
-      return {name: Take(key) for name, key in own.items()} if all(own.values()) else {}
+      return {name: Take(key) for name, key in own.items() if key} if all(own.values()) else {}
     takes = {kind: Take(layer.parts[part]) for kind, part in _BATCH_NORM.items()
              if part in layer.parts}
-    difference = layer.epsilon - self._epsilon
+    difference = (layer.epsilon or 0) - self._epsilon
     if abs(difference) > 1e-6 * self._epsilon:
       takes['moving_variance'] = Take(layer.parts['variance'], (plus(difference),))
     return {name: takes[_split(name)[1]] for name in names if _split(name)[1] in takes}
 
   def _folded(self, scope: str, names: Sequence[str]) -> dict[str, Take]:
-    """Makes batch norm of what is left of it: what it multiplies by, if anything, and adds."""
+    """Recovers batch norm from its folded form: a factor, if there is one, and an offset."""
     scales, added = self._find('scale', scope), self._added(scope)
     takes = {'moving_mean': constant(0), 'moving_variance': constant(1 - self._epsilon)}
     if len(scales) == 1:
       scale, takes['beta'] = scales[0].parts['scale'], Take(scales[0].parts['offset'])
       if f'{scope}/gamma' in names:
         takes['gamma'] = Take(scale)
-      else:  # It divides by the standard deviation and does nothing else.
+      else:  # It only divides by the standard deviation.
         takes['moving_variance'] = Take(scale, (_TO_VARIANCE, plus(-self._epsilon)))
     elif not scales and len(added) == 1:
       takes['gamma'], takes['beta'] = constant(1), added[0]
@@ -236,7 +237,7 @@ class _Network:
     return {name: takes[_split(name)[1]] for name in names}
 
   def _added(self, scope: str) -> list[Take]:
-    """Lists what a scope adds to what it computes."""
+    """Lists the offsets that a scope adds to its outputs."""
     takes = []
     for key, layer in self._adding(scope):
       has_both = scope.endswith(_GATE) and layer.then == RELU6

@@ -1,4 +1,4 @@
-"""The names of `keras.applications`, as Keras 3 has them; what older files have is brought to them.
+"""The names of `keras.applications` in Keras 3; older names are converted to them.
 
 Layers without a name of their own are numbered by Keras, through all models of a process: of them
 only the order counts.
@@ -20,10 +20,10 @@ Place = tuple[str, str]  # The names of a layer and of its variable.
 _KINDS = {'weights': 'kernel', 'depthwise_weights': 'kernel', 'biases': 'bias'}
 _AUXILIARY = re.compile(r'aux_\d+/|Inception\w+/AuxLogits/')  # Keras' networks have none.
 _NUMBERED = ('conv2d', 'batch_normalization')
-# Squeeze-and-excite multiplies by a sixth that is 0.16667 here, as in TF-Slim, and 1 / 6 in Keras;
-# the convolution that follows makes up for it.
+# Squeeze-and-excite multiplies by 0.16667 here, as in TF-Slim, and by 1 / 6 in Keras; the next
+# convolution compensates for it.
 _SIXTH = times(1 / (6 * 0.16667))
-# Of Keras' first ResNet50, whose shortcuts come in another order than the later one's.
+# For Keras' first ResNet50, whose shortcuts are in another order than those of the later one.
 _OLDER_ORDER = {'res2a_branch1', 'res2a_branch2a'}
 
 
@@ -86,7 +86,7 @@ def _vgg(name: str) -> Place:
 
 
 def _nasnet(name: str, *, cells: int) -> Place:
-  """Maps `cell_0/comb_iter_0/left/bn_sep_5x5_1/beta` and its like; see below for the parts."""
+  """Maps names such as `cell_0/comb_iter_0/left/bn_sep_5x5_1/beta`; see below for the parts."""
   scope, _, kind = name.rpartition('/')
   kind = {**_KINDS, 'depthwise_weights': 'depthwise_kernel',
           'pointwise_weights': 'pointwise_kernel'}.get(kind, kind)
@@ -110,8 +110,8 @@ def _nasnet(name: str, *, cells: int) -> Place:
 
 def _nasnet_cell(scope: str, cells: int) -> tuple[str, str]:
   """Maps `cell_stem_0` to `reduction`, `stem_1`, and so on; Keras counts reductions as cells."""
-  kind, number = scope.rsplit('_', 1)
-  third, number = cells // 3, int(number)
+  kind, digits = scope.rsplit('_', 1)
+  third, number = cells // 3, int(digits)
   if kind == 'cell_stem':
     return 'reduction', f'stem_{number + 1}'
   if kind == 'reduction_cell':
@@ -241,8 +241,8 @@ NETWORKS: dict[str, _Network] = {
 
 @functools.cache
 def _order(network: str) -> tuple[str, ...]:
-  """Lists Keras' layers with variables in its order, which only its own network tells."""
-  import keras  # Takes a second and is needed for few files.
+  """Lists Keras' layers with variables in its order, which only Keras' own network shows."""
+  import keras  # The import takes a second and is rarely needed.
   known = NETWORKS[network]
   model = getattr(keras.applications, known.model)(
     weights=None, include_top=False, input_shape=(known.image_size, known.image_size, 3),
@@ -251,7 +251,7 @@ def _order(network: str) -> tuple[str, ...]:
 
 
 def _renumbered(layers: Sequence[str]) -> dict[str, str]:
-  """Numbers the layers anew that Keras numbered; returns `{new name: name}`."""
+  """Renumbers the layers that Keras numbered; returns `{new name: name}`."""
   numbers = {base: sorted((int(layer.removeprefix(base).lstrip('_') or 0), layer)
                           for layer in layers if re.fullmatch(rf'{base}(_\d+)?', layer))
              for base in _NUMBERED}
@@ -261,7 +261,7 @@ def _renumbered(layers: Sequence[str]) -> dict[str, str]:
 
 
 def _modern(network: str, layer: str) -> str:
-  """Brings a layer's name to what it is in Keras 3."""
+  """Converts a layer's name to Keras 3."""
   known = NETWORKS[network]
   if known.model.startswith('MobileNetV3'):  # expanded_conv/squeeze_excite/Conv, Conv/BatchNorm.
     return layer.replace('/BatchNorm', '_bn').replace('/', '_').lower()
@@ -270,7 +270,7 @@ def _modern(network: str, layer: str) -> str:
   return layer
 
 
-def takes_of(network: str, ours: Iterable[str], layers: Mapping[str, str],
+def takes_of(network: str, ours: Iterable[str], layers: Mapping[str, str], *,
              theirs: Iterable[str]) -> dict[str, Take]:
   """Maps our variables.
 
@@ -288,11 +288,11 @@ def takes_of(network: str, ours: Iterable[str], layers: Mapping[str, str],
     if key not in theirs and key.endswith('/kernel'):  # Before Keras 3.
       older = f'{key.removesuffix("kernel")}depthwise_kernel'
       key = older if older in theirs else key
-    result[name] = Take(key, _steps(known, name, variable, ours, is_first=name == first))
+    result[name] = Take(key, _steps(known, name, variable, ours=ours, is_first=name == first))
   return result
 
 
-def _steps(known: _Network, name: str, variable: str, ours: Sequence[str],
+def _steps(known: _Network, name: str, variable: str, *, ours: Sequence[str],
            is_first: bool) -> tuple[Step, ...]:
   if variable != 'kernel':
     return ()
@@ -305,7 +305,7 @@ def _steps(known: _Network, name: str, variable: str, ours: Sequence[str],
 
 
 def in_order(network: str, groups: Sequence[str]) -> dict[str, str]:
-  """Finds layers that have no names by the order of those with variables, as Keras does.
+  """Finds layers without names by the order of those with variables, as Keras does.
 
   Args:
     network: a key of `NETWORKS`.
@@ -323,21 +323,21 @@ def in_order(network: str, groups: Sequence[str]) -> dict[str, str]:
 
 
 def _takes(network: str, ours: Shapes, theirs: Shapes) -> dict[str, Take]:
-  """Maps by names; where they are others and the layers as many, by order, as Keras does."""
+  """Maps by name; or by order, as Keras does, if names differ but the layers are as many."""
   groups = list(dict.fromkeys(name.rpartition('/')[0] for name in theirs))
   layers = {_modern(network, new): layer for new, layer in _renumbered(groups).items()}
-  found = takes_of(network, ours, layers, theirs)
+  found = takes_of(network, ours, layers, theirs=theirs)
   body = {layer for layer, _ in places(network, ours).values()} - {*NETWORKS[network].top}
   if body <= {*layers} or not _OLDER_ORDER.isdisjoint(groups):
     return found
   order = _order(network)
   if len(groups) not in (len(order), len(order) - len(NETWORKS[network].top)):
     return found
-  return takes_of(network, ours, in_order(network, groups), theirs)
+  return takes_of(network, ours, in_order(network, groups), theirs=theirs)
 
 
 def dialects(network: str) -> tuple[Dialect, ...]:
-  """Lists how Keras names a network; none if it has none of the kind."""
+  """Lists Keras' names of a network; none if Keras does not have it."""
   if network not in NETWORKS:
     return ()
   known = NETWORKS[network]

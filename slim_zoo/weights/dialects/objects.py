@@ -6,6 +6,7 @@ import collections
 import functools
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from slim_zoo.weights.dialects import keras
 from slim_zoo.weights.dialects.dialect import Dialect, Shapes
@@ -18,7 +19,7 @@ _VARIABLE = re.compile(
 
 
 def _ours(ours: Shapes, theirs: Shapes) -> dict[str, Take]:
-  """Finds our names behind whatever attribute they are kept in."""
+  """Finds our names, after the path of any attribute that has them."""
   prefixes = {name.removesuffix(known) for known in ours for name in theirs
               if f'/{name}'.endswith(f'/{known}')}
   prefix = max(sorted(prefixes), default='',
@@ -28,7 +29,7 @@ def _ours(ours: Shapes, theirs: Shapes) -> dict[str, Take]:
 
 def _layers(theirs: Shapes) -> Mapping[int, dict[str, str]]:
   """Finds the model with the most layers; returns `{number: {variable: name}}` of them."""
-  models = collections.defaultdict(lambda: collections.defaultdict(dict))
+  models: Any = collections.defaultdict(lambda: collections.defaultdict(dict))
   for name in theirs:
     if found := _VARIABLE.fullmatch(name):
       models[found['layers']][int(found['number'])][found['variable']] = name
@@ -43,13 +44,14 @@ def _keras(network: str, ours: Shapes, theirs: Shapes) -> dict[str, Take]:
   names = {f'{number}/{variable}': name for number, variables in layers.items()
            for variable, name in variables.items()}
   order = keras.in_order(network, [str(number) for number in sorted(layers)])
-  takes = keras.takes_of(network, ours, order, {key: theirs[name] for key, name in names.items()})
+  takes = keras.takes_of(network, ours, order,
+                         theirs={key: theirs[name] for key, name in names.items()})
   return {ours_name: Take(names.get(take.key, take.key), take.steps)
           for ours_name, take in takes.items()}
 
 
 def dialects(network: str) -> tuple[Dialect, ...]:
-  """Lists how such checkpoints name a network: as we do, and as Keras, if it has the network."""
+  """Lists the names of a network in such checkpoints: ours, and Keras' if it has the network."""
   found = tuple(Dialect('TensorFlow 2 of Keras', functools.partial(_keras, network),
                         preprocessing=dialect.preprocessing, note=dialect.note)
                 for dialect in keras.dialects(network))

@@ -42,7 +42,7 @@ _V2_ENDS = {'Conv': _STEM, 'Conv_1': _HEAD, 'Logits': _CLASSIFIER}
 
 
 def _v3_ends(stages: tuple[int, ...]) -> dict[str, Layer]:
-  """The first and last layers of MobileNet V3; the last but two is a stage of its own."""
+  """The first and last layers of MobileNet V3; the last but two is a separate stage."""
   last = f'blocks.{len(stages)}.0'
   return {'Conv': _STEM, 'Conv_1': Layer(f'{last}.conv', f'{last}.bn1'),
           'Conv_2': Layer('conv_head'), 'Logits': _CLASSIFIER}
@@ -200,7 +200,7 @@ def _mobile(network: str) -> Dialect:
   return Dialect('timm tf_mobilenetv3', torch_layers.takes(find), 'inception', note=_PORT_NOTE)
 
 
-# Of the same names and shapes, and trained otherwise.
+# With the same names and shapes, but trained differently.
 _PORT_NOTE = ("The names are those of timm's tf_… networks, and of others that timm trained. The "
               'latter take --preprocessing_name=torchvision, pad otherwise and have another '
               'epsilon: their accuracy is lower here.')
@@ -221,5 +221,5 @@ _LUKEMELAS = Dialect('efficientnet_lite_pytorch', torch_layers.takes(_lukemelas)
 
 
 def dialects(network: str) -> tuple[Dialect, ...]:
-  """Lists how timm and lukemelas name a network; none if neither had it."""
+  """Lists timm's and lukemelas' names of a network; none if neither has it."""
   return (*_TIMM.get(network, ()), *((_LUKEMELAS,) if network in _LITE_DEPTHS else ()))

@@ -1,4 +1,4 @@
-"""The names in state dicts of PyTorch, whoever wrote the network: torchvision, timm, lukemelas."""
+"""The names in PyTorch's state dicts: torchvision's, timm's and lukemelas'."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from slim_zoo.weights.dialects.dialect import Dialect
 
 
 def dialects(network: str) -> tuple[Dialect, ...]:
-  """Lists how PyTorch's state dicts name a network; none if no names are known."""
+  """Lists the names of a network in PyTorch's state dicts; none if none are known."""
   return (*torchvision.dialects(network), *timm.dialects(network))

@@ -53,7 +53,7 @@ def places(names: Iterable[str]) -> dict[str, int]:
 def takes(find: Callable[[str, Mapping[str, int]], Layer | None], *,
           arrays: Mapping[str, tuple[str, tuple[Step, ...]]] = ARRAYS, epsilon: float = 0.0,
           folds_gamma: bool = False) -> Callable[[Shapes, Shapes], dict[str, Take]]:
-  """Makes `Dialect.takes` of a function that finds a layer.
+  """Makes `Dialect.takes` from a function that finds a layer.
 
   Args:
     find: `find(scope, places) -> Layer`: for the full scope of one of our layers; `places` are

@@ -14,13 +14,13 @@ from slim_zoo.weights.layouts import times
 
 Find = Callable[[str, Mapping[str, int]], Layer | None]
 
-# Windows of torchvision's MobileNets are padded alike on both sides, ours as TensorFlow's SAME
-# does. The two agree where a layer with a stride gets an odd size: 225, 113, 57, 29, 15.
+# Windows of torchvision's MobileNets are padded equally on both sides, ours like TensorFlow's SAME.
+# The two agree if every layer with a stride gets an odd size: 225, 113, 57, 29, 15.
 ODD_SIZE = 225
 ODD_NOTE = ('The logits are those of PyTorch at 225×225 pixels and other sizes that stay odd when '
             'halved; at 224×224 the padding differs, and with it the logits.')
-# What squeeze-and-excite multiplies by is clipped to [0, 6] and divided by six; ours, as TF-Slim's,
-# is multiplied by 0.16667. The next convolution takes up the difference.
+# The factor of squeeze-and-excite is clipped to [0, 6] and divided by six; ours, like TF-Slim's, is
+# multiplied by 0.16667. The next convolution compensates for it.
 GATE = times(1 / (6 * 0.16667))
 BORDER_NOTE = ('There, average pools count zeros around the image; here, as in TF-Slim, they do '
                "not: the logits are near PyTorch's, not equal.")
@@ -181,5 +181,5 @@ _DIALECTS = {
 
 
 def dialects(network: str) -> tuple[Dialect, ...]:
-  """Lists how torchvision names a network; none if it never had it."""
+  """Lists torchvision's names of a network; none if torchvision does not have it."""
   return (_DIALECTS[network],) if network in _DIALECTS else ()

@@ -313,7 +313,7 @@ def test_caffemodels_that_are_wrong(tmp_path, name):
   data, message = _BAD[name]
   with pytest.raises(ValueError, match=message) as caught:
     read_caffemodel(_save(tmp_path / 'x.caffemodel', data))
-  assert 'x.caffemodel' in str(caught.value) and 'Copy it again' in str(caught.value)
+  assert 'x.caffemodel' in str(caught.value)
 
 
 def test_damaged_files_load_or_are_refused(tmp_path, attacks):

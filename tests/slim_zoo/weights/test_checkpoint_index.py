@@ -47,7 +47,7 @@ def _refused(prefix, message):
   """Opens and reads all; what is refused is refused in one line."""
   with pytest.raises(ValueError, match=message) as caught:
     _read_all(prefix)
-  assert 'cannot be read; it is cut short or damaged (' in str(caught.value)
+  assert '/x ' in str(caught.value)
   assert str(caught.value).isprintable() and len(str(caught.value)) < 1000
 
 
@@ -94,7 +94,7 @@ _ENTRIES = {
   'field of another kind': (_entry() + field(7, 1), 'the field 7'),
   'long number': (b'\x88\x80\x80\x80\x80\x80\x00\x01' + _entry()[2:], 'does not need'),
   'number of 65 bits': (b'\x08' + b'\x81' + b'\x80' * 8 + b'\x02' + _entry()[2:], 'does not need'),
-  'part twice': (_entry(more=field(7, _EXTENT) * 2), 'there twice'),
+  'part twice': (_entry(more=field(7, _EXTENT) * 2), 'twice'),
   'part beyond': (_entry(more=field(7, field(1, field(1, 1) + field(2, 2)))), 'from 1 of 2'),
   'part of other rank': (_entry(more=field(7, _EXTENT * 2)), '2 dimensions'),
   'part': (_entry(more=field(7, _EXTENT)), 'in parts'),
@@ -173,7 +173,7 @@ def test_tables_that_are_wrong(tmp_path, name):
 
 
 _INDICES = {
-  'no header': (table([]), 'without a beginning'),
+  'no header': (table([]), 'header'),
   'header elsewhere': (_table([(b'a', _HEADER)]), '1 data files'),
   'no data files': (_index(_entry(), field(3, field(1, 1))), '0 data files'),
   '2^31 data files': (_index(_entry(), field(1, 2 ** 31) + field(3, b'')), '2,147,483,648 data'),

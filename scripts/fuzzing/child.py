@@ -1,0 +1,33 @@
+"""The loop of the processes that read damaged files."""
+
+from __future__ import annotations
+
+import json
+import resource
+import signal
+from collections.abc import Callable, Sequence
+from typing import Any
+
+
+def read_all(arguments: Sequence[str], make: Callable[[int], Any],
+             read: Callable[[Any], dict]) -> None:
+  """Reads damaged copies one by one.
+
+  For each copy, a line on standard output holds its number, and another its result as JSON. A copy
+  that takes too long ends the process by an alarm.
+
+  Args:
+    arguments: the first number, the end of the numbers, seconds per copy, and memory in bytes.
+    make: `make(number)` makes a copy.
+    read: `read(copy)` returns what `runs.Result` is made of.
+  """
+  first, end, seconds, memory = map(int, arguments)
+  resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+  resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+  for number in range(first, end):
+    copy = make(number)
+    print(number, flush=True)
+    signal.alarm(seconds)
+    found = read(copy)
+    signal.alarm(0)
+    print(json.dumps(found), flush=True)
