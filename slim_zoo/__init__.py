@@ -9,7 +9,6 @@ The functions are those of `slim_zoo.api`. TensorFlow is imported when the first
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 __all__ = ['Model', 'build_network', 'list_networks', 'load', 'load_weights']
@@ -18,7 +17,8 @@ __all__ = ['Model', 'build_network', 'list_networks', 'load', 'load_weights']
 def __getattr__(name: str) -> Any:
   """Imports what is asked for (PEP 562)."""
   if name in __all__:
-    return getattr(importlib.import_module('slim_zoo.api'), name)
+    from slim_zoo import api
+    return getattr(api, name)
   raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
 
 

@@ -36,7 +36,7 @@ def _defined() -> list[tuple[str, str, str]]:
 
 def test_every_flag_that_is_a_path_is_defined_as_one():
   found = _defined()
-  assert ('mutate_weights.py', 'seed') in {(path, name) for path, name, _ in found}
+  assert ('program.py', 'seed') in {(path, name) for path, name, _ in found}
   assert [(path, name) for path, name, text in found if name not in _NO_PATHS
           and (_NAME.search(name) or _HELP.search(text))] == []
 
