@@ -39,12 +39,12 @@ def run(main: Callable[..., int | None], config_class: type | None = None, *,
   # Names of files and classes need not be UTF-8, and are only shown here.
   sys.stdout.reconfigure(errors='backslashreplace')  # type: ignore[union-attr]
   flags.FLAGS.set_gnu_getopt(True)
-  app.run(functools.partial(_guarded, main, config_class, retired or {}, takes_arguments),
-          flags_parser=_parse)
+  app.run(functools.partial(_guarded, main, config_class, retired=retired or {},
+                            takes_arguments=takes_arguments), flags_parser=_parse)
 
 
-def _guarded(main: Callable[..., int | None], config_class: type | None, retired: Retired,
-             takes_arguments: bool, arguments: list[str]) -> int:
+def _guarded(main: Callable[..., int | None], config_class: type | None, arguments: list[str], *,
+             retired: Retired, takes_arguments: bool) -> int:
   """Calls `main` and turns what it raises into a message and an exit code."""
   expected: tuple[type[BaseException], ...] = (ValueError, OSError, MemoryError)
   try:

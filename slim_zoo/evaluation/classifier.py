@@ -245,5 +245,5 @@ def digest_of(variables: Mapping[str, tf.Variable]) -> str:
   digest = hashlib.sha256()
   for name in sorted(variables):
     digest.update(f'{name}\n'.encode())
-    digest.update(np.ascontiguousarray(variables[name].numpy()))
+    digest.update(np.ascontiguousarray(variables[name].numpy()).data)
   return digest.hexdigest()

@@ -29,7 +29,7 @@ from slim_zoo.weights import restore
 
 def extract(parsed: Parsed[Extract]) -> int:
   """Extracts the features of one split; returns an exit code."""
-  path = parsed.config.output.output_path
+  path = parsed.config.output.output_path or ''
   if not path:
     raise ValueError('Expected: --output_path, a .npz, .tfrecord or .parquet file. Received: none.')
   formats.check_writable(path)
@@ -78,7 +78,8 @@ def _without(dataset: Dataset, names: tuple[str, ...]) -> Dataset:
 def _extract(network: Network, inputs: Inputs, restored: restore.Report, *, config: Extract,
              facts: Mapping[str, Any]) -> None:
   """Writes the file, or what is missing of it, and prints the result."""
-  dataset, path, count = inputs.dataset, config.output.output_path, inputs.dataset.num_examples
+  dataset, count = inputs.dataset, inputs.dataset.num_examples
+  path = config.output.output_path or ''
   batch_size = min(config.computation.batch_size, count)
   compute = tf.function(lambda images: network(images, is_training=False)[0], autograph=False,
                         jit_compile=config.computation.xla == 'on').get_concrete_function(

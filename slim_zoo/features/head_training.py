@@ -261,7 +261,8 @@ def _train_softmax(task: _Task, resumed: str | None, saved: Mapping[str, Any]) -
         describe=functools.partial(task.describe, state), max_to_keep=config.saving.max_to_keep)
   step = trainer.step
   if export == 'best' and not ended_by:
-    best, step = Checkpoint(checkpoint_files.latest(task.head_folder / 'best')), state.best_step
+    step = state.best_step or 0
+    best = Checkpoint(checkpoint_files.latest(task.head_folder / 'best'))
     for name, variable in network.variables.items():
       variable.assign(best.read(name))
   if task.validation and not ended_by:

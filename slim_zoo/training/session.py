@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import math
 import pathlib
-from typing import Any
+from typing import Any, cast
 
 import tensorflow as tf
 
@@ -57,55 +57,22 @@ def train_once(phase: phases.Phase) -> int:
                                    weights=origin.weights, is_resumed=origin.is_resumed)
     strategy = distribution.create_strategy(config.hardware.num_clones,
                                             clone_on_cpu=config.hardware.clone_on_cpu)
-    net = nets_factory.get_net(config.model.model_name, **head.arguments)
-    training, validation, facts = data.open_data(
-        config, net=net, head=head, saved=origin.saved, weights=origin.weights,
-        is_resumed=origin.is_resumed)
-    length = Length(training.dataset.num_examples, config.optimization.batch_size,
-                    config.hardware.num_clones)
-    plan = from_config.make_plan(config.duration, config.saving, length)
-    with strategy.scope():
-      network, multipliers = _build_network(config, net, facts)
-      cache = _plan_cache(config, network, facts, training=training, validation=validation,
-                          plan=plan, is_shared=phase.shares('cache_features'))
-      uses_cache = cache.place != 'off' and not is_dry
-      trainer = from_config.make_trainer(
-          config, cache.head if uses_cache else network, length,
-          moving_average_decay=config.optimization.moving_average_decay,
-          xla=config.hardware.xla == 'on', multipliers=multipliers,
-          class_weights=from_config.class_weights(config.loss.class_weights, training,
-                                                  len(facts.class_names)))
-      evaluator = Evaluator(trainer.network, xla=config.hardware.xla == 'on')
-    if origin.is_resumed:
-      start.resume(trainer, origin.path)
-    elif origin.weights:
-      start.warm_start(
-          trainer, origin.weights, config.weights, model_name=config.model.model_name, net=net,
-          excluded=start.excluded_scopes(config.weights.checkpoint_exclude_scopes, head,
-                                         origin.saved),
-          folder=None if is_dry else folder)
-    job = _Job(replace(config, cache_features=cache.place, labels_offset=facts.labels_offset), head,
-               facts, origin, folder, trainer, evaluator, plan, origin.validation_state(), training,
-               validation, length)
+    job, cache = _prepare(config, head, origin, folder=folder, strategy=strategy,
+                          is_shared=phase.shares('cache_features'))
     _announce(job)
-    why = run.why_finished(trainer.step, job.validation_state, plan.last_step)
+    why = run.why_finished(job.trainer.step, job.validation_state, job.plan.last_step)
     if why:
       print(f'This run is finished: {why}')
       return 0
     phase.check_may_train()
     print(f'--cache_features={cache.place}: {cache.why}.', flush=True)
-    if is_dry:
-      if cache.place != 'off':
-        print('The estimate is without kept features, which make steps much shorter.')
-      with strategy.scope():
-        _estimate(job)
-      return 0
-    if uses_cache:
+    if is_dry and cache.place != 'off':
+      print('The estimate is without kept features, which make steps much shorter.')
+    elif cache.head:
       cache.head.freeze()
-      kept = _keep_features(cache, training, validation, seed=config.optimization.seed)
-      job = dataclasses.replace(job, training=kept[0], validation=kept[1])
+      job = _keep_features(job, cache)
     with strategy.scope():
-      return _train(job, watch)
+      return _estimate(job) if is_dry else _train(job, watch)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,6 +165,52 @@ def _find_origin(parsed: Parsed[Train], folder: pathlib.Path) -> _Origin:
   return _Origin(config.checkpoint_path, saved, weights, False)
 
 
+def _prepare(config: Train, head: kept_heads.Head, origin: _Origin, *, folder: pathlib.Path,
+             strategy: tf.distribute.Strategy, is_shared: bool
+             ) -> tuple[_Job, feature_cache.FeatureCache]:
+  """Opens the data, builds network and trainer, and restores them.
+
+  Args:
+    config: the settled options.
+    head: the head of the user's own.
+    origin: what the run starts from.
+    folder: of the run.
+    strategy: of its replicas.
+    is_shared: whether --cache_features holds for several phases.
+
+  Returns:
+    The run, and what it keeps of the features of its frozen layers.
+  """
+  net = nets_factory.get_net(config.model.model_name, **head.arguments)
+  training, validation, facts = data.open_data(
+      config, net=net, head=head, saved=origin.saved, weights=origin.weights,
+      is_resumed=origin.is_resumed)
+  length = Length(training.dataset.num_examples, config.optimization.batch_size,
+                  config.hardware.num_clones)
+  plan = from_config.make_plan(config.duration, config.saving, length)
+  is_dry, xla = config.session.dry_run, config.hardware.xla == 'on'
+  with strategy.scope():
+    network, multipliers = _build_network(config, net, facts)
+    cache = _plan_cache(config, network, facts, training=training, validation=validation,
+                        plan=plan, is_shared=is_shared)
+    trainer = from_config.make_trainer(
+        config, network if is_dry or not cache.head else cache.head, length,
+        moving_average_decay=config.optimization.moving_average_decay, xla=xla,
+        multipliers=multipliers,
+        class_weights=from_config.class_weights(config.loss.class_weights, training,
+                                                len(facts.class_names)))
+    evaluator = Evaluator(trainer.network, xla=xla)
+  if origin.is_resumed and origin.path:
+    start.resume(trainer, origin.path)
+  elif origin.weights:
+    excluded = start.excluded_scopes(config.weights.checkpoint_exclude_scopes, head, origin.saved)
+    start.warm_start(trainer, origin.weights, config.weights, model_name=config.model.model_name,
+                     net=net, excluded=excluded, folder=None if is_dry else folder)
+  settled = replace(config, cache_features=cache.place, labels_offset=facts.labels_offset)
+  return _Job(settled, head, facts, origin, folder, trainer, evaluator, plan,
+              origin.validation_state(), training, validation, length), cache
+
+
 def _build_network(config: Train, net: Net, facts: metadata.ModelFacts
                    ) -> tuple[Network, dict[str, float]]:
   """Builds the network; returns it with the factors of its learning rates."""
@@ -225,17 +238,19 @@ def _plan_cache(config: Train, network: Network, facts: metadata.ModelFacts, *, 
       gives_way=is_shared)
 
 
-def _keep_features(cache: feature_cache.FeatureCache, training: Inputs,
-                   validation: Inputs | None, *, seed: int) -> tuple[Split, Split | None]:
+def _keep_features(job: _Job, cache: feature_cache.FeatureCache) -> _Job:
   """Computes what is missing of the features of both splits, which then replace the images."""
-  def fill(inputs: Inputs) -> Split:
+  def fill(split: Split, *, is_training: bool) -> Split:
     try:
-      return cache.fill(inputs, is_training=inputs is training, seed=seed,
+      return cache.fill(cast(Inputs, split), is_training=is_training,
+                        seed=job.config.optimization.seed,
                         show=functools.partial(progress.show, unit='batch'))
     except tf.errors.OpError as error:
-      raise inputs.explain(error) from error
+      raise split.explain(error) from error
 
-  return fill(training), fill(validation) if validation else None
+  return dataclasses.replace(
+      job, training=fill(job.training, is_training=True),
+      validation=fill(job.validation, is_training=False) if job.validation else None)
 
 
 def _announce(job: _Job) -> None:
@@ -272,7 +287,7 @@ def _announce(job: _Job) -> None:
         f'{config.optimization.seed}.', flush=True)
 
 
-def _estimate(job: _Job) -> None:
+def _estimate(job: _Job) -> int:
   """Makes a few steps that are not kept, and prints what the run will take."""
   step = job.trainer.step
   batches = job.training.training_batches(batch_size=job.length.batch_size,
@@ -284,6 +299,7 @@ def _estimate(job: _Job) -> None:
   print(found.text(job.length.batch_size, job.length.steps_per_epoch,
                    None if job.plan.last_step is None else job.plan.last_step - step))
   print('A dry run: everything fits, and nothing was written to --train_dir.')
+  return 0
 
 
 def _train(job: _Job, watch: Stopwatch) -> int:
