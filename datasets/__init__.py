@@ -1,1 +1,1 @@
-"""Image-classification datasets, whatever they are stored as, and the input pipeline over them."""
+"""Image classification datasets in all storage formats, and their input pipeline."""

@@ -14,9 +14,9 @@ from files import progress
 from files.reasons import short_reason
 
 _BATCH = 32
-# Counted up when what counts as bad changes, so that older results are not reused.
+# Increment when the definition of a bad image changes, so that older results are not reused.
 _VERSION = 4
-# What images are never the cause of: no memory, a broken device, an end from outside.
+# Errors that images never cause: out of memory, a broken device, an interruption.
 _NOT_OF_IMAGES = (tf.errors.ResourceExhaustedError, tf.errors.InternalError, tf.errors.AbortedError,
                   tf.errors.CancelledError, tf.errors.UnavailableError)
 
@@ -30,14 +30,14 @@ class BadImage(NamedTuple):
 def find(dataset, decode) -> tuple[BadImage, ...]:
   """Decodes every image of a dataset once, in parallel.
 
-  What is found is kept piece by piece, under the examples' names and their files' sizes and
-  modification times: only the piece that a file changed in is looked at again, and a kill loses
-  no other than the one that it came in.
+  Results are cached per piece, keyed by the examples' names and their files' sizes and modification
+  times. If a file changes, only its piece is checked again; if the process is killed, only the
+  current piece is lost.
 
   Args:
     dataset: a `dataset.Dataset`.
     decode: function from a scalar string, an encoded image file, to an image of any numeric
-      type, made of TensorFlow ops; its error makes an image bad.
+      type, made of TensorFlow ops; an image for which it raises an error is bad.
 
   Returns:
     The images that cannot be read or decoded, in the order of the source.
@@ -50,10 +50,10 @@ def find(dataset, decode) -> tuple[BadImage, ...]:
   unknown = [number for number, bad in enumerate(found) if bad is None]
   if unknown:
     count = sum(len(pieces[number].positions) for number in unknown)
-    shown = f'{count}' if len(unknown) == len(pieces) else f'{count} of {dataset.num_examples}'
+    shown = f'all {count}' if len(unknown) == len(pieces) else f'{count} of {dataset.num_examples}'
     print(f'Decoding {shown} images of the split {dataset.split_name!r} once, to find bad ones; '
-          'the result is kept.', flush=True)
-    for number, bad in zip(unknown, _look_at(dataset, decode, [pieces[i] for i in unknown]),
+          'the result is cached.', flush=True)
+    for number, bad in zip(unknown, _check_pieces(dataset, decode, [pieces[i] for i in unknown]),
                            strict=True):
       found[number] = bad
       cache.store(keys[number], bad)
@@ -61,32 +61,32 @@ def find(dataset, decode) -> tuple[BadImage, ...]:
 
 
 def check(dataset, decode) -> tuple[BadImage, ...]:
-  """Decodes every image as `find` does, and neither asks for an earlier result nor keeps this one.
+  """Decodes every image as `find` does, but without the cache.
 
-  The arguments are those of `find`, as is the result.
+  Arguments and result are those of `find`.
   """
   whole = Piece(np.arange(dataset.num_examples), (),
                 lambda: dataset.examples.order(0, seed=0, shuffle=False))
-  return _named(dataset, zip([whole], _look_at(dataset, decode, [whole]), strict=True))
+  return _named(dataset, zip([whole], _check_pieces(dataset, decode, [whole]), strict=True))
 
 
 def explain_failure(dataset, decode, error: Exception, *,
                     left_out: Collection[str] = ()) -> str | None:
-  """Finds the images behind an error that iterating an input pipeline raised.
+  """Finds the images that caused an error of an input pipeline.
 
-  An error inside tf.data does not say which example it came from, and a training run has decoded
-  every image before it starts; so it fails later only if a file changed. What `find` knows of all
-  others holds; few are decoded again.
+  An error inside tf.data does not say which example raised it. A training run decodes every image
+  before it starts, so it fails later only if a file changed: the cached results of `find` are
+  reused, and few images are decoded again.
 
   Args:
     dataset: the `dataset.Dataset` that was being read.
     decode: as in `find`.
-    error: what was raised.
+    error: the error.
     left_out: names of bad images that were not read.
 
   Returns:
-    A message that names the images, or None if the error has another cause: all of them can be
-    decoded, or it is of a kind that they do not raise, and none needs to be.
+    A message that names the images, or None if the error has another cause: either all images can
+    be decoded, or images never raise this kind of error, and none is decoded.
   """
   if not isinstance(error, tf.errors.OpError) or isinstance(error, _NOT_OF_IMAGES):
     return None
@@ -94,23 +94,23 @@ def explain_failure(dataset, decode, error: Exception, *,
   try:
     found = [image for image in find(dataset, decode) if image.name not in left_out]
   except (tf.errors.OpError, OSError) as failure:
-    return f'The dataset cannot be read any more: {short_reason(failure)}'
+    return f'The dataset can no longer be read: {short_reason(failure)}'
   return describe(found) if found else None
 
 
 def check_rest(dataset, bad: Collection[str], *, needs_all_classes: bool) -> str:
-  """Checks what is left of a split without its bad images.
+  """Checks that a split is still usable without its bad images.
 
   Args:
     dataset: a `dataset.Dataset`.
     bad: names of the images that are left out.
-    needs_all_classes: whether a class may not lose all of its images, as in training.
+    needs_all_classes: whether every class must keep at least one image, as in training.
 
   Returns:
-    A warning that names the classes which have lost all of theirs; '' if there are none.
+    A warning that names the classes left without images; '' if there are none.
 
   Raises:
-    ValueError: if no image is left, or none of a class that needs some.
+    ValueError: if no image is left, or if a class has none left and `needs_all_classes` is set.
   """
   if not bad:
     return ''
@@ -124,16 +124,17 @@ def check_rest(dataset, bad: Collection[str], *, needs_all_classes: bool) -> str
           for label in np.flatnonzero((left == 0) & (dataset.class_counts > 0))]
   if not lost:
     return ''
-  text = (f'the split {dataset.split_name!r} has no image that can be decoded of: '
-          f'{", ".join(lost[:10])}{", …" if len(lost) > 10 else ""}')
+  classes = f'{", ".join(lost[:10])}{", …" if len(lost) > 10 else ""}'
   if needs_all_classes:
-    raise ValueError(f'Expected images of every class to train on; {text}. Repair or replace them, '
-                     'or remove the class.')
-  return f'Warning: {text}.'
+    raise ValueError('Expected at least one image of every class that can be decoded. Received, in '
+                     f'the split {dataset.split_name!r}, none of: {classes}. Repair or replace the '
+                     'images, or remove the class.')
+  return (f'Warning: the split {dataset.split_name!r} has no image that can be decoded of the '
+          f'classes: {classes}.')
 
 
 def describe(images, limit: int = 10) -> str:
-  """One message about bad images: the first `limit` of them by name, with the reason."""
+  """Returns a message about bad images: the first `limit` of them by name, with the reason."""
   lines = [f'  {image.name}: {image.reason}' for image in images[:limit]]
   if len(images) > limit:
     lines.append(f'  … and {len(images) - limit} more')
@@ -142,21 +143,21 @@ def describe(images, limit: int = 10) -> str:
 
 
 def _key_of(dataset, piece: Piece) -> str:
-  """The name of the cache's entry for a piece: a list of [number in the piece, reason]."""
+  """Key of the cache entry for a piece; the entry is a list of [number in the piece, reason]."""
   return cache.key_of('bad images', _VERSION, dataset.channels,
                       [dataset.examples.names[i] for i in piece.positions],
                       [cache.stamp(file) for file in piece.files])
 
 
 def _named(dataset, found: Iterable[tuple[Piece, list]]) -> tuple[BadImage, ...]:
-  """Names what was found in pieces, in the order of the source."""
+  """Converts the results of pieces to `BadImage`s, in the order of the source."""
   bad = [(int(piece.positions[number]), reason) for piece, rows in found for number, reason in rows]
   return tuple(BadImage(dataset.examples.names[position], reason)
                for position, reason in sorted(bad))
 
 
-def _look_at(dataset, decode, pieces: Sequence[Piece]) -> Iterator[list]:
-  """Yields the [number in the piece, reason] of each piece's bad images, as a list."""
+def _check_pieces(dataset, decode, pieces: Sequence[Piece]) -> Iterator[list]:
+  """Yields for each piece the list of [number in the piece, reason] of its bad images."""
 
   @tf.function  # Traced once for all pieces.
   def decoded(raw):
@@ -171,20 +172,20 @@ def _look_at(dataset, decode, pieces: Sequence[Piece]) -> Iterator[list]:
         good.update(numbers.numpy().tolist())
         done.update(len(numbers))
       bad = sorted(set(range(len(piece.positions))) - good)
-      yield _explain(dataset, decode, piece, bad) if bad else []
+      yield _explain(dataset, decode, piece=piece, bad=bad) if bad else []
       done.update(len(bad))
 
 
 def _good_ones(piece: Piece, decoded: Callable) -> tf.data.Dataset:
-  """Batches of (number in the piece, …) of the examples that decode without an error."""
+  """Returns batches of (number in the piece, …) of the examples that decode without an error."""
   good = piece.order().enumerate().map(
       lambda number, raw: (number, decoded(raw)),
       num_parallel_calls=tf.data.AUTOTUNE, deterministic=False)
   return good.ignore_errors().batch(_BATCH).prefetch(2)
 
 
-def _explain(dataset, decode, piece: Piece, bad: list[int]) -> list[list]:
-  """Decodes single examples again, to learn why they failed."""
+def _explain(dataset, decode, *, piece: Piece, bad: list[int]) -> list[list]:
+  """Decodes the bad examples again one by one, to find out why they failed."""
   wanted = tf.constant(bad, tf.int64)
   order = piece.order().enumerate().filter(lambda number, _: tf.reduce_any(wanted == number))
   found = []

@@ -1,4 +1,4 @@
-"""The order of an epoch in which every class has as many slots as any other."""
+"""The order of a class-balanced epoch: every class has the same number of slots."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from datasets import seeds
 
 
 class Balancer:
-  """Draws the examples of epochs with as many slots as there are examples.
+  """Draws the examples of balanced epochs, each with as many slots as there are examples.
 
-  A class's examples come in a shuffled order, then in another one, and so on through the epochs:
-  none of them is ever drawn two times more than another one of its class.
+  Each class's examples are drawn in one shuffled order after another, across epochs: the numbers of
+  times that two examples of a class have been drawn never differ by more than one.
   """
 
   def __init__(self, labels: np.ndarray):
-    """Takes the labels of all examples, int64 [num_examples], in the order of the source.
+    """Prepares the tables.
 
-    Classes without examples get no slots.
+    Args:
+      labels: int64 [num_examples], in the order of the source. Classes without examples get no
+        slots.
     """
     _, counts = np.unique(labels, return_counts=True)
     self._num_examples, self._num_classes = len(labels), len(counts)
@@ -35,8 +37,8 @@ class Balancer:
       seed: the run's seed; the result is a function of both.
 
     Returns:
-      Of each slot the example's position, and how often it was drawn before: int64
-      [num_examples] each.
+      (position of each slot's example, number of times it was drawn before): int64 [num_examples]
+      each.
     """
     epoch = tf.cast(epoch, tf.int64)
     positions, turns = self._draw(self._drawn_before(epoch), self._drawn_before(epoch + 1), seed)
@@ -45,19 +47,19 @@ class Balancer:
     return tf.gather(positions, order), tf.gather(turns, order)
 
   def _drawn_before(self, epoch: tf.Tensor) -> tf.Tensor:
-    """How many slots each class has had before an epoch: int64 [classes].
+    """Number of slots that each class had before an epoch: int64 [classes].
 
-    The slots that remain after equal shares go to the classes in turn, on through the epochs.
+    The slots left over after equal shares go to the classes in turn, across epochs.
     """
     share, remain = divmod(self._num_examples, self._num_classes)
     classes = tf.range(self._num_classes, dtype=tf.int64)
     return epoch * share + (epoch * remain + self._num_classes - 1 - classes) // self._num_classes
 
   def _draw(self, first: tf.Tensor, end: tf.Tensor, seed: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Draws the slots [first, end) of each class, class after class."""
+    """Draws the slots [first, end) of each class, one class after the other."""
     first_turn = first // self._counts
     num_turns = (end - 1) // self._counts - first_turn + 1
-    # A row for each example in each turn that the slots touch, turn after turn.
+    # One row per example and turn that the slots touch, one turn after the other.
     rows = num_turns * self._counts
     row_class = tf.repeat(tf.range(self._num_classes, dtype=tf.int64), rows)
     number = tf.range(tf.reduce_sum(rows)) - tf.gather(tf.cumsum(rows, exclusive=True), row_class)
@@ -65,7 +67,7 @@ class Balancer:
     turn = tf.gather(first_turn, row_class) + number // count
     position = tf.gather(self._by_class, tf.gather(self._starts, row_class) + number % count)
     group = tf.gather(tf.cumsum(num_turns, exclusive=True), row_class) + number // count
-    # Each turn is sorted by hashes. Sorting by the group at last leaves the groups in their places.
+    # Sort each turn by hashes; the stable sort by group then keeps the groups in their places.
     order = tf.argsort(_hashes(position, turn, seed))
     order = tf.gather(order, tf.argsort(tf.gather(group, order), stable=True))
     slot = tf.gather(first_turn, row_class) * count + number
@@ -74,6 +76,6 @@ class Balancer:
 
 
 def _hashes(position: tf.Tensor, turn: tf.Tensor, seed: int) -> tf.Tensor:
-  """A stateless random number for each pair, as `seeds` has none for many at a time."""
+  """A stateless random number for each pair; `seeds` derives only one at a time."""
   texts = tf.strings.join([tf.strings.as_string(turn), tf.strings.as_string(position)], ':')
   return tf.strings.to_hash_bucket_strong(texts, 2**63 - 1, key=[seeds.TURN, seed])

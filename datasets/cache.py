@@ -1,6 +1,6 @@
-"""Small results that are slow to find again, kept as JSON in the user's cache folder.
+"""Small results that are slow to compute, kept as JSON in the user's cache folder.
 
-A cache only saves time: an entry that cannot be read or written is as good as none.
+The cache only saves time: an entry that cannot be read or written counts as missing.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from files.folders import cache_folder
 
 
 def stamp(path) -> list:
-  """What changes when a file does: [absolute path, size, mtime, ctime]; -1s for a missing one.
+  """A value that changes with the file: [absolute path, size, mtime, ctime]; -1s if missing.
 
-  The time of the last write alone can be set, and is, by `cp -p`, `rsync` and archives.
+  The modification time alone is not enough: `cp -p`, `rsync` and archives set it.
   """
   path = os.path.abspath(path)
   try:
@@ -28,17 +28,17 @@ def stamp(path) -> list:
 
 
 def printable(path) -> str:
-  """A path as text, also where its bytes are no UTF-8."""
+  """A path as printable text, even if its bytes are not UTF-8."""
   return os.fsencode(path).decode('utf-8', 'backslashreplace')
 
 
 def key_of(*parts) -> str:
-  """The name of the entry for `parts`, which are anything that JSON holds."""
+  """The key of the entry for `parts`, which may be anything that JSON can represent."""
   return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def load(key: str):
-  """Returns the entry `key`, or None."""
+  """Returns the entry, or None if there is none."""
   try:
     return json.loads((cache_folder() / f'{key}.json').read_text())
   except (OSError, RecursionError, ValueError):
@@ -46,7 +46,7 @@ def load(key: str):
 
 
 def store(key: str, value) -> None:
-  """Keeps `value` as the entry `key`; a reader sees all of it or nothing."""
+  """Stores an entry atomically."""
   try:
     cache_folder().mkdir(parents=True, exist_ok=True)
     handle, aside = tempfile.mkstemp(dir=cache_folder(), suffix='.part')

@@ -1,4 +1,4 @@
-"""What the images of a split are, whatever their files are called and whenever they were copied."""
+"""Digests of a split's image data, independent of file names and modification times."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from datasets.dataset import Dataset
 from files import progress
 
 _BLOCK = 2**20
-# Stands for a file that cannot be read: its image is a bad one, and known as such.
+# The digest of a file that cannot be read; its image is reported as a bad one elsewhere.
 UNREADABLE = bytes(32)
 
 
 def digest(dataset: Dataset) -> str:
-  """Returns a digest of the bytes that a split's images lie in, in their order.
+  """Returns a digest of the bytes of a split's images, in order.
 
-  Files are read once; what was found is kept piece by piece, and holds until a file changes. Names
-  and labels are not part of it: see `Dataset.fingerprint`.
+  Files are read once; results are cached per piece until a file changes. Names and labels are not
+  included: see `Dataset.fingerprint`.
 
   Args:
     dataset: the split.
   """
   found = hashlib.sha256()
   if dataset.examples.files:
-    # Examples of several pieces may lie in one file.
+    # Examples of several pieces may be in the same file.
     pieces = dict.fromkeys(tuple(dict.fromkeys(piece.files)) for piece in dataset.examples.pieces())
     for one in _of_pieces(list(pieces)):
       found.update(one.encode())
-  else:  # They lie in memory.
+  else:  # The images are in memory.
     for example in dataset.epoch(0).as_numpy_iterator():
       found.update(hashlib.sha256(example['image']).digest())
   return found.hexdigest()
 
 
 def _of_pieces(pieces: Sequence[Sequence[str]]) -> Iterator[str]:
-  """Yields a digest of each piece's files, of which those that are not known are read."""
+  """Yields the digest of each piece's files; only files without a cached digest are read."""
   stamps = [[cache.stamp(path) for path in files] for files in pieces]
   keys = [cache.key_of('content', of_files) for of_files in stamps]
   known = [cache.load(key) for key in keys]

@@ -1,4 +1,4 @@
-"""Lists of images with their labels: CSV and TSV files, or text files of `path label` lines."""
+"""Lists of images and labels: CSV and TSV files, or text files with lines `path label`."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _SPLITS = ('train', 'validation', 'test')
 
 
 class ImageList(NamedTuple):
-  """A list, read.
+  """A parsed list.
 
   Attributes:
     path: the file.
     rows: its lines.
-    image_column: that of the paths, in words.
-    class_names: those that have a column each; () where labels have a column.
-    note: how it was read, '' if it was as most are.
+    image_column: title of the column of paths, for messages.
+    class_names: the classes that have a column each; () if there is a column of labels.
+    note: how the list was read, for the user; '' for the usual layout.
   """
   path: Path
   rows: list[Row]
@@ -48,7 +48,13 @@ class ImageList(NamedTuple):
 
 
 class _Classes(NamedTuple):
-  """The names of the classes, the label of each text that stands for one, and more about them."""
+  """The classes of a dataset.
+
+  Attributes:
+    names: one name per class; the position is the label.
+    labels: the label of each text in the lists.
+    open_ended, numbered_by_name, notes: see `dataset.Dataset`.
+  """
   names: tuple[str, ...]
   labels: dict[str, int]
   open_ended: bool
@@ -58,19 +64,19 @@ class _Classes(NamedTuple):
 
 def get_split(name: str, split_name: str, dataset_dir, *, file_pattern=None,
               validation_fraction: float = 0.1) -> dataset.Dataset:
-  """Makes a split of lists of images.
+  """Makes a split from lists of images.
 
-  Columns are separated by comma, semicolon or tab, or else by blanks, where the last word is the
-  label; cells may be in double quotes. Which column is what is told by the names in the header;
-  without one, paths come first and labels second. `docs/lists.md` has all of it. Paths are absolute
-  or relative to the list. Labels are names; or, if all are integers, each of these is a class.
+  Columns are separated by comma, semicolon or tab; or by blanks, where the last word is the label.
+  Cells may be in double quotes. The header tells which column is which; without a header, paths
+  come first and labels second. `docs/lists.md` has the details. Paths are absolute or relative to
+  the list. Labels are names; if all are integers, each of them is a class.
 
   Args:
     name: the dataset's name.
     split_name: 'train', 'validation', 'test' if there is one; 'all' if there is only one.
-    dataset_dir: a list, or a folder of them called after their splits (`train.csv`, `val.txt` …),
-      with a `labels.txt` if classes are to have another order than their names', or names
-      at all. A list without others may have a column with each image's split.
+    dataset_dir: a list, or a folder of lists named after their splits (`train.csv`, `val.txt` …).
+      A `labels.txt` in it sets the order of the classes, or names for integer labels. A single list
+      may have a column with each image's split.
     file_pattern: unused.
     validation_fraction: see `splits.choose`.
 
@@ -79,23 +85,25 @@ def get_split(name: str, split_name: str, dataset_dir, *, file_pattern=None,
 
   Raises:
     ValueError, FileNotFoundError: if a list, a column, an image or a label's name is missing, or
-      a label is out of range; with the list's name and line.
+      a label is out of range; the message names the list and the line.
   """
   del file_pattern
   lists = {split: read_list(path) for split, path in _find_lists(Path(dataset_dir)).items()}
   rows = _rows_by_split(lists)
-  chosen, part = splits.choose(split_name, tuple(rows), validation_fraction, str(dataset_dir))
+  chosen, part = splits.choose(split_name, tuple(rows), validation_fraction=validation_fraction,
+                               source=str(dataset_dir))
   found = _list_of(lists, chosen)
   classes = _classes(lists, rows, chosen)
   labels = [_label(row, found.path, classes) for row in rows[chosen]]
-  # A column that holds no paths at all gets the message of a missing file.
+  # If the column contains no paths at all, the message of a missing file is the right one.
   list_files.find(rows[chosen][:1], found.path, found.image_column)
   list_files.check_other_paths(found.rows, found.path)
   paths = list_files.find(rows[chosen], found.path, found.image_column)
   names = [row.path.replace(os.sep, '/') for row in rows[chosen]]
   examples = indexed.IndexedExamples(names, labels, paths=paths)
   if part:
-    examples = examples.select(splits.part_of(examples, classes.names, part, validation_fraction))
+    examples = examples.select(splits.part_of(examples, classes.names, part,
+                                              validation_fraction=validation_fraction))
   notes = tuple(one.note for one in lists.values() if one.note)
   return dataset.Dataset(name, split_name, classes.names, 3, examples, made_split=bool(part),
                          open_ended_labels=classes.open_ended, notes=notes + classes.notes,
@@ -103,7 +111,7 @@ def get_split(name: str, split_name: str, dataset_dir, *, file_pattern=None,
 
 
 def read_list(path: Path) -> ImageList:
-  """Reads a list of images; see `get_split` for its form."""
+  """Reads a list of images; see `get_split` for the format."""
   table = list_table.open_table(path)
   columns = list_columns.choose(table)
   if columns.label is None:
@@ -113,8 +121,8 @@ def read_list(path: Path) -> ImageList:
   rows = []
   for line, label in zip(table.lines, labels, strict=True):
     if len(line.cells) < 2 or len(line.cells) <= columns.image or not line.cells[columns.image]:
-      raise ValueError(f"Expected an image's path and its label, in {path}, line {line.number}. "
-                       f'Received: {list_table.shown(line)}.')
+      raise ValueError(f'Expected the path and the label of an image in {path}, line {line.number}.'
+                       f' Received: {list_table.shown(line)}.')
     rows.append(Row(line.cells[columns.image], label, line.number,
                     _split(table, columns.split, line)))
   return ImageList(path, rows, table.title(columns.image), tuple(map(table.name, columns.classes)),
@@ -122,35 +130,35 @@ def read_list(path: Path) -> ImageList:
 
 
 def _find_lists(root: Path) -> dict[str, Path]:
-  """The list of each split."""
+  """Finds the list of each split."""
   if root.is_file():
     split = split_names.split_of(root.stem)
     return {split if split in _SPLITS else 'train': root}
   if not root.is_dir():
     raise FileNotFoundError('Expected --dataset_dir to be a list of images (.csv, .tsv, .txt) or a '
-                            f'folder of such lists. Received: {root}.')
+                            f'folder of such lists. Received: {root}, which does not exist.')
   lists = [path for path in sorted(root.iterdir())
            if path.suffix in _SUFFIXES and path.is_file()]
   found = {}
   for split in _SPLITS:
-    # Lists that are called as usual go before those whose names only mean the split.
+    # The usual names take precedence over other spellings of the split.
     paths = [path for path in lists if path.stem in splits.KNOWN
              and split_names.split_of(path.stem) == split] or [
                  path for path in lists if split_names.split_of(path.stem) == split]
     if len(paths) > 1:
-      raise ValueError(f'Expected one list for split {split!r}. Received: '
-                       f'{", ".join(str(path) for path in paths)}: remove one.')
+      raise ValueError(f'Expected one list for the split {split!r}. Received: '
+                       f'{", ".join(str(path) for path in paths)}. Remove one of them.')
     if paths:
       found[split] = paths[0]
   if not found:
     raise FileNotFoundError(
-        f'Expected a list called after its split in {root}, such as train.csv or val.txt. '
-        'Received none; a list of another name can be given as --dataset_dir itself.')
+        f'Expected a list named after its split in {root}, such as train.csv or val.txt. Received '
+        'none. If the list has another name, set --dataset_dir to the list itself.')
   return found
 
 
 def _split(table: list_table.Table, column: int | None, line) -> str | None:
-  """The split that a line says; None if the list has no column of them."""
+  """The split in a line; None if the list has no column of splits."""
   if column is None:
     return None
   value = line.cells[column] if column < len(line.cells) else ''
@@ -158,19 +166,19 @@ def _split(table: list_table.Table, column: int | None, line) -> str | None:
   if found is None:
     raise ValueError(
         f'Expected train, validation or test in {table.title(column)} of {table.path}, line '
-        f'{line.number}. Received: {cache.printable(value) or "nothing"}. Write one of these; or '
-        'remove the column, or rename it, if it does not say which images to train on.')
+        f'{line.number}. Received: {cache.printable(value) or "nothing"}. Write one of these; if '
+        'the column does not contain splits, rename or remove it.')
   return found
 
 
 def _note(table: list_table.Table, columns: list_columns.Columns, rows: list[Row]) -> str:
-  """How a list was read, unless it was as most are."""
+  """Says how a list was read; '' for the usual layout."""
   is_known = not table.header or list_names.is_path(table.name(columns.image))
   if is_known and columns == list_columns.Columns(0, 1, (), None, ()):
     return ''
   parts = [f'images in {table.title(columns.image)}']
   if columns.label is None:
-    parts[0] += (f', a column for each of {len(columns.classes)} classes: '
+    parts[0] += (f', one column per class ({len(columns.classes)} classes): '
                  f'{table.listed(columns.classes)}')
   else:
     parts[0] += f', labels in {table.title(columns.label)}'
@@ -184,31 +192,32 @@ def _note(table: list_table.Table, columns: list_columns.Columns, rows: list[Row
 
 
 def _rows_by_split(lists: Mapping[str, ImageList]) -> dict[str, list[Row]]:
-  """The rows of each split; of a list alone, as its column of splits says."""
+  """The rows of each split; a single list is divided by its column of splits."""
   if list(lists) == ['train'] and lists['train'].rows[0].split:
-    rows = collections.defaultdict(list)
+    rows: dict[str, list[Row]] = collections.defaultdict(list)
     for row in lists['train'].rows:
-      rows[row.split].append(row)
+      if row.split:  # If one row has a split, all have.
+        rows[row.split].append(row)
     return dict(rows)
   for split, one in lists.items():
     for row in one.rows:
       if row.split and row.split != split:
         raise ValueError(
-            f'Expected images of the split {split!r} in {one.path}, which is called so. Received '
-            f'one of {row.split!r} in line {row.line}. Remove the column of splits, or the rows of '
-            'other splits; or give a list of all splits alone, as --dataset_dir, under another '
-            'name.')
+            f'Expected images of the split {split!r} in {one.path}, as its name says. Received one '
+            f'of {row.split!r} in line {row.line}. Remove the column of splits, or the rows of '
+            'other splits; or rename the list and set --dataset_dir to it, to use it for all '
+            'splits.')
   return {split: one.rows for split, one in lists.items()}
 
 
 def _list_of(lists: Mapping[str, ImageList], split: str) -> ImageList:
-  """The list that a split is in: its own, or the only one."""
+  """The list that contains a split: its own, or the only one."""
   return lists[split] if split in lists else next(iter(lists.values()))
 
 
 def _classes(lists: Mapping[str, ImageList], rows: Mapping[str, list[Row]],
              chosen: str) -> _Classes:
-  """The classes of all lists, none of which may lack a label."""
+  """Finds the classes of all lists; raises a ValueError if a label is missing."""
   path = _list_of(lists, chosen).path
   names_file = path.parent / labels_file.FILENAME
   listed = labels_file.read(names_file) if names_file.is_file() and names_file != path else ()
@@ -235,9 +244,9 @@ def _integer_classes(lists: Iterable[ImageList], texts: Iterable[str]) -> _Class
   wrong = {text for text, value in values.items() if not 0 <= value <= integer_labels.LARGEST}
   for row, path in ((row, one.path) for one in lists if wrong for row in one.rows):
     if row.label in wrong:
-      raise ValueError(f'Expected labels from 0 to {integer_labels.LARGEST}, in {path}, line '
-                       f'{row.line}. Received: {row.label[:40]}. If it stands for an image without '
-                       'a label, remove the line.')
+      raise ValueError(f'Expected labels from 0 to {integer_labels.LARGEST} in {path}, line '
+                       f'{row.line}. Received: {row.label[:40]}. If it means that the image has no '
+                       'label, remove the line.')
   found = integer_labels.of_values([np.array(list(values.values()), np.int64)])
   places = {int(name): place for place, name in enumerate(found.names)}
   return _Classes(found.names, {text: places[value] for text, value in values.items()},
@@ -249,16 +258,16 @@ def _places(names: Iterable[str]) -> dict[str, int]:
 
 
 def _check_none_missing(one: ImageList, listed: tuple[str, ...]) -> None:
-  """Stops at rows without a label, or with what programs write there; unless it is a class."""
+  """Raises a ValueError if labels are missing ('', 'nan', …), unless `listed` has such a class."""
   wrong = [row for row in one.rows if list_names.is_missing(row.label) and row.label not in listed]
   if wrong:
     label = wrong[0].label
-    advice = (f' If {label!r} is a class, rename it, or list all classes in a '
-              f'{labels_file.FILENAME} beside the list.' if label else '')
+    advice = (f' If {label!r} is a class, rename it, or list all classes in '
+              f'{labels_file.FILENAME} next to the list.' if label else '')
     raise ValueError(
-        f'Expected a label for every image, in {one.path}, line {wrong[0].line}. Received: '
-        f'{label or "nothing"}. The label is missing in {len(wrong)} of {len(one.rows)} lines: '
-        f'remove them, or add their labels.{advice}')
+        f'Expected a label for every image in {one.path}, line {wrong[0].line}. Received: '
+        f'{label or "nothing"}. The label is missing in {len(wrong)} of {len(one.rows)} lines. '
+        f'Remove these lines or add the labels.{advice}')
 
 
 def _label(row: Row, path: Path, classes: _Classes) -> int:
@@ -267,7 +276,7 @@ def _label(row: Row, path: Path, classes: _Classes) -> int:
     return label
   where = f'in {path}, line {row.line}'
   if row.label.lstrip('-').isdecimal():
-    raise ValueError(f'Expected a label in [0, {len(classes.names)}), {where}. '
+    raise ValueError(f'Expected a label in [0, {len(classes.names)}) {where}. '
                      f'Received: {row.label[:40]}.')
   known = ', '.join(classes.names[:20]) + (', …' if len(classes.names) > 20 else '')
-  raise ValueError(f'Expected a known class, {where}. Received: {row.label!r}. Known: {known}.')
+  raise ValueError(f'Expected a known class {where}. Received: {row.label!r}. Known: {known}.')

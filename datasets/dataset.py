@@ -1,4 +1,4 @@
-"""One split of an image-classification dataset, the same whatever it is stored as."""
+"""One split of an image classification dataset, independent of how it is stored."""
 
 from __future__ import annotations
 
@@ -14,32 +14,38 @@ import tensorflow as tf
 
 from datasets import bad_images, pieces
 
-# How many classes are shown of many.
+# How many classes a summary shows if there are many.
 _FIRST, _LAST = 8, 3
 
 
 class Examples(Protocol):
-  """How a split is stored: `indexed.IndexedExamples` or `records.RecordExamples`.
+  """The storage of a split: `indexed.IndexedExamples` or `records.RecordExamples`.
 
   Attributes:
     labels: int64 [num_examples], in the order of the source.
     names: the examples' names in the same order, unique and stable.
-    files: the files that the examples lie in; none where they lie in memory.
+    files: the files that contain the examples; empty if they are in memory.
   """
 
   labels: np.ndarray
-  names: tuple[str, ...]
   files: tuple[str, ...]
+
+  @property
+  def names(self) -> tuple[str, ...]:
+    """The examples' names, in the order of the source."""
+
+  def select(self, keep: np.ndarray) -> Examples:
+    """The examples for which `keep`, bool [num_examples], is true."""
 
   def order(self, epoch, *, seed: int, shuffle: bool, skip: int = 0,
             with_images: bool = True) -> tf.data.Dataset:
-    """One epoch's examples, those skipped unread; without images none is read at all."""
+    """One epoch's examples. Skipped ones are not read; with `with_images=False`, none is."""
 
   def pieces(self) -> list[pieces.Piece]:
-    """All examples in parts, about each of which something may be kept."""
+    """All examples, divided into the parts that results are cached for."""
 
   def facts(self, raw) -> dict[str, tf.Tensor]:
-    """'label', 'name' and 'id' of one element of `order`; nothing is read for them."""
+    """'label', 'name' and 'id' of one element of `order`, without reading its image."""
 
   def image(self, raw) -> tf.Tensor:
     """The encoded image of one element of `order`, which was made with images."""
@@ -47,21 +53,21 @@ class Examples(Protocol):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
-  """One split of an image-classification dataset.
+  """One split of an image classification dataset.
 
   Attributes:
-    name: what `get_dataset` was asked for, such as 'folder'.
+    name: the name passed to `get_dataset`, such as 'folder'.
     split_name: 'train', 'validation', 'test' …
-    class_names: one name a class; the position is the label.
-    channels: 1 or 3, how the images are to be decoded.
+    class_names: one name per class; the position is the label.
+    channels: 1 or 3, the number of channels to decode the images to.
     examples: the storage.
-    made_split: whether the split was made here, by hashing names; then the validation
-      fraction is part of what the split is.
-    notes: lines for the user, such as which files were ignored.
-    open_ended_labels: the number of classes was guessed from the largest label, because nothing
-      lists them; a network may have more.
-    numbered_by_name: the labels are the places of the class names in sorted order, so that they
-      say nothing about the outputs of a network that was trained elsewhere.
+    made_split: whether the split was made here, by hashing names, so that it depends on the
+      validation fraction.
+    notes: lines to print for the user, such as which files were ignored.
+    open_ended_labels: whether the number of classes was inferred from the largest label, because
+      nothing lists them; a network may have more classes.
+    numbered_by_name: whether the labels are the positions of the sorted class names, so that they
+      do not correspond to the outputs of a network that was trained elsewhere.
   """
 
   name: str
@@ -77,8 +83,8 @@ class Dataset:
   def __post_init__(self):
     if not len(self.labels):
       raise ValueError(
-          f'Expected split {self.split_name!r} of dataset {self.name!r} to hold examples. '
-          'Received none: check --dataset_dir.')
+          f'Expected examples in the split {self.split_name!r} of the dataset {self.name!r}. '
+          'Received none. Check --dataset_dir.')
 
   @property
   def labels(self) -> np.ndarray:
@@ -87,28 +93,28 @@ class Dataset:
 
   @property
   def num_examples(self) -> int:
-    """How many examples the split holds."""
+    """Number of examples."""
     return len(self.examples.labels)
 
   @property
   def num_classes(self) -> int:
-    """How many classes there are, those without an example included."""
+    """Number of classes, including those without examples."""
     return len(self.class_names)
 
   @functools.cached_property
   def class_counts(self) -> np.ndarray:
-    """How many examples each class has in this split: int64 [num_classes]."""
+    """Number of examples of each class in this split: int64 [num_classes]."""
     return np.bincount(self.labels, minlength=self.num_classes)
 
   @functools.cached_property
   def empty_classes(self) -> tuple[str, ...]:
-    """The classes without an example in this split."""
+    """The classes without examples in this split."""
     return tuple(self.class_names[label] for label in np.flatnonzero(self.class_counts == 0))
 
   def summary(self) -> str:
-    """The split, and its classes with their numbers of examples, the first and last.
+    """Describes the split: its size, and the first and last classes with their sizes.
 
-    A second line warns of names that differ only in capitals.
+    A second line warns of class names that differ only in case.
     """
     classes = [f'{name} ({count})'
                for name, count in zip(self.class_names, self.class_counts, strict=True)]
@@ -118,7 +124,7 @@ class Dataset:
     for name in self.class_names:
       alike[name.casefold()].add(name)
     pairs = [' and '.join(sorted(names)) for names in alike.values() if len(names) > 1]
-    warning = ('\nWarning: classes that differ only in capitals: '
+    warning = ('\nWarning: class names that differ only in case: '
                f'{", ".join(pairs[:_FIRST])}.' if pairs else '')
     return (f'Split {self.split_name!r}: {self.num_examples} examples of {self.num_classes} '
             f'classes: {", ".join(classes)}.{warning}')
@@ -137,10 +143,10 @@ class Dataset:
     """One pass over the examples.
 
     Args:
-      epoch: the epoch, an integer or a scalar int64 tensor; it only moves the order.
+      epoch: the epoch, an integer or a scalar int64 tensor; it only affects the order.
       seed: the run's seed. The order is a function of (seed, epoch).
-      shuffle: whether to shuffle; otherwise the order is the source's.
-      skip: how many examples to leave out at the start, which are not read.
+      shuffle: whether to shuffle; otherwise the order is that of the source.
+      skip: number of examples to skip at the start, without reading them.
 
     Returns:
       A tf.data.Dataset of {'image': scalar string, an encoded image file; 'label': int64;
@@ -169,12 +175,12 @@ def example_id(name: tf.Tensor) -> tf.Tensor:
 
 
 def ids(names: Sequence[str]) -> np.ndarray:
-  """The ids of examples by name: int64 [len(names)]."""
+  """The ids of examples with these names: int64 [len(names)]."""
   return example_id(as_strings(names)).numpy()
 
 
 def as_strings(texts: Sequence[str]) -> tf.Tensor:
-  """A string tensor of texts that may be file names, whose bytes need not be UTF-8."""
+  """Converts texts to a string tensor; file names among them need not be UTF-8."""
   return tf.constant(np.array([_bytes(text) for text in texts], object), tf.string)
 
 

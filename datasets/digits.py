@@ -1,4 +1,4 @@
-"""The handwritten digits inside scikit-learn: 1,797 grey images of 8×8, a set without a download.
+"""The handwritten digits of scikit-learn: 1,797 grey images of 8×8, without a download.
 
 Source: E. Alpaydin and C. Kaynak, https://archive.ics.uci.edu/dataset/80 (its test part).
 """
@@ -17,22 +17,23 @@ _CLASS_NAMES = tuple('0123456789')
 
 def get_split(name: str, split_name: str, dataset_dir=None, *, file_pattern=None,
               validation_fraction: float = 0.1) -> dataset.Dataset:
-  """Makes a split of the digits; `dataset_dir` and `file_pattern` mean nothing here."""
+  """Makes a split of the digits; `dataset_dir` and `file_pattern` are ignored."""
   del dataset_dir, file_pattern
-  _, part = splits.choose(split_name, ('train',), validation_fraction, 'the digits')
+  _, part = splits.choose(split_name, ('train',), validation_fraction=validation_fraction,
+                          source='the digits')
   examples = _examples()
   if part:
-    examples = examples.select(
-        splits.part_of(examples, _CLASS_NAMES, part, validation_fraction))
+    examples = examples.select(splits.part_of(examples, _CLASS_NAMES, part,
+                                              validation_fraction=validation_fraction))
   return dataset.Dataset(name, split_name, _CLASS_NAMES, 1, examples, made_split=bool(part))
 
 
 @functools.cache
 def _examples() -> indexed.IndexedExamples:
-  # Imported here because it takes a second, and no other dataset needs it.
+  # Imported here because it takes a second, and only this dataset needs it.
   from sklearn.datasets import load_digits
   digits = load_digits()
-  # Brightness is 0 … 16 in the source.
+  # The source's values are 0 to 16.
   images = np.rint(digits.images * (255 / 16)).astype(np.uint8)
   encoded = [tf.io.encode_png(image[:, :, np.newaxis]).numpy() for image in images]
   names = [f'digit-{i:05d}' for i in range(len(images))]

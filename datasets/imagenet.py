@@ -1,4 +1,4 @@
-"""The 1,000 classes of ILSVRC 2012: their numbers, WordNet ids and names."""
+"""The 1,000 classes of ILSVRC 2012: numbers, WordNet ids and names."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-NUM_CLASSES = 1000  # Without the background class that some networks have before them.
+NUM_CLASSES = 1000  # Without the background class, which is output 0 of some networks.
 
 
 class _Classes(NamedTuple):
-  """The classes' numbers in [0, 1000)."""
+  """The classes' numbers, in [0, 1000)."""
   by_id: dict[str, int]
   by_name: dict[str, int]
 
 
 def numbers_of(class_names: Sequence[str]) -> tuple[list[int], str] | None:
-  """Finds ImageNet's numbers of classes that are called by its ids or names.
+  """Finds the numbers of classes that are named by ImageNet's ids or names.
 
   Args:
     class_names: WordNet ids such as 'n01440764'; or names such as 'tench', in any case, with
-      blanks, hyphens or underscores, also the first of several synonyms, 'tench, Tinca tinca'.
+      blanks, hyphens or underscores; of several synonyms, 'tench, Tinca tinca', the first counts.
 
   Returns:
-    (a number in [0, 1000) for each, 'ids' or 'names'); None unless every one is known by the same
-    kind and no two are the same class. Two names of ImageNet, crane and maillot, are each those of
-    two classes; they are not known.
+    (a number in [0, 1000) for each, 'ids' or 'names'); None unless all class names are ids or all
+    are names, and all are different classes. Two names of ImageNet, crane and maillot, belong to
+    two classes each; they count as unknown.
   """
   known = _classes()
   for kind, table, key in (('ids', known.by_id, str.lower), ('names', known.by_name, _plain)):
-    numbers = [table.get(key(name)) for name in class_names]
-    if numbers and None not in numbers and len(set(numbers)) == len(numbers):
+    numbers = [table[key(name)] for name in class_names if key(name) in table]
+    if numbers and len(set(numbers)) == len(class_names):
       return numbers, kind
   return None
 

@@ -1,4 +1,4 @@
-"""Examples with random access: a list of image files, or images in memory."""
+"""Examples with random access: image files, or images in memory."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from datasets import balancing, dataset, pieces, seeds
 
 
 class IndexedExamples:
-  """Examples that can be read in any order, so an epoch's order is a full permutation."""
+  """Examples that can be read in any order, so that an epoch is shuffled completely."""
 
-  def __init__(self, names: Sequence[str], labels: Sequence[int], *,
+  def __init__(self, names: Sequence[str], labels: Sequence[int] | np.ndarray, *,
                paths: Sequence[str] | None = None, encoded: Sequence[bytes] | None = None,
                files: Sequence[str] = ()):
-    """Takes the examples in the order of their source.
+    """Stores the examples in the order of their source.
 
     Args:
-      names: one unique, stable name an example.
-      labels: one label an example.
-      paths: the image files; either these or `encoded`.
-      encoded: the encoded images themselves.
-      files: those that `encoded` was read from, whose change makes cached results worthless.
+      names: one unique, stable name per example.
+      labels: one label per example.
+      paths: the image files; either these or `encoded` must be given.
+      encoded: the encoded images.
+      files: the files that `encoded` was read from; cached results are invalid if they change.
     """
     if (paths is None) == (encoded is None):
       raise ValueError('Expected either paths or encoded images. Received both or neither.')
@@ -32,29 +32,32 @@ class IndexedExamples:
     self.labels = np.asarray(labels, np.int64).reshape(-1)
     self.files = tuple(files if paths is None else paths)
     self._encoded = None if encoded is None else tuple(encoded)
-    sizes = {len(self.names), len(self.labels), len(self.files if paths is not None else encoded)}
+    images = self.files if self._encoded is None else self._encoded
+    sizes = {len(self.names), len(self.labels), len(images)}
     if len(sizes) != 1:
-      raise ValueError(f'Expected as many names, labels and images. Received: {sorted(sizes)}.')
+      raise ValueError('Expected equal numbers of names, labels and images. '
+                       f'Received: {sorted(sizes)}.')
 
   @property
   def is_of_files(self) -> bool:
-    """Whether each image is a file of its own, the one of `files` at its position."""
+    """Whether each image is a file of its own: `files[i]` for example i."""
     return self._encoded is None
 
   def select(self, keep: np.ndarray) -> IndexedExamples:
-    """The examples at which `keep`, bool [num_examples], is true."""
+    """The examples for which `keep`, bool [num_examples], is true."""
     chosen = np.flatnonzero(keep)
 
     def pick(items):
       return [items[i] for i in chosen]
 
-    images = ({'paths': pick(self.files)} if self._encoded is None
-              else {'encoded': pick(self._encoded), 'files': self.files})
-    return IndexedExamples(pick(self.names), self.labels[chosen], **images)
+    if self._encoded is None:
+      return IndexedExamples(pick(self.names), self.labels[chosen], paths=pick(self.files))
+    return IndexedExamples(pick(self.names), self.labels[chosen], encoded=pick(self._encoded),
+                           files=self.files)
 
   def order(self, epoch, *, seed: int, shuffle: bool, skip: int = 0,
             with_images: bool = True) -> tf.data.Dataset:
-    """The positions of one epoch: scalar int64s. Images are read one by one, with or without."""
+    """The positions of one epoch: scalar int64s. `with_images` makes no difference here."""
     del with_images
     positions = tf.range(len(self.labels), dtype=tf.int64)
     if shuffle:
@@ -63,16 +66,16 @@ class IndexedExamples:
     return tf.data.Dataset.from_tensor_slices(positions[skip:])
 
   def balanced_order(self, epoch, *, seed: int, skip: int = 0) -> tf.data.Dataset:
-    """The positions of one epoch in which all classes come equally often; see `balancing`.
+    """The positions of one class-balanced epoch; see `balancing`.
 
     Returns:
-      A tf.data.Dataset of (position, how often the example came before): scalar int64s.
+      A tf.data.Dataset of (position, number of times the example was drawn before): scalar int64s.
     """
     positions, turns = self._balancer.epoch(epoch, seed=seed)
     return tf.data.Dataset.from_tensor_slices((positions[skip:], turns[skip:]))
 
   def pieces(self) -> list[pieces.Piece]:
-    """Parts by the examples' ids."""
+    """The examples, divided by their ids."""
     def piece(positions: np.ndarray) -> pieces.Piece:
       files = self.files if self._encoded is not None else [self.files[i] for i in positions]
       return pieces.Piece(positions, files,
@@ -81,7 +84,7 @@ class IndexedExamples:
     return [piece(positions) for positions in pieces.by_id(dataset.ids(self.names))]
 
   def facts(self, raw) -> dict[str, tf.Tensor]:
-    """What is known of the example at a position without reading its image."""
+    """Label, name and id of the example at a position, without reading its image."""
     names, labels, _ = self._tensors
     name = tf.gather(names, raw)
     return {'label': tf.gather(labels, raw), 'name': name, 'id': dataset.example_id(name)}
@@ -97,7 +100,7 @@ class IndexedExamples:
 
   @functools.cached_property
   def _tensors(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    # Made outside the graph that asks for them, so that none gets a copy of the whole list.
+    # Created outside the calling graph, so that no graph contains a copy of the whole list.
     with tf.init_scope():
       images = (dataset.as_strings(self.files) if self._encoded is None
                 else tf.constant(np.array(self._encoded, object), tf.string))

@@ -1,7 +1,8 @@
-"""Batches for training and evaluation, whatever the dataset.
+"""Batches for training and evaluation from any dataset.
 
-Each example's place in the stream is fixed by (seed, epoch) before anything is read, so resuming
-at a step skips without decoding, and a bad image keeps its slot with weight 0.
+Each example's position in the stream is determined by (seed, epoch) before anything is read.
+Therefore resuming at a step skips examples without decoding them, and a bad image keeps its slot
+with weight 0.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ import numpy as np
 import tensorflow as tf
 
 from datasets import dataset as dataset_lib
-from datasets import seeds
+from datasets import indexed, seeds
 from files.errors import unknown_name
 
-# More epochs than any run has: a stream without an end.
+# More epochs than any run has: the stream never ends.
 _ENDLESS = 2**62
-# How the examples of an epoch are chosen: each once, or every class equally often.
+# How the examples of an epoch are drawn: each once, or all classes equally often.
 SAMPLING = ('uniform', 'balanced')
-# The id of the elements that fill up the last batch of an evaluation.
+# The id of the elements that pad the last batch of an evaluation.
 _PADDING_ID = -1
 
 
@@ -29,44 +30,44 @@ def training_batches(dataset: dataset_lib.Dataset, preprocess: Callable | None, 
                      bad_images: Sequence = (), label_map: Sequence[int] | None = None,
                      num_parallel_calls: int = tf.data.AUTOTUNE, num_replicas: int = 1,
                      num_workers: int = 1, worker_index: int = 0) -> tf.data.Dataset:
-  """Makes the endless stream of training batches.
+  """Makes the infinite stream of training batches.
 
-  Step s consumes the positions [s * batch_size, (s + 1) * batch_size) of the epochs 0, 1, …
-  one after the other, each epoch in an order of its own and with as many positions as there are
-  examples.
+  The stream is the concatenation of the epochs 0, 1, …, each in its own order and with as many
+  positions as there are examples. Step s consumes the positions
+  [s * batch_size, (s + 1) * batch_size).
 
   Args:
     dataset: the split to train on.
     preprocess: function (encoded, seed) -> float32 [height, width, channels] of a static shape,
-      where `encoded` is a scalar string and `seed` int64 [2], a function of the run's seed, the
-      epoch (balanced: the number of times that the example came before) and the example.
-    batch_size: the global batch, over all replicas.
+      where `encoded` is a scalar string. `seed`, int64 [2], is a function of the run's seed, the
+      example, and the epoch (balanced: the number of times that the example was drawn before).
+    batch_size: the global batch size, over all replicas.
     seed: the run's seed.
-    start_step: the first step; the examples before it are neither parsed nor decoded.
-    num_views: in how many ways each example is augmented, in turn; None makes each time it comes
-      its own.
-    gather: in place of `preprocess`, function (id int64 [B], view int64 [B]) -> what a batch has as
-      its images; nothing is read then.
-    sampling: a name in `SAMPLING`. 'uniform' has each example once in an epoch; 'balanced' has as
-      many examples of each class, drawn by `balancing.Balancer`.
+    start_step: the first step; examples before it are neither parsed nor decoded.
+    num_views: number of different augmentations of each example, used in turn; None draws a new
+      augmentation every time.
+    gather: replaces `preprocess`: function (id int64 [B], view int64 [B]) -> the batch's images; no
+      image is read then.
+    sampling: a name in `SAMPLING`. With 'uniform', an epoch has each example once; with 'balanced',
+      it has equally many examples of each class, drawn by `balancing.Balancer`.
     bad_images: `bad_images.BadImage`s or names. They keep their slots, undecoded, as zeros with
       weight 0.
-    label_map: the network's label for each of the dataset's, -1 where it has none.
-    num_parallel_calls: how many images to decode at a time.
-    num_replicas: into how many consecutive elements each global batch is cut, in the order of
-      the replicas, for `strategy.distribute_datasets_from_function`.
-    num_workers: how many input pipelines there are; each yields its own rows of every global
-      batch, for its num_replicas / num_workers replicas.
-    worker_index: which of them this one is.
+    label_map: the network's label for each label of the dataset, -1 if there is none.
+    num_parallel_calls: number of images to decode in parallel.
+    num_replicas: number of consecutive elements that each global batch is divided into, in the
+      order of the replicas, for `strategy.distribute_datasets_from_function`.
+    num_workers: number of input pipelines; each yields its own rows of every global batch, for its
+      num_replicas / num_workers replicas.
+    worker_index: index of this input pipeline.
 
   Returns:
     A tf.data.Dataset of {'image': float32 [B, height, width, channels], 'label': int32 [B],
     'weight': float32 [B], 'id': int64 [B]} with B = batch_size / num_replicas.
 
   Raises:
-    ValueError: if the batch cannot be shared out evenly, a label has no place in the network,
-      a bad image is not in the dataset, `preprocess` gives no static shape, or the dataset can only
-      be read from the start and is to be balanced.
+    ValueError: if the batch cannot be divided evenly, a label is unknown to the network, a bad
+      image is not in the dataset, the result of `preprocess` has no static shape, or sampling is
+      balanced and the dataset has no random access.
   """
   per_replica = _per_replica_batch(batch_size, num_replicas, num_workers)
   check_sampling(dataset, sampling)
@@ -76,50 +77,51 @@ def training_batches(dataset: dataset_lib.Dataset, preprocess: Callable | None, 
     return number % num_views if num_views else number
 
   def one_epoch(epoch, skip=0):
-    if sampling == 'balanced':
+    if sampling == 'balanced' and isinstance(dataset.examples, indexed.IndexedExamples):
       order = dataset.examples.balanced_order(epoch, seed=seed, skip=skip)
       return order.map(lambda raw, turn: {'raw': raw, 'view': in_turn(turn), 'valid': True})
     order = dataset.examples.order(epoch, seed=seed, shuffle=True, skip=skip,
                                    with_images=preprocess is not None)
     return _elements(order, in_turn(epoch), valid=True)
 
-  load = _loader(dataset, _augmented(preprocess, seed), bad_images, label_map)
-  stream = _one_after_the_other(one_epoch, start_epoch, _ENDLESS, first_skip)
-  stream = _rows_of_worker(stream, batch_size, num_workers, worker_index)
-  return _batched(stream, load, per_replica, num_parallel_calls, gather)
+  load = _loader(dataset, _augmented(preprocess, seed), bad_images=bad_images, label_map=label_map)
+  stream = _concatenated(one_epoch, start_epoch, _ENDLESS, skip=first_skip)
+  stream = _rows_of_worker(stream, batch_size, num_workers=num_workers, worker_index=worker_index)
+  return _batched(stream, load, per_replica, num_parallel_calls=num_parallel_calls, gather=gather)
 
 
 def check_sampling(dataset: dataset_lib.Dataset, sampling: str) -> None:
-  """Stops where a dataset's examples cannot be chosen so.
+  """Checks that a dataset supports a sampling.
 
   Raises:
-    ValueError: says what can be done instead.
+    ValueError: if it does not, or the sampling is unknown.
   """
   if sampling not in SAMPLING:
     raise unknown_name('sampling', sampling, SAMPLING)
-  if sampling == 'balanced' and not hasattr(dataset.examples, 'balanced_order'):
+  if sampling == 'balanced' and not isinstance(dataset.examples, indexed.IndexedExamples):
     raise ValueError(
-        f'--sampling=balanced: expected data with images in any order, such as folder or csv. '
-        f'Received: {dataset.name}, whose records can only be read from the start. Use '
-        '--class_weights=balanced, which weighs the classes in the loss instead.')
+        f'--sampling=balanced: expected a dataset with random access, such as folder or csv. '
+        f'Received: {dataset.name}, whose records can only be read in order. Use '
+        '--class_weights=balanced, which weights the classes in the loss instead.')
 
 
 def view_batches(dataset: dataset_lib.Dataset, preprocess: Callable, *, batch_size: int, seed: int,
                  num_views: int = 1, start: int = 0, bad_images: Sequence = (),
                  num_parallel_calls: int = tf.data.AUTOTUNE) -> tf.data.Dataset:
-  """Makes batches of the views that training has, in the order of the source: view after view.
+  """Makes batches of all training views: view by view, each in the order of the source.
 
   Args:
     dataset: the split.
     preprocess: see `training_batches`.
-    batch_size: of each batch; the last one is filled up as an evaluation's is.
+    batch_size: the batch size; the last batch is padded as in an evaluation.
     seed: the run's seed.
-    num_views: how many views of each example.
-    start: the first; those before it are not decoded. Number v·n + i is the view v of example i.
+    num_views: number of views of each example.
+    start: the first element; those before it are not decoded. Element v·n + i is view v of
+      example i.
     bad_images, num_parallel_calls: see `training_batches`.
 
   Returns:
-    A finite tf.data.Dataset of elements as `training_batches` has.
+    A finite tf.data.Dataset with the elements of `training_batches`.
   """
   total = num_views * dataset.num_examples
   start_view, first_skip = divmod(start, dataset.num_examples)
@@ -128,12 +130,12 @@ def view_batches(dataset: dataset_lib.Dataset, preprocess: Callable, *, batch_si
     order = dataset.examples.order(0, seed=0, shuffle=False, skip=skip)
     return _elements(order, view, valid=True)
 
-  filling = dataset.examples.order(0, seed=0, shuffle=False).take(1).repeat(
+  padding = dataset.examples.order(0, seed=0, shuffle=False).take(1).repeat(
       -(total - start) % batch_size)
-  stream = _one_after_the_other(one_view, start_view, num_views, first_skip).concatenate(
-      _elements(filling, 0, valid=False))
-  load = _loader(dataset, _augmented(preprocess, seed), bad_images, None)
-  return _batched(stream, load, batch_size, num_parallel_calls, None)
+  stream = _concatenated(one_view, start_view, num_views, skip=first_skip).concatenate(
+      _elements(padding, 0, valid=False))
+  load = _loader(dataset, _augmented(preprocess, seed), bad_images=bad_images)
+  return _batched(stream, load, batch_size, num_parallel_calls=num_parallel_calls)
 
 
 def evaluation_batches(dataset: dataset_lib.Dataset, preprocess: Callable | None, *,
@@ -143,22 +145,18 @@ def evaluation_batches(dataset: dataset_lib.Dataset, preprocess: Callable | None
                        num_workers: int = 1, worker_index: int = 0) -> tf.data.Dataset:
   """Makes the batches of an evaluation: every example once, in the order of the source.
 
-  The last global batch is filled up with zeros of weight 0, label 0 and id -1.
+  The last global batch is padded with zeros of weight 0, label 0 and id -1.
 
   Args:
     dataset: the split to evaluate.
     preprocess: function (encoded, seed) -> float32 [height, width, channels] of a static shape;
       `seed` is None.
-    batch_size: the global batch, over all replicas.
-    gather, bad_images: see `training_batches`, as for the rest.
-    label_map: the network's label for each of the dataset's, -1 where it has none.
-    num_parallel_calls: how many images to decode at a time.
-    num_replicas: into how many consecutive elements each global batch is cut.
-    num_workers: how many input pipelines there are.
-    worker_index: which of them this one is.
+    batch_size: the global batch size, over all replicas.
+    gather, bad_images, label_map, num_parallel_calls, num_replicas, num_workers, worker_index:
+      see `training_batches`.
 
   Returns:
-    A finite tf.data.Dataset of elements as `training_batches` has.
+    A finite tf.data.Dataset with the elements of `training_batches`.
 
   Raises:
     ValueError: see `training_batches`.
@@ -166,25 +164,24 @@ def evaluation_batches(dataset: dataset_lib.Dataset, preprocess: Callable | None
   per_replica = _per_replica_batch(batch_size, num_replicas, num_workers)
 
   order = dataset.examples.order(0, seed=0, shuffle=False, with_images=preprocess is not None)
-  filling = order.take(1).repeat(-dataset.num_examples % batch_size)
-  load = _loader(dataset, preprocess and (
-      lambda encoded, example_id, view: preprocess(encoded, None)), bad_images, label_map)
-  stream = _elements(order, 0, valid=True).concatenate(_elements(filling, 0, valid=False))
-  stream = _rows_of_worker(stream, batch_size, num_workers, worker_index)
-  return _batched(stream, load, per_replica, num_parallel_calls, gather)
+  padding = order.take(1).repeat(-dataset.num_examples % batch_size)
+  load = _loader(dataset, _not_augmented(preprocess), bad_images=bad_images, label_map=label_map)
+  stream = _elements(order, 0, valid=True).concatenate(_elements(padding, 0, valid=False))
+  stream = _rows_of_worker(stream, batch_size, num_workers=num_workers, worker_index=worker_index)
+  return _batched(stream, load, per_replica, num_parallel_calls=num_parallel_calls, gather=gather)
 
 
-def _one_after_the_other(make: Callable, start: int, end: int, skip: int) -> tf.data.Dataset:
-  """Joins make(start, skip), make(start + 1) … make(end - 1)."""
+def _concatenated(make: Callable, start: int, end: int, *, skip: int) -> tf.data.Dataset:
+  """Concatenates make(start, skip), make(start + 1) … make(end - 1)."""
   if not skip:
     return tf.data.Dataset.range(start, end).flat_map(make)
   return make(start, skip).concatenate(tf.data.Dataset.range(start + 1, end).flat_map(make))
 
 
 def _elements(order: tf.data.Dataset, view, *, valid: bool) -> tf.data.Dataset:
-  """Gives the elements of an order what goes with each of them.
+  """Adds the view and the validity to the elements of an order.
 
-  There is no function to call for each: that would take longer than a step of a small head.
+  This calls no function per element, which would take longer than a training step of a small head.
   """
   constants = {'view': tf.cast(view, tf.int64), 'valid': tf.constant(valid)}
   return tf.data.Dataset.zip({'raw': order, **{
@@ -192,23 +189,28 @@ def _elements(order: tf.data.Dataset, view, *, valid: bool) -> tf.data.Dataset:
 
 
 def _augmented(preprocess: Callable | None, seed: int) -> Callable | None:
-  """Makes (encoded, id, view) -> image of (encoded, seed) -> image."""
+  """Converts a function (encoded, seed) -> image to (encoded, id, view) -> image."""
   return preprocess and (lambda encoded, example_id, view: preprocess(
       encoded, seeds.derive(seeds.AUGMENTATION, seed, view, example_id)))
+
+
+def _not_augmented(preprocess: Callable | None) -> Callable | None:
+  """Converts a function (encoded, seed) -> image to (encoded, id, view) -> image; seed is None."""
+  return preprocess and (lambda encoded, example_id, view: preprocess(encoded, None))
 
 
 def _per_replica_batch(batch_size: int, num_replicas: int, num_workers: int) -> int:
   if batch_size < 1 or batch_size % num_replicas or num_replicas % num_workers:
     raise ValueError(
-        'Expected a global batch that divides evenly among the replicas, and replicas among the '
-        f'workers. Received: batch {batch_size}, {num_replicas} replicas, {num_workers} workers. '
-        'Change --batch_size.')
+        'Expected a batch size that is a multiple of the number of replicas, which is a multiple '
+        f'of the number of workers. Received: batch size {batch_size}, {num_replicas} replicas, '
+        f'{num_workers} workers. Change --batch_size.')
   return batch_size // num_replicas
 
 
-def _rows_of_worker(stream: tf.data.Dataset, batch_size: int, num_workers: int,
+def _rows_of_worker(stream: tf.data.Dataset, batch_size: int, *, num_workers: int,
                     worker_index: int) -> tf.data.Dataset:
-  """Keeps a worker's rows of every global batch, while they are still unread."""
+  """Keeps a worker's rows of every global batch, before anything is read."""
   if num_workers == 1:
     return stream
   rows = batch_size // num_workers
@@ -217,12 +219,12 @@ def _rows_of_worker(stream: tf.data.Dataset, batch_size: int, num_workers: int,
   return mine.map(lambda _, element: element)
 
 
-def _loader(dataset: dataset_lib.Dataset, preprocess: Callable | None, bad_images: Sequence,
-            label_map: Sequence[int] | None) -> Callable:
+def _loader(dataset: dataset_lib.Dataset, preprocess: Callable | None, *, bad_images: Sequence,
+            label_map: Sequence[int] | None = None) -> Callable:
   """Makes the function from an element of the stream to an example of a batch.
 
-  `preprocess` is called as (encoded, id, view); without it an example has its view and no image,
-  and whole batches of elements may be loaded at once.
+  `preprocess` is called as (encoded, id, view). Without it, an example has its view instead of an
+  image, and whole batches of elements can be loaded at once.
   """
   shape = preprocess and _static_shape(preprocess)
   labels = tf.constant(_network_labels(dataset, label_map), tf.int32)
@@ -233,15 +235,15 @@ def _loader(dataset: dataset_lib.Dataset, preprocess: Callable | None, bad_image
     bad = tf.reduce_any(tf.constant(bad_ids, tf.int64) == example['id'][..., tf.newaxis], axis=-1)
     use = element['valid'] & ~bad
 
-    def read():
-      encoded = dataset.examples.image(element['raw'])
-      return preprocess(encoded, example['id'], element['view'])
-
     if preprocess:
+      def read():
+        encoded = dataset.examples.image(element['raw'])
+        return preprocess(encoded, example['id'], element['view'])
+
       image = tf.cond(use, read, lambda: tf.zeros(shape, tf.float32))
     return {
         **({'image': tf.ensure_shape(image, shape)} if preprocess else {'view': element['view']}),
-        # A slot of weight 0 may have any label that the network has.
+        # A slot of weight 0 may have any label of the network.
         'label': tf.where(use, tf.gather(labels, example['label']), 0),
         'weight': tf.cast(use, tf.float32),
         'id': tf.where(element['valid'], example['id'], _PADDING_ID),
@@ -250,9 +252,9 @@ def _loader(dataset: dataset_lib.Dataset, preprocess: Callable | None, bad_image
   return load
 
 
-def _batched(stream: tf.data.Dataset, load: Callable, batch_size: int, num_parallel_calls: int,
-             gather: Callable | None) -> tf.data.Dataset:
-  if gather:  # Nothing is read: a call for each example would take most of the time.
+def _batched(stream: tf.data.Dataset, load: Callable, batch_size: int, *, num_parallel_calls: int,
+             gather: Callable | None = None) -> tf.data.Dataset:
+  if gather:  # Nothing is read, so one call per example would take most of the time.
     def load_batch(elements):
       batch = load(elements)
       return {'image': gather(batch['id'], batch.pop('view')), **batch}
@@ -264,45 +266,44 @@ def _batched(stream: tf.data.Dataset, load: Callable, batch_size: int, num_paral
   batches = batches.prefetch(tf.data.AUTOTUNE)
   options = tf.data.Options()
   options.deterministic = True
-  # Rows are shared out above; TensorFlow must not do it a second time.
+  # Rows are already divided among the workers; TensorFlow must not do it again.
   options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
   return batches.with_options(options)
 
 
 def _static_shape(preprocess: Callable) -> list[int]:
-  """The shape of the images that `preprocess` makes."""
+  """The shape of the images that `preprocess` returns."""
   traced = tf.function(preprocess).get_concrete_function(
       tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.int64), tf.TensorSpec([], tf.int64))
   image = traced.structured_outputs
   if not image.shape.is_fully_defined() or image.shape.rank != 3 or image.dtype != tf.float32:
-    raise ValueError('Expected preprocessing to return float32 [height, width, channels] of a '
+    raise ValueError('Expected preprocessing to return float32 [height, width, channels] with a '
                      f'static shape. Received: {image.dtype.name} {image.shape}.')
   return image.shape.as_list()
 
 
 def _network_labels(dataset: dataset_lib.Dataset, label_map: Sequence[int] | None) -> np.ndarray:
-  """The network's label for each of the dataset's."""
+  """The network's label for each label of the dataset."""
   if label_map is None:
     return np.arange(dataset.num_classes)
-  label_map = np.asarray(label_map)
-  if len(label_map) != dataset.num_classes:
+  mapped = np.asarray(label_map)
+  if len(mapped) != dataset.num_classes:
     raise ValueError(f'Expected a label for each of the {dataset.num_classes} classes. '
-                     f'Received: {len(label_map)}.')
-  lost = [dataset.class_names[label] for label in np.unique(dataset.labels)
-          if label_map[label] < 0]
+                     f'Received: {len(mapped)} labels.')
+  lost = [dataset.class_names[label] for label in np.unique(dataset.labels) if mapped[label] < 0]
   if lost:
     listed = ', '.join(lost[:10]) + (', …' if len(lost) > 10 else '')
     raise ValueError(
-        f"Expected every class of split {dataset.split_name!r} to be one of the network's. "
-        f'Received {len(lost)} classes with images that it does not have: {listed}. '
+        f'Expected the network to have all classes of the split {dataset.split_name!r}. Received '
+        f'images of {len(lost)} classes that it does not have: {listed}. '
         'Check --dataset_name, --dataset_dir and --labels_offset.')
-  return np.maximum(label_map, 0)
+  return np.maximum(mapped, 0)
 
 
 def _ids_of(dataset: dataset_lib.Dataset, bad_images: Sequence) -> np.ndarray:
   names = [getattr(image, 'name', image) for image in bad_images]
   unknown = sorted(set(names) - set(dataset.examples.names)) if names else []
   if unknown:
-    raise ValueError(f'Expected bad images of split {dataset.split_name!r}. '
-                     f'Received one that it does not hold: {unknown[0]}.')
+    raise ValueError(f'Expected the bad images to be in the split {dataset.split_name!r}. '
+                     f'Received one that is not: {unknown[0]}.')
   return dataset_lib.ids(names)

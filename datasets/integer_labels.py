@@ -1,4 +1,4 @@
-"""Classes of labels that are integers: what a class is called is its integer as text."""
+"""Classes for integer labels: the name of a class is its integer as text."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from typing import NamedTuple
 import numpy as np
 
 LARGEST = 2**63 - 1
-# How many classes more than are seen a largest label may stand for.
+# Labels are sparse from a largest label of 10 times the number of distinct labels plus 1000 on.
 _MOST_PER_CLASS, _MOST_EMPTY = 10, 1000
 _SHOWN = 3
 _MOST_DIGITS = len(str(LARGEST))
 
 
 class Classes(NamedTuple):
-  """The classes that integers stand for.
+  """The classes of integer labels.
 
   Attributes:
-    names: one a class.
-    values: int64 [classes], the label of each class, ascending; None where label i is class i.
+    names: one name per class.
+    values: int64 [classes], the label of each class, ascending; None if label i is class i.
   """
   names: tuple[str, ...]
   values: np.ndarray | None
 
   def of(self, labels: np.ndarray) -> np.ndarray:
-    """The class of each label, int64; all labels must be among the values."""
+    """The class of each label, int64; every label must be one of `values`."""
     return labels if self.values is None else np.searchsorted(self.values, labels)
 
   @property
   def notes(self) -> tuple[str, ...]:
-    """What to tell the user: nothing where label i is class i."""
+    """Notes for the user; none if label i is class i."""
     if self.values is None:
       return ()
     count = len(self.names)
@@ -39,14 +39,14 @@ class Classes(NamedTuple):
 
 
 def value(text: str) -> int:
-  """Reads an integer; Python refuses some with too many digits, all of which are LARGEST + 1."""
+  """Parses an integer. More digits than `LARGEST` has give LARGEST + 1: Python limits them."""
   digits = text.lstrip('-').lstrip('0') or '0'
   found = int(digits) if len(digits) <= _MOST_DIGITS else LARGEST + 1
   return -found if text.startswith('-') else found
 
 
 def of_values(labels: Iterable[np.ndarray]) -> Classes:
-  """Makes one class of each label that there is, in ascending order.
+  """Makes one class of each distinct label, in ascending order.
 
   Args:
     labels: arrays of integers in [0, 2**63).
@@ -60,12 +60,12 @@ def up_to_largest(labels: Sequence[np.ndarray],
                   every_split: Callable[[], Sequence[np.ndarray]]) -> Classes:
   """Makes a class of every integer up to the largest label, as TF-Slim does.
 
-  Labels that are far apart are something else, such as keys of a database; they become the classes
-  of `of_values`, over all splits.
+  Sparse labels are something else, such as database keys; each distinct label of all splits becomes
+  a class, as in `of_values`.
 
   Args:
-    labels: those of the split, arrays of integers in [0, 2**63).
-    every_split: gives the labels of all splits; called only if those of the split are far apart.
+    labels: the split's labels, arrays of integers in [0, 2**63).
+    every_split: returns the labels of all splits; called only if those of the split are sparse.
   """
   if is_sparse(labels):
     labels = every_split()
@@ -75,7 +75,7 @@ def up_to_largest(labels: Sequence[np.ndarray],
 
 
 def is_sparse(labels: Iterable[np.ndarray]) -> bool:
-  """Whether a class for every integer up to the largest label would be mostly empty classes."""
+  """Whether most integers up to the largest label would be classes without examples."""
   labels = list(labels)
   return _largest(labels) >= _MOST_PER_CLASS * len(_distinct(labels)) + _MOST_EMPTY
 

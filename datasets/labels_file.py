@@ -1,4 +1,4 @@
-"""`labels.txt`: the classes of a dataset, one `label:name` a line, as TF-Slim writes it."""
+"""`labels.txt`: the classes of a dataset, one `label:name` per line, as TF-Slim writes it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FILENAME = 'labels.txt'
 def read(path) -> tuple[str, ...]:
   """Reads the class names; the position is the label.
 
-  Where no line has a label, they are taken as the names of the labels 0, 1, ….
+  If no line has a label, the lines are the names of the labels 0, 1, ….
 
   Args:
     path: the file.
@@ -23,38 +23,37 @@ def read(path) -> tuple[str, ...]:
     The class names.
 
   Raises:
-    ValueError: if it is no text, a label is missing or there twice, or some lines have labels and
-      others not.
+    ValueError: if it is not a text file, a label is missing or repeated, or only some lines have
+      labels.
   """
   lines = list_lines.read_text(Path(path)).splitlines()
   lines = [line.strip() for line in lines if line.strip()]
   pairs = [re.fullmatch(r'(\d+)\s*:\s*(.+)', line) for line in lines]
   if any(pairs) and not all(pairs):
-    raise ValueError(f'Expected every line of {path} to be "label:name", as others of it are. '
+    raise ValueError(f'Expected every line of {path} to be "label:name", like the other lines. '
                      f'Received: {lines[pairs.index(None)]!r}.')
-  if not any(pairs):
-    pairs = None
-    names = dict(enumerate(lines))
-  else:
-    names = {integer_labels.value(pair[1]): pair[2] for pair in pairs}
-  if not lines or sorted(names) != list(range(len(lines))):
-    raise ValueError(f'Expected {path} to name the labels 0, 1, … once each, one "label:name" a '
-                     f'line. Received {len(lines)} lines, {_first_wrong(pairs)}.')
+  if lines and not any(pairs):
+    return tuple(lines)
+  labels = [integer_labels.value(pair[1]) for pair in pairs if pair]
+  if not lines or sorted(labels) != list(range(len(lines))):
+    raise ValueError(f'Expected {path} to name each of the labels 0, 1, … once, one "label:name" '
+                     f'per line. Received {len(lines)} lines, {_first_wrong(labels)}.')
+  names = {label: pair[2] for label, pair in zip(labels, pairs, strict=True) if pair}
   return tuple(names[label] for label in range(len(names)))
 
 
 def write(path, class_names: Sequence[str]) -> None:
   """Writes the class names as TF-Slim does.
 
-  They may be names of folders that are not UTF-8; of line breaks in them a blank is left.
+  Names of folders that are not UTF-8 are written as they are; line breaks are replaced by blanks.
   """
   lines = [f'{label}:{" ".join(name.splitlines())}\n' for label, name in enumerate(class_names)]
   Path(path).write_text(''.join(lines), encoding='utf-8', errors='surrogateescape')
 
 
-def _first_wrong(pairs) -> str:
-  labels = sorted(integer_labels.value(pair[1]) for pair in pairs or ())
-  for expected, label in enumerate(labels):
+def _first_wrong(labels: Sequence[int]) -> str:
+  """Says which label is the first that is missing or repeated."""
+  for expected, label in enumerate(sorted(labels)):
     if label != expected:
-      return f'{label} twice' if label < expected else f'without label {expected}'
+      return f'twice the label {label}' if label < expected else f'without the label {expected}'
   return 'no label'

@@ -1,4 +1,4 @@
-"""Which columns of a list of images hold their paths, their labels and their splits."""
+"""Finding the columns of a list of images that contain paths, labels and splits."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import NamedTuple
 from datasets import list_names
 from datasets.list_table import LOOKED_AT, Table, is_file, shown
 
-# More different values than these are no splits.
+# A column with more distinct values than this does not contain splits.
 _MOST_SPELLINGS = 20
 _ONE = {'1': True, '1.0': True, 'true': True, '0': False, '0.0': False, 'false': False}
 
 
 class Columns(NamedTuple):
-  """The columns of a list, by their places.
+  """The columns of a list, by position.
 
   Attributes:
-    image: of the paths.
-    label: of the labels; None where each class has a column.
-    classes: the columns of the classes, in which one has a 1; none where there is one of labels.
-    split: of the splits; None if there is none.
-    ignored: the others.
+    image: the column of paths.
+    label: the column of labels; None if each class has a column.
+    classes: one column per class, with a 1 in the image's class; () if there is a column of labels.
+    split: the column of splits, or None.
+    ignored: the other columns.
   """
   image: int
   label: int | None
@@ -32,21 +32,21 @@ class Columns(NamedTuple):
 
 
 def choose(table: Table) -> Columns:
-  """Says which column is what.
+  """Decides what each column contains.
 
-  Names in the header decide; where they do not, a column that holds paths of files has the images,
-  and a single other one the labels. Without a header, the labels are right of the paths if these
-  are first.
+  The names in the header decide. If they do not, the column that contains paths of files has the
+  images, and if there is a single other one, it has the labels. Without a header, if the paths come
+  first, the labels come second.
 
   Raises:
-    ValueError: if that does not say which column has the labels.
+    ValueError: if the column of labels is ambiguous.
   """
   if table.width < 2:
-    raise ValueError(f"Expected an image's path and its label, in {table.path}, line "
+    raise ValueError(f'Expected the path and the label of an image in {table.path}, line '
                      f'{table.lines[0].number}. Received: {shown(table.lines[0])}.')
   image = _image_column(table)
   others = [column for column in range(table.width) if column != image]
-  find = _named_roles if table.header else _placed_roles
+  find = _named_roles if table.header else _positional_roles
   label, classes, split = find(table, image, others)
   used = {label, split, *classes}
   ignored = tuple(column for column in others if column not in used and any(table.values(column)))
@@ -57,7 +57,7 @@ def _image_column(table: Table) -> int:
   columns = range(table.width)
   if table.header:
     named = [column for column in columns if list_names.is_path(table.name(column))]
-    # Names go before places; but an id or a name may be beside what is the file.
+    # Named columns first; but an id or a name may be next to the actual path.
     for column in [*named, *(other for other in columns if other not in named)]:
       if _holds_files(table, column):
         return column
@@ -66,7 +66,7 @@ def _image_column(table: Table) -> int:
     return 0
   found = [column for column in columns if _holds_files(table, column)]
   if len(found) > 1:
-    raise _undecided(table, found, "the images' paths")
+    raise _ambiguous(table, found, 'paths')
   return found[0] if found else 0
 
 
@@ -77,7 +77,7 @@ def _holds_files(table: Table, column: int) -> bool:
 
 def _named_roles(table: Table, image: int, others: Sequence[int]
                  ) -> tuple[int | None, tuple[int, ...], int | None]:
-  """(the column of labels, those of classes, that of splits) below a header."""
+  """(column of labels, columns of classes, column of splits) of a list with a header."""
   split = _split_column(table, others, [column for column in others
                                         if list_names.is_label(table.name(column))])
   others = [column for column in others if column != split]
@@ -94,36 +94,37 @@ def _named_roles(table: Table, image: int, others: Sequence[int]
           if not list_names.is_aside(names[column]) and not list_names.is_path(names[column])]
   unnamed = [column for column in left if column not in likely]
   if sure or (likely and not _are_classes(table, unnamed)):
-    return _same_label(table, image, sure or likely, [*sure, *likely]), (), split
+    return _same_label(table, image, chosen=sure or likely,
+                       possible=[*sure, *likely]), (), split
   if len(left) == 1:
     return left[0], (), split
   if _are_classes(table, left):
     return None, tuple(left), split
-  raise _undecided(table, left or others, 'the labels')
+  raise _ambiguous(table, left or others, 'labels')
 
 
-def _placed_roles(table: Table, image: int, others: Sequence[int]
-                  ) -> tuple[int | None, tuple[int, ...], int | None]:
-  """(the column of labels, none of classes, that of splits) without a header."""
+def _positional_roles(table: Table, image: int, others: Sequence[int]
+                      ) -> tuple[int | None, tuple[int, ...], int | None]:
+  """(column of labels, (), column of splits) of a list without a header."""
   split = _split_column(table, others, others[:1] if image == 0 else ())
   if image == 0:
     left = [column for column in others if column != split]
     if len(left) > 2 and _are_classes(table, left) and all(
         sum(_ONE[line.cells[column].lower()] for column in left) == 1 for line in table.lines):
       raise ValueError(f"Expected the classes' names in the first line of {table.path}, which has "
-                       'a column for each class. Received no header: add one, such as '
+                       'one column per class. Received no header. Add one, such as '
                        'path,daisy,tulips.')
     return others[0], (), split
   left = [column for column in others if column != split]
   if len(left) > 1:
     left = [column for column in left if not _is_index(table, column)]
   if len(left) != 1:
-    raise _undecided(table, left or others, 'the labels')
+    raise _ambiguous(table, left or others, 'labels')
   return left[0], (), split
 
 
 def _split_column(table: Table, others: Sequence[int], labels: Sequence[int]) -> int | None:
-  """The column that says which split an image is of: by its name, or else by its values."""
+  """The column of splits, recognized by its name, or else by its values."""
   if len(others) == 1:
     if list_names.is_split(table.name(others[0])) and _are_splits(table, others[0]):
       raise _no_labels(table, others[0])
@@ -132,12 +133,12 @@ def _split_column(table: Table, others: Sequence[int], labels: Sequence[int]) ->
   found = named or [column for column in others
                     if column not in labels and _are_splits(table, column)]
   if len(found) > 1:
-    raise _undecided(table, found, 'the splits')
+    raise _ambiguous(table, found, 'splits')
   return found[0] if found else None
 
 
 def _are_splits(table: Table, column: int) -> bool:
-  """Whether a column holds splits: nothing else; or several, and little else."""
+  """Whether a column contains splits: only splits; or mostly, and more than one."""
   counts = collections.Counter(table.values(column))
   if len(counts) > _MOST_SPELLINGS:
     return False
@@ -151,27 +152,28 @@ def _check_no_flag(table: Table, columns: Sequence[int]) -> None:
   for column in columns:
     if list_names.is_split_flag(table.name(column)):
       raise ValueError(
-          f"Expected splits in a column 'split' with the values train, validation and test, in "
-          f'{table.path}. Received {table.title(column)}: write it so, or remove it if it does not '
-          'say which images to train on.')
+          f"Expected splits in a column 'split' with the values train, validation and test in "
+          f'{table.path}. Received {table.title(column)}. Write the splits like this, or remove '
+          'the column if it does not contain splits.')
 
 
-def _same_label(table: Table, image: int, chosen: Sequence[int], possible: Sequence[int]) -> int:
-  """One of the chosen columns, if all say the same, in other words perhaps.
+def _same_label(table: Table, image: int, *, chosen: Sequence[int],
+                possible: Sequence[int]) -> int:
+  """One of the chosen columns, if all divide the images into the same classes.
 
-  Of all the possible ones that do, that right of the paths is taken, if these are first: there
-  labels were looked for before names were.
+  If the paths come first and the column after them is a possible column of labels that agrees, it
+  is used, because earlier versions always did so.
   """
   different = [column for column in chosen if not _agree(table, chosen[0], column)]
   if different:
-    raise _undecided(table, chosen, 'the labels')
+    raise _ambiguous(table, chosen, 'labels')
   if image == 0 and 1 in possible and _agree(table, chosen[0], 1):
     return 1
   return chosen[0]
 
 
 def _agree(table: Table, one: int, other: int) -> bool:
-  """Whether two columns divide the images alike."""
+  """Whether two columns divide the images into the same groups."""
   if one == other:
     return True
   pairs = set(zip(table.values(one), table.values(other), strict=True))
@@ -179,51 +181,51 @@ def _agree(table: Table, one: int, other: int) -> bool:
 
 
 def _are_classes(table: Table, columns: Sequence[int]) -> bool:
-  """Whether columns hold nothing but 0 and 1."""
+  """Whether columns contain only 0 and 1."""
   return len(columns) > 1 and all(
       value.lower() in _ONE for column in columns for value in table.values(column))
 
 
 def _is_index(table: Table, column: int) -> bool:
-  """Whether a column counts the lines: integers, each once."""
+  """Whether a column is an index: integers, each once."""
   values = list(table.values(column))
   return all(map(str.isdecimal, values)) and len(set(values)) == len(values)
 
 
 def one_of(table: Table, columns: Columns) -> list[str]:
-  """The class of each line of a list that has a column for each class.
+  """The class of each line of a list with one column per class.
 
   Raises:
-    ValueError: if a line has several classes or none.
+    ValueError: if a line has more than one class, or none.
   """
   names = [table.name(column) for column in columns.classes]
   if len(set(names)) < len(names) or not all(names):
-    raise ValueError(f'Expected a name of its own for each class in the header of {table.path}. '
+    raise ValueError(f'Expected a different name for each class in the header of {table.path}. '
                      f'Received: {", ".join(names)[:200]}.')
   found = [[name for name, column in zip(names, columns.classes, strict=True)
             if _ONE[line.cells[column].lower()]] for line in table.lines]
   for is_wrong, received, advice in (
-      (lambda count: count > 1, 'several', 'Several labels an image are not supported'),
-      (lambda count: not count, 'no', 'An image without a class needs one of its own')):
+      (lambda count: count > 1, 'more than one', 'Images with several labels are not supported'),
+      (lambda count: not count, 'none', 'Images without a class are not supported')):
     wrong = [number for number, classes in enumerate(found) if is_wrong(len(classes))]
     if wrong:
       raise ValueError(
-          f'Expected a single 1 in the columns {table.listed(columns.classes)} of {table.path}. '
-          f'Received {received} in {len(wrong)} of {len(found)} lines, the first of which is line '
-          f'{table.lines[wrong[0]].number}. {advice}: remove such lines. If these columns are no '
-          "classes, keep only the images' paths and their labels.")
+          f'Expected one 1 per line in the columns {table.listed(columns.classes)} of '
+          f'{table.path}. Received {received} in {len(wrong)} of {len(found)} lines, first in line '
+          f'{table.lines[wrong[0]].number}. {advice}: remove these lines. If these columns are not '
+          'classes, keep only the columns of paths and labels.')
   return [classes[0] for classes in found]
 
 
-def _undecided(table: Table, columns: Sequence[int], role: str) -> ValueError:
-  advice = ("Rename the right one to 'label'" if role == 'the labels' else 'Name the right one')
+def _ambiguous(table: Table, columns: Sequence[int], role: str) -> ValueError:
+  """The error for several columns that may contain the paths, labels or splits."""
+  advice = "Rename the right one to 'label'" if role == 'labels' else 'Name the right one'
   if not table.header:
     advice = 'Add a first line with the names of the columns, such as path,label,other'
-  return ValueError(f'Expected one column with {role} in {table.path}. Received several that may '
-                    f'be it: {table.listed(columns)}. {advice}, or keep only the columns that are '
-                    'needed.')
+  return ValueError(f'Expected one column of {role} in {table.path}. Received several candidates: '
+                    f'{table.listed(columns)}. {advice}, or keep only the columns that are needed.')
 
 
 def _no_labels(table: Table, column: int) -> ValueError:
-  return ValueError(f'Expected a column of labels in {table.path}. Received only '
-                    f"{table.title(column)} beside the images' paths: add one, called 'label'.")
+  return ValueError(f'Expected a column of labels in {table.path}. Received only paths and '
+                    f"{table.title(column)}. Add a column named 'label'.")

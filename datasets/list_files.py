@@ -1,4 +1,4 @@
-"""The images that a list names: where they are, and whether each is there once."""
+"""Finding the files of the images in a list, and checking that each occurs once."""
 
 from __future__ import annotations
 
@@ -13,9 +13,13 @@ from datasets import cache
 
 
 class Row(NamedTuple):
-  """An image's path as the list has it, its label, the line that says so, and its split.
+  """A line of a list.
 
-  The label is '' if it is missing, and the split None if the list does not say it.
+  Attributes:
+    path: the image's path, as written in the list.
+    label: its label; '' if missing.
+    line: the line's number, from 1.
+    split: its split; None if the list has no column of splits.
   """
   path: str
   label: str
@@ -24,24 +28,30 @@ class Row(NamedTuple):
 
 
 class _Folder(NamedTuple):
-  """The files in a folder without links: their inodes by name; and the folder's device."""
+  """The files in a folder, without links.
+
+  Attributes:
+    inodes: the files' inodes by name.
+    device: the folder's device.
+  """
   inodes: dict[str, int]
   device: int
 
 
 def find(rows: Sequence[Row], path: Path, column: str) -> list[str]:
-  """Returns the paths of the images, at each of which there must be a file, each another one.
+  """Returns the paths of the images; each must be a different existing file.
 
-  Folders are listed, for over a network it takes minutes to ask for each of a million files.
+  Whole folders are listed, because checking a million files one by one over a network takes
+  minutes.
 
   Args:
-    rows: of the list.
-    path: of the list.
-    column: that of the paths, in words.
+    rows: the lines of the list.
+    path: the list.
+    column: title of the column of paths, for messages.
 
   Raises:
-    FileNotFoundError: if there is no file; with the line.
-    ValueError: if two rows name the same file; with the lines.
+    FileNotFoundError: if a file does not exist; the message names the line.
+    ValueError: if two lines name the same file; the message names the lines.
   """
   folders, images, files = {}, [], []
   for row in rows:
@@ -52,62 +62,64 @@ def find(rows: Sequence[Row], path: Path, column: str) -> list[str]:
     if image.name in folder.inodes:
       files.append((folder.device, folder.inodes[image.name]))
     else:
-      # What a listing lacks may be a link, or be called otherwise where capitals do not matter.
+      # A file that is not in the listing may be a link, or have another case on some file systems.
       status = _status(image)
       if status is None or not stat.S_ISREG(status.st_mode):
         raise FileNotFoundError(
-            f'Expected an image file, absolute or relative to the list, in {column} of {path}, '
-            f'line {row.line}. Received a path at which there is no file: '
-            f'{cache.printable(image)}.{_hint(image, folder)}')
+            f'Expected the path of an image, absolute or relative to the list, in {column} of '
+            f'{path}, line {row.line}. Received: {cache.printable(image)}, which does not exist or '
+            f'is not a file.{_hint(image, folder)}')
       files.append((status.st_dev, status.st_ino))
     images.append(str(image))
-  _check_other_files(rows, path, images, files)
+  _check_other_files(rows, path, images=images, files=files)
   return images
 
 
 def check_other_paths(rows: Sequence[Row], path: Path) -> None:
-  """Stops if a list has a path twice.
+  """Checks that no path occurs twice in a list.
 
   Raises:
-    ValueError: with the lines.
+    ValueError: if one does; the message names the lines.
   """
-  seen = {}
+  seen: dict[str, Row] = {}
   for row in rows:
     first = seen.setdefault(row.path.replace(os.sep, '/'), row)
     if first is not row:
-      advice = f'They have the labels {first.label!r} and {row.label!r}: remove one.'
+      advice = f'Their labels are {first.label!r} and {row.label!r}: remove one.'
       if row.label == first.label:
-        advice = ('Remove one; if images were repeated to even out the classes, remove all repeats '
-                  'and add --sampling=balanced.')
-      raise _twice(path, first, row, cache.printable(row.path), advice)
+        advice = ('Remove one. If images are repeated to balance the classes, remove all '
+                  'repetitions and use --sampling=balanced.')
+      raise _repeated(path, (first, row), received=cache.printable(row.path), advice=advice)
 
 
-def _check_other_files(rows: Sequence[Row], path: Path, images: Sequence[str],
+def _check_other_files(rows: Sequence[Row], path: Path, *, images: Sequence[str],
                        files: Sequence[tuple[int, int]]) -> None:
-  """Stops if two paths lead to one file, by links or by detours."""
-  firsts, asked, known = {}, set(), {}
+  """Checks that no two paths are the same file, through links or parts such as `..`."""
+  firsts: dict[tuple[int, int], int] = {}
+  known: dict[tuple, int] = {}
+  asked = set()
   for number, file in enumerate(files):
     first = firsts.setdefault(file, number)
     if first == number:
       continue
-    # In the listings of some file systems, files that are not the same have the same inode.
+    # The listings of some file systems give different files the same inode.
     if first not in asked:
       asked.add(first)
       known.setdefault(_identity(images[first]), first)
     first = known.setdefault(_identity(images[number]), number)
     if first != number:
       one, other = rows[first], rows[number]
-      raise _twice(path, one, other, f'{cache.printable(one.path)} and '
-                   f'{cache.printable(other.path)}', 'They are the same file: remove one.')
+      raise _repeated(path, (one, other), advice='They are the same file: remove one.',
+                      received=f'{cache.printable(one.path)} and {cache.printable(other.path)}')
 
 
-def _twice(path: Path, one: Row, other: Row, received: str, advice: str) -> ValueError:
-  return ValueError(f'Expected each image once, in {path}. Received {received} in lines {one.line} '
-                    f'and {other.line}. {advice}')
+def _repeated(path: Path, rows: tuple[Row, Row], *, received: str, advice: str) -> ValueError:
+  return ValueError(f'Expected each image once in {path}. Received {received} in lines '
+                    f'{rows[0].line} and {rows[1].line}. {advice}')
 
 
 def _listing(folder: Path) -> _Folder:
-  """Lists a folder; one that cannot be listed is empty."""
+  """Lists a folder; a folder that cannot be listed counts as empty."""
   try:
     with os.scandir(folder) as entries:
       return _Folder({entry.name: entry.inode() for entry in entries
@@ -124,24 +136,24 @@ def _status(image) -> os.stat_result | None:
 
 
 def _identity(image: str) -> tuple:
-  """What only one file has; its time besides, in case numbers are given twice."""
+  """Identifies a file; includes size and time, in case inodes are not unique."""
   status = _status(image)
   return (image,) if status is None else (status.st_dev, status.st_ino, status.st_size,
                                           status.st_mtime_ns)
 
 
 def _hint(image: Path, folder: _Folder) -> str:
-  """What is nearly called so."""
+  """Advice for a missing file: a file of a similar name, or another likely cause."""
   if '\\' in image.name:
-    return ' It has backslashes, as on Windows: write / in their place, relative to the list.'
+    return ' It has backslashes, as on Windows: write / instead, relative to the list.'
   if not image.parent.is_dir():
-    return ' There is no such folder.'
+    return ' The folder does not exist.'
   for name in folder.inodes:
     if Path(name).stem == image.name:
-      return f' There is {cache.printable(name)}: write the suffix, too.'
+      return f' Did you mean {cache.printable(name)}? Add the suffix.'
     if _alike(name) == _alike(image.name):
-      return (f' There is {cache.printable(name)}, in which capitals or the bytes of an accent '
-              f'differ ({name!a}, in the list {image.name!a}): rename it, or write it so.')
+      return (f' Did you mean {cache.printable(name)}? Case or the encoding of an accent differs '
+              f'({name!a}, in the list {image.name!a}). Rename the file, or change the list.')
   return ''
 
 

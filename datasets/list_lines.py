@@ -1,4 +1,4 @@
-"""The lines of a text file as cells: separated by comma, semicolon or tab, or else by blanks."""
+"""Reading a text file's lines as cells, separated by comma, semicolon or tab, or by blanks."""
 
 from __future__ import annotations
 
@@ -12,29 +12,28 @@ from typing import NamedTuple
 from datasets import cache
 
 _DELIMITERS = '\t;,'
-# No text begins with more than this before its first NUL, if it has any.
+# If these first bytes contain a NUL, the file is not text, and the rest is not read.
 _START_BYTES = 2**16
 
 
 class Line(NamedTuple):
-  """A line that is not blank: its number, from 1, and its cells without the blanks around them."""
+  """A line that is not blank: its number, from 1, and its stripped cells."""
   number: int
   cells: list[str]
 
 
 def read(path: Path, *, delimiter: str | None = None) -> list[Line]:
-  """Reads a file in UTF-8; bytes that are none are kept as they are.
+  """Reads a UTF-8 file; invalid bytes are kept as surrogates.
 
-  Cells may be in double quotes, where a doubled quote stands for one. A cell ends on the line that
-  it begins on.
+  Cells may be in double quotes; inside them, a quote is doubled. Cells cannot span lines.
 
   Args:
     path: the file.
-    delimiter: what separates the cells; None finds it in the first line. Without a comma,
-      semicolon or tab there, a line is a path and, after its last blank, a label.
+    delimiter: separator of the cells; None finds it in the first line. If that has no comma,
+      semicolon or tab, a line is a path and, after its last blank, a label.
 
   Raises:
-    ValueError: if it is no text, or a quote is not closed; with the line.
+    ValueError: if it is not a text file, or a quote is not closed; the message names the line.
     OSError: if it cannot be read.
   """
   lines = read_text(path).splitlines(keepends=True)
@@ -45,10 +44,10 @@ def read(path: Path, *, delimiter: str | None = None) -> list[Line]:
 
 
 def read_text(path: Path) -> str:
-  """Reads a file in UTF-8; bytes that are none are kept as they are.
+  """Reads a UTF-8 file; invalid bytes are kept as surrogates.
 
   Raises:
-    ValueError: if it is no text.
+    ValueError: if it is not a text file.
     OSError: if it cannot be read.
   """
   with open(path, 'rb') as file:
@@ -58,24 +57,23 @@ def read_text(path: Path) -> str:
   if b'\0' in content:
     line = content[:content.index(b'\0')].count(b'\n') + 1
     raise ValueError(
-        f'Expected a text file in UTF-8. Received {cache.printable(path)}, which has zero bytes '
-        f'from line {line} on: it is no text, or in UTF-16, which some programs call Unicode text. '
+        f'Expected a UTF-8 text file. Received {cache.printable(path)}, which has a zero byte in '
+        f'line {line}: it is not text, or it is in UTF-16 (called Unicode text by some programs). '
         'Save it as UTF-8.')
   return content.decode('utf-8-sig', 'surrogateescape')
 
 
 def _delimiter(lines: Sequence[str]) -> str | None:
-  """The character that separates columns, from the first line; None for blanks."""
+  """Finds the separator of columns in the first line; None for blanks."""
   first = next((line for line in lines if line.strip()), '')
   outside = ''.join(first.split('"')[::2])
-  counts = {delimiter: outside.count(delimiter) for delimiter in _DELIMITERS}
-  best = max(counts, key=counts.get)
-  return best if counts[best] else None
+  best = max(_DELIMITERS, key=outside.count)
+  return best if best in outside else None
 
 
 def _delimited(path: Path, lines: Sequence[str], delimiter: str) -> Iterator[list[str]]:
   """Yields the cells of each line."""
-  # After the last line comes an empty one, into which a quote runs that is still open there.
+  # The empty line at the end shows whether a quote is still open in the last line.
   reader = csv.reader(itertools.chain(lines, ['']), delimiter=delimiter, skipinitialspace=True)
   for number in range(1, len(lines) + 1):
     try:
@@ -83,7 +81,7 @@ def _delimited(path: Path, lines: Sequence[str], delimiter: str) -> Iterator[lis
     except csv.Error as error:
       if reader.line_num == number:
         raise ValueError(f'Expected a list of images and labels. Received '
-                         f'{cache.printable(path)}, of which line {number} cannot be read: '
+                         f'{cache.printable(path)}, whose line {number} cannot be read: '
                          f'{error}.') from error
     if reader.line_num > number:
       raise _open_quote(path, number)
@@ -91,7 +89,7 @@ def _delimited(path: Path, lines: Sequence[str], delimiter: str) -> Iterator[lis
 
 
 def _blank_separated(path: Path, lines: Sequence[str]) -> Iterator[list[str]]:
-  """Yields [path, label] of each line; quotes around either are dropped."""
+  """Yields [path, label] of each line, without quotes."""
   for number, line in enumerate(lines, start=1):
     line = line.strip()
     if '"' not in line:
@@ -107,6 +105,6 @@ def _blank_separated(path: Path, lines: Sequence[str]) -> Iterator[list[str]]:
 
 
 def _open_quote(path: Path, number: int) -> ValueError:
-  return ValueError(f'Expected every quote to be closed on its line. Received '
-                    f'{cache.printable(path)}, where one opens in line {number} and is not: close '
-                    'it or remove it; a quote inside of quotes is written twice.')
+  return ValueError('Expected every quote to be closed on its line. Received '
+                    f'{cache.printable(path)}, with an open quote in line {number}. Close it or '
+                    'remove it; inside quotes, write a quote twice.')

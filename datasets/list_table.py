@@ -1,4 +1,4 @@
-"""A list of images as a table: its lines, and what the first one calls their columns."""
+"""A list of images as a table: its lines and the names of the columns."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import NamedTuple
 
 from datasets import cache, list_lines, list_names
 
-# How many lines are looked at to see where there are files.
+# Number of lines in which paths of files are looked for.
 LOOKED_AT = 20
 _LISTED = 8
 
 
 class Table(NamedTuple):
-  """A list's lines.
+  """A list of images.
 
   Attributes:
-    path: the list.
-    header: the names of the columns; None if it has none.
+    path: the file.
+    header: the names of the columns; None if there is no header.
     lines: the lines below the header.
-    width: how many columns there are.
+    width: number of columns.
   """
   path: Path
   header: list[str] | None
@@ -29,7 +29,7 @@ class Table(NamedTuple):
   width: int
 
   def values(self, column: int) -> Iterator[str]:
-    """Yields what is in a column; '' where a line is too short."""
+    """Yields the values of a column; '' if a line is too short."""
     return (line.cells[column] if column < len(line.cells) else '' for line in self.lines)
 
   def name(self, column: int) -> str:
@@ -37,20 +37,20 @@ class Table(NamedTuple):
     return self.header[column] if self.header else ''
 
   def title(self, column: int) -> str:
-    """What a column is called in messages."""
+    """A column's name or number, for messages."""
     return f'column {self.name(column)!r}' if self.name(column) else f'column {column + 1}'
 
   def listed(self, columns: Sequence[int]) -> str:
-    """Several columns in words, by name or by number from 1."""
+    """Lists columns by name, or by number from 1."""
     names = [self.name(column) or str(column + 1) for column in columns]
     return ', '.join(names[:_LISTED]) + (f', … ({len(names)})' if len(names) > _LISTED else '')
 
 
 def open_table(path: Path) -> Table:
-  """Reads a list's lines and tells a header from them.
+  """Reads a list and finds its header.
 
   Raises:
-    ValueError: if it is empty, no text, or one of its lines is wrong; with the line.
+    ValueError: if it is empty or not a text file, or a line is wrong; the message names the line.
   """
   lines = list_lines.read(path)
   header = lines[0].cells if lines and _is_header(lines, path.parent) else None
@@ -61,18 +61,18 @@ def open_table(path: Path) -> Table:
   for line in rows:
     if header and any(line.cells[width:]):
       raise ValueError(f'Expected {width} columns, as in the header, in {path}, line '
-                       f'{line.number}. Received: {shown(line)}. Put a cell that contains a '
-                       'separator in double quotes.')
+                       f'{line.number}. Received: {shown(line)}. Put cells that contain a '
+                       'separator into double quotes.')
   return Table(path, header, rows, width)
 
 
 def is_file(path) -> bool:
-  """Whether a file is there; a path that cannot be one is none."""
+  """Whether a path is an existing file; False for invalid paths."""
   return os.path.isfile(path)
 
 
 def _is_header(lines: Sequence[list_lines.Line], folder: Path) -> bool:
-  """Whether the first line names the columns."""
+  """Whether the first line is a header."""
   first = lines[0].cells
   if is_file(folder / first[0]):
     return False
@@ -82,12 +82,12 @@ def _is_header(lines: Sequence[list_lines.Line], folder: Path) -> bool:
       list_names.is_label(cell) or list_names.may_be_label(cell) or list_names.is_split(cell)
       for cell in first):
     return True
-  # Other names than these stand above files and are none.
+  # Unknown names are a header if they are above paths of files and not paths themselves.
   return any(column < len(first) and not Path(first[column]).suffix
              and is_file(folder / cell) and not is_file(folder / first[column])
              for line in lines[1:1 + LOOKED_AT] for column, cell in enumerate(line.cells))
 
 
 def shown(line: list_lines.Line) -> str:
-  """A line for messages."""
+  """A line as text, for messages."""
   return cache.printable(' | '.join(line.cells)[:200])

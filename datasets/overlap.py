@@ -1,4 +1,4 @@
-"""Finding images that are the same, byte for byte, whatever their files are called."""
+"""Finding identical images (byte for byte) in splits, regardless of file names."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from files import progress
 
 _VERSION = 2
 _LISTED = 3
-_TAIL_BYTES = 4096  # Headers are often alike; the ends of pictures are not.
+_TAIL_BYTES = 4096  # Headers of different images are often equal; their ends are not.
 
 
 class Place(NamedTuple):
-  """An image: the number of its split, and its position there."""
+  """An image: the number of its split, and its position in it."""
   split: int
   position: int
 
 
 def find(datasets: Sequence[Dataset]) -> list[list[Place]]:
-  """Finds the images that are there more than once in some splits.
+  """Finds the images that occur more than once in some splits.
 
-  Of files of equal size the ends are read, and only those with equal ends are read whole. The
-  result is kept until a file changes.
+  Of files of equal size, the ends are compared first; only files with equal ends are read
+  completely. The result is cached until a file changes.
 
   Args:
-    datasets: splits whose images are files of their own; nothing is found in others.
+    datasets: the splits. Those whose images are not files of their own are skipped.
 
   Returns:
-    For each such image all places where it is, in order.
+    For each repeated image, all its places in order.
   """
   paths = {Place(split, position): os.path.abspath(path)
            for split, dataset in enumerate(datasets) if _is_of_files(dataset)
@@ -50,11 +50,11 @@ def find(datasets: Sequence[Dataset]) -> list[list[Place]]:
 
 
 def describe(groups: Sequence[Sequence[Place]], datasets: Sequence[Dataset]) -> list[str]:
-  """Warns of images that are in two splits, and of images with two labels in one split.
+  """Returns warnings about images in two splits, and about images with two labels in one split.
 
   Args:
     groups: from `find`.
-    datasets: of `find`, each of which may share images with the first one.
+    datasets: the datasets passed to `find`; each is compared with the first one.
   """
   warnings = []
   first = datasets[0]
@@ -65,8 +65,8 @@ def describe(groups: Sequence[Sequence[Place]], datasets: Sequence[Dataset]) -> 
       warnings.append(
           f'Warning: {_count(len(pairs))} of the split {dataset.split_name!r} '
           f'({dataset.num_examples}) {"is" if len(pairs) == 1 else "are"} also in '
-          f'{first.split_name!r}, which makes its accuracy too high: {_shown(pairs, datasets)}. '
-          'Remove them from one of both.')
+          f'{first.split_name!r}, so that the accuracy will be too high: '
+          f'{_shown(pairs, datasets)}. Remove them from one of the splits.')
   for number, dataset in enumerate(datasets):
     pairs = []
     for group in groups:
@@ -75,7 +75,7 @@ def describe(groups: Sequence[Sequence[Place]], datasets: Sequence[Dataset]) -> 
         pairs.append((same[-1], same[0]))
     if pairs:
       warnings.append(f'Warning: {_count(len(pairs))} of the split {dataset.split_name!r} '
-                      f'{"has" if len(pairs) == 1 else "have"} several labels: '
+                      f'{"has" if len(pairs) == 1 else "have"} more than one label: '
                       f'{_shown(pairs, datasets)}. Keep one label for each.')
   return warnings
 
@@ -97,14 +97,15 @@ def _compare(paths: dict[Place, str], sizes: dict[str, int]) -> list[list[Place]
       for path, value in zip(files, pool.map(read, files), strict=True):
         found[path] = value
         done.update(1)
-    groups = _grouped(groups, lambda place, found=found: found[paths[place]])
-    groups = [group for group in groups if found[paths[group[0]]] is not None]
+    by_place = {place: found[paths[place]] for group in groups for place in group}
+    groups = _grouped(groups, by_place.__getitem__)
+    groups = [group for group in groups if by_place[group[0]] is not None]
   return groups
 
 
 def _grouped(groups: Iterable[Sequence[Place]],
              key: Callable[[Place], Hashable]) -> list[list[Place]]:
-  """Divides groups by a key, and keeps what has more than one place."""
+  """Divides groups by a key, and keeps those with more than one place."""
   result = []
   for group in groups:
     parts = collections.defaultdict(list)

@@ -1,8 +1,8 @@
-"""Images in pickles, as GTSRB's `train.p`, `valid.p` and `test.p` are handed round.
+"""Images in pickles, such as the widely used `train.p`, `valid.p` and `test.p` of GTSRB.
 
 Each file is a dict with 'features', uint8 [n, height, width, 3] RGB (or 1, grey), and 'labels',
-integers [n] from 0; what else it holds ('sizes', 'coords' …) is left alone. Nothing in a file is
-run: `files/unpickling.py` reads it.
+integers [n] from 0; other keys ('sizes', 'coords' …) are ignored. `files/unpickling.py` reads the
+files without running any code in them.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from files.reasons import listed
 _SUFFIXES = ('.p', '.pickle', '.pkl')
 _SPLITS = ('train', 'validation', 'test')
 _NAMES_FILE = 'signnames.csv'
-_FORM = ("a dict of 'features', uint8 [n, height, width, 3 or 1], and 'labels', one integer from 0 "
-         'for each')
+_FORM = ("a dict with 'features', uint8 [n, height, width, 3 or 1], and 'labels', one integer of 0 "
+         'or more for each')
 _CHUNK = 4096
 
 
@@ -32,88 +32,91 @@ def get_split(name: str, split_name: str, dataset_dir, *, file_pattern=None,
   Args:
     name: the dataset's name.
     split_name: 'train', 'validation', 'test' if there is one; 'all' if there is only one.
-    dataset_dir: a folder with a file a split, `train.p`, `valid.p` (or `validation.p`, `val.p`) and
-      `test.p`, also with the suffix `.pickle` or `.pkl`; or one file. Classes are named by the
-      columns ClassId and SignName of a `signnames.csv` beside them, or by a `labels.txt`; without
-      either they are called '0', '1', …; see `integer_labels.up_to_largest`.
+    dataset_dir: a folder with one file per split, `train.p`, `valid.p` (or `validation.p`, `val.p`)
+      and `test.p`, or with the suffix `.pickle` or `.pkl`; or one file. Classes are named by the
+      columns ClassId and SignName of a `signnames.csv` next to them, or by a `labels.txt`; without
+      either, the names are '0', '1', …, see `integer_labels.up_to_largest`.
     file_pattern: unused.
     validation_fraction: see `splits.choose`.
 
   Returns:
-    A `dataset.Dataset`. Its images are kept in memory, encoded without loss; example 7 of
-    `train.p` has the name 'train.p/000007'.
+    A `dataset.Dataset`. Its images are in memory, encoded without loss; example 7 of `train.p` is
+    named 'train.p/000007'.
 
   Raises:
-    ValueError, FileNotFoundError: if a file is missing, damaged or of another form, or a label has
-      no name.
+    ValueError, FileNotFoundError: if a file is missing, damaged or has another format, or a label
+      has no name.
   """
   del file_pattern
   root = Path(dataset_dir)
   files = _find_files(root)
-  chosen, part = splits.choose(split_name, tuple(files), validation_fraction, str(root))
+  chosen, part = splits.choose(split_name, tuple(files), validation_fraction=validation_fraction,
+                               source=str(root))
   path = files[chosen]
-  images, labels = _read(path)
-  listed, notes = _class_names(path.parent), ()
-  class_names = listed
-  if listed is None:
+  images, own_labels = _read(path)
+  labels, class_names = own_labels, _class_names(path.parent)
+  open_ended = class_names is None
+  notes: tuple[str, ...] = ()
+  if class_names is None:
     classes = integer_labels.up_to_largest(
-        [labels], lambda: [labels if split == chosen else _read(other)[1]
-                           for split, other in files.items()])
+        [own_labels], lambda: [own_labels if split == chosen else _read(other)[1]
+                               for split, other in files.items()])
     labels, class_names, notes = classes.of(labels), classes.names, classes.notes
-  elif labels.max() >= len(listed):
-    raise ValueError(f'Expected labels in [0, {len(listed)}) in {path}, as many as '
-                     f'classes have names beside it. Received: {labels.max()}.')
+  elif labels.max() >= len(class_names):
+    raise ValueError(f'Expected labels in [0, {len(class_names)}) in {path}, because that many '
+                     f'classes are named next to it. Received: {labels.max()}.')
   names = [f'{path.name}/{i:06d}' for i in range(len(labels))]
   examples = indexed.IndexedExamples(names, labels, encoded=list(_encode(images)),
                                      files=[str(path)])
   if part:
-    examples = examples.select(splits.part_of(examples, class_names, part, validation_fraction))
+    examples = examples.select(splits.part_of(examples, class_names, part,
+                                              validation_fraction=validation_fraction))
   return dataset.Dataset(name, split_name, class_names, images.shape[-1], examples,
-                         made_split=bool(part), open_ended_labels=listed is None, notes=notes,
+                         made_split=bool(part), open_ended_labels=open_ended, notes=notes,
                          numbered_by_name=bool(notes))
 
 
 def _find_files(root: Path) -> dict[str, Path]:
-  """The file of each split."""
+  """Finds the file of each split."""
   if root.is_file():
     split = split_names.split_of(root.stem)
     return {split if split in _SPLITS else 'train': root}
   if not root.is_dir():
     raise FileNotFoundError('Expected --dataset_dir to be a pickle of images or a folder of them. '
-                            f'Received: {root}.')
-  found = {}
+                            f'Received: {root}, which does not exist.')
+  found: dict[str, Path] = {}
   for path in sorted(root.iterdir()):
     split = split_names.split_of(path.stem)
     if path.suffix in _SUFFIXES and split in _SPLITS and path.is_file():
       if split in found:
         raise ValueError(f'Expected one file for the split {split!r}. Received: {found[split]}, '
-                         f'{path}: remove one.')
+                         f'{path}. Remove one of them.')
       found[split] = path
   if not found:
-    raise FileNotFoundError(f'Expected a pickle of images called after its split in {root}, such '
-                            'as train.p, valid.p or test.p. Received none; a file of another name '
-                            'can be given as --dataset_dir itself.')
+    raise FileNotFoundError(f'Expected a pickle of images named after its split in {root}, such as '
+                            'train.p, valid.p or test.p. Received none. If the file has another '
+                            'name, set --dataset_dir to the file itself.')
   return found
 
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
-  """A file's images, uint8 [n, height, width, 3 or 1], and labels, int64 [n]."""
+  """Reads the images, uint8 [n, height, width, 3 or 1], and labels, int64 [n], of a file."""
   content = unpickling.read_pickle(path)
   if not isinstance(content, dict) or not {'features', 'labels'} <= set(content):
     received = (f'a dict with the keys {listed(content)}'
                 if isinstance(content, dict) else f'a {type(content).__name__}')
-    raise ValueError(f'Expected {path} to hold {_FORM}. Received: {received}.')
+    raise ValueError(f'Expected {path} to contain {_FORM}. Received: {received}.')
   images, labels = content['features'], content['labels']
   if (not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim != 4
       or images.shape[-1] not in (1, 3) or not images.size):
-    raise ValueError(f'Expected {path} to hold {_FORM}. Received: features of {_kind(images)}.'
+    raise ValueError(f'Expected {path} to contain {_FORM}. Received: features of {_kind(images)}.'
                      + _advice(images))
   if isinstance(labels, list) and all(isinstance(label, (int, np.integer)) for label in labels):
     labels = np.array(labels)
   if (not isinstance(labels, np.ndarray) or labels.dtype.kind not in 'iu'
       or labels.shape not in ((len(images),), (len(images), 1))):
-    raise ValueError(f'Expected {path} to hold {_FORM}. Received: {len(images)} images and labels '
-                     f'of {_kind(labels)}.')
+    raise ValueError(f'Expected {path} to contain {_FORM}. Received: {len(images)} images and '
+                     f'labels of {_kind(labels)}.')
   if labels.min() < 0 or labels.max() > integer_labels.LARGEST:
     raise ValueError(f'Expected labels from 0 to {integer_labels.LARGEST} in {path}. Received: '
                      f'{labels.min()} to {labels.max()}.')
@@ -130,13 +133,13 @@ def _advice(images) -> str:
   if not isinstance(images, np.ndarray) or images.dtype.kind not in 'iuf':
     return ''
   if images.ndim == 4 and images.shape[-1] in (1, 3) and images.size:
-    return ' Save the images as they were before they were scaled, as uint8 in [0, 255].'
-  return (' Features that a network has computed are for train_on_features.py.'
+    return ' Save the images before scaling, as uint8 in [0, 255].'
+  return (' To train on features computed by a network, use train_on_features.py.'
           if images.dtype.kind == 'f' else '')
 
 
 def _class_names(folder: Path) -> tuple[str, ...] | None:
-  """The names that a file beside the data gives the classes."""
+  """The class names in a file next to the data; None if there is none."""
   if (folder / _NAMES_FILE).is_file():
     return _sign_names(folder / _NAMES_FILE)
   if (folder / labels_file.FILENAME).is_file():
@@ -145,19 +148,19 @@ def _class_names(folder: Path) -> tuple[str, ...] | None:
 
 
 def _sign_names(path: Path) -> tuple[str, ...]:
-  """The second column of a CSV file with a header, whose first is the label."""
+  """Reads a CSV file with a header and two columns, the label and its name."""
   rows = [line.cells for line in list_lines.read(path, delimiter=',')[1:]]
   names = {row[0]: row[1] for row in rows if len(row) > 1}
   wanted = [str(label) for label in range(len(rows))]
   if not rows or set(names) != set(wanted) or not all(names.values()):
-    raise ValueError(f'Expected {path} to name the labels 0, 1, … once each, one "label,name" a '
-                     f'line below a header. Received: {len(rows)} lines, the labels '
+    raise ValueError(f'Expected {path} to name each of the labels 0, 1, … once, one "label,name" '
+                     f'per line below a header. Received: {len(rows)} lines with the labels '
                      f'{listed(names)}.')
   return tuple(names[label] for label in wanted)
 
 
 def _encode(images: np.ndarray) -> Iterator[bytes]:
-  """Yields each image as a BMP file, which is made 20 times as fast as a PNG.
+  """Yields each image as a BMP file; encoding is 20 times as fast as to PNG.
 
   Args:
     images: uint8 [n, height, width, 3 or 1].

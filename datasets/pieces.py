@@ -1,4 +1,4 @@
-"""Parts of a split: what is found out about one is kept, whatever becomes of the others."""
+"""Parts of a split whose results are cached separately."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-# Examples that a piece has at least, on average, where there are several; and below twice as many.
+# If there are several pieces, their average number of examples is in [LEAST, 2 * LEAST).
 LEAST = 4096
 
 
@@ -16,9 +16,9 @@ class Piece(NamedTuple):
   """A part of the examples of a split.
 
   Attributes:
-    positions: int64, which ones, in ascending order.
-    files: those that these examples lie in.
-    order: makes the dataset of them in that order, as `dataset.Examples.order` does.
+    positions: int64, the examples' positions, in ascending order.
+    files: the files that contain these examples.
+    order: makes the dataset of these examples in this order, like `dataset.Examples.order`.
   """
   positions: np.ndarray
   files: Sequence[str]
@@ -26,16 +26,16 @@ class Piece(NamedTuple):
 
 
 def by_id(ids: np.ndarray) -> list[np.ndarray]:
-  """Divides examples by their ids alone, so that an added one changes the piece that it falls into.
+  """Divides examples by their ids only, so that a new example changes only its own piece.
 
-  The number of pieces follows from that of the examples. Only where they have become twice as many
-  do all pieces change.
+  The number of pieces is a function of the number of examples; all pieces change only when it has
+  doubled.
 
   Args:
     ids: int64 [num_examples], hashes of the examples' names.
 
   Returns:
-    The positions of each piece, ascending; none is empty.
+    The positions of each piece, ascending; no piece is empty.
   """
   number = 1 << max(0, (len(ids) // LEAST).bit_length() - 1)
   chosen = ids % number

@@ -1,4 +1,4 @@
-"""What is in TFRecord files: how many records, and their labels."""
+"""Counting the records in TFRecord files and reading their labels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from files.reasons import listed, short_reason
 # A record: its length (8 bytes), the length's checksum (4), the data, their checksum (4).
 _HEADER, _FOOTER = 12, 4
 _BATCH = 256
-# What a label parser returns for a record without a label.
+# The result of a label parser for a record without a label.
 NO_LABEL = -(2**63)
 
 
@@ -26,8 +26,8 @@ class RecordFile(NamedTuple):
   """A TFRecord file.
 
   Attributes:
-    path: where it is.
-    offsets: int64 [records + 1], the bytes before each record, and the size of the file.
+    path: its path.
+    offsets: int64 [records + 1], the position of each record in bytes, and the size of the file.
     labels: int64 [records].
   """
   path: str
@@ -36,7 +36,7 @@ class RecordFile(NamedTuple):
 
   @property
   def num_bytes(self) -> int:
-    """The size of the records, without what the file's format adds to them."""
+    """The total size of the records' data."""
     return int(self.offsets[-1]) - len(self.labels) * (_HEADER + _FOOTER)
 
 
@@ -45,15 +45,15 @@ def scan(paths: Sequence[str], parse_label: Callable, *, kind: str) -> list[Reco
 
   Args:
     paths: the files.
-    parse_label: function from a scalar string, a record, to its label, int64; made of TensorFlow
-      ops. `NO_LABEL` where the record has none.
-    kind: says in the cache how labels were parsed.
+    parse_label: function from a scalar string, a record, to its label, int64, or `NO_LABEL` if it
+      has none; made of TensorFlow ops.
+    kind: how labels are parsed; part of the cache's keys.
 
   Returns:
-    A `RecordFile` each.
+    One `RecordFile` per path.
 
   Raises:
-    ValueError: if a file is cut short or damaged, or a record has no single label.
+    ValueError: if a file is truncated or damaged, or a record does not have exactly one label.
   """
   keys = {path: cache.key_of('records', kind, cache.stamp(path)) for path in paths}
   known = {path: cache.load(key) for path, key in keys.items()}
@@ -61,7 +61,7 @@ def scan(paths: Sequence[str], parse_label: Callable, *, kind: str) -> list[Reco
   for path in progress.show(unknown, len(unknown), unit='file', description='reading labels'):
     offsets = find_records(path)
     known[path] = {'offsets': offsets.tolist(),
-                   'labels': _labels(path, len(offsets) - 1, parse_label, kind)}
+                   'labels': _labels(path, len(offsets) - 1, parse_label, kind=kind)}
     cache.store(keys[path], known[path])
   return [RecordFile(path, np.asarray(known[path]['offsets'], np.int64),
                      np.asarray(known[path]['labels'], np.int64)) for path in paths]
@@ -71,10 +71,10 @@ def find_records(path: str) -> np.ndarray:
   """Finds a file's records by their headers, without reading the records.
 
   Returns:
-    int64 [records + 1], the bytes before each record, and the size of the file.
+    int64 [records + 1], the position of each record in bytes, and the size of the file.
 
   Raises:
-    ValueError: if the file does not end where a record ends.
+    ValueError: if the file does not end at the end of a record.
   """
   size = os.path.getsize(path)
   offsets = [0]
@@ -86,14 +86,15 @@ def find_records(path: str) -> np.ndarray:
       offsets.append(offsets[-1] + _HEADER + length + _FOOTER)
       if offsets[-1] > size:
         raise ValueError(
-            f'Expected a TFRecord file. Received {cache.printable(path)}, which breaks off in '
-            f'record {len(offsets) - 2}: the file was cut short, or is no TFRecord file. '
+            f'Expected a TFRecord file. Received {cache.printable(path)}, which ends within '
+            f'record {len(offsets) - 2}: it is truncated, or it is not a TFRecord file. '
             'Copy or convert it again.')
   return np.array(offsets, np.int64)
 
 
-def _labels(path: str, count: int, parse_label: Callable, kind: str) -> list[int]:
-  # Bytes, for a path need not be UTF-8.
+def _labels(path: str, count: int, parse_label: Callable, *, kind: str) -> list[int]:
+  """Reads the labels of a file's `count` records."""
+  # Bytes, because a path need not be UTF-8.
   records = tf.data.TFRecordDataset(tf.constant(os.fsencode(path)), buffer_size=2**20)
   parsed = records.map(parse_label, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
   labels = []
@@ -101,20 +102,20 @@ def _labels(path: str, count: int, parse_label: Callable, kind: str) -> list[int
     for batch in parsed.batch(_BATCH):
       labels += batch.numpy().tolist()
   except tf.errors.OpError as error:
-    # Batches hide which record failed; the file is read again, one by one, to say it.
+    # The error does not say which record of the batch failed: read them again, one by one.
     number = _first_failing(parsed)
     raise ValueError(
-        f'Expected records with one label each ({kind}). Received {cache.printable(path)}, of '
-        f'which record {number} cannot be read: {_explain(records, number, kind, error)}.'
+        f'Expected records with one label each ({kind}). Received {cache.printable(path)}, whose '
+        f'record {number} cannot be read: {_explain(records, number, kind=kind, error=error)}.'
     ) from error
   if NO_LABEL in labels:
     number = labels.index(NO_LABEL)
     raise ValueError(
-        f'Expected records with one label each ({kind}). Received {cache.printable(path)}, of '
-        f'which record {number} has none: {_explain(records, number, kind)}.')
+        f'Expected records with one label each ({kind}). Received {cache.printable(path)}, whose '
+        f'record {number} has no label: {_explain(records, number, kind=kind)}.')
   if len(labels) != count:
     raise ValueError(f'Expected {count} records in {cache.printable(path)}. '
-                     f'Received {len(labels)}: did another program write to it?')
+                     f'Received: {len(labels)}. Did another program change the file?')
   return labels
 
 
@@ -128,21 +129,21 @@ def _first_failing(dataset: tf.data.Dataset) -> int:
   return number
 
 
-def _explain(records: tf.data.Dataset, number: int, kind: str,
+def _explain(records: tf.data.Dataset, number: int, *, kind: str,
              error: tf.errors.OpError | None = None) -> str:
-  """Says what is wrong with a record, or what it holds.
+  """Says what is wrong with a record, or what it contains.
 
   Args:
-    records: all of the file, not parsed.
-    number: of the record.
-    kind: the key of the label, if it has one.
-    error: what parsing it raised; None where it was parsed and found to have no label.
+    records: all records of the file, not parsed.
+    number: number of the record.
+    kind: the key of the label, if there is a single one.
+    error: the error of parsing it; None if it was parsed but has no label.
   """
   try:
     data = next(iter(records.skip(number).take(1))).numpy()
   except tf.errors.DataLossError:
-    return ('its checksum is wrong: bytes of the file were changed after it was written. Copy or '
-            'convert it again')
+    return ('its checksum is wrong, so the file was changed or damaged after it was written. Copy '
+            'or convert it again')
   except tf.errors.OpError as failure:
     return short_reason(failure)
   try:
@@ -150,17 +151,17 @@ def _explain(records: tf.data.Dataset, number: int, kind: str,
   except message.DecodeError:
     features = {}
   if not features:
-    return (f'it is no tf.train.Example with features, but {len(data):,} bytes of something else. '
-            'Convert the data to such records')
+    return (f'it is not a tf.train.Example with features, but {len(data):,} bytes of something '
+            'else. Convert the data to such records')
   if kind in features:
-    return f'its {kind!r} is {_content(features[kind])}, where 1 × int64 is expected'
+    return f'its {kind!r} is {_content(features[kind])}, but 1 × int64 is expected'
   keys = [f'{key!r} ({_content(features[key])})' for key in sorted(features)]
   reason = f' ({short_reason(error)})' if error else ''
   return f'it has the keys {listed(keys)}{reason}'
 
 
 def _content(feature: tf.train.Feature) -> str:
-  """Says what a feature holds, such as '2 × int64'."""
+  """Says what a feature contains, such as '2 × int64'."""
   kind = feature.WhichOneof('kind')
   if kind is None:
     return 'empty'

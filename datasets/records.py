@@ -1,4 +1,4 @@
-"""Examples in TFRecord files, which are read from front to back."""
+"""Examples in TFRecord files, which are read sequentially."""
 
 from __future__ import annotations
 
@@ -13,26 +13,28 @@ import tensorflow as tf
 from datasets import dataset, pieces, seeds
 from datasets.record_files import RecordFile
 
-# Files that are read at a time, taking records in turn, so that a shuffle buffer sees many shards.
+# Number of files that are read in turn, so that the shuffle buffer contains many shards.
 _FILES_AT_A_TIME = 16
-# Memory of the shuffle buffer, but at least so many records as long as they take no more than the
-# last. That is fewer for records above 512 KiB only: the order of all others stays as it was.
+# The shuffle buffer has this many bytes, but at least this many records, unless these need more
+# than the last number of bytes. (This affects only records above 512 KiB; the order of others must
+# not change.)
 _BUFFER_BYTES = 2**28
 _BUFFER_RECORDS = 2048
 _MOST_BUFFER_BYTES = 2**30
 _READ_BYTES = 2**20
-# How many of the examples that are left are looked at together.
+# Batch size for finding the first unread record of each file.
 _BATCH = 2**14
 
 
 class _Tensors(NamedTuple):
-  """What is known of the files, of their records one after the other, and of the latter's ends.
+  """Facts about the files and their concatenated records.
 
   Attributes:
     paths, names: string [files].
-    starts, counts: int64 [files], the first record of each and how many it has.
+    starts, counts: int64 [files], the number of the first record of each file, and its number of
+      records.
     labels: int64 [records].
-    keep: bool [records].
+    keep: bool [records], whether a record is an example.
     offsets: int64 [records + files], see `RecordFile`.
   """
   paths: tf.Tensor
@@ -47,18 +49,18 @@ class _Tensors(NamedTuple):
 class RecordExamples:
   """Examples in record files.
 
-  An epoch's order is the files' in seeded order, several read in turn, through a seeded shuffle
-  buffer.
+  For each epoch, the files are shuffled with a seed, several are read in turn, and their records go
+  through a seeded shuffle buffer.
   """
 
   def __init__(self, files: Sequence[RecordFile], parse: Callable, *,
                keep: np.ndarray | None = None):
-    """Takes all records of some files, or some of them.
+    """Uses all records of some files, or some of them.
 
     Args:
       files: the scanned files.
       parse: function from a scalar string, a record, to the scalar string of its encoded image.
-      keep: bool [records of all files], which records are examples; None keeps all.
+      keep: bool [records of all files], true for the records to use; None uses all.
     """
     self._record_files = tuple(files)
     self._parse = parse
@@ -71,7 +73,7 @@ class RecordExamples:
 
   @functools.cached_property
   def names(self) -> tuple[str, ...]:
-    """`<file>:<number of the record in it>`; what the records say of names need not be unique."""
+    """`<file>:<number of the record in it>`; names in the records need not be unique."""
     names = [f'{os.path.basename(file.path)}:{i}'
              for file in self._record_files for i in range(len(file.labels))]
     if self._keep is not None:
@@ -79,7 +81,7 @@ class RecordExamples:
     return tuple(names)
 
   def select(self, keep: np.ndarray) -> RecordExamples:
-    """The examples at which `keep`, bool [num_examples], is true."""
+    """The examples for which `keep`, bool [num_examples], is true."""
     if self._keep is not None:
       whole = np.zeros_like(self._keep)
       whole[np.flatnonzero(self._keep)[keep]] = True
@@ -90,8 +92,8 @@ class RecordExamples:
             with_images: bool = True) -> tf.data.Dataset:
     """One epoch's records, not parsed: {'file', 'index': int64, 'record': string if with images}.
 
-    The order does not depend on what the records hold. So it is known which of them are left
-    behind `skip`, and reading a file begins with the first of these.
+    The order does not depend on the records' contents. Therefore the records after `skip` are known
+    in advance, and each file is read from its first one of them.
     """
     if not with_images:
       return self._in_order(epoch, None, seed=seed, shuffle=shuffle).skip(skip)
@@ -105,9 +107,11 @@ class RecordExamples:
 
   def _in_order(self, epoch, firsts: tf.Tensor | None, *, seed: int,
                 shuffle: bool) -> tf.data.Dataset:
-    """One epoch's records, of which those before the `firsts` of their files are not read.
+    """One epoch's records.
 
-    `firsts` is int64 [files]; None reads nothing.
+    Args:
+      epoch, seed, shuffle: see `order`.
+      firsts: int64 [files], the first record to read of each file; None reads no record.
     """
     files = tf.range(len(self.files), dtype=tf.int64)
     if shuffle:
@@ -127,17 +131,17 @@ class RecordExamples:
     return records
 
   def pieces(self) -> list[pieces.Piece]:
-    """The files."""
+    """One piece per file."""
     counts = self._counts
     if self._keep is not None:
-      counts = [int(kept.sum()) for kept in np.split(self._keep, self._starts[1:])]
+      counts = np.array([kept.sum() for kept in np.split(self._keep, self._starts[1:])])
     parts = np.split(np.arange(len(self.labels)), np.cumsum(counts)[:-1])
     return [pieces.Piece(positions, (file,), functools.partial(self._read_kept, number))
             for number, (file, positions) in enumerate(zip(self.files, parts, strict=True))
             if len(positions)]
 
   def facts(self, raw) -> dict[str, tf.Tensor]:
-    """What is known of a record without parsing it."""
+    """Label, name and id of a record, without parsing it."""
     name = tf.strings.join([tf.gather(self._tensors.names, raw['file']),
                             tf.strings.as_string(raw['index'])], ':')
     label = tf.gather(self._tensors.labels, self._record(raw))
@@ -148,7 +152,7 @@ class RecordExamples:
     return self._parse(raw['record'])
 
   def _read_file(self, file, first) -> tf.data.Dataset:
-    """A file's records; those before `first` are empty, and None has none of them read."""
+    """A file's records; those before `first` are not read but empty. None reads no record."""
     known = self._tensors
     count = tf.gather(known.counts, file)
     facts = {'file': tf.data.Dataset.from_tensors(file).repeat(count),
@@ -156,7 +160,7 @@ class RecordExamples:
     if first is None:
       return tf.data.Dataset.zip(facts)
     unread = tf.data.Dataset.from_tensors('').repeat(first)
-    # Each file before this one has an offset more than it has records.
+    # Each file before this one has one offset more than records.
     offset = tf.gather(known.offsets, tf.gather(known.starts, file) + file + first)
     read = tf.data.experimental.from_variant(
         tf.raw_ops.TFRecordDatasetV2(
@@ -166,7 +170,7 @@ class RecordExamples:
 
   def _read_kept(self, number: int) -> tf.data.Dataset:
     """One file's examples, in order."""
-    # In a function, since TensorFlow cannot write down the op with offsets as a part of a pipeline.
+    # In flat_map, because TensorFlow cannot serialize the op with offsets at the top of a pipeline.
     records = tf.data.Dataset.range(number, number + 1).flat_map(
         lambda file: self._read_file(file, tf.constant(0, tf.int64)))
     return records if self._keep is None else records.filter(self._is_kept)
@@ -175,7 +179,7 @@ class RecordExamples:
     return tf.gather(self._tensors.keep, self._record(raw))
 
   def _record(self, raw) -> tf.Tensor:
-    """The place of records among those of all files."""
+    """The numbers of records among those of all files."""
     return tf.gather(self._tensors.starts, raw['file']) + raw['index']
 
   def _buffer_size(self) -> int:
@@ -186,7 +190,7 @@ class RecordExamples:
 
   @functools.cached_property
   def _tensors(self) -> _Tensors:
-    # Made outside the graph that asks for them, so that none gets a copy.
+    # Created outside the calling graph, so that no graph contains a copy.
     with tf.init_scope():
       none = np.zeros(0, np.int64)
       labels = np.concatenate([none, *(file.labels for file in self._record_files)])

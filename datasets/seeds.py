@@ -1,10 +1,10 @@
-"""Stateless seeds: every random choice on data is a function of (purpose, seed, parts)."""
+"""Stateless seeds: every random choice about data is a function of (purpose, seed, parts)."""
 
 from __future__ import annotations
 
 import tensorflow as tf
 
-# One number a purpose, so that example order and augmentation never share random bits.
+# One number per purpose, so that example order and augmentation never share random bits.
 ORDER = 1
 FILE_ORDER = 2
 AUGMENTATION = 3
@@ -20,7 +20,7 @@ def derive(purpose: int, seed: int, *parts) -> tf.Tensor:
     *parts: integers or scalar integer tensors, such as an epoch and an example's id.
 
   Returns:
-    int64 [2], to hand to stateless random ops.
+    int64 [2], for stateless random ops.
   """
   key = tf.constant([purpose, seed], tf.int64)
   for part in parts:
@@ -29,6 +29,6 @@ def derive(purpose: int, seed: int, *parts) -> tf.Tensor:
 
 
 def derive_scalar(purpose: int, seed: int, *parts) -> tf.Tensor:
-  """Derives a seed as ops take it that want a single number: scalar int64."""
+  """Derives a seed for ops that take a single number: scalar int64."""
   return tf.random.stateless_uniform([], derive(purpose, seed, *parts), minval=None, maxval=None,
                                      dtype=tf.int64)

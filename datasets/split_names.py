@@ -1,4 +1,4 @@
-"""What people call splits: `Train`, `valid`, `test_set`, `seg_train`, `val2017`, `train_images`."""
+"""Recognizing names of splits, such as `Train`, `valid`, `test_set`, `seg_train`, `val2017`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-# Images to predict the classes of; they have none.
+# The "split" of images without classes, for prediction.
 UNLABELLED = 'unlabelled'
 
-# The splits that have labels, and the words for each.
+# The splits with labels, and the words for each.
 SPELLINGS = {
     'train': ('train', 'training', 'trn'),
     'validation': ('validation', 'val', 'valid', 'validate', 'eval', 'evaluation', 'dev'),
@@ -19,7 +19,7 @@ SPELLINGS = {
 _UNLABELLED_WORDS = ('pred', 'predict', 'prediction', 'predictions', 'unlabelled', 'unlabeled')
 _SPLIT_OF = {word: split for split, words in SPELLINGS.items() for word in words} | dict.fromkeys(
     _UNLABELLED_WORDS, UNLABELLED)
-# What may stand beside the word without changing what it means.
+# Words that may be next to the split's without changing its meaning.
 _FILLERS = ('set', 'sets', 'split', 'data', 'dataset', 'image', 'images', 'img', 'imgs', 'photos',
             'pictures', 'pics', 'dir', 'folder')
 _GLUED = re.compile(rf'({"|".join(sorted(_SPLIT_OF, key=len, reverse=True))})'
@@ -27,36 +27,36 @@ _GLUED = re.compile(rf'({"|".join(sorted(_SPLIT_OF, key=len, reverse=True))})'
 
 
 class _Parsed(NamedTuple):
-  """The split that a name means, and the words in it that tell something else."""
+  """The split in a name, and the other words of the name."""
   split: str
   rest: tuple[str, ...]
 
 
 def split_of(name: str) -> str | None:
-  """Returns the split that a name means by itself.
+  """Returns the split that a name alone means.
 
   Args:
-    name: of a directory or file, without a suffix.
+    name: name of a directory or file, without suffix.
 
   Returns:
-    'train', 'validation', 'test' or `UNLABELLED`; None if it has no such word, several, or other
-    words as well.
+    'train', 'validation', 'test' or `UNLABELLED`; None if the name has no word for a split, more
+    than one, or other words as well.
   """
   parsed = _parse(name)
   return parsed.split if parsed and not parsed.rest else None
 
 
 def is_filler(name: str) -> bool:
-  """Returns whether a name tells nothing, such as `images` or `data`."""
+  """Returns whether a name says nothing, such as `images` or `data`."""
   words = _words(name)
   return bool(words) and all(word in _FILLERS for word in words)
 
 
 def find(names: Iterable[str]) -> dict[str, str]:
-  """Finds the splits among names that stand side by side.
+  """Finds the splits among names in the same directory.
 
-  Besides those that `split_of` recognises, names that differ only in the split are splits, such as
-  `seg_train` and `seg_test`.
+  In addition to the names that `split_of` recognizes, names that differ only in the split are
+  splits, such as `seg_train` and `seg_test`.
 
   Returns:
     `{name: split}`, in the order of the names.
@@ -70,7 +70,7 @@ def find(names: Iterable[str]) -> dict[str, str]:
 
 
 def _parse(name: str) -> _Parsed | None:
-  """Returns what a name says of a split; None if it has no word for one, or more than one."""
+  """Finds the split in a name; returns None if there is no word for one, or more than one."""
   splits, rest = [], []
   for word in _words(name):
     glued = _GLUED.fullmatch(word)

@@ -1,4 +1,4 @@
-"""Which splits a source has, and the validation split where it has none."""
+"""Choosing a source's split, and making a validation split if the source has none."""
 
 from __future__ import annotations
 
@@ -7,36 +7,34 @@ from collections.abc import Sequence
 
 import numpy as np
 
-# The spellings of splits that sources use; 'val' is another name of 'validation'.
+# The usual names of splits in sources; 'val' means 'validation'.
 KNOWN = ('train', 'validation', 'val', 'test')
 _ALIASES = {'val': 'validation', 'validation': 'val'}
 
 
 class UnknownSplitError(ValueError):
-  """A source has no such split, and none was to be made."""
+  """The source has no such split, and it cannot be made."""
 
 
-def choose(split_name: str, native: Sequence[str], validation_fraction: float, source: str
+def choose(split_name: str, native: Sequence[str], *, validation_fraction: float, source: str
            ) -> tuple[str, str | None]:
-  """Says where a split comes from.
+  """Chooses the source's split to read.
 
   Args:
-    split_name: the split asked for.
-    native: the splits that the source itself has.
-    validation_fraction: share of 'train' that makes 'validation' if the source has none; with 0
-      there is none then.
-    source: the source in words, for messages.
+    split_name: the requested split.
+    native: the splits of the source.
+    validation_fraction: fraction of 'train' used as 'validation' if the source has none; 0 makes
+      none.
+    source: description of the source, for messages.
 
   Returns:
-    (the source's split to read, None if it is used whole, or else the part of it: 'train' or
-    'validation').
+    (the source's split to read, the part of it to use: 'train', 'validation', or None for all).
 
   Raises:
     UnknownSplitError: if there is no such split.
   """
   if not 0 <= validation_fraction < 1:
-    raise ValueError('Expected validation_fraction in [0, 1). '
-                     f'Received: {validation_fraction}.')
+    raise ValueError(f'Expected --validation_fraction in [0, 1). Received: {validation_fraction}.')
   can_make = 'train' in native and not {'validation', 'val'} & set(native)
   if can_make and split_name in ('train', 'validation', 'val') and validation_fraction:
     return 'train', 'train' if split_name == 'train' else 'validation'
@@ -48,34 +46,34 @@ def choose(split_name: str, native: Sequence[str], validation_fraction: float, s
     return native[0], None
   if can_make and split_name in ('validation', 'val'):
     raise UnknownSplitError(
-        f'Expected a split of {source}. Received {split_name!r}, which it does not have, and '
-        'validation_fraction is 0: set --validation_fraction, such as 0.1, to make one of train.')
-  made = ['validation (made of train)'] if can_make and validation_fraction else []
+        f'Expected a split of {source}. Received: {split_name!r}, which does not exist. To make it '
+        'from the training split, set for example --validation_fraction=0.1.')
+  made = ['validation (made from train)'] if can_make and validation_fraction else []
   whole = ['all'] if len(native) == 1 else []
   listed = ', '.join([*native, *made, *whole]) or 'none'
   raise UnknownSplitError(
-      f'Expected a split of {source}. Received {split_name!r}. Available: {listed}.')
+      f'Expected a split of {source}. Received: {split_name!r}. Available: {listed}.')
 
 
-def part_of(examples, class_names: Sequence[str], part: str, validation_fraction: float
+def part_of(examples, class_names: Sequence[str], part: str, *, validation_fraction: float
             ) -> np.ndarray:
-  """Divides examples into train and validation by a hash of their names.
+  """Divides examples into training and validation by a hash of their names.
 
-  An example's side depends on its name alone, so added files move no other example; except that
-  a class of which no hash falls into validation gives its smallest one, and a class of which all
-  do keeps its largest one for training.
+  An example's part depends only on its name, so that adding files moves no other example. There are
+  two exceptions: if no example of a class falls into validation, the one with the smallest hash is
+  moved there; if all do, the one with the largest hash is kept for training.
 
   Args:
     examples: a `dataset.Examples`.
     class_names: the classes, for messages.
     part: 'train' or 'validation'.
-    validation_fraction: share of the hashes that fall into validation, in (0, 1).
+    validation_fraction: fraction of the range of hashes that is validation, in (0, 1).
 
   Returns:
     bool [num_examples], true for the examples of `part`.
 
   Raises:
-    ValueError: if a class has a single example, which cannot be on both sides.
+    ValueError: if a class has a single example, which cannot be in both parts.
   """
   hashes = np.array([_hash(name) for name in examples.names], np.float64)
   validation = hashes < validation_fraction
@@ -83,9 +81,9 @@ def part_of(examples, class_names: Sequence[str], part: str, validation_fraction
     members = np.flatnonzero(examples.labels == label)
     if len(members) == 1:
       raise ValueError(
-          'Expected at least two examples a class, one to train on and one to validate with. '
-          f'Received one of class {class_names[label]!r}: {examples.names[members[0]]}. '
-          'Add images, or use --validation_fraction=0, which makes no validation split.')
+          'Expected at least two examples per class, one for training and one for validation. '
+          f'Received one of the class {class_names[label]!r}: {examples.names[members[0]]}. '
+          'Add images, or set --validation_fraction=0 to make no validation split.')
     if not validation[members].any():
       validation[members[np.argmin(hashes[members])]] = True
     elif validation[members].all():

@@ -1,4 +1,4 @@
-"""TFRecord files as TF-Slim writes them: its own datasets, and any others of the same kind."""
+"""TFRecord files in TF-Slim's format: its own datasets, and any others."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Source(NamedTuple):
   """How a dataset is stored.
 
   Attributes:
-    file_pattern: the files of a split, '%s' being its name.
-    channels: of the images.
-    class_names: used without a `labels.txt`; None takes the labels found: every integer up to
-      the largest is a class, unless labels are far apart, see `integer_labels.up_to_largest`.
+    file_pattern: pattern of a split's files, with '%s' for the split.
+    channels: channels of the images.
+    class_names: names to use if there is no `labels.txt`. With None, every integer up to the
+      largest label is a class, unless labels are sparse; see `integer_labels.up_to_largest`.
   """
   file_pattern: str
   channels: int = 3
@@ -40,7 +40,7 @@ class Source(NamedTuple):
 SOURCES = {
     'cifar10': Source('cifar10_%s.tfrecord'),
     'flowers': Source('flowers_%s_*.tfrecord'),
-    # 1,000 classes after one for the background.
+    # The background class and 1,000 classes.
     'imagenet': Source('%s-*', class_names=tuple(str(label) for label in range(1001))),
     'mnist': Source('mnist_%s.tfrecord', channels=1),
     'visualwakewords': Source('%s.record-*'),
@@ -55,9 +55,9 @@ def get_split(name: str, split_name: str, dataset_dir, *, file_pattern: str | No
   Args:
     name: a key of `SOURCES`.
     split_name: 'train', 'validation', 'test' if there are such files.
-    dataset_dir: the folder, which may hold a `labels.txt`.
-    file_pattern: the files of a split, '%s' being its name, with wildcards; a pattern without
-      '%s' is taken to be the training files. None takes the source's own.
+    dataset_dir: the folder, which may contain a `labels.txt`.
+    file_pattern: pattern of a split's files, with wildcards and '%s' for the split; a pattern
+      without '%s' is for the training files. None uses the source's pattern.
     validation_fraction: see `splits.choose`.
 
   Returns:
@@ -71,48 +71,48 @@ def get_split(name: str, split_name: str, dataset_dir, *, file_pattern: str | No
   pattern = file_pattern or source.file_pattern
   if not root.is_dir():
     raise FileNotFoundError('Expected --dataset_dir to be a folder of TFRecord files. '
-                            f'Received: {root}.')
+                            f'Received: {root}, which does not exist or is not a folder.')
   native = _native_splits(root, pattern)
   if not native:
     raise FileNotFoundError(
-        f'Expected TFRecord files called {pattern} in {root}, with %s for the split '
-        f'({", ".join(splits.KNOWN)}). Received none: check --dataset_dir and --file_pattern'
+        f'Expected TFRecord files named {pattern} in {root}, with %s for the split '
+        f'({", ".join(splits.KNOWN)}). Received none. Check --dataset_dir and --file_pattern'
         + (', or run download_and_convert_data.py.' if name in ('flowers', 'cifar10', 'mnist')
            else '.'))
-  chosen, part = splits.choose(split_name, tuple(native), validation_fraction,
-                               f'the TFRecord files in {root}')
+  chosen, part = splits.choose(split_name, tuple(native), validation_fraction=validation_fraction,
+                               source=f'the TFRecord files in {root}')
 
   def scan(split: str) -> list[record_files.RecordFile]:
     return record_files.scan(native[split], _parse_label, kind='image/class/label')
 
-  class_names = _class_names(root, source)
-  open_ended = class_names is None
-  files, class_names, notes = with_classes(scan, chosen, tuple(native), class_names)
+  listed = _class_names(root, source)
+  files, class_names, notes = with_classes(scan, chosen, tuple(native), class_names=listed)
   examples = records.RecordExamples(files, _parse_image)
   if part:
-    examples = examples.select(splits.part_of(examples, class_names, part, validation_fraction))
+    examples = examples.select(splits.part_of(examples, class_names, part,
+                                              validation_fraction=validation_fraction))
   return dataset.Dataset(name, split_name, class_names, source.channels, examples,
-                         made_split=bool(part), open_ended_labels=open_ended, notes=notes,
+                         made_split=bool(part), open_ended_labels=listed is None, notes=notes,
                          numbered_by_name=bool(notes))
 
 
 def with_classes(scan: Callable[[str], list[record_files.RecordFile]], chosen: str,
-                 native: Sequence[str], class_names: tuple[str, ...] | None
+                 native: Sequence[str], *, class_names: tuple[str, ...] | None
                  ) -> tuple[list[record_files.RecordFile], tuple[str, ...], tuple[str, ...]]:
-  """Scans the files of a split, and makes classes of their labels where nothing lists them.
+  """Scans a split's files, and makes classes from their labels if they are not listed.
 
   Args:
-    scan: from a split to its files.
+    scan: function from a split to its scanned files.
     chosen: the split.
-    native: all splits; the others are scanned if labels are far apart, see
+    native: all splits; the others are scanned if labels are sparse, see
       `integer_labels.up_to_largest`.
-    class_names: one a label; None if they are not known.
+    class_names: one per label; None if they are unknown.
 
   Returns:
-    (the files, whose labels are classes; the classes' names; notes for the user).
+    (the files, with classes as labels; the class names; notes for the user).
 
   Raises:
-    ValueError: if a label is out of range; with the record.
+    ValueError: if a label is out of range; the message names the record.
   """
   files = scan(chosen)
   if class_names:
@@ -132,37 +132,37 @@ def check_labels(files: Sequence[record_files.RecordFile], num_classes: int) -> 
   for file in files:
     wrong = np.flatnonzero((file.labels < 0) | (file.labels >= num_classes))
     if len(wrong):
-      raise _wrong_label(file, wrong, f'in [0, {num_classes})',
-                         f'check that {labels_file.FILENAME} belongs to these files.')
+      raise _wrong_label(file, wrong, expected=f'in [0, {num_classes})',
+                         advice=f'Check that {labels_file.FILENAME} belongs to these files.')
 
 
 def _checked(files: list[record_files.RecordFile]) -> list[record_files.RecordFile]:
-  """The files; raises a ValueError that names the first record with a negative label."""
+  """Returns the files; raises a ValueError that names the first record with a negative label."""
   for file in files:
     wrong = np.flatnonzero(file.labels < 0)
     if len(wrong):
-      raise _wrong_label(file, wrong, 'of 0 or more',
-                         'leave such records out if they have no class.')
+      raise _wrong_label(file, wrong, expected='of 0 or more',
+                         advice='If these records have no class, remove them.')
   return files
 
 
-def _wrong_label(file: record_files.RecordFile, wrong: np.ndarray, expected: str,
+def _wrong_label(file: record_files.RecordFile, wrong: np.ndarray, *, expected: str,
                  advice: str) -> ValueError:
   return ValueError(f'Expected labels {expected}. Received {file.labels[wrong[0]]} in record '
                     f'{wrong[0]} of {cache.printable(file.path)} ({len(wrong)} such records in '
-                    f'this file): {advice}')
+                    f'this file). {advice}')
 
 
 def _native_splits(root: Path, pattern: str) -> dict[str, list[str]]:
-  """The files of each split that has any."""
+  """Finds the files of each split."""
   def files_of(word: str) -> list[str]:
     path = os.path.join(glob.escape(str(root)), pattern.replace('%s', word))
     return sorted(file for file in glob.glob(path) if os.path.isfile(file))
 
-  found = {}
+  found: dict[str, list[str]] = {}
   for split in splits.KNOWN if '%s' in pattern else ('train',):
     files = files_of(split)
-    # A loose pattern finds the files of 'validation' for 'val' too.
+    # A pattern such as '*%s*' matches the files of 'validation' for 'val', too.
     if files and not (split == 'val' and files == found.get('validation')):
       found[split] = files
   if '%s' not in pattern:
@@ -177,7 +177,7 @@ def _native_splits(root: Path, pattern: str) -> dict[str, list[str]]:
 
 
 def _class_names(root: Path, source: Source) -> tuple[str, ...] | None:
-  """The class names; None if nothing lists them."""
+  """The class names; None if they are not listed."""
   path = root / labels_file.FILENAME
   return labels_file.read(path) if path.exists() else source.class_names
 
@@ -188,6 +188,6 @@ def _parse_label(record: tf.Tensor) -> tf.Tensor:
 
 
 def _parse_image(record: tf.Tensor) -> tf.Tensor:
-  # A record without an image is a bad image, like one that does not decode.
+  # A record without an image counts as a bad image.
   feature = tf.io.FixedLenFeature([], tf.string, '')
   return tf.io.parse_single_example(record, {'image/encoded': feature})['image/encoded']

@@ -1,1 +1,1 @@
-"""Converters of well-known datasets, and of local folders, to TF-Slim's TFRecord files."""
+"""Converters from well-known datasets and local folders to TF-Slim's TFRecord files."""

@@ -20,7 +20,7 @@ _BATCHES = {
 _CLASS_NAMES = ('airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship',
                 'truck')
 _SIZE = 32
-# A label, then the red, green and blue planes.
+# A label and the red, green and blue planes.
 _BYTES = 1 + 3 * _SIZE * _SIZE
 
 
@@ -30,15 +30,15 @@ def filenames() -> list[str]:
 
 
 def convert(source: Path, dataset_dir) -> None:
-  """Converts the folder of the binary version.
+  """Converts the binary version.
 
   Args:
-    source: a folder that holds `data_batch_1.bin` … and `test_batch.bin`, at any depth.
-    dataset_dir: where to write the records.
+    source: a folder that contains `data_batch_1.bin` … and `test_batch.bin`, at any depth.
+    dataset_dir: folder to write the records to.
 
   Raises:
-    FileNotFoundError: if one is missing.
-    ValueError: if one is cut short or has labels above 9.
+    FileNotFoundError: if a file is missing.
+    ValueError: if a file is truncated or has labels above 9.
   """
   files = {}
   for filename, batches in _BATCHES.items():
@@ -48,18 +48,18 @@ def convert(source: Path, dataset_dir) -> None:
 
 
 def _read(source: Path, batch: str) -> np.ndarray:
-  """One file: uint8 [images, _BYTES]."""
+  """Reads a file: uint8 [images, _BYTES]."""
   found = sorted(source.rglob(batch))
   if not found:
     raise FileNotFoundError(f'Expected {batch} of the binary version of CIFAR-10 in {source}. '
-                            'Received a folder without it.')
+                            'Received a folder that does not contain it.')
   data = np.fromfile(found[0], np.uint8)
   if not len(data) or len(data) % _BYTES:
-    raise ValueError(f'Expected {_BYTES} bytes an image in {found[0]}. Received {len(data)} bytes: '
-                     'the file was cut short. Download or copy it again.')
+    raise ValueError(f'Expected {_BYTES} bytes per image in {found[0]}. Received {len(data)} bytes '
+                     'in total: the file is truncated. Download or copy it again.')
   data = data.reshape(-1, _BYTES)
   if data[:, 0].max() >= len(_CLASS_NAMES):
-    raise ValueError(f'Expected labels 0 to 9 in {found[0]}. Received {data[:, 0].max()}.')
+    raise ValueError(f'Expected labels 0 to 9 in {found[0]}. Received: {data[:, 0].max()}.')
   return data
 
 

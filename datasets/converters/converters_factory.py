@@ -1,4 +1,4 @@
-"""The converters by name."""
+"""The table of converters, and the function that runs one."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from files.errors import unknown_name
 
 # Each module has RESOURCES, filenames() and convert().
 CONVERTERS = {'cifar10': cifar10, 'flowers': flowers, 'mnist': mnist}
-_ADVICE = 'Or download the dataset by other means and give it as --source.'
+_ADVICE = 'Or download the dataset by other means and set --source to it.'
 
 
 def convert(name: str, dataset_dir, *, source=None, **options) -> bool:
-  """Makes a dataset's TFRecord files, unless all of them are there.
+  """Makes a dataset's TFRecord files, unless all of them exist.
 
   Args:
     name: a key of `CONVERTERS`.
-    dataset_dir: where to write them, and to download to.
+    dataset_dir: folder to download to and to write the files to.
     source: a local folder or archive to convert; None downloads the dataset.
-    **options: what the converter takes besides.
+    **options: further arguments of the converter.
 
   Returns:
     Whether anything was written.
@@ -40,7 +40,7 @@ def convert(name: str, dataset_dir, *, source=None, **options) -> bool:
     return True
   downloaded = [downloads.download(resource, dataset_dir, advice=_ADVICE)
                 for resource in converter.RESOURCES]
-  # One archive, or several files side by side.
+  # One archive, or several files in the same folder.
   with archives.unpacked(downloaded[0] if len(downloaded) == 1 else dataset_dir,
                          dataset_dir) as folder:
     converter.convert(folder, dataset_dir, **options)

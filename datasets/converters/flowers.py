@@ -1,4 +1,4 @@
-"""The TensorFlow flowers photos, or any local folder with a folder a class."""
+"""TensorFlow's flower photos, or any local folder with one folder per class."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RESOURCES = (Resource(
     ('sha256', '4c54ace7911aaffe13a365c34f650e71dd5bf1be0a58b464e5a7183e3e595d9c')),)
 _SHARDS = 5
 _SEED = 0
-# What Pillow calls the formats, and what records call them.
+# Pillow's names of the formats, and those in records.
 _FORMATS = {'JPEG': 'jpeg', 'PNG': 'png', 'GIF': 'gif', 'BMP': 'bmp', 'WEBP': 'webp'}
 
 
@@ -26,21 +26,21 @@ def filenames() -> list[str]:
 
 
 def convert(source: Path, dataset_dir, *, num_validation: int = 350) -> None:
-  """Converts a folder with a folder of images a class, shuffled the same everywhere.
+  """Converts a folder with one folder of images per class; the shuffled order is always the same.
 
   Args:
-    source: the folder; one folder around it, as in the archive, is looked through.
-    dataset_dir: where to write the records.
-    num_validation: how many images go to the validation split; TF-Slim's is 350.
+    source: the folder, or one that contains only this folder, like the archive.
+    dataset_dir: folder to write the records to.
+    num_validation: number of images in the validation split; TF-Slim's number is 350.
 
   Raises:
-    ValueError: if the folder is not laid out so, has too few images, or one is damaged.
+    ValueError: if the folder has another layout or too few images, or an image is damaged.
   """
   images = folder_source.get_split('folder', 'all', source)
   if not 0 < num_validation < images.num_examples:
     raise ValueError(
-        f'Expected --num_validation between 1 and {images.num_examples - 1}, one less than there '
-        f'are images in {source}. Received: {num_validation}.')
+        f'Expected --num_validation between 1 and {images.num_examples - 1}, one less than the '
+        f'number of images in {source}. Received: {num_validation}.')
   # Sorted by name, so that the seed gives one order on every file system.
   examples = sorted(zip(images.examples.names, images.examples.files, images.labels.tolist(),
                         strict=True))
@@ -67,9 +67,9 @@ def _read(path: str, label: int) -> writer.Image:
       image.load()
       image_format, (width, height) = image.format, image.size
   except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
-    raise ValueError(f'Expected an image. Received {path}, which cannot be decoded: remove or '
-                     'replace it.') from error
+    raise ValueError(f'Expected an image. Received: {path}, which cannot be decoded. Replace or '
+                     'remove it.') from error
   if image_format not in _FORMATS:
-    raise ValueError(f'Expected an image of the format {", ".join(_FORMATS)}. Received {path}, '
-                     f'which is {image_format}: convert or remove it.')
+    raise ValueError(f'Expected an image in one of the formats {", ".join(_FORMATS)}. Received: '
+                     f'{path}, which is {image_format}. Convert or remove it.')
   return writer.Image(Path(path).read_bytes(), _FORMATS[image_format], height, width, label)

@@ -14,7 +14,7 @@ import numpy as np
 from datasets.converters import writer
 from files.downloads import Resource
 
-# The original address refuses automatic downloads; this copy has the same files.
+# The original site refuses automatic downloads; this mirror has the same files.
 _URL = 'https://storage.googleapis.com/cvdf-datasets/mnist/'
 RESOURCES = (
     Resource(_URL + 'train-images-idx3-ubyte.gz', 9912422,
@@ -40,19 +40,20 @@ def convert(source: Path, dataset_dir) -> None:
 
   Args:
     source: the folder.
-    dataset_dir: where to write the records.
+    dataset_dir: folder to write the records to.
 
   Raises:
     FileNotFoundError: if a file is missing.
-    ValueError: if one is damaged, or images and labels do not match.
+    ValueError: if a file is damaged, or images and labels do not match.
   """
   files = {}
   for filename, prefix in _FILES.items():
     images = _read(source, f'{prefix}-images-idx3-ubyte', ndim=3)
     labels = _read(source, f'{prefix}-labels-idx1-ubyte', ndim=1)
     if len(images) != len(labels) or labels.max(initial=0) >= len(_CLASS_NAMES):
-      raise ValueError(f'Expected a label 0 to 9 for each of the {len(images)} images of {prefix} '
-                       f'in {source}. Received {len(labels)}, up to {labels.max(initial=0)}.')
+      raise ValueError(f'Expected a label from 0 to 9 for each of the {len(images)} images of '
+                       f'{prefix} in {source}. Received {len(labels)} labels up to '
+                       f'{labels.max(initial=0)}.')
     files[filename] = (len(images), _images(images, labels))
   writer.write_dataset(dataset_dir, files, _CLASS_NAMES)
 
@@ -63,19 +64,19 @@ def _images(images: np.ndarray, labels: np.ndarray) -> Iterator[writer.Image]:
 
 
 def _read(source: Path, name: str, *, ndim: int) -> np.ndarray:
-  """An IDX file: four bytes that give type and rank, the sizes big-endian, then the bytes."""
+  """Reads an IDX file: four bytes with type and rank, the big-endian sizes, then the data."""
   path = next((path for path in (source / f'{name}.gz', source / name) if path.is_file()), None)
   if path is None:
-    raise FileNotFoundError(f'Expected {name}.gz of MNIST in {source}. Received a folder without '
-                            'it.')
+    raise FileNotFoundError(f'Expected {name}.gz of MNIST in {source}. Received a folder that does '
+                            'not contain it.')
   try:
     data = gzip.decompress(path.read_bytes()) if path.suffix == '.gz' else path.read_bytes()
   except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-    raise ValueError(f'Expected a complete gzip file. Received: {path} ({error}): download or '
+    raise ValueError(f'Expected a complete gzip file. Received: {path} ({error}). Download or '
                      'copy it again.') from error
   header = 4 * (1 + ndim)
   shape = struct.unpack(f'>{ndim}I', data[4:header]) if len(data) >= header else (1,) * ndim
   if data[:4] != bytes([0, 0, 8, ndim]) or len(data) != header + math.prod(shape):
     raise ValueError(f'Expected a complete IDX file of bytes with {ndim} dimensions. '
-                     f'Received: {path}, {len(data)} bytes: download or copy it again.')
+                     f'Received: {path} of {len(data)} bytes. Download or copy it again.')
   return np.frombuffer(data, np.uint8, offset=header).reshape(shape)

@@ -1,9 +1,9 @@
-"""Writing datasets as TF-Slim's TFRecord files: complete or not at all."""
+"""Writing datasets as TF-Slim's TFRecord files, completely or not at all."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from datasets import labels_file, record_files
 
 
 class Image(NamedTuple):
-  """An encoded image with what TF-Slim's records say of it."""
+  """An encoded image, with the facts that TF-Slim's records contain."""
   encoded: bytes
   image_format: str
   height: int
@@ -21,20 +21,20 @@ class Image(NamedTuple):
   label: int
 
 
-def write_dataset(folder, files: dict[str, tuple[int, Iterable[Image]]],
+def write_dataset(folder, files: Mapping[str, tuple[int, Iterable[Image]]],
                   class_names: Sequence[str]) -> None:
   """Writes the files of a dataset, and `labels.txt`.
 
-  They are written aside, counted, and renamed when all are complete.
+  They are written under temporary names, counted, and renamed when all are complete.
 
   Args:
-    folder: where to.
-    files: for each file's name the number of its images, and the images.
+    folder: folder to write to.
+    files: for each file name, the number of its images and the images.
     class_names: the classes; the position is the label.
 
   Raises:
     OSError: if a file cannot be written.
-    ValueError: if one does not hold the images that were to be written.
+    ValueError: if a file has another number of images.
   """
   folder = Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
@@ -44,8 +44,8 @@ def write_dataset(folder, files: dict[str, tuple[int, Iterable[Image]]],
       _write_records(aside[name], images)
       count = len(record_files.find_records(str(aside[name]))) - 1
       if count != expected:
-        raise ValueError(f'Expected to write {expected} images to {folder / name}. '
-                         f'Received {count} when counting them: is the disk full?')
+        raise ValueError(f'Expected {expected} images in {folder / name}. '
+                         f'Received: {count}. Is the disk full?')
     labels_file.write(aside[labels_file.FILENAME], class_names)
     for name, path in aside.items():
       os.replace(path, folder / name)
@@ -64,7 +64,7 @@ def _write_records(path: Path, images: Iterable[Image]) -> None:
 
 
 def serialize(image: Image) -> bytes:
-  """An image as a serialized tf.train.Example with TF-Slim's keys."""
+  """Serializes an image as a tf.train.Example with TF-Slim's keys."""
   def of_bytes(value):
     return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
 
@@ -81,5 +81,6 @@ def serialize(image: Image) -> bytes:
 
 
 def encode_png(pixels, label: int) -> Image:
-  """An `Image` of uint8 pixels [height, width, channels]."""
-  return Image(tf.io.encode_png(pixels).numpy(), 'png', *pixels.shape[:2], label)
+  """Encodes uint8 pixels [height, width, channels] as an `Image`."""
+  height, width = pixels.shape[:2]
+  return Image(tf.io.encode_png(pixels).numpy(), 'png', height, width, label)

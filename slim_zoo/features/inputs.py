@@ -191,7 +191,8 @@ def hold_out(features: Features, class_names: Sequence[str],
         'that was divided when they were extracted. Add --validation_file, with the features of '
         'the split validation; or extract all with extract_features.py --validation_fraction=0; or '
         'train on these alone: --validation_fraction=0.')
-  held = splits.part_of(_examples(features), class_names, 'validation', fraction)
+  held = splits.part_of(_examples(features), class_names, 'validation',
+                        validation_fraction=fraction)
   return _select(features, ~held), _select(features, held)
 
 

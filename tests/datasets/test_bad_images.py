@@ -27,20 +27,20 @@ def test_finds_all_with_their_reasons(damaged):
   found = dataset.find_bad_images(samples.decode)
   assert [image.name for image in found] == names
   assert all(image.reason for image in found)
-  message = bad_images.describe(found, limit=2)
-  assert message.startswith('3 images cannot be decoded:\n  a/003.png: ')
-  assert message.endswith('and 1 more')
+  title, first, second, more = bad_images.describe(found, limit=2).splitlines()
+  assert '3 images' in title and '1' in more
+  assert first.strip().startswith('a/003.png: ') and second.strip().startswith('b/000.png: ')
 
 
 @pytest.mark.parametrize(('content', 'reason'), [
-  (b'hi', 'Expected a JPEG, PNG, GIF, BMP or WebP file.'), (b'\x89PNG', 'Expected a PNG file'),
-  (b'GIF89a', 'Expected a whole GIF file.'), (b'\xff\xd8\xff', 'Invalid JPEG data')])
+  (b'hi', 'JPEG, PNG, GIF, BMP'), (b'\x89PNG', 'PNG'), (b'GIF89a', 'GIF'),
+  (b'\xff\xd8\xff', 'JPEG')])
 def test_the_reason_is_found_behind_the_graph(tmp_path, content, reason):
   samples.write_folder(tmp_path, {'a': 2, 'b': 2})
   (tmp_path / 'a' / '000.png').write_bytes(content)
   dataset = dataset_factory.get_dataset('folder', 'all', tmp_path)
   found, = dataset.find_bad_images(decode_image)
-  assert found.reason.startswith(reason)
+  assert reason in found.reason
   assert '\n' not in found.reason and '{{' not in found.reason
   with pytest.raises(tf.errors.InvalidArgumentError) as caught:
     next(iter(tf.data.Dataset.from_tensors(content).map(decode_image)))
@@ -96,7 +96,7 @@ def test_pieces_find_what_one_pass_finds(damaged, small_pieces, capsys):
   assert decode.count == 83  # The bad ones a second time, for the reason.
   assert [image.name for image in found] == names  # In the order of the source.
   assert found == bad_images.check(dataset, samples.decode)
-  assert 'Decoding 80 images of the split' in capsys.readouterr().out
+  assert re.search(r'\b80 images .*\ball\b', capsys.readouterr().out)
 
 
 def test_a_kill_loses_one_piece(damaged, small_pieces, monkeypatch):
@@ -129,7 +129,7 @@ def test_a_new_image_is_looked_at_with_its_piece(damaged, small_pieces, tmp_path
   piece, = (piece for piece in larger.examples.pieces()
             if 'a/new.png' in [larger.examples.names[i] for i in piece.positions])
   assert len(piece.positions) < decode.count <= len(piece.positions) + 4
-  assert f'Decoding {len(piece.positions)} of 81 images' in capsys.readouterr().out
+  assert re.search(rf'\b{len(piece.positions)} of 81\b', capsys.readouterr().out)
 
 
 def test_a_new_shard_is_looked_at_alone(tmp_path):
@@ -194,7 +194,8 @@ def test_of_a_failed_run_only_what_changed_is_decoded(damaged, small_pieces):
   with open(dataset.examples.files[5], 'wb') as file:
     file.write(b'changed')
   message = bad_images.explain_failure(dataset, decode, error, left_out=names)
-  assert message.startswith('1 image cannot be decoded:\n  a/005.png: ')
+  title, line = message.splitlines()
+  assert '1 image' in title and line.strip().startswith('a/005.png: ')
   assert 0 < decode.count < 30  # One piece of eight.
 
 
@@ -220,7 +221,7 @@ def test_no_image_is_decoded_for_failures_of_the_machine(damaged, kind):
 @pytest.mark.parametrize(('bad', 'needs_all', 'expected'), [
   ([], True, ''),
   (['a/000.png'], True, ''),
-  (['b/000.png'], False, 'Warning: .*: b'),
+  (['b/000.png'], False, "Warning: .*'all'.* b"),
 ])
 def test_what_is_left_may_be_enough(tmp_path, bad, needs_all, expected):
   samples.write_folder(tmp_path, {'a': 3, 'b': 1})
@@ -230,8 +231,8 @@ def test_what_is_left_may_be_enough(tmp_path, bad, needs_all, expected):
 
 
 @pytest.mark.parametrize(('bad', 'needs_all', 'message'), [
-  (['b/000.png'], True, ': b'),
-  (['a/000.png', 'a/001.png', 'b/000.png'], False, "split 'all'.* all 3 are bad"),
+  (['b/000.png'], True, r"'all'.* b\b"),
+  (['a/000.png', 'a/001.png', 'b/000.png'], False, "'all'.* 3 "),
 ])
 def test_what_is_left_may_be_too_little(tmp_path, bad, needs_all, message):
   samples.write_folder(tmp_path, {'a': 2, 'b': 1})

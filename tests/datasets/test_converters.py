@@ -62,7 +62,7 @@ def test_records_have_tf_slims_keys(tmp_path):
 def test_damaged_image_leaves_nothing_behind(tmp_path):
   samples.write_folder(tmp_path / 'photos', {'daisy': 6, 'roses': 6})
   (tmp_path / 'photos' / 'roses' / '003.png').write_bytes(b'<html>')
-  with pytest.raises(ValueError, match=r'roses/003.png, which cannot be decoded'):
+  with pytest.raises(ValueError, match=r'roses/003\.png'):
     converters_factory.convert('flowers', tmp_path / 'out', source=tmp_path / 'photos',
                                num_validation=5)
   assert os.listdir(tmp_path / 'out') == []
@@ -71,7 +71,7 @@ def test_damaged_image_leaves_nothing_behind(tmp_path):
 @pytest.mark.parametrize('num_validation', [0, 12])
 def test_too_many_validation_images(tmp_path, num_validation):
   samples.write_folder(tmp_path / 'photos', {'daisy': 6, 'roses': 6})
-  with pytest.raises(ValueError, match='between 1 and 11'):
+  with pytest.raises(ValueError, match=rf'--num_validation.* 1 .*\b11\b.*\b{num_validation}\b'):
     converters_factory.convert('flowers', tmp_path / 'out', source=tmp_path / 'photos',
                                num_validation=num_validation)
 
@@ -124,20 +124,20 @@ def test_mnist_from_a_local_source(tmp_path):
 
 
 def test_unknown_dataset(tmp_path):
-  with pytest.raises(ValueError, match=r'dataset to convert .* Did you mean cifar10'):
+  with pytest.raises(ValueError, match=r"'cifr10'.*cifar10"):
     converters_factory.convert('cifr10', tmp_path)
 
 
 @pytest.mark.parametrize(('name', 'write', 'file', 'content', 'message'), [
   ('cifar10', _write_cifar10, 'data_batch_3.bin', None, 'data_batch_3.bin'),
-  ('cifar10', _write_cifar10, 'test_batch.bin', b'x' * 100, 'cut short'),
-  ('cifar10', _write_cifar10, 'test_batch.bin', b'\x0a' * 3073, 'labels 0 to 9'),
+  ('cifar10', _write_cifar10, 'test_batch.bin', b'x' * 100, r'3073 .*test_batch\.bin.* 100 '),
+  ('cifar10', _write_cifar10, 'test_batch.bin', b'\x0a' * 3073, r'test_batch\.bin.* 10\b'),
   ('mnist', _write_mnist, 't10k-labels-idx1-ubyte.gz', None, 't10k-labels'),
-  ('mnist', _write_mnist, 't10k-labels-idx1-ubyte.gz', b'x', 'complete gzip'),
+  ('mnist', _write_mnist, 't10k-labels-idx1-ubyte.gz', b'x', 'gzip.*t10k-labels'),
   ('mnist', _write_mnist, 't10k-labels-idx1-ubyte.gz', gzip.compress(b'x', mtime=0),
-   'complete IDX'),
+   'IDX.*t10k-labels'),
   ('mnist', _write_mnist, 't10k-labels-idx1-ubyte.gz',
-   gzip.compress(struct.pack('>2I', 0x801, 3) + bytes(3), mtime=0), 'Received 3'),
+   gzip.compress(struct.pack('>2I', 0x801, 3) + bytes(3), mtime=0), r't10k.*\b3\b'),
 ])
 def test_damaged_sources_are_explained(tmp_path, name, write, file, content, message):
   write(tmp_path / 'source')
@@ -174,8 +174,8 @@ def test_download_is_converted_and_removed(tmp_path, monkeypatch, name, write):
 # Slow because each program imports TensorFlow.
 @pytest.mark.slow
 @pytest.mark.parametrize(('arguments', 'code', 'output'), [
-  (['--dataset_name=cifar10', '--source=source'], 0, 'Wrote cifar10'),
-  (['--dataset_name=cifar10', '--num_validation=3'], 1, r'^Error: Expected --num_validation with'),
+  (['--dataset_name=cifar10', '--source=source'], 0, 'cifar10'),
+  (['--dataset_name=cifar10', '--num_validation=3'], 1, r'^Error: .*--num_validation'),
 ])
 def test_script(tmp_path, arguments, code, output):
   _write_cifar10(tmp_path / 'source')

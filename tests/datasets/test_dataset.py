@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -103,12 +104,12 @@ def test_fingerprint_sees_names_labels_and_classes(tmp_path):
 
 
 @pytest.mark.parametrize(('name', 'folder', 'message'), [
-  ('digts', None, 'Unknown dataset .digts.* Did you mean digits'),
-  ('folder', None, 'Expected --dataset_dir'),
-  ('folder', 'nowhere', 'Received: nowhere'),
-  ('csv', 'nowhere', 'Received: nowhere'),
-  ('pickled', 'nowhere', 'Received: nowhere'),
-  ('flowers', 'nowhere', 'Received: nowhere'),
+  ('digts', None, "'digts'.*digits"),
+  ('folder', None, '--dataset_dir.*folder'),
+  ('folder', 'nowhere', '--dataset_dir.*nowhere'),
+  ('csv', 'nowhere', '--dataset_dir.*nowhere'),
+  ('pickled', 'nowhere', '--dataset_dir.*nowhere'),
+  ('flowers', 'nowhere', '--dataset_dir.*nowhere'),
 ])
 def test_wrong_names_say_what_is_wrong(name, folder, message):
   with pytest.raises((ValueError, FileNotFoundError), match=message):
@@ -118,7 +119,7 @@ def test_wrong_names_say_what_is_wrong(name, folder, message):
 def test_a_summary_has_the_first_and_last_classes_with_their_counts(tmp_path):
   samples.write_folder(tmp_path, {'ant': 2, 'bee': 1})
   found = dataset_factory.get_dataset('folder', 'all', tmp_path).summary()
-  assert found == "Split 'all': 3 examples of 2 classes: ant (2), bee (1)."
+  assert re.fullmatch(r".*'all'.*\b3 .*\b2 .* ant \(2\), bee \(1\)\.", found)
   samples.write_folder(tmp_path / 'more', {f'{i:02d}': 1 for i in range(30)})
   found = dataset_factory.get_dataset('folder', 'all', tmp_path / 'more').summary()
   assert '00 (1)' in found and '29 (1)' in found and '15' not in found
@@ -127,4 +128,6 @@ def test_a_summary_has_the_first_and_last_classes_with_their_counts(tmp_path):
 def test_a_summary_warns_of_names_that_differ_in_capitals(tmp_path):
   samples.write_folder(tmp_path, {'Shoe': 1, 'boot': 1, 'shoe': 1})
   found = dataset_factory.get_dataset('folder', 'all', tmp_path).summary()
-  assert 'Warning' in found and 'Shoe and shoe' in found
+  warning = found.splitlines()[1]
+  assert warning.startswith('Warning') and re.search(r'\bShoe\b.*\bshoe\b', warning)
+  assert 'boot' not in warning

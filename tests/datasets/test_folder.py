@@ -35,7 +35,7 @@ def test_other_files_are_noted(tmp_path):
   (tmp_path / 'a' / 'x.txt').write_text('')
   (tmp_path / 'b' / 'y.HEIC').write_text('')
   note, = _get(tmp_path).notes
-  assert '2 files' in note and '.jpg' in note and note.endswith(': a/x.txt, b/y.HEIC.')
+  assert all(part in note for part in ('2 files', '.jpg', 'a/x.txt', 'b/y.HEIC'))
 
 
 @pytest.mark.parametrize('validation', ['validation', 'val'])
@@ -85,15 +85,15 @@ def test_names_that_are_no_utf8(tmp_path):
 
 
 @pytest.mark.parametrize(('classes', 'empty', 'message'), [
-  ({}, [], 'Expected a directory for each class'),
-  ({'a': 1}, ['b'], r'Received none of: b\. Add some'),
-  ({'train/a': 1, 'val/b': 1}, [], r'also: b'),
+  ({}, [], '{root}'),
+  ({'a': 1}, ['b'], r'{root}.* b\b.*\.jpg'),
+  ({'train/a': 1, 'val/b': 1}, [], r"{root}.*'validation'.* b\b"),
 ])
 def test_wrong_layouts_are_explained(tmp_path, classes, empty, message):
   samples.write_folder(tmp_path, classes)
   for folder in empty:
     (tmp_path / folder).mkdir()
-  with pytest.raises(ValueError, match=message):
+  with pytest.raises(ValueError, match=message.replace('{root}', str(tmp_path))):
     _get(tmp_path, 'val' if 'val/b' in classes else 'all')
 
 
@@ -106,7 +106,7 @@ def test_a_link_back_gives_no_images_to_another_class(tmp_path):
 def test_a_class_whose_link_leads_nowhere_is_not_left_out(tmp_path):
   samples.write_folder(tmp_path, {'a': 3, 'b': 2})
   (tmp_path / 'c').symlink_to(tmp_path / 'not mounted')
-  with pytest.raises(ValueError, match=r'link c, .*not mounted'):
+  with pytest.raises(ValueError, match=r'\bc\b.*not mounted'):
     _get(tmp_path)
 
 
@@ -116,4 +116,5 @@ def test_the_directory_of_a_run_is_no_class(tmp_path):
   (tmp_path / 'runs' / 'first' / '.lock').touch()
   found = _get(tmp_path)
   assert found.class_names == ('a', 'b')
-  assert found.notes == ('Not used: runs, the directory of a run.',)
+  note, = found.notes
+  assert ' runs' in note

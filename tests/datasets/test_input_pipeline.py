@@ -172,11 +172,11 @@ def test_label_map(dataset):
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [
-  ({'label_map': [0, -1]}, 'classes with images that it does not have: '),
-  ({'label_map': [0]}, 'each of the 2 classes'),
-  ({'bad_images': ['nothing.png']}, 'does not hold: nothing.png'),
-  ({'num_replicas': 3}, 'divides evenly'),
-  ({'num_replicas': 2, 'num_workers': 4}, 'divides evenly'),
+  ({'label_map': [0, -1]}, "'all'.* 1 class.*--labels_offset"),
+  ({'label_map': [0]}, r'2 classes.* 1\b'),
+  ({'bad_images': ['nothing.png']}, r"'all'.*nothing\.png"),
+  ({'num_replicas': 3}, '4, 3 replicas.*--batch_size'),
+  ({'num_replicas': 2, 'num_workers': 4}, '2 replicas, 4 workers'),
 ])
 def test_mistakes_are_explained(dataset, arguments, message):
   with pytest.raises(ValueError, match=message):
@@ -191,7 +191,7 @@ def test_class_without_images_needs_no_place_in_the_network(tmp_path):
 
 
 def test_preprocessing_without_a_static_shape(dataset):
-  with pytest.raises(ValueError, match='static shape'):
+  with pytest.raises(ValueError, match=r'static.*\(None, None, 3\)'):
     input_pipeline.evaluation_batches(
         dataset, lambda image, seed: tf.cast(samples.decode(image), tf.float32), batch_size=2)
 
@@ -298,7 +298,7 @@ def test_balanced_workers_share_the_same_global_batches(uneven):
 def test_records_cannot_be_balanced(tmp_path):
   samples.write_records(tmp_path / 'my_train.tfrecord', [0, 1, 1])
   dataset = dataset_factory.get_dataset('tfrecord', 'all', tmp_path)
-  with pytest.raises(ValueError, match='Received: tfrecord.*--class_weights=balanced'):
+  with pytest.raises(ValueError, match='--sampling=balanced.*tfrecord.*--class_weights=balanced'):
     _balanced(dataset, steps=1)
-  with pytest.raises(ValueError, match="Unknown sampling 'balance'. Did you mean balanced?"):
+  with pytest.raises(ValueError, match="'balance'.*balanced"):
     _training(dataset, steps=1, sampling='balance')

@@ -26,7 +26,7 @@ def test_offsets(offset, outputs, places):
 
 
 def test_an_offset_that_leaves_nothing():
-  with pytest.raises(ValueError, match='--labels_offset=3: expected fewer than the 3 classes'):
+  with pytest.raises(ValueError, match=r'--labels_offset=3\b.* 3 classes'):
     labels.output_names(_NAMES, 3)
 
 
@@ -52,8 +52,8 @@ def test_classes_that_share_a_name_are_matched_in_their_order():
 
 
 @pytest.mark.parametrize(('names', 'outputs', 'message'), [
-  (['crane', 'cat'], ['crane', 'cat', 'crane'], "'crane' as often .* 2 times. Received: 1"),
-  (['crane', 'cat', 'crane'], ['crane', 'cat'], "'crane' as often .* 1 times. Received: 2"),
+  (['crane', 'cat'], ['crane', 'cat', 'crane'], r"'crane'.*\b2\b.*\b1\b"),
+  (['crane', 'cat', 'crane'], ['crane', 'cat'], r"'crane'.*\b1\b.*\b2\b"),
 ])
 def test_a_name_that_does_not_tell_which_class(names, outputs, message):
   with pytest.raises(ValueError, match=message):
@@ -61,9 +61,9 @@ def test_a_name_that_does_not_tell_which_class(names, outputs, message):
 
 
 def test_other_data_altogether():
-  with pytest.raises(ValueError, match=r'Expected .*: emu, fox\. Received: cat, dog, owl'):
+  with pytest.raises(ValueError, match=r'\bemu, fox\b.*\bcat, dog, owl\b'):
     labels.map_by_name(_NAMES, ['emu', 'fox'])
-  with pytest.raises(ValueError, match=r'Received: 0, 1, 2, 3, 4, 5, 6, 7, … \(1000\)'):
+  with pytest.raises(ValueError, match=r'\b0, 1, 2, 3, 4, 5, 6, 7, … \(1000\)'):
     labels.map_by_name([str(i) for i in range(1000)], ['emu'])
 
 
@@ -84,17 +84,14 @@ def test_counts_that_fit(classes, outputs, offset, open_ended):
 
 
 @pytest.mark.parametrize(('classes', 'outputs', 'offset', 'open_ended', 'message'), [
-  (1000, 1001, 0, False, 'The checkpoint has one class more than the data, as ImageNet has with a '
-                         'background class at 0 and without. If that is so: --labels_offset=-1'),
-  (1001, 1000, 0, False, 'The data have one class more than the checkpoint, as ImageNet has with a '
-                         'background class at 0 and without. If that is so: --labels_offset=1'),
-  (1000, 1001, 1, False, 'which makes 999.*--labels_offset=-1$'),
-  (1001, 1000, -1, False, 'which makes 1002.*--labels_offset=1$'),
+  (1000, 1001, 0, False, r'1001 classes.* 1000 classes.*--labels_offset=-1$'),
+  (1001, 1000, 0, False, r'1000 classes.* 1001 classes.*--labels_offset=1$'),
+  (1000, 1001, 1, False, r'\b999\b.*--labels_offset=-1$'),
+  (1001, 1000, -1, False, r'\b1002\b.*--labels_offset=1$'),
   (1000, 1001, 0, True, '--labels_offset=-1$'),  # Also where the labels only look like 1000.
   (1001, 1000, 0, True, '--labels_offset=1$'),
-  (5, 1000, 0, False, 'for the 1000 classes of the checkpoint. Received: 5 classes.*Name the '
-                      'dataset that the checkpoint was trained on'),
-  (1000, 5, 0, True, 'Name the dataset'),
+  (5, 1000, 0, False, '1000 classes.* 5 classes'),
+  (1000, 5, 0, True, '5 classes.* 1000 classes'),
 ])
 def test_counts_that_do_not(classes, outputs, offset, open_ended, message):
   with pytest.raises(ValueError, match=message) as error:
@@ -102,6 +99,8 @@ def test_counts_that_do_not(classes, outputs, offset, open_ended, message):
   if '--labels_offset=' in message:  # The advice helps.
     advised = int(str(error.value).rpartition('=')[2])
     labels.check_count(_dataset(classes, open_ended=open_ended), outputs, advised)
+  else:  # No offset would help.
+    assert str(error.value).count('--labels_offset=') == 1
 
 
 @pytest.mark.parametrize(('classes', 'outputs', 'offset', 'open_ended'), [
@@ -122,7 +121,7 @@ def test_the_offset_that_joins_imagenet(classes, outputs, offset, open_ended):
 
 
 def test_labels_that_may_count_the_background_or_not():
-  with pytest.raises(ValueError, match='labels up to 199. Say --labels_offset=-1 if label 0 is'):
+  with pytest.raises(ValueError, match=r'1001 classes.*\b199\b.*--labels_offset=-1.*_offset=0'):
     labels.likely_offset(_dataset(200, open_ended=True), 1001)
 
 

@@ -36,7 +36,7 @@ def test_one_file_under_two_names(folder, other):
   assert len(_find(folder, 'b.png', 'sub/a.png', other)) == 3
   with pytest.raises(ValueError, match='list.csv') as caught:
     _find(folder, 'b.png', 'a.png', 'sub/a.png', other)
-  assert f'list.csv. Received a.png and {other} in lines 2 and 4' in str(caught.value)
+  assert all(part in str(caught.value) for part in (f' a.png and {other} ', 'lines 2 and 4'))
 
 
 def test_a_disk_on_which_capitals_do_not_matter(folder, monkeypatch):
@@ -74,7 +74,7 @@ def test_files_in_listings_are_not_asked_for(folder, monkeypatch):
 
 
 @pytest.mark.parametrize('path, parts', [
-  ('a', ['a.png']), ('A.png', ['a.png']), ('none/a.png', ['no such folder']), ('x.png', []),
+  ('a', ['a.png']), ('A.png', ['a.png']), ('none/a.png', []), ('x.png', []),
   ('sub', []), ('x' * 300 + '.png', []), ('a\0.png', []),
   (unicodedata.normalize('NFC', 'é.png'), ['e\\u0301.png', '\\xe9.png'])])
 def test_a_missing_file_is_named(folder, path, parts):

@@ -30,29 +30,29 @@ _READ = {
     '`filename,label`': (_list(first='filename,label'), ()),
     '`label,filename`, `id,breed`': (
         _list(first='label,filename', line='{label},{name}.jpg'),
-        ("images in column 'filename', labels in column 'label'",)),
+        ("images in column 'filename'", "labels in column 'label'")),
     '`,filename,label,width`': (
         _list(first=',filename,label,width', line='{row},{name}.jpg,{label},4'),
         ("'filename'", "'label'", 'ignored columns: 1, width')),
     '`photo_location,what`': (
         _list(first='what,photo_location', line='{label},{name}.jpg'),
-        ("images in column 'photo_location', labels in column 'what'",)),
+        ("images in column 'photo_location'", "labels in column 'what'")),
     '`filename,class_id,class_name`': (
         _list(first='filename,x,class_name,class', line='{name}.jpg,1,{label},{code}',
               code=_ALTERNATING), ("labels in column 'class_name'", 'ignored columns: x, class')),
     '`daisy,a.jpg`': (_list(line='{label},{name}.jpg'),
-                      ('images in column 2, labels in column 1',)),
+                      ('images in column 2', 'labels in column 1')),
     '`0,a.jpg,daisy`': (_list(line='{row},{name}.jpg,{label}'),
-                        ('images in column 2, labels in column 3', 'ignored columns: 1')),
+                        ('images in column 2', 'labels in column 3', 'ignored columns: 1')),
     '`filename,label,split`': (
         _list(first='filename,label,Data Set', line='{name}.jpg,{label},{split}', split=_SPLITS),
-        ("splits in column 'Data Set' (2 train, 1 validation, 1 test)",)),
+        ("splits in column 'Data Set'", '(2 train, 1 validation, 1 test)')),
     '`a.jpg,daisy,test`': (_list(line='{name}.jpg,{label},{split}', split=_SPLITS),
-                           ('splits in column 3 (2 train, 1 validation, 1 test)',)),
+                           ('splits in column 3', '(2 train, 1 validation, 1 test)')),
     '`filename,daisy,tulips` with `1`, `0`': (
         _list(first='filename,daisy,tulips', line='{name}.jpg,{one},{two}',
               one=('1', '0.0', 'True', '0'), two=('0', '1.0', 'False', '1')),
-        ('a column for each of 2 classes: daisy, tulips',)),
+        ('2 classes', 'daisy, tulips')),
     '`a.jpg,0` … `b.jpg,9`': (_list(line='{name}.jpg,{code}', code=(0, 1, '00', 1)), ()),
     '`a.jpg,2017` … `b.jpg,203092`': (
         _list(line='{name}.jpg,{code}', code=(2017, 203092) * 2),
@@ -61,12 +61,12 @@ _READ = {
 _REFUSED = {
     '`filename,label,class`': (
         _list(first='filename,label,class', line='{name}.jpg,{label},{other}', other='xxyy'),
-        ('the labels', 'list.csv', 'label, class')),
+        ('labels', 'list.csv', 'label, class')),
     '`filename,size,colour`': (
         _list(first='filename,size,colour', line='{name}.jpg,{label},red'),
-        ('the labels', 'list.csv', 'size, colour')),
+        ('labels', 'list.csv', 'size, colour')),
     '`b,a.jpg,daisy`': (_list(line='{other},{name}.jpg,{label}', other='xxyy'),
-                        ('the labels', 'list.csv', '1, 3')),
+                        ('labels', 'list.csv', '1, 3')),
     '`filename,label,split` with `0`, `1`': (
         _list(first='filename,label,split', line='{name}.jpg,{label},{split}',
               split=('train', 'test', '1', 'test')), ("'split'", 'list.csv', 'line 4', '1')),
@@ -176,7 +176,8 @@ def test_columns_are_found_by_their_names(images, first, line, image, label):
   assert found.examples.names == tuple(f'{name}.jpg' for name in _ROWS)
   assert found.labels.tolist() == [0, 1, 0, 1]
   if found.notes:
-    assert f'images in column {image!r}, labels in column {label!r}' in found.notes[0]
+    assert f'images in column {image!r}' in found.notes[0]
+    assert f'labels in column {label!r}' in found.notes[0]
   else:
     assert [image, label] == re.split('[,;]', first)
 
@@ -185,7 +186,7 @@ def test_columns_are_found_by_their_names(images, first, line, image, label):
     (_list(first='filename,split', line='{name}.jpg,{split}', split=_SPLITS), ('labels', 'split')),
     (_list(first=',filename,split', line='{row},{name}.jpg,{split}', split=_SPLITS), ('labels',)),
     (_list(first='filename,label,split', line='{name}.jpg,{label},{split}',
-           split=('train', '', 'test', 'test')), ('line 3', 'nothing')),
+           split=('train', '', 'test', 'test')), ('line 3', "'split'")),
     (_list(first='filename,label,Usage', line='{name}.jpg,{label},{split}',
            split=('Training', 'Test', 'Training', 'PrivateTest')), ('line 5', 'PrivateTest')),
     (_list(first='filename,split,subset,label', line='{name}.jpg,{split},{split},{label}',

@@ -37,7 +37,8 @@ def test_the_same_image_under_another_name(root, make):
   make(root / 'train' / 'a' / '002.png', root / 'val' / 'b' / 'other.png')
   found, (warning,) = _find(root)
   assert found == [['train/a/002.png', 'val/b/other.png']]
-  assert '1 image of' in warning and 'val/b/other.png is train/a/002.png' in warning
+  assert all(part in warning for part in (
+    '1 image ', "'validation'", "'train'", 'val/b/other.png', 'train/a/002.png'))
 
 
 def test_an_image_with_two_labels(root):
@@ -46,8 +47,9 @@ def test_an_image_with_two_labels(root):
   found, (warning,) = _find(root)
   assert sorted(found) == [['train/a/001.png', 'train/b/x.png'],
                            ['train/b/003.png', 'train/b/y.png']]
-  assert "1 image of the split 'train' has several labels" in warning
-  assert 'train/b/x.png is train/a/001.png' in warning
+  assert all(part in warning for part in ('1 image ', "'train'", 'train/b/x.png',
+                                          'train/a/001.png'))
+  assert 'validation' not in warning and 'train/b/y.png' not in warning
 
 
 def test_copies_in_a_folder_that_is_split_here(tmp_path):

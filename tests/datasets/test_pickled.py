@@ -120,7 +120,7 @@ def test_bad_images_are_looked_for_once_a_file(tmp_path, capsys):
     found = _get(path, 'train', validation_fraction=0)
     assert found.examples.files == (str(path),)
     assert found.find_bad_images(tf.io.decode_bmp) == ()
-    assert ('Decoding 3 images' in capsys.readouterr().out) == is_new
+    assert ('3 images' in capsys.readouterr().out) == is_new
 
 
 def _dict_of(features=None, labels=(0, 1), **others):
@@ -129,27 +129,26 @@ def _dict_of(features=None, labels=(0, 1), **others):
 
 
 @pytest.mark.parametrize(('content', 'message'), [
-  ([1, 2], r'train.p to hold a dict of .features.* Received: a list'),
-  ({'data': 1, 'labels': [0]}, r'Received: a dict with the keys data, labels'),
-  ({}, 'with the keys none'),
-  (_dict_of(_images(2) / np.float32(255)), r'the type float32 and shape \[2, 5, 7, 3\]. Save the '
-                                           r'images as they were .* uint8'),
-  (_dict_of(_images(2).astype(np.int64)), 'type int64 .* Save the images'),
-  (_dict_of(np.ones([2, 1, 1, 512], np.float32)), 'are for train_on_features.py'),
-  (_dict_of(_images(2)[..., 0]), r'the type uint8 and shape \[2, 5, 7\]'),
-  (_dict_of(_images(2, (5, 7, 4))), r'\[2, 5, 7, 4\]'),
-  (_dict_of(_images(0)), r'\[0, 5, 7, 3\]'),
-  (_dict_of('x'), 'features of the type str'),
-  (_dict_of(labels=[0]), r'2 images and labels of the type int64 and shape \[1\]'),
-  (_dict_of(labels=[0, 0.5]), '2 images and labels of the type list'),
-  (_dict_of(labels=[0, [1]]), '2 images and labels of the type list'),
-  (_dict_of(labels=[0, -1]), r'from 0 .* in .*train.p. Received: -1 to 0'),
-  (_dict_of(labels=[0, 2**60]), r'in \[0, 2\) in .*train.p.* Received: 1152921504606846976'),
+  ([1, 2], r"train\.p.*'features'.*\blist\b"),
+  ({'data': 1, 'labels': [0]}, r"train\.p.*'features'.*\bdata, labels\b"),
+  ({}, r"train\.p.*'features'.*\bdict\b"),
+  (_dict_of(_images(2) / np.float32(255)), r'float32.*\[2, 5, 7, 3\].*uint8'),
+  (_dict_of(_images(2).astype(np.int64)), r'int64.*\[2, 5, 7, 3\].*uint8'),
+  (_dict_of(np.ones([2, 1, 1, 512], np.float32)), r'float32.*train_on_features\.py'),
+  (_dict_of(_images(2)[..., 0]), r'uint8.*\[2, 5, 7\]'),
+  (_dict_of(_images(2, (5, 7, 4))), r'uint8.*\[2, 5, 7, 4\]'),
+  (_dict_of(_images(0)), r'uint8.*\[0, 5, 7, 3\]'),
+  (_dict_of('x'), r"train\.p.*'features'.*\bstr\b"),
+  (_dict_of(labels=[0]), r'2 images.*int64.*\[1\]'),
+  (_dict_of(labels=[0, 0.5]), r'2 images.*labels.*\blist\b'),
+  (_dict_of(labels=[0, [1]]), r'2 images.*labels.*\blist\b'),
+  (_dict_of(labels=[0, -1]), r' 0 .*train\.p.* -1 to 0'),
+  (_dict_of(labels=[0, 2**60]), r'\[0, 2\).*train\.p.* 1152921504606846976'),
   (_dict_of(labels=np.array([0, 2**64 - 1], np.uint64)),
-   r'from 0 .* Received: 0 to 18446744073709551615'),
-  (_dict_of(labels=[0, 7]), r'labels in \[0, 2\) in .*train.p.* Received: 7'),
-  (_dict_of(labels=[[0, 1]] * 2), 'labels of the type list'),
-  (_dict_of(more=tf.float32), r'train.p cannot be read'),
+   r'train\.p.* 0 to 18446744073709551615'),
+  (_dict_of(labels=[0, 7]), r'labels.*\[0, 2\).*train\.p.* 7\b'),
+  (_dict_of(labels=[[0, 1]] * 2), r'2 images.*labels.*\blist\b'),
+  (_dict_of(more=tf.float32), r'train\.p'),
 ])
 def test_other_contents_are_explained(tmp_path, content, message):
   (tmp_path / 'train.p').write_bytes(pickle.dumps(content))
@@ -164,17 +163,17 @@ def test_a_file_that_is_cut_short_is_an_error(tmp_path):
   whole = (tmp_path / 'train.p').read_bytes()
   for length in (0, 10, len(whole) - 5):
     (tmp_path / 'train.p').write_bytes(whole[:length])
-    with pytest.raises(ValueError, match=r'train\.p cannot be read'):
+    with pytest.raises(ValueError, match=r'train\.p'):
       _get(tmp_path)
 
 
 @pytest.mark.parametrize(('files', 'message'), [
-  ({'x.p': b''}, r'called after its split in .*such as train\.p'),
-  ({'train.p': b'', 'train.pkl': b''}, r"for the split 'train'. Received: .*train\.p, .*\.pkl"),
-  ({'valid.p': b'', 'val.p': b''}, r"for the split 'validation'"),
+  ({'x.p': b''}, r'train\.p.*--dataset_dir'),
+  ({'train.p': b'', 'train.pkl': b''}, r"'train'.*train\.p,.*train\.pkl"),
+  ({'valid.p': b'', 'val.p': b''}, r"'validation'.*val\.p,.*valid\.p"),
   ({'train.p': None, 'signnames.csv': b'ClassId,SignName\n0,a\n2,b\n'},
-   r'the labels 0, 1, … once each.* 2 lines, the labels 0, 2'),
-  ({'train.p': None, 'signnames.csv': b'0,a\n'}, 'Received: 0 lines, the labels none'),
+   r'signnames\.csv.* 2 lines.*\b0, 2\b'),
+  ({'train.p': None, 'signnames.csv': b'0,a\n'}, r'signnames\.csv.* 0 lines'),
   ({'train.p': None, 'signnames.csv': b'a\0\xff,b\n'}, r'signnames\.csv.* line 1'),
   ({'train.p': None, 'signnames.csv': b'ClassId,SignName\n0,"a\n1,b\n'},
    r'signnames\.csv.* line 2'),

@@ -120,18 +120,18 @@ def test_ids_are_classes_of_all_splits(tmp_path):
 def test_damaged_set_is_named(tmp_path, content):
   _prepare(TinyImages, tmp_path)
   (tmp_path / 'tiny_images' / '1.0.0' / 'dataset_info.json').write_bytes(content)
-  with pytest.raises(ValueError, match=f"'tiny_images' in {tmp_path}"):
+  with pytest.raises(ValueError, match=f"'tiny_images'.*{tmp_path}"):
     _get('tiny_images', 'train', tmp_path)
 
 
 def test_unknown_set(tmp_path):
-  with pytest.raises(ValueError, match="Received 'no_such_set'"):
+  with pytest.raises(ValueError, match=f"'no_such_set'.*{tmp_path}"):
     _get('no_such_set', 'train', tmp_path)
 
 
 def test_unlabelled_set(tmp_path):
   _prepare(TinyUnlabelled, tmp_path)
-  with pytest.raises(ValueError, match='one image and one label'):
+  with pytest.raises(ValueError, match='tiny_unlabelled.*image.*label'):
     _get('tiny_unlabelled', 'train', tmp_path)
 
 
@@ -140,5 +140,5 @@ def test_set_that_cannot_be_downloaded(tmp_path, monkeypatch):
     raise ConnectionError('no route to host')
 
   monkeypatch.setattr(tfds.core.DatasetBuilder, 'download_and_prepare', refuse)
-  with pytest.raises(OSError, match=r'is not prepared in .* no route to host'):
+  with pytest.raises(OSError, match=rf"'tiny_images'.*{tmp_path}.*no route to host"):
     _get('tiny_images', 'train', tmp_path)

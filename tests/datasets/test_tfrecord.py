@@ -119,21 +119,21 @@ def test_file_cut_short_is_named(tmp_path, cut):
   path = tmp_path / 'a_train.tfrecord'
   samples.write_records(path, [0, 1, 2])
   path.write_bytes(path.read_bytes()[:-cut])
-  with pytest.raises(ValueError, match=r'a_train.tfrecord, which breaks off in record 2'):
+  with pytest.raises(ValueError, match=r'a_train\.tfrecord.* record 2\b'):
     _get(tmp_path)
 
 
 @pytest.mark.parametrize(('records_', 'message'), [
   ([{'image/class/label': [0]}, {'image/encoded': b'', 'label': [1, 2]}],
-   "record 1 has none: it has the keys 'image/encoded' .1 × bytes., 'label' .2 × int64."),
-  ([{f'key{i:02}': [0] for i in range(30)}], "record 0 has none: .*'key19' .* and 10 more"),
+   r"record 1\b.*'image/encoded' .1 × bytes.*'label' .2 × int64"),
+  ([{f'key{i:02}': [0] for i in range(30)}], r"record 0\b.*'key19' .*\b10 more"),
   ([{'image/class/label': [0, 1]}],
-   "record 0 cannot be read: its 'image/class/label' is 2 × int64, where 1 × int64"),
+   r"record 0\b.*'image/class/label' .*2 × int64.* 1 × int64"),
   ([{'image/class/label': [0]}, {'image/class/label': b'cat'}],
-   "record 1 cannot be read: its 'image/class/label' is 1 × bytes"),
+   r"record 1\b.*'image/class/label' .*1 × bytes"),
   ([{'image/class/label': [0]}, {'image/class/label': [3]}],
-   r'labels in \[0, 2\). Received 3 in record 1 of .*a_train.tfrecord'),
-  ([{'image/class/label': [-1]}], 'Received -1 in record 0'),
+   r'\[0, 2\).* 3 .*record 1\b.*a_train\.tfrecord'),
+  ([{'image/class/label': [-1]}], r' -1 .*record 0\b.*a_train\.tfrecord'),
 ])
 def test_wrong_labels_are_named(tmp_path, records_, message):
   _write_raw(tmp_path / 'a_train.tfrecord', records_)
@@ -163,7 +163,7 @@ def test_labels_stay_what_they_are_if_most_numbers_are_classes(tmp_path):
 def test_negative_labels_are_named(tmp_path):
   _write_raw(tmp_path / 'a_train.tfrecord', [{'image/class/label': [2]},
                                              {'image/class/label': [-1]}])
-  with pytest.raises(ValueError, match=r'-1 in record 1 of .*a_train\.tfrecord \(1 such'):
+  with pytest.raises(ValueError, match=r' -1 .*record 1\b.*a_train\.tfrecord.*\b1\b'):
     _get(tmp_path)
 
 
@@ -173,13 +173,13 @@ def test_damaged_record_is_named(tmp_path):
   content = bytearray(path.read_bytes())
   content[-30] ^= 255
   path.write_bytes(content)
-  with pytest.raises(ValueError, match='record 2 cannot be read: its checksum is wrong'):
+  with pytest.raises(ValueError, match=r'record 2\b.*checksum'):
     _get(tmp_path)
 
 
 @pytest.mark.parametrize(('content', 'message'), [
-  (b'some text', 'record 1 cannot be read: it is no tf.train.Example with features, but 9 bytes'),
-  (b'', 'record 1 has none: it is no tf.train.Example with features, but 0 bytes')])
+  (b'some text', r'record 1\b.*tf\.train\.Example.* 9 bytes'),
+  (b'', r'record 1\b.*tf\.train\.Example.* 0 bytes')])
 def test_records_of_something_else_are_named(tmp_path, content, message):
   path = tmp_path / 'a_train.tfrecord'
   with tf.io.TFRecordWriter(str(path)) as file:
@@ -200,7 +200,7 @@ def test_folders_of_any_name(tmp_path, name):
 
 def test_other_files_are_no_records(tmp_path):
   (tmp_path / 'a_train.tfrecord').write_text('this is a text file, and not a short one')
-  with pytest.raises(ValueError, match='is no TFRecord file'):
+  with pytest.raises(ValueError, match=r'TFRecord.*a_train\.tfrecord.* record 0\b'):
     _get(tmp_path)
 
 
