@@ -17,7 +17,7 @@ import dataclasses
 import tensorflow as tf
 
 from nets import heads, layers
-from nets.variants import variant
+from nets.variants import default_image_size, variant
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +103,8 @@ def _convolutions(net: tf.Tensor, convs: tuple[_Conv, ...], *,
   return net
 
 
-def alexnet_v2(images: tf.Tensor, num_classes: int | None = 1000, *, is_training: bool = True,
+@default_image_size(224)
+def alexnet_v2(images: tf.Tensor, num_classes: int | None = 1000, is_training: bool = True, *,
                dropout_keep_prob: float = 0.5,
                scope: str = 'alexnet_v2') -> tuple[tf.Tensor, dict]:
   """TF-Slim's AlexNet: one column, no local response normalization.
@@ -123,7 +124,7 @@ def alexnet_v2(images: tf.Tensor, num_classes: int | None = 1000, *, is_training
     ValueError: if the images are too small.
   """
   heads.check_images(images, 195, scope)
-  end_points = {}
+  end_points: dict[str, tf.Tensor] = {}
   with tf.compat.v1.variable_scope(scope, 'alexnet_v2', [images]), \
       layers.arg_scope([layers.conv2d, layers.max_pool2d], end_points=end_points):
     net = _convolutions(images, _ALEXNET_V2)
@@ -134,10 +135,8 @@ def alexnet_v2(images: tf.Tensor, num_classes: int | None = 1000, *, is_training
         biases_initializer=layers.constant_initializer(0.1), logits_initializer=narrow)
 
 
-alexnet_v2.default_image_size = 224
-
-
-def alexnet(images: tf.Tensor, num_classes: int | None = 1000, *, is_training: bool = True,
+@default_image_size(227)
+def alexnet(images: tf.Tensor, num_classes: int | None = 1000, is_training: bool = True, *,
             dropout_keep_prob: float = 0.5, pools_first: bool = False,
             scope: str = 'alexnet') -> tuple[tf.Tensor, dict]:
   """Caffe's AlexNet, for its published weights: BGR images without their mean.
@@ -162,7 +161,7 @@ def alexnet(images: tf.Tensor, num_classes: int | None = 1000, *, is_training: b
     ValueError: if the images are too small.
   """
   heads.check_images(images, 227, scope)
-  end_points = {}
+  end_points: dict[str, tf.Tensor] = {}
   with tf.compat.v1.variable_scope(scope, 'alexnet', [images]), \
       layers.arg_scope([layers.conv2d, layers.max_pool2d, layers.local_response_normalization],
                        end_points=end_points):
@@ -174,14 +173,12 @@ def alexnet(images: tf.Tensor, num_classes: int | None = 1000, *, is_training: b
         biases_initializer=layers.constant_initializer(0.1),
         logits_initializer=layers.random_normal_initializer(0.01))
 
-
-alexnet.default_image_size = 227
-
 caffenet = variant(alexnet, 'caffenet', pools_first=True, scope='caffenet')
 
 
-def alexnet_torchvision(images: tf.Tensor, num_classes: int | None = 1000, *,
-                        is_training: bool = True, dropout_keep_prob: float = 0.5,
+@default_image_size(224)
+def alexnet_torchvision(images: tf.Tensor, num_classes: int | None = 1000,
+                        is_training: bool = True, *, dropout_keep_prob: float = 0.5,
                         scope: str = 'alexnet_torchvision') -> tuple[tf.Tensor, dict]:
   """The AlexNet of torchvision, for its published weights: one column, a border of two pixels.
 
@@ -203,7 +200,7 @@ def alexnet_torchvision(images: tf.Tensor, num_classes: int | None = 1000, *,
     ValueError: if the images are too small.
   """
   heads.check_images(images, 223, scope)
-  end_points = {}
+  end_points: dict[str, tf.Tensor] = {}
   with tf.compat.v1.variable_scope(scope, 'alexnet_torchvision', [images]), \
       layers.arg_scope([layers.conv2d, layers.max_pool2d], end_points=end_points):
     bordered = tf.pad(images, [[0, 0], [2, 2], [2, 2], [0, 0]])
@@ -212,6 +209,3 @@ def alexnet_torchvision(images: tf.Tensor, num_classes: int | None = 1000, *,
     return heads.fully_connected_head(
         net, num_classes, kernel_size=6, is_training=is_training,
         dropout_keep_prob=dropout_keep_prob, drops_features=False, end_points=end_points)
-
-
-alexnet_torchvision.default_image_size = 224

@@ -8,6 +8,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from nets import heads, layers
+from nets.variants import default_image_size
 
 
 def cifarnet_arg_scope(weight_decay: float = 0.004):
@@ -24,7 +25,8 @@ def cifarnet_arg_scope(weight_decay: float = 0.004):
     return sc
 
 
-def cifarnet(images: tf.Tensor, num_classes: int | None = 10, *, is_training: bool = False,
+@default_image_size(32)
+def cifarnet(images: tf.Tensor, num_classes: int | None = 10, is_training: bool = False, *,
              dropout_keep_prob: float = 0.5, scope: str = 'CifarNet') -> tuple[tf.Tensor, dict]:
   """Two convolutions with local response normalization and three fully connected layers.
 
@@ -42,7 +44,7 @@ def cifarnet(images: tf.Tensor, num_classes: int | None = 10, *, is_training: bo
     ValueError: if the images are too small.
   """
   heads.check_images(images, 4, scope)  # Two poolings by two.
-  end_points = {}
+  end_points: dict[str, tf.Tensor] = {}
   with tf.compat.v1.variable_scope(scope, 'CifarNet', [images]):
     net = end_points['conv1'] = layers.conv2d(images, 64, 5, scope='conv1')
     net = end_points['pool1'] = layers.max_pool2d(net, 2, scope='pool1')
@@ -62,6 +64,3 @@ def cifarnet(images: tf.Tensor, num_classes: int | None = 10, *, is_training: bo
         weights_initializer=layers.truncated_normal_initializer(1 / 192),
         biases_initializer=layers.zeros_initializer(), scope='logits')
   return heads.add_predictions(logits, end_points)
-
-
-cifarnet.default_image_size = 32

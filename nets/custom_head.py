@@ -16,6 +16,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from nets import end_points, heads, layers
+from nets.variants import NetFunction, default_image_size
 
 SCOPE = 'head'
 # What `network.Network` sets in the arg scope: it is of the run, not of the network.
@@ -67,8 +68,8 @@ def parse(text: str) -> Callable[[tf.Tensor, int, bool], tf.Tensor]:
   return _load(text) if is_function(text) else _Layers(text)
 
 
-def attach(function: Callable, head: Callable, head_from: str,
-           trunk_classes: int | None = None) -> Callable:
+def attach(function: NetFunction, head: Callable, head_from: str, *,
+           trunk_classes: int | None = None) -> NetFunction:
   """Puts a head on a network in place of its classifier and of its auxiliary heads.
 
   Args:
@@ -83,17 +84,17 @@ def attach(function: Callable, head: Callable, head_from: str,
   """
   body = end_points.up_to(function, head_from)
 
+  @default_image_size(function.default_image_size)
   def network(images: tf.Tensor, num_classes: int, *, is_training: bool):
     features, _ = body(images, trunk_classes, is_training=is_training)
-    logits = apply(head, features, num_classes, is_training)
+    logits = apply(head, features, num_classes, is_training=is_training)
     return heads.add_predictions(logits, {})
 
-  network.default_image_size = function.default_image_size
   return network
 
 
 @layers.add_arg_scope
-def apply(head: Callable, features: tf.Tensor, num_classes: int, is_training: bool, *,
+def apply(head: Callable, features: tf.Tensor, num_classes: int, *, is_training: bool,
           weights_regularizer=None) -> tf.Tensor:
   """Applies a head to features, with slim's defaults of all layers, whatever the network's are.
 
@@ -199,6 +200,8 @@ def _load(text: str) -> Callable:
   path, _, name = text.rpartition(':')
   file = _file_of(text)
   spec = importlib.util.spec_from_file_location('head_of_the_user', file)
+  if spec is None or spec.loader is None:  # Not for a name that ends in .py.
+    raise ValueError(f'--head: expected a Python file. Received: {path}.')
   module = importlib.util.module_from_spec(spec)
   try:
     spec.loader.exec_module(module)

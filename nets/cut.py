@@ -59,7 +59,8 @@ class _Trace:
   outputs: dict[str, str]
 
 
-def _trace(network: Network, image_shape: Sequence[int], batch: int, is_training: bool) -> _Trace:
+def _trace(network: Network, image_shape: Sequence[int], batch: int, *,
+           is_training: bool) -> _Trace:
   with tf.Graph().as_default() as graph:
     # The batch is of a fixed size, so that no shape is computed from the trunk's tensors.
     images = tf.compat.v1.placeholder(tf.float32, [batch, *image_shape], _IMAGES)
@@ -90,7 +91,8 @@ def _boundary(trace: _Trace, inference: tf.Graph, trainable: Sequence[str]) -> l
   changed = [*trainable, *(key.removeprefix(_UPDATE) for key in trace.outputs
                            if key.startswith(_UPDATE))]
   hot = {trace.placeholders[name].partition(':')[0] for name in changed} | {_KEYS, _STEP}
-  trunk, found = set(), {}
+  trunk: set[str] = set()
+  found: dict[str, tf.Tensor] = {}
   used = _needed(graph, list(trace.outputs.values()))  # Not what is behind a head's end point.
   for op in graph.get_operations():  # In the order in which they were made: inputs come first.
     if op.name not in used:
@@ -204,7 +206,7 @@ class Head:
 
   def __init__(self, network: Network, image_shape: Sequence[int], boundary: Sequence[Boundary]):
     def make(batch: int, is_training: bool) -> tuple[_Trace, _Part]:
-      trace = _trace(network, image_shape, batch, is_training)
+      trace = _trace(network, image_shape, batch, is_training=is_training)
       part = _Part(trace, list(trace.outputs.values()), [tensor.name for tensor in boundary])
       if _IMAGES in part.others and all(tensor.name != f'{_IMAGES}:0' for tensor in boundary):
         raise ValueError('The network cannot be cut: what follows the frozen part needs the '

@@ -49,9 +49,9 @@ def _blocks(width: float, depth: float) -> list[dict]:
   return blocks
 
 
-def efficientnet_lite(images: tf.Tensor, num_classes: int | None = 1000, *, width: float,
-                      depth: float, is_training: bool = True, dropout_keep_prob: float = 0.8,
-                      scope: str) -> tuple[tf.Tensor, dict]:
+def efficientnet_lite(images: tf.Tensor, num_classes: int | None = 1000,
+                      is_training: bool = True, *, width: float, depth: float,
+                      dropout_keep_prob: float = 0.8, scope: str) -> tuple[tf.Tensor, dict]:
   """A convolution, inverted residual blocks, a convolution, a mean and a classifier.
 
   Args:
@@ -69,7 +69,7 @@ def efficientnet_lite(images: tf.Tensor, num_classes: int | None = 1000, *, widt
     and so on with what `inverted_residual` adds, `head`.
   """
   heads.check_images(images, 1, scope)
-  end_points = {}
+  end_points: dict[str, tf.Tensor] = {}
   with tf.compat.v1.variable_scope(scope, 'efficientnet_lite', [images]), \
       layers.arg_scope([layers.batch_norm, layers.dropout, layers.drop_path],
                        is_training=is_training):

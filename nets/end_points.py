@@ -14,12 +14,13 @@ from collections.abc import Callable, Mapping, Sequence
 import tensorflow as tf
 
 from nets.stand_in import StandIn
+from nets.variants import NetFunction, default_image_size
 
 # What a network returns without a classifier: that which the classifier takes.
 FEATURES = 'features'
 
 
-def up_to(function: Callable, end_point: str) -> Callable:
+def up_to(function: NetFunction, end_point: str) -> NetFunction:
   """Cuts a network's function off behind an end point.
 
   Args:
@@ -33,9 +34,10 @@ def up_to(function: Callable, end_point: str) -> Callable:
   """
   find = functools.cache(functools.partial(_needed_variables, function, end_point))
 
+  @default_image_size(function.default_image_size)
   def features(images: tf.Tensor, num_classes: int | None, *, is_training: bool):
     num_classes = None if end_point == FEATURES else num_classes
-    needed = find(num_classes, tuple(images.shape[1:]))
+    needed = find(num_classes, image_shape=tuple(images.shape[1:]))
 
     def get(getter, name: str, *, shape, dtype, **arguments):
       if name in needed:
@@ -43,10 +45,9 @@ def up_to(function: Callable, end_point: str) -> Callable:
       return StandIn(tf.zeros(shape, dtype))
 
     with _variables_from(get):
-      outputs = _all_end_points(function, images, num_classes, is_training)
+      outputs = _all_end_points(function, images, num_classes, is_training=is_training)
     return outputs[end_point], {}
 
-  features.default_image_size = function.default_image_size
   return features
 
 
@@ -90,8 +91,8 @@ def resolve(name: str, known: Sequence[str]) -> str:
   return found[0]
 
 
-def _needed_variables(function: Callable, end_point: str, num_classes: int | None,
-                      image_shape: Sequence[int]) -> frozenset[str]:
+def _needed_variables(function: Callable, end_point: str, num_classes: int | None, *,
+                      image_shape: tuple[int, ...]) -> frozenset[str]:
   """Finds the variables that an end point depends on, in the graph of an inference."""
   outputs, variables = _scratch_trace(function, num_classes, image_shape)
   if end_point not in outputs:
@@ -123,7 +124,7 @@ def _scratch_trace(function: Callable, num_classes: int | None, image_shape: Seq
   return outputs, variables
 
 
-def _all_end_points(function: Callable, images: tf.Tensor, num_classes: int | None,
+def _all_end_points(function: Callable, images: tf.Tensor, num_classes: int | None, *,
                     is_training: bool) -> dict[str, tf.Tensor]:
   output, end_points = function(images, num_classes, is_training=is_training)
   return end_points if num_classes else {**end_points, FEATURES: output}

@@ -21,7 +21,7 @@ def list_end_points(net: Net, *, num_classes: int | None = None) -> dict[str, tu
   Returns:
     The shape of one example's value by the name of the end point.
   """
-  found = {}
+  found: dict[str, tuple[int, ...]] = {}
   for classes in dict.fromkeys([num_classes, None]):
     found |= _shapes(net, classes)
   return found

@@ -29,7 +29,8 @@ def build(head: str, *, shape: Sequence[int], num_classes: int, weight_decay: fl
   apply = custom_head.parse(head)
 
   def function(features: tf.Tensor, num_classes: int, *, is_training: bool):
-    return heads.add_predictions(custom_head.apply(apply, features, num_classes, is_training), {})
+    logits = custom_head.apply(apply, features, num_classes, is_training=is_training)
+    return heads.add_predictions(logits, {})
 
   return Network(function, custom_head.arg_scope(_plain_arg_scope), image_shape=shape,
                  num_classes=num_classes, weight_decay=weight_decay, is_training=is_training,

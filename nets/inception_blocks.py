@@ -93,6 +93,9 @@ class Mixed:
       return concatenate(inputs, self.branches, depth)
 
 
+Layer = Conv | MaxPool | Mixed
+
+
 def _unchanged(depth: int) -> int:
   return depth
 
@@ -125,7 +128,7 @@ def concatenate(inputs: tf.Tensor, branches: Sequence[Branch],
   return tf.concat(outputs, axis=3)
 
 
-def build(inputs: tf.Tensor, stack: Sequence[Conv | MaxPool | Mixed], end_points: dict,
+def build(inputs: tf.Tensor, stack: Sequence[Layer], end_points: dict, *,
           depth: Depth = _unchanged) -> tf.Tensor:
   """Applies layers and blocks one after the other.
 
@@ -219,7 +222,7 @@ def auxiliary_features(inputs: tf.Tensor, name: str, *, stddev: float | None = N
   return heads.global_pool(net, {})  # The end point of this name is the network's own mean.
 
 
-def auxiliary_logits(inputs: tf.Tensor, num_classes: int, name: str, scope: str) -> tf.Tensor:
+def auxiliary_logits(inputs: tf.Tensor, num_classes: int, *, name: str, scope: str) -> tf.Tensor:
   """The auxiliary classifier of Inception V4 and Inception-ResNet, fully connected.
 
   Args:
@@ -237,4 +240,5 @@ def auxiliary_logits(inputs: tf.Tensor, num_classes: int, name: str, scope: str)
 
 
 def _at_most_5(inputs: tf.Tensor) -> tuple[int, int]:
-  return tuple(5 if size is None else min(size, 5) for size in layers.spatial_size(inputs))
+  height, width = (5 if size is None else min(size, 5) for size in layers.spatial_size(inputs))
+  return height, width

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from nets import heads, inception_blocks, inception_v3, layers
 from nets.inception_blocks import AvgPool, Branch, Conv, MaxPool, Mixed
+from nets.variants import default_image_size
 
 _STEM = (
     *inception_v3.STEM,
@@ -65,7 +66,7 @@ def inception_resnet_v2_arg_scope(weight_decay: float = 0.00004):
     return sc
 
 
-def _residual(inputs: tf.Tensor, branches: tuple[Branch, ...], scale: float,
+def _residual(inputs: tf.Tensor, branches: tuple[Branch, ...], *, scale: float,
               scope: str) -> tf.Tensor:
   """Adds to the inputs what branches of them say, scaled down (section 3.3 of the paper)."""
   with tf.compat.v1.variable_scope(scope):
@@ -75,16 +76,17 @@ def _residual(inputs: tf.Tensor, branches: tuple[Branch, ...], scale: float,
   return inputs + scale * net
 
 
-def _residuals(net: tf.Tensor, branches: tuple[Branch, ...], scale: float, number: int,
+def _residuals(net: tf.Tensor, branches: tuple[Branch, ...], *, scale: float, number: int,
                scope: str) -> tf.Tensor:
   """Applies so many residual blocks under the scopes `scope`_1 and on, with ReLU after each."""
   for i in range(1, number + 1):
-    net = tf.nn.relu(_residual(net, branches, scale, f'{scope}_{i}'))
+    net = tf.nn.relu(_residual(net, branches, scale=scale, scope=f'{scope}_{i}'))
   return net
 
 
-def inception_resnet_v2(images: tf.Tensor, num_classes: int | None = 1001, *,
-                        is_training: bool = True, dropout_keep_prob: float = 0.8,
+@default_image_size(299)
+def inception_resnet_v2(images: tf.Tensor, num_classes: int | None = 1001,
+                        is_training: bool = True, *, dropout_keep_prob: float = 0.8,
                         scope: str = 'InceptionResnetV2') -> tuple[tf.Tensor, dict]:
   """A stem, forty residual blocks with two reductions between, a mean and a classifier.
 
@@ -104,23 +106,20 @@ def inception_resnet_v2(images: tf.Tensor, num_classes: int | None = 1001, *,
     ValueError: if the images are too small.
   """
   heads.check_images(images, 75, scope)
-  end_points = {}
+  end_points: dict[str, tf.Tensor] = {}
   with tf.compat.v1.variable_scope(scope, 'InceptionResnetV2', [images]), \
       layers.arg_scope([layers.batch_norm, layers.dropout], is_training=is_training):
     net = inception_blocks.build(images, _STEM, end_points)
-    net = _residuals(net, _BLOCK35, 0.17, 10, 'Repeat/block35')
+    net = _residuals(net, _BLOCK35, scale=0.17, number=10, scope='Repeat/block35')
     net = inception_blocks.build(net, [_REDUCTION_A], end_points)
-    net = _residuals(net, _BLOCK17, 0.10, 20, 'Repeat_1/block17')
+    net = _residuals(net, _BLOCK17, scale=0.10, number=20, scope='Repeat_1/block17')
     end_points['PreAuxLogits'] = net
     net = inception_blocks.build(net, [_REDUCTION_B], end_points)
-    net = _residuals(net, _BLOCK8, 0.20, 9, 'Repeat_2/block8')
-    net = _residual(net, _BLOCK8, 1.0, 'Block8')
+    net = _residuals(net, _BLOCK8, scale=0.20, number=9, scope='Repeat_2/block8')
+    net = _residual(net, _BLOCK8, scale=1.0, scope='Block8')
     net = inception_blocks.build(net, [Conv('Conv2d_7b_1x1', 1536, 1)], end_points)
     if is_training and num_classes:
       end_points['AuxLogits'] = inception_blocks.auxiliary_logits(
-          end_points['PreAuxLogits'], num_classes, 'Conv2d_2a_5x5', 'Logits')
+          end_points['PreAuxLogits'], num_classes, name='Conv2d_2a_5x5', scope='Logits')
     return inception_blocks.connected_head(
         net, num_classes, dropout_keep_prob=dropout_keep_prob, end_points=end_points)
-
-
-inception_resnet_v2.default_image_size = 299

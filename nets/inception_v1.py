@@ -10,11 +10,12 @@ import tensorflow as tf
 
 from nets import heads, inception_blocks, layers
 from nets.inception_blocks import Conv, MaxPool, Mixed
+from nets.variants import default_image_size
 
 inception_v1_arg_scope = inception_blocks.inception_arg_scope
 
 
-def _mixed(name: str, one: int, three: tuple[int, int], five: tuple[int, int], pool: int,
+def _mixed(name: str, one: int, *, three: tuple[int, int], five: tuple[int, int], pool: int,
            five_name: str = 'Conv2d_0b_3x3') -> Mixed:
   """The block of figure 2b: a row of table 1, where a pair is a reduction and what follows it."""
   return Mixed(name, (
@@ -30,21 +31,22 @@ _STACK = (
     Conv('Conv2d_2b_1x1', 64, 1),
     Conv('Conv2d_2c_3x3', 192, 3),
     MaxPool('MaxPool_3a_3x3', 3, 2),
-    _mixed('Mixed_3b', 64, (96, 128), (16, 32), 32),
-    _mixed('Mixed_3c', 128, (128, 192), (32, 96), 64),
+    _mixed('Mixed_3b', 64, three=(96, 128), five=(16, 32), pool=32),
+    _mixed('Mixed_3c', 128, three=(128, 192), five=(32, 96), pool=64),
     MaxPool('MaxPool_4a_3x3', 3, 2),
-    _mixed('Mixed_4b', 192, (96, 208), (16, 48), 64),
-    _mixed('Mixed_4c', 160, (112, 224), (24, 64), 64),
-    _mixed('Mixed_4d', 128, (128, 256), (24, 64), 64),
-    _mixed('Mixed_4e', 112, (144, 288), (32, 64), 64),
-    _mixed('Mixed_4f', 256, (160, 320), (32, 128), 128),
+    _mixed('Mixed_4b', 192, three=(96, 208), five=(16, 48), pool=64),
+    _mixed('Mixed_4c', 160, three=(112, 224), five=(24, 64), pool=64),
+    _mixed('Mixed_4d', 128, three=(128, 256), five=(24, 64), pool=64),
+    _mixed('Mixed_4e', 112, three=(144, 288), five=(32, 64), pool=64),
+    _mixed('Mixed_4f', 256, three=(160, 320), five=(32, 128), pool=128),
     MaxPool('MaxPool_5a_2x2', 2, 2),
-    _mixed('Mixed_5b', 256, (160, 320), (32, 128), 128, five_name='Conv2d_0a_3x3'),
-    _mixed('Mixed_5c', 384, (192, 384), (48, 128), 128),
+    _mixed('Mixed_5b', 256, three=(160, 320), five=(32, 128), pool=128, five_name='Conv2d_0a_3x3'),
+    _mixed('Mixed_5c', 384, three=(192, 384), five=(48, 128), pool=128),
 )
 
 
-def inception_v1(images: tf.Tensor, num_classes: int | None = 1000, *, is_training: bool = True,
+@default_image_size(224)
+def inception_v1(images: tf.Tensor, num_classes: int | None = 1000, is_training: bool = True, *,
                  dropout_keep_prob: float = 0.8,
                  scope: str = 'InceptionV1') -> tuple[tf.Tensor, dict]:
   """Three convolutions, nine Inception blocks, a mean and a classifier.
@@ -61,7 +63,7 @@ def inception_v1(images: tf.Tensor, num_classes: int | None = 1000, *, is_traini
     Logits [batch, num_classes] or features [batch, 1024], and the end points.
   """
   heads.check_images(images, 1, scope)
-  end_points = {}
+  end_points: dict[str, tf.Tensor] = {}
   with tf.compat.v1.variable_scope(scope, 'InceptionV1', [images]), \
       layers.arg_scope([layers.batch_norm, layers.dropout], is_training=is_training):
     with layers.arg_scope([layers.conv2d],
@@ -75,6 +77,3 @@ def inception_v1(images: tf.Tensor, num_classes: int | None = 1000, *, is_traini
       net = layers.conv2d(net, num_classes, 1, activation_fn=None, normalizer_fn=None,
                           scope='Conv2d_0c_1x1')
   return heads.add_predictions(heads.squeeze(net), end_points)
-
-
-inception_v1.default_image_size = 224

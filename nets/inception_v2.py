@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from nets import heads, inception_blocks, layers
 from nets.inception_blocks import AvgPool, Conv, MaxPool, Mixed
+from nets.variants import default_image_size
 
 inception_v2_arg_scope = inception_blocks.inception_arg_scope
 
@@ -18,7 +19,7 @@ def _reduce(depth: int) -> Conv:
   return Conv('Conv2d_0a_1x1', depth, 1, stddev=0.09)
 
 
-def _mixed(name: str, one: int, three: tuple[int, int], double: tuple[int, int], pool: int,
+def _mixed(name: str, one: int, *, three: tuple[int, int], double: tuple[int, int], pool: int,
            pooling: AvgPool | MaxPool = AvgPool()) -> Mixed:
   """A row of the paper's figure 5: a pair is a reduction and what follows it, twice in `double`."""
   return Mixed(name, (
@@ -43,20 +44,22 @@ _STACK = (  # What follows the first convolution.
     Conv('Conv2d_2b_1x1', 64, 1, stddev=0.1),
     Conv('Conv2d_2c_3x3', 192, 3),
     MaxPool('MaxPool_3a_3x3', 3, 2),
-    _mixed('Mixed_3b', 64, (64, 64), (64, 96), 32),
-    _mixed('Mixed_3c', 64, (64, 96), (64, 96), 64),
+    _mixed('Mixed_3b', 64, three=(64, 64), double=(64, 96), pool=32),
+    _mixed('Mixed_3c', 64, three=(64, 96), double=(64, 96), pool=64),
     _reduction('Mixed_4a', (128, 160), (64, 96)),
-    _mixed('Mixed_4b', 224, (64, 96), (96, 128), 128),
-    _mixed('Mixed_4c', 192, (96, 128), (96, 128), 128),
-    _mixed('Mixed_4d', 160, (128, 160), (128, 160), 96),
-    _mixed('Mixed_4e', 96, (128, 192), (160, 192), 96),
+    _mixed('Mixed_4b', 224, three=(64, 96), double=(96, 128), pool=128),
+    _mixed('Mixed_4c', 192, three=(96, 128), double=(96, 128), pool=128),
+    _mixed('Mixed_4d', 160, three=(128, 160), double=(128, 160), pool=96),
+    _mixed('Mixed_4e', 96, three=(128, 192), double=(160, 192), pool=96),
     _reduction('Mixed_5a', (128, 192), (192, 256)),
-    _mixed('Mixed_5b', 352, (192, 320), (160, 224), 128),
-    _mixed('Mixed_5c', 352, (192, 320), (192, 224), 128, MaxPool('MaxPool_0a_3x3', 3)),
+    _mixed('Mixed_5b', 352, three=(192, 320), double=(160, 224), pool=128),
+    _mixed('Mixed_5c', 352, three=(192, 320), double=(192, 224), pool=128,
+           pooling=MaxPool('MaxPool_0a_3x3', 3)),
 )
 
 
-def inception_v2(images: tf.Tensor, num_classes: int | None = 1000, *, is_training: bool = True,
+@default_image_size(224)
+def inception_v2(images: tf.Tensor, num_classes: int | None = 1000, is_training: bool = True, *,
                  dropout_keep_prob: float = 0.8, depth_multiplier: float = 1.0,
                  min_depth: int = 16, scope: str = 'InceptionV2') -> tuple[tf.Tensor, dict]:
   """Three convolutions, ten Inception blocks, a mean and a classifier.
@@ -79,16 +82,13 @@ def inception_v2(images: tf.Tensor, num_classes: int | None = 1000, *, is_traini
   """
   depth = inception_blocks.multiplier(depth_multiplier, min_depth)
   heads.check_images(images, 1, scope)
-  end_points = {}
+  end_points: dict[str, tf.Tensor] = {}
   with tf.compat.v1.variable_scope(scope, 'InceptionV2', [images]), \
       layers.arg_scope([layers.batch_norm, layers.dropout], is_training=is_training):
     # Each of an image's 3 channels gives up to 8, together no more than the layer's result has.
     net = end_points['Conv2d_1a_7x7'] = layers.separable_conv2d(
         images, depth(64), 7, min(depth(64) // 3, 8), stride=2,
         weights_initializer=layers.truncated_normal_initializer(1.0), scope='Conv2d_1a_7x7')
-    net = inception_blocks.build(net, _STACK, end_points, depth)
+    net = inception_blocks.build(net, _STACK, end_points, depth=depth)
     return inception_blocks.convolutional_head(
         net, num_classes, dropout_keep_prob=dropout_keep_prob, end_points=end_points)
-
-
-inception_v2.default_image_size = 224

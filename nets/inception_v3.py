@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from nets import heads, inception_blocks, layers
 from nets.inception_blocks import AvgPool, Conv, Fork, MaxPool, Mixed
+from nets.variants import default_image_size
 
 inception_v3_arg_scope = inception_blocks.inception_arg_scope
 
@@ -77,7 +78,8 @@ _STACK = (
 )
 
 
-def inception_v3(images: tf.Tensor, num_classes: int | None = 1000, *, is_training: bool = True,
+@default_image_size(299)
+def inception_v3(images: tf.Tensor, num_classes: int | None = 1000, is_training: bool = True, *,
                  dropout_keep_prob: float = 0.8, depth_multiplier: float = 1.0,
                  min_depth: int = 16, scope: str = 'InceptionV3') -> tuple[tf.Tensor, dict]:
   """Five convolutions, eleven Inception blocks, a mean, a classifier; in training another one.
@@ -101,10 +103,10 @@ def inception_v3(images: tf.Tensor, num_classes: int | None = 1000, *, is_traini
   """
   depth = inception_blocks.multiplier(depth_multiplier, min_depth)
   heads.check_images(images, 75, scope)
-  end_points = {}
+  end_points: dict[str, tf.Tensor] = {}
   with tf.compat.v1.variable_scope(scope, 'InceptionV3', [images]), \
       layers.arg_scope([layers.batch_norm, layers.dropout], is_training=is_training):
-    net = inception_blocks.build(images, _STACK, end_points, depth)
+    net = inception_blocks.build(images, _STACK, end_points, depth=depth)
     if is_training and num_classes:
       end_points['AuxLogits'] = _auxiliary_logits(end_points['Mixed_6e'], num_classes, depth)
     return inception_blocks.convolutional_head(
@@ -119,6 +121,3 @@ def _auxiliary_logits(inputs: tf.Tensor, num_classes: int,
                         weights_initializer=layers.truncated_normal_initializer(0.001),
                         scope='Conv2d_2b_1x1')
     return heads.squeeze(net)
-
-
-inception_v3.default_image_size = 299

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from nets import heads, inception_blocks, layers
 from nets.inception_blocks import AvgPool, Conv, Fork, MaxPool, Mixed
+from nets.variants import default_image_size
 
 inception_v4_arg_scope = inception_blocks.inception_arg_scope
 
@@ -66,7 +67,7 @@ _INCEPTION_C = (  # Figure 6.
     (AvgPool(), Conv('Conv2d_0b_1x1', 256, 1)),
 )
 
-_STACK = (  # Figure 9.
+_STACK: tuple[inception_blocks.Layer, ...] = (  # Figure 9.
     *_STEM,
     *(Mixed(f'Mixed_5{letter}', _INCEPTION_A) for letter in 'bcde'),
     Mixed('Mixed_6a', _REDUCTION_A),
@@ -76,7 +77,8 @@ _STACK = (  # Figure 9.
 )
 
 
-def inception_v4(images: tf.Tensor, num_classes: int | None = 1001, *, is_training: bool = True,
+@default_image_size(299)
+def inception_v4(images: tf.Tensor, num_classes: int | None = 1001, is_training: bool = True, *,
                  dropout_keep_prob: float = 0.8,
                  scope: str = 'InceptionV4') -> tuple[tf.Tensor, dict]:
   """A stem, fourteen Inception blocks with two reductions between, a mean and a classifier.
@@ -97,15 +99,12 @@ def inception_v4(images: tf.Tensor, num_classes: int | None = 1001, *, is_traini
     ValueError: if the images are too small.
   """
   heads.check_images(images, 75, scope)
-  end_points = {}
+  end_points: dict[str, tf.Tensor] = {}
   with tf.compat.v1.variable_scope(scope, 'InceptionV4', [images]), \
       layers.arg_scope([layers.batch_norm, layers.dropout], is_training=is_training):
     net = inception_blocks.build(images, _STACK, end_points)
     if is_training and num_classes:
       end_points['AuxLogits'] = inception_blocks.auxiliary_logits(
-          end_points['Mixed_6h'], num_classes, 'Conv2d_2a', 'Aux_logits')
+          end_points['Mixed_6h'], num_classes, name='Conv2d_2a', scope='Aux_logits')
     return inception_blocks.connected_head(
         net, num_classes, dropout_keep_prob=dropout_keep_prob, end_points=end_points)
-
-
-inception_v4.default_image_size = 299

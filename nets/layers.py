@@ -68,7 +68,7 @@ def _keep(end_points: dict | None, scope: str, outputs: tf.Tensor) -> tf.Tensor:
   return outputs
 
 
-def _variable(name, shape, dtype, initializer, regularizer, trainable) -> tf.Tensor:
+def _variable(name, shape, dtype, *, initializer, regularizer, trainable) -> tf.Tensor:
   return tf.compat.v1.get_variable(name, shape, dtype, initializer=initializer,
                                    regularizer=regularizer, trainable=trainable)
 
@@ -79,21 +79,23 @@ def _finish(outputs, *, normalizer_fn, normalizer_params, biases_initializer, bi
   if normalizer_fn is not None:
     outputs = normalizer_fn(outputs, **(normalizer_params or {}))
   elif biases_initializer is not None:
-    biases = _variable('biases', [outputs.shape[-1]], outputs.dtype, biases_initializer,
-                       biases_regularizer, trainable)
+    biases = _variable('biases', [outputs.shape[-1]], outputs.dtype,
+                       initializer=biases_initializer, regularizer=biases_regularizer,
+                       trainable=trainable)
     outputs = tf.nn.bias_add(outputs, biases)
   return outputs if activation_fn is None else activation_fn(outputs)
 
 
-def _is_product(inputs: tf.Tensor, kernel: tuple[int, int], padding: str, groups: int) -> bool:
+def _is_product(inputs: tf.Tensor, kernel: tuple[int, int], *, padding: str,
+                groups: int) -> bool:
   """Tells whether a convolution computes one number a channel from the whole input."""
   size = spatial_size(inputs)
   return groups == 1 and ((size == kernel and padding == 'VALID') or size == kernel == (1, 1))
 
 
-def _convolve(inputs, weights, stride, padding, rate, groups) -> tf.Tensor:
+def _convolve(inputs, weights, *, stride=1, padding='VALID', rate=1, groups=1) -> tf.Tensor:
   kernel = (weights.shape[0], weights.shape[1])
-  if _is_product(inputs, kernel, padding, groups):
+  if _is_product(inputs, kernel, padding=padding, groups=groups):
     width = kernel[0] * kernel[1] * weights.shape[2]
     outputs = tf.reshape(inputs, [-1, width]) @ tf.reshape(weights, [width, weights.shape[3]])
     return outputs[:, tf.newaxis, tf.newaxis, :]
@@ -134,9 +136,10 @@ def conv2d(inputs: tf.Tensor, num_outputs: int, kernel_size, stride=1, padding: 
   """
   with tf.compat.v1.variable_scope(scope, 'Conv', [inputs]) as sc:
     shape = [*_pair(kernel_size), inputs.shape[-1] // groups, num_outputs]
-    weights = _variable('weights', shape, inputs.dtype, weights_initializer or xavier_initializer(),
-                        weights_regularizer, trainable)
-    outputs = _convolve(inputs, weights, stride, padding, rate, groups)
+    weights = _variable('weights', shape, inputs.dtype, trainable=trainable,
+                        initializer=weights_initializer or xavier_initializer(),
+                        regularizer=weights_regularizer)
+    outputs = _convolve(inputs, weights, stride=stride, padding=padding, rate=rate, groups=groups)
     outputs = _finish(outputs, normalizer_fn=normalizer_fn, normalizer_params=normalizer_params,
                       biases_initializer=biases_initializer, biases_regularizer=biases_regularizer,
                       trainable=trainable, activation_fn=activation_fn)
@@ -174,14 +177,15 @@ def separable_conv2d(inputs: tf.Tensor, num_outputs: int | None, kernel_size,
   with tf.compat.v1.variable_scope(scope, 'SeparableConv2d', [inputs]) as sc:
     channels = inputs.shape[-1]
     weights = _variable('depthwise_weights', [*_pair(kernel_size), channels, depth_multiplier],
-                        inputs.dtype, weights_initializer, weights_regularizer, trainable)
+                        inputs.dtype, initializer=weights_initializer,
+                        regularizer=weights_regularizer, trainable=trainable)
     outputs = tf.nn.depthwise_conv2d(inputs, weights, [1, *_pair(stride), 1], padding,
                                      dilations=_pair(rate))
     if num_outputs is not None:
       weights = _variable('pointwise_weights', [1, 1, channels * depth_multiplier, num_outputs],
-                          inputs.dtype, pointwise_initializer or weights_initializer,
-                          weights_regularizer, trainable)
-      outputs = _convolve(outputs, weights, 1, 'VALID', 1, 1)
+                          inputs.dtype, trainable=trainable, regularizer=weights_regularizer,
+                          initializer=pointwise_initializer or weights_initializer)
+      outputs = _convolve(outputs, weights)
     outputs = _finish(outputs, normalizer_fn=normalizer_fn, normalizer_params=normalizer_params,
                       biases_initializer=biases_initializer, biases_regularizer=biases_regularizer,
                       trainable=trainable, activation_fn=activation_fn)
@@ -203,7 +207,8 @@ def fully_connected(inputs: tf.Tensor, num_outputs: int, *,
   """
   with tf.compat.v1.variable_scope(scope, 'fully_connected', [inputs]) as sc:
     weights = _variable('weights', [inputs.shape[-1], num_outputs], inputs.dtype,
-                        weights_initializer or xavier_initializer(), weights_regularizer, trainable)
+                        initializer=weights_initializer or xavier_initializer(),
+                        regularizer=weights_regularizer, trainable=trainable)
     outputs = _finish(inputs @ weights, normalizer_fn=normalizer_fn,
                       normalizer_params=normalizer_params, biases_initializer=biases_initializer,
                       biases_regularizer=biases_regularizer, trainable=trainable,
@@ -246,7 +251,8 @@ def batch_norm(inputs: tf.Tensor, *, decay: float = 0.999, center: bool = True, 
 
     def variable(name, default, trainable):
       initializer = (param_initializers or {}).get(name, default)
-      return _variable(name, channels, tf.float32, initializer, None, trainable)
+      return _variable(name, channels, tf.float32, initializer=initializer, regularizer=None,
+                       trainable=trainable)
 
     ones = tf.compat.v1.ones_initializer()
     beta = variable('beta', zeros_initializer(), trainable) if center else tf.zeros(channels)
@@ -344,9 +350,9 @@ def scheduled_drop_path(keep_probs: Sequence[float], *, ramp_steps: int,
   if step is None:
     raise ValueError(f'{name} changes as training goes on. Expected the step. Received: None.')
   share = tf.minimum(tf.cast(step, tf.float32) / ramp_steps, 1.0)
-  keep_probs = 1 - share * (1 - tf.constant(keep_probs, tf.float32))
-  width = keep_probs.shape[0]
-  factors = _scale_kept(tf.ones([1, width]), keep_probs, keys, [width], name)
+  scheduled = 1 - share * (1 - tf.constant(keep_probs, tf.float32))
+  width = len(keep_probs)
+  factors = _scale_kept(tf.ones([1, width]), scheduled, keys, [width], name)
   return tf.unstack(tf.cast(factors, dtype)[:, :, tf.newaxis, tf.newaxis, tf.newaxis], axis=1)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from nets import heads, layers
+from nets.variants import default_image_size
 
 
 def lenet_arg_scope(weight_decay: float = 0.0):
@@ -19,7 +20,8 @@ def lenet_arg_scope(weight_decay: float = 0.0):
     return sc
 
 
-def lenet(images: tf.Tensor, num_classes: int | None = 10, *, is_training: bool = False,
+@default_image_size(28)
+def lenet(images: tf.Tensor, num_classes: int | None = 10, is_training: bool = False, *,
           dropout_keep_prob: float = 0.5, scope: str = 'LeNet') -> tuple[tf.Tensor, dict]:
   """Two convolutions and two fully connected layers, for 28×28 digits.
 
@@ -37,7 +39,7 @@ def lenet(images: tf.Tensor, num_classes: int | None = 10, *, is_training: bool 
     ValueError: if the images are too small.
   """
   heads.check_images(images, 4, scope)  # Two poolings by two.
-  end_points = {}
+  end_points: dict[str, tf.Tensor] = {}
   with tf.compat.v1.variable_scope(scope, 'LeNet', [images]):
     net = end_points['conv1'] = layers.conv2d(images, 32, 5, scope='conv1')
     net = end_points['pool1'] = layers.max_pool2d(net, 2, scope='pool1')
@@ -52,6 +54,3 @@ def lenet(images: tf.Tensor, num_classes: int | None = 10, *, is_training: bool 
                                                   scope='dropout3')
     logits = layers.fully_connected(net, num_classes, activation_fn=None, scope='fc4')
   return heads.add_predictions(logits, end_points)
-
-
-lenet.default_image_size = 28

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from nets import heads, layers
 from nets.inverted_residual import inverted_residual, round_depth
+from nets.variants import default_image_size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +60,7 @@ def mobilenet_arg_scope(weight_decay: float = 0.00004):
     return sc
 
 
+@default_image_size(224)
 def mobilenet(images: tf.Tensor, num_classes: int | None = 1001, *, architecture: Architecture,
               is_training: bool = True, dropout_keep_prob: float = 0.8,
               depth_multiplier: float = 1.0, finegrain_classification_mode: bool = False,
@@ -87,14 +89,15 @@ def mobilenet(images: tf.Tensor, num_classes: int | None = 1001, *, architecture
   if depth_multiplier <= 0:
     raise ValueError(f'Expected depth_multiplier > 0. Received: {depth_multiplier}.')
   heads.check_images(images, 1, scope)
-  end_points = {}
+  end_points: dict[str, tf.Tensor] = {}
   last_multiplier = depth_multiplier
   if finegrain_classification_mode:
     last_multiplier = max(depth_multiplier, 1)
   with tf.compat.v1.variable_scope(scope, 'Mobilenet', [images]), \
       layers.arg_scope([layers.batch_norm, layers.dropout, layers.drop_path],
                        is_training=is_training):
-    net = _layers(images, architecture, depth_multiplier, last_multiplier, end_points)
+    net = _layers(images, architecture, depth_multiplier, last_multiplier=last_multiplier,
+                  end_points=end_points)
     with tf.compat.v1.variable_scope('Logits'):
       net = heads.global_pool(net, end_points)
       if not num_classes:
@@ -105,24 +108,21 @@ def mobilenet(images: tf.Tensor, num_classes: int | None = 1001, *, architecture
   return heads.add_predictions(heads.squeeze(net), end_points)
 
 
-mobilenet.default_image_size = 224
-
-
-def _layers(images: tf.Tensor, architecture: Architecture, depth_multiplier: float,
+def _layers(images: tf.Tensor, architecture: Architecture, depth_multiplier: float, *,
             last_multiplier: float, end_points: dict) -> tf.Tensor:
   """Applies all layers up to the features; `last_multiplier` is that of the last of them."""
-  is_last = architecture.pooled is None
   depth = round_depth(architecture.first * depth_multiplier)
   net = end_points['layer_1'] = layers.conv2d(
       images, depth, 3, 2, activation_fn=architecture.activation_fn, scope='Conv')
   for i, block in enumerate(architecture.blocks):
-    net = _block(net, block, depth_multiplier, end_points, name=f'layer_{i + 2}',
+    net = _block(net, block, depth_multiplier, end_points=end_points, name=f'layer_{i + 2}',
                  scope=f'expanded_conv_{i}' if i else 'expanded_conv')
   number = len(architecture.blocks) + 2
-  depth = round_depth(architecture.last * (last_multiplier if is_last else depth_multiplier))
+  depth = round_depth(architecture.last * (last_multiplier if architecture.pooled is None
+                                           else depth_multiplier))
   net = end_points[f'layer_{number}'] = layers.conv2d(
       net, depth, 1, activation_fn=architecture.activation_fn, scope='Conv_1')
-  if is_last:
+  if architecture.pooled is None:
     return net
   net = end_points[f'layer_{number + 1}'] = heads.spatial_mean(net)
   net = end_points[f'layer_{number + 2}'] = layers.conv2d(
@@ -131,7 +131,7 @@ def _layers(images: tf.Tensor, architecture: Architecture, depth_multiplier: flo
   return net
 
 
-def _block(inputs: tf.Tensor, block: Block, depth_multiplier: float, end_points: dict, *,
+def _block(inputs: tf.Tensor, block: Block, depth_multiplier: float, *, end_points: dict,
            name: str, scope: str) -> tf.Tensor:
   arguments = {field.name: getattr(block, field.name) for field in dataclasses.fields(block)
                if field.name not in ('depth', 'expansion')}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from nets import heads, layers
-from nets.variants import variant
+from nets.variants import default_image_size, variant
 
 # Depth and stride of the first convolution, then of the depthwise separable ones.
 _LAYERS = ((32, 2), (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1), (512, 1),
@@ -23,6 +23,7 @@ def mobilenet_v1_arg_scope(weight_decay: float = 0.00004):
     return sc
 
 
+@default_image_size(224)
 def mobilenet_v1(images: tf.Tensor, num_classes: int | None = 1000, *, is_training: bool = True,
                  dropout_keep_prob: float = 0.999, depth_multiplier: float = 1.0,
                  min_depth: int = 8, scope: str = 'MobilenetV1') -> tuple[tf.Tensor, dict]:
@@ -47,7 +48,7 @@ def mobilenet_v1(images: tf.Tensor, num_classes: int | None = 1000, *, is_traini
   if depth_multiplier <= 0:
     raise ValueError(f'Expected depth_multiplier > 0. Received: {depth_multiplier}.')
   heads.check_images(images, 1, scope)
-  end_points = {}
+  end_points: dict[str, tf.Tensor] = {}
   with tf.compat.v1.variable_scope(scope, 'MobilenetV1', [images]), \
       layers.arg_scope([layers.batch_norm, layers.dropout], is_training=is_training):
     net = images
@@ -68,9 +69,6 @@ def mobilenet_v1(images: tf.Tensor, num_classes: int | None = 1000, *, is_traini
       net = layers.conv2d(net, num_classes, 1, activation_fn=None, normalizer_fn=None,
                           scope='Conv2d_1c_1x1')
   return heads.add_predictions(heads.squeeze(net), end_points)
-
-
-mobilenet_v1.default_image_size = 224
 
 mobilenet_v1_075 = variant(mobilenet_v1, 'mobilenet_v1_075', depth_multiplier=0.75)
 mobilenet_v1_050 = variant(mobilenet_v1, 'mobilenet_v1_050', depth_multiplier=0.5)

@@ -222,7 +222,7 @@ def scheduled_keep_prob(position: int, num_cells: int, keep_prob: float) -> floa
   return 1 - (position + 1) / num_cells * (1 - keep_prob)
 
 
-def _drop_path(placements: Sequence[Placement], keep_prob: float, ramp_steps: int,
+def _drop_path(placements: Sequence[Placement], keep_prob: float, *, ramp_steps: int,
                dtype: tf.DType) -> Callable:
   """Returns a function that is applied to each path in turn, and drops it for some examples."""
   if keep_prob == 1:
@@ -235,25 +235,26 @@ def _drop_path(placements: Sequence[Placement], keep_prob: float, ramp_steps: in
   return lambda net: net * next(factors)
 
 
-def _auxiliary_head(net: tf.Tensor, num_classes: int, end_points: dict, scope: str) -> None:
+def _auxiliary_head(net: tf.Tensor, num_classes: int, *, end_points: dict, scope: str) -> None:
   """Adds the classifier whose loss helps training, as the end point `AuxLogits`.
 
   Its second kernel is as large as what it sees, as in TF-Slim: its shape depends on the images'.
   """
-  size = layers.spatial_size(net)
-  if None in size:
+  height, width = layers.spatial_size(net)
+  if height is None or width is None:
     raise ValueError(f'{scope}: the shape of the auxiliary classifier depends on the size of the '
                      'images. Expected a static height and width. Received images without.')
   with tf.compat.v1.variable_scope(f'{scope}/aux_logits'):
-    net = layers.avg_pool2d(tf.nn.relu(net), [min(5, length) for length in size], 3)
+    net = layers.avg_pool2d(tf.nn.relu(net), [min(5, height), min(5, width)], 3)
     net = tf.nn.relu(_convolve(net, 128, scope='proj', batch_norm='aux_bn0'))
     net = tf.nn.relu(_convolve(net, 768, kernel_size=layers.spatial_size(net), padding='VALID',
                                scope='Conv', batch_norm='aux_bn1'))
     end_points['AuxLogits'] = layers.fully_connected(heads.squeeze(net), num_classes, scope='FC')
 
 
-def search_network(images: tf.Tensor, num_classes: int | None = 1001, *,
-                   architecture: Architecture, is_training: bool = True, dropout_keep_prob: float,
+def search_network(images: tf.Tensor, num_classes: int | None = 1001,
+                   is_training: bool = True, *, architecture: Architecture,
+                   dropout_keep_prob: float,
                    drop_path_keep_prob: float, total_training_steps: int,
                    scope: str | None = None) -> tuple[tf.Tensor, dict]:
   """Builds a network from its description.
@@ -275,11 +276,11 @@ def search_network(images: tf.Tensor, num_classes: int | None = 1001, *,
     so on, `global_pool`, `Logits`, `Predictions`, and in training `AuxLogits`.
   """
   heads.check_images(images, architecture.smallest, scope or 'the network')
-  end_points = {}
+  end_points: dict[str, tf.Tensor] = {}
   with tf.compat.v1.variable_scope(scope or tf.compat.v1.get_variable_scope()), \
       layers.arg_scope([layers.batch_norm, layers.dropout], is_training=is_training):
     drop_path = _drop_path(architecture.placements, drop_path_keep_prob if is_training else 1,
-                           total_training_steps, images.dtype)
+                           ramp_steps=total_training_steps, dtype=images.dtype)
     net, stride = architecture.stem(images)
     end_points['Stem'] = net
     outputs = [(None, stride), (net, stride)]
@@ -291,7 +292,8 @@ def search_network(images: tf.Tensor, num_classes: int | None = 1001, *,
       outputs.append((net, stride))
       end_points[placement.end_point] = net
       if is_training and num_classes and placement.scope == f'cell_{architecture.auxiliary_cell}':
-        _auxiliary_head(net, num_classes, end_points, f'aux_{architecture.auxiliary_cell}')
+        _auxiliary_head(net, num_classes, end_points=end_points,
+                        scope=f'aux_{architecture.auxiliary_cell}')
     with tf.compat.v1.variable_scope('final_layer'):
       net = heads.squeeze(heads.global_pool(tf.nn.relu(net), end_points))
       if not num_classes:

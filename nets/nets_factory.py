@@ -37,9 +37,10 @@ from nets import (
   vgg,
 )
 from nets.record import Net, Published
+from nets.variants import NetFunction
 
 
-def _efficientnet_lite(function: Callable, top_1: float) -> Net:
+def _efficientnet_lite(function: NetFunction, top_1: float) -> Net:
   name = function.__name__
   return Net(function, efficientnet_lite.efficientnet_lite_arg_scope, preprocessing='inception',
              head=(f'{name}/logits',), published=Published(name.replace('_', '-'), 1000, top_1,
@@ -47,43 +48,44 @@ def _efficientnet_lite(function: Callable, top_1: float) -> Net:
              reference='https://arxiv.org/abs/1905.11946')
 
 
-def _vgg(function: Callable, scope: str, published: Published | None) -> Net:
+def _vgg(function: NetFunction, scope: str, published: Published | None) -> Net:
   return Net(function, vgg.vgg_arg_scope, preprocessing='vgg', head=(f'{scope}/fc8',),
              published=published, codes=f'{scope}/fc6', reference='https://arxiv.org/abs/1409.1556')
 
 
-def _inception(function: Callable, arg_scope: Callable, head: tuple[str, ...],
+def _inception(function: NetFunction, arg_scope: Callable, head: tuple[str, ...], *,
                published: Published, reference: str) -> Net:
   return Net(function, arg_scope, preprocessing='inception', head=head, published=published,
              reference=reference)
 
 
-def _mobilenet_v1(function: Callable, published: Published) -> Net:
+def _mobilenet_v1(function: NetFunction, published: Published) -> Net:
   return Net(function, mobilenet_v1.mobilenet_v1_arg_scope, preprocessing='inception',
              head=('MobilenetV1/Logits',), published=published,
              reference='https://arxiv.org/abs/1704.04861')
 
 
-def _architecture_search(function: Callable, arg_scope: Callable, published: Published | None,
-                         reference: str, preprocessing: str = 'inception',
+def _architecture_search(function: NetFunction, arg_scope: Callable,
+                         published: Published | None, *, reference: str,
+                         preprocessing: str = 'inception',
                          classes: int = 1000) -> Net:
   return Net(function, arg_scope, preprocessing=preprocessing, head=('final_layer', 'aux_*'),
              published=published, classes=classes, reference=reference)
 
 
-def _mobilenet_v2(function: Callable, published: Published) -> Net:
+def _mobilenet_v2(function: NetFunction, published: Published) -> Net:
   return Net(function, mobilenet_v2.mobilenet_v2_arg_scope, preprocessing='inception',
              head=('MobilenetV2/Logits',), published=published,
              reference='https://arxiv.org/abs/1801.04381')
 
 
-def _mobilenet_v3(function: Callable, published: Published, scope: str = 'MobilenetV3') -> Net:
+def _mobilenet_v3(function: NetFunction, published: Published, scope: str = 'MobilenetV3') -> Net:
   return Net(function, mobilenet_v3.mobilenet_v3_arg_scope, preprocessing='inception',
              head=(f'{scope}/Logits',), published=published,
              reference='https://arxiv.org/abs/1905.02244')
 
 
-def _resnet_v1(function: Callable, published: Published | None, *,
+def _resnet_v1(function: NetFunction, published: Published | None, *,
                arg_scope: Callable = resnet_v1.resnet_arg_scope,
                preprocessing: str = 'vgg') -> Net:
   return Net(function, arg_scope, preprocessing=preprocessing,
@@ -91,22 +93,22 @@ def _resnet_v1(function: Callable, published: Published | None, *,
              reference='https://arxiv.org/abs/1512.03385')
 
 
-def _resnet_keras(function: Callable, published: Published) -> Net:
+def _resnet_keras(function: NetFunction, published: Published) -> Net:
   return _resnet_v1(function, published, arg_scope=resnet_v1.resnet_keras_arg_scope,
                     preprocessing='caffe')
 
 
-def _resnet_torchvision(function: Callable, published: Published) -> Net:
+def _resnet_torchvision(function: NetFunction, published: Published) -> Net:
   return _resnet_v1(function, published, preprocessing='torchvision')
 
 
-def _resnet_v2(function: Callable, published: Published | None) -> Net:
+def _resnet_v2(function: NetFunction, published: Published | None) -> Net:
   return Net(function, resnet_v2.resnet_arg_scope, preprocessing='vgg',
              head=(f'{function.__name__}/logits',), published=published,
              reference='https://arxiv.org/abs/1603.05027')
 
 
-def _squeezenet(function: Callable, published: Published) -> Net:
+def _squeezenet(function: NetFunction, published: Published) -> Net:
   return Net(function, squeezenet.squeezenet_arg_scope, preprocessing='caffe',
              head=(f'{function.__name__}/conv10',), published=published,
              reference='https://arxiv.org/abs/1602.07360')
@@ -145,26 +147,26 @@ NETS: dict[str, Net] = {
     'inception_resnet_v2': _inception(
         inception_resnet_v2.inception_resnet_v2, inception_resnet_v2.inception_resnet_v2_arg_scope,
         ('InceptionResnetV2/Logits', 'InceptionResnetV2/AuxLogits'),
-        Published('inception_resnet_v2_2016_08_30', 1001, 80.4, 95.3),
-        'https://arxiv.org/abs/1602.07261'),
+        published=Published('inception_resnet_v2_2016_08_30', 1001, 80.4, 95.3),
+        reference='https://arxiv.org/abs/1602.07261'),
     'inception_v1': _inception(
         inception_v1.inception_v1, inception_v1.inception_v1_arg_scope, ('InceptionV1/Logits',),
-        Published('inception_v1_2016_08_28', 1001, 69.8, 89.6),
-        'https://arxiv.org/abs/1409.4842'),
+        published=Published('inception_v1_2016_08_28', 1001, 69.8, 89.6),
+        reference='https://arxiv.org/abs/1409.4842'),
     'inception_v2': _inception(
         inception_v2.inception_v2, inception_v2.inception_v2_arg_scope, ('InceptionV2/Logits',),
-        Published('inception_v2_2016_08_28', 1001, 73.9, 91.8),
-        'https://arxiv.org/abs/1502.03167'),
+        published=Published('inception_v2_2016_08_28', 1001, 73.9, 91.8),
+        reference='https://arxiv.org/abs/1502.03167'),
     'inception_v3': _inception(
         inception_v3.inception_v3, inception_v3.inception_v3_arg_scope,
         ('InceptionV3/Logits', 'InceptionV3/AuxLogits'),
-        Published('inception_v3_2016_08_28', 1001, 78.0, 93.9),
-        'https://arxiv.org/abs/1512.00567'),
+        published=Published('inception_v3_2016_08_28', 1001, 78.0, 93.9),
+        reference='https://arxiv.org/abs/1512.00567'),
     'inception_v4': _inception(
         inception_v4.inception_v4, inception_v4.inception_v4_arg_scope,
         ('InceptionV4/Logits', 'InceptionV4/AuxLogits'),
-        Published('inception_v4_2016_09_09', 1001, 80.2, 95.2),
-        'https://arxiv.org/abs/1602.07261'),
+        published=Published('inception_v4_2016_09_09', 1001, 80.2, 95.2),
+        reference='https://arxiv.org/abs/1602.07261'),
     'lenet': Net(
         lenet.lenet, lenet.lenet_arg_scope, preprocessing='lenet', head=('LeNet/fc4',),
         classes=10, channels=1, reference='http://yann.lecun.com/exdb/publis/pdf/lecun-98.pdf'),
@@ -205,26 +207,26 @@ NETS: dict[str, Net] = {
         Published('v3-small-minimalistic_224_1.0_float', 1001, 61.9)),
     'nasnet_cifar': _architecture_search(
         nasnet.nasnet_cifar, nasnet.nasnet_cifar_arg_scope, None,
-        'https://arxiv.org/abs/1707.07012', preprocessing='cifarnet', classes=10),
+        reference='https://arxiv.org/abs/1707.07012', preprocessing='cifarnet', classes=10),
     'nasnet_large': _architecture_search(
         nasnet.nasnet_large, nasnet.nasnet_large_arg_scope,
         Published('nasnet-a_large_04_10_2017', 1001, 82.7, 96.2),
-        'https://arxiv.org/abs/1707.07012'),
+        reference='https://arxiv.org/abs/1707.07012'),
     'nasnet_mobile': _architecture_search(
         nasnet.nasnet_mobile, nasnet.nasnet_mobile_arg_scope,
         Published('nasnet-a_mobile_04_10_2017', 1001, 74.0, 91.6),
-        'https://arxiv.org/abs/1707.07012'),
+        reference='https://arxiv.org/abs/1707.07012'),
     'overfeat': Net(
         overfeat.overfeat, overfeat.overfeat_arg_scope, preprocessing='vgg',
         head=('overfeat/fc8',), reference='https://arxiv.org/abs/1312.6229'),
     'pnasnet_large': _architecture_search(
         pnasnet.pnasnet_large, pnasnet.pnasnet_arg_scope,
         Published('pnasnet-5_large_2017_12_13', 1001, 82.9, 96.2),
-        'https://arxiv.org/abs/1712.00559'),
+        reference='https://arxiv.org/abs/1712.00559'),
     'pnasnet_mobile': _architecture_search(
         pnasnet.pnasnet_mobile, pnasnet.pnasnet_arg_scope,
         Published('pnasnet-5_mobile_2017_12_13', 1001, 74.2, 91.9),
-        'https://arxiv.org/abs/1712.00559'),
+        reference='https://arxiv.org/abs/1712.00559'),
     'resnet101_keras': _resnet_keras(
         resnet_v1.resnet101_keras, Published('Keras ResNet101', 1000, 76.4, 92.8)),
     'resnet101_torchvision': _resnet_torchvision(
@@ -314,7 +316,7 @@ def get_net(name: str, *, head: str | None = None, head_from: str | None = None,
   return dataclasses.replace(
       net, arg_scope=custom_head.arg_scope(net.arg_scope), head=(custom_head.SCOPE,),
       function=custom_head.attach(net.function, custom_head.parse(head), head_from,
-                                  (trunk_classes or net.classes) if needed else None))
+                                  trunk_classes=(trunk_classes or net.classes) if needed else None))
 
 
 def find_head_from(name: str, head_from: str | None) -> str:

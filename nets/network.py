@@ -28,7 +28,7 @@ class Network:
   """
 
   def __init__(self, function: Callable, arg_scope: Callable, *, image_shape: Sequence[int],
-               num_classes: int, weight_decay: float = 0.0,
+               num_classes: int | None, weight_decay: float = 0.0,
                trainable_scopes: Sequence[str] = (),
                is_frozen: Callable[[str], bool] | None = None, is_training: bool = False,
                dtype: tf.DType = tf.float32, seed: int = 0):
@@ -38,7 +38,7 @@ class Network:
       function: `function(images, num_classes, is_training=…) -> (logits, end_points)`.
       arg_scope: `arg_scope(weight_decay=…)`, the arg scope that the function runs under.
       image_shape: [height, width, channels] to trace with.
-      num_classes: width of the logits.
+      num_classes: width of the logits; 0 or None gives the features before them instead.
       weight_decay: factor of the L2 regularizers.
       trainable_scopes: what is trained; empty means everything. Batch norm elsewhere keeps its
         averages as they are.
@@ -90,7 +90,8 @@ class Network:
     Returns:
       Logits, float32 [batch, num_classes], and the end points, `{name: tensor}`.
     """
-    getter = functools.partial(self._get, self.variables if variables is None else variables)
+    getter = functools.partial(
+        self._get, variables=self.variables if variables is None else variables)
     with tf.compat.v1.variable_scope(
         tf.compat.v1.get_variable_scope(), custom_getter=getter, auxiliary_name_scope=False), \
         layers.arg_scope(self._arg_scope(weight_decay=self._weight_decay)), \
@@ -105,9 +106,9 @@ class Network:
 
   def regularization_loss(self, names: Sequence[str] | None = None) -> tf.Tensor:
     """Sums the regularizers of variables, by default of all, float32 and scalar."""
-    names = self.variables if names is None else set(names)
+    wanted = set(self.variables if names is None else names)
     losses = [regularizer(tf.convert_to_tensor(self.variables[name]))
-              for name, regularizer in self._regularizers.items() if name in names]
+              for name, regularizer in self._regularizers.items() if name in wanted]
     return tf.add_n(losses) if losses else tf.zeros([])
 
   def _keeps_averages(self, scope: str) -> bool:
@@ -117,7 +118,7 @@ class Network:
     return not self._is_kept(name) and (
         not self._trainable_scopes or scopes.matches_any(name, self._trainable_scopes))
 
-  def _get(self, variables, getter, name: str, *, shape, dtype, initializer, regularizer=None,
+  def _get(self, getter, name: str, *, variables, shape, dtype, initializer, regularizer=None,
            trainable: bool | None = True, **unused):
     """Answers `tf.compat.v1.get_variable`."""
     del getter, unused  # get_variable's own way to make a variable, and its other arguments.
@@ -126,7 +127,8 @@ class Network:
       if self._is_frozen:
         raise ValueError(f'The network asked for a variable {name!r} that it did not have when '
                          f'it was built. It has: {", ".join(self.variables)}.')
-      variable = self._create(name, shape, initializer, trainable is not False)
+      variable = self._create(name, shape, initializer=initializer,
+                              trainable=trainable is not False)
       self.variables[name] = variable
       if regularizer is not None:
         self._regularizers[name] = regularizer
@@ -135,7 +137,7 @@ class Network:
                        f'Received a request for {list(shape)}: the images have another size.')
     return variable if dtype == variable.dtype else tf.cast(variable, dtype)
 
-  def _create(self, name: str, shape, initializer, trainable: bool) -> tf.Variable:
+  def _create(self, name: str, shape, *, initializer, trainable: bool) -> tf.Variable:
     # Batch norm's averages differ between replicas; reading them outside a replica takes the mean.
     kind = {} if trainable else {'synchronization': tf.VariableSynchronization.ON_READ,
                                  'aggregation': tf.VariableAggregation.MEAN}

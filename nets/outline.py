@@ -39,7 +39,7 @@ def trace(name: str, num_classes: int | None, *, image_shape: Sequence[int]) -> 
   Raises:
     ValueError: if there is no network of this name, or if the images are too small for it.
   """
-  shapes = {True: {}, False: {}}
+  shapes: dict[bool, dict[str, tuple[int, ...]]] = {True: {}, False: {}}
 
   def answer(getter, name, *, shape, dtype, trainable=True, **unused):
     del getter, unused  # get_variable's own way to make a variable, and its other arguments.

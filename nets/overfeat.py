@@ -8,6 +8,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from nets import heads, layers
+from nets.variants import default_image_size
 
 
 def overfeat_arg_scope(weight_decay: float = 0.0005):
@@ -17,7 +18,8 @@ def overfeat_arg_scope(weight_decay: float = 0.0005):
     return sc
 
 
-def overfeat(images: tf.Tensor, num_classes: int | None = 1000, *, is_training: bool = True,
+@default_image_size(231)
+def overfeat(images: tf.Tensor, num_classes: int | None = 1000, is_training: bool = True, *,
              dropout_keep_prob: float = 0.5, scope: str = 'overfeat') -> tuple[tf.Tensor, dict]:
   """Five convolutions, three of them with a pooling, and three fully connected layers.
 
@@ -36,7 +38,7 @@ def overfeat(images: tf.Tensor, num_classes: int | None = 1000, *, is_training: 
     ValueError: if the images are too small.
   """
   heads.check_images(images, 231, scope)
-  end_points = {}
+  end_points: dict[str, tf.Tensor] = {}
   with tf.compat.v1.variable_scope(scope, 'overfeat', [images]), \
       layers.arg_scope([layers.conv2d, layers.max_pool2d], end_points=end_points):
     net = layers.conv2d(images, 64, 11, 4, padding='VALID', scope='conv1')
@@ -51,6 +53,3 @@ def overfeat(images: tf.Tensor, num_classes: int | None = 1000, *, is_training: 
         net, num_classes, kernel_size=6, width=3072, is_training=is_training,
         dropout_keep_prob=dropout_keep_prob, end_points=end_points, weights_initializer=narrow,
         biases_initializer=layers.constant_initializer(0.1), logits_initializer=narrow)
-
-
-overfeat.default_image_size = 231

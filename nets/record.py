@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 
 from nets import end_points
+from nets.variants import NetFunction
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Net:
       slower (`results/`), those with depthwise convolutions by far.
     reference: address of the paper or the first implementation.
   """
-  function: Callable
+  function: NetFunction
   arg_scope: Callable
   _: dataclasses.KW_ONLY
   preprocessing: str

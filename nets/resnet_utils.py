@@ -67,8 +67,8 @@ def subsample(inputs: tf.Tensor, factor: int) -> tf.Tensor:
   return inputs if factor == 1 else inputs[:, ::factor, ::factor]
 
 
-def conv2d_same(inputs: tf.Tensor, num_outputs: int, kernel_size: int, stride: int, *,
-                scope: str) -> tf.Tensor:
+def conv2d_same(inputs: tf.Tensor, num_outputs: int, kernel_size: int, *,
+                stride: int, scope: str) -> tf.Tensor:
   """Convolves with a padding that does not depend on the image's size.
 
   With a stride, TensorFlow's SAME centres the windows of even and odd images differently; this
@@ -107,14 +107,14 @@ def max_pool2d_same(inputs: tf.Tensor, kernel_size: int, stride: int, *,
                            padding='VALID', scope=scope)
 
 
-def stack_blocks(net: tf.Tensor, blocks: Sequence[Block], unit: Callable,
+def stack_blocks(net: tf.Tensor, blocks: Sequence[Block], unit: Callable, *,
                  end_points: dict) -> tf.Tensor:
   """Applies blocks, in the scopes `block1/unit_1`, `block1/unit_2` and so on.
 
   Args:
     net: [batch, height, width, channels].
     blocks: the blocks.
-    unit: `unit(net, depth, base_depth, stride, end_points)`.
+    unit: `unit(net, depth, base_depth, stride=…, end_points=…)`.
     end_points: gains each block's output.
 
   Returns:
@@ -124,7 +124,7 @@ def stack_blocks(net: tf.Tensor, blocks: Sequence[Block], unit: Callable,
     with tf.compat.v1.variable_scope(f'block{i}') as sc:
       for j, stride in enumerate(block.strides, start=1):
         with tf.compat.v1.variable_scope(f'unit_{j}'):
-          net = unit(net, block.depth, block.base_depth, stride, end_points)
+          net = unit(net, block.depth, block.base_depth, stride=stride, end_points=end_points)
     end_points[sc.name] = net
   return net
 

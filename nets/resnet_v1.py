@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from nets import heads, layers, resnet_utils
-from nets.variants import variant
+from nets.variants import NetFunction, variant
 
 resnet_arg_scope = resnet_utils.resnet_arg_scope
 
@@ -49,7 +49,7 @@ def _shortcut(inputs: tf.Tensor, depth: int, stride: int) -> tf.Tensor:
   return layers.conv2d(inputs, depth, 1, stride, activation_fn=None, scope='shortcut')
 
 
-def bottleneck(inputs: tf.Tensor, depth: int, base_depth: int, stride: int, end_points: dict, *,
+def bottleneck(inputs: tf.Tensor, depth: int, base_depth: int, *, stride: int, end_points: dict,
                stride_in: str = 'conv2') -> tf.Tensor:
   """The residual unit with three convolutions (figure 5 of the paper, right).
 
@@ -67,27 +67,27 @@ def bottleneck(inputs: tf.Tensor, depth: int, base_depth: int, stride: int, end_
   strides = {'conv1': 1, 'conv2': 1, stride_in: stride}
   with tf.compat.v1.variable_scope('bottleneck_v1') as sc:
     net = layers.conv2d(inputs, base_depth, 1, strides['conv1'], scope='conv1')
-    net = resnet_utils.conv2d_same(net, base_depth, 3, strides['conv2'], scope='conv2')
+    net = resnet_utils.conv2d_same(net, base_depth, 3, stride=strides['conv2'], scope='conv2')
     net = layers.conv2d(net, depth, 1, activation_fn=None, scope='conv3')
     net = end_points[sc.name] = tf.nn.relu(_shortcut(inputs, depth, stride) + net)
     return net
 
 
-def basic(inputs: tf.Tensor, depth: int, base_depth: int, stride: int,
+def basic(inputs: tf.Tensor, depth: int, base_depth: int, *, stride: int,
           end_points: dict) -> tf.Tensor:
   """The residual unit with two convolutions (figure 5 of the paper, left).
 
   Arguments and result are those of `bottleneck`; the stride is that of the first convolution.
   """
   with tf.compat.v1.variable_scope('basic_v1') as sc:
-    net = resnet_utils.conv2d_same(inputs, base_depth, 3, stride, scope='conv1')
+    net = resnet_utils.conv2d_same(inputs, base_depth, 3, stride=stride, scope='conv1')
     net = layers.conv2d(net, depth, 3, activation_fn=None, scope='conv2')
     net = end_points[sc.name] = tf.nn.relu(_shortcut(inputs, depth, stride) + net)
     return net
 
 
-def resnet_v1(images: tf.Tensor, num_classes: int | None = None, *,
-              blocks: Sequence[resnet_utils.Block], is_training: bool = True, scope: str,
+def resnet_v1(images: tf.Tensor, num_classes: int | None = None,
+              is_training: bool = True, *, blocks: Sequence[resnet_utils.Block], scope: str,
               unit: Callable = bottleneck,
               pool: Callable = layers.max_pool2d) -> tuple[tf.Tensor, dict]:
   """A convolution, blocks of residual units, a mean and a classifier.
@@ -105,24 +105,24 @@ def resnet_v1(images: tf.Tensor, num_classes: int | None = None, *,
     Logits [batch, num_classes] or features [batch, depth of the last block], and the end points.
   """
   heads.check_images(images, 1, scope)
-  end_points = {}
+  end_points: dict[str, tf.Tensor] = {}
   with tf.compat.v1.variable_scope(scope, 'resnet_v1', [images]), \
       layers.arg_scope([layers.conv2d], end_points=end_points), \
       layers.arg_scope([layers.batch_norm], is_training=is_training):
-    net = resnet_utils.conv2d_same(images, 64, 7, 2, scope='conv1')
+    net = resnet_utils.conv2d_same(images, 64, 7, stride=2, scope='conv1')
     net = pool(net, 3, 2, scope='pool1')
-    net = resnet_utils.stack_blocks(net, blocks, unit, end_points)
+    net = resnet_utils.stack_blocks(net, blocks, unit, end_points=end_points)
     return resnet_utils.classify(net, num_classes, end_points)
 
 
-def _slims(num_layers: int) -> Callable:
+def _slims(num_layers: int) -> NetFunction:
   """TF-Slim's network of so many layers."""
   name = f'resnet_v1_{num_layers}'
   return variant(resnet_v1, name, image_size=224, scope=name,
                  blocks=resnet_utils.blocks_with_stride_last(num_layers))
 
 
-def _basic(num_layers: int) -> Callable:
+def _basic(num_layers: int) -> NetFunction:
   """Torchvision's network of so many layers, of units of two convolutions."""
   name = f'resnet_v1_{num_layers}'
   return variant(resnet_v1, name, image_size=224, scope=name, unit=basic,
@@ -130,7 +130,7 @@ def _basic(num_layers: int) -> Callable:
                  pool=resnet_utils.max_pool2d_same)
 
 
-def _keras(num_layers: int) -> Callable:
+def _keras(num_layers: int) -> NetFunction:
   """Keras' network of so many layers, whose published weights are for BGR images."""
   name = f'resnet{num_layers}_keras'
   return variant(resnet_v1, name, image_size=224, scope=name,
@@ -139,7 +139,7 @@ def _keras(num_layers: int) -> Callable:
                  pool=resnet_utils.max_pool2d_same)
 
 
-def _torchvisions(num_layers: int) -> Callable:
+def _torchvisions(num_layers: int) -> NetFunction:
   """Torchvision's network of so many layers, of units of three convolutions."""
   name = f'resnet{num_layers}_torchvision'
   return variant(resnet_v1, name, image_size=224, scope=name,

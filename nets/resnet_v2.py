@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import tensorflow as tf
 
 from nets import heads, layers, resnet_utils
-from nets.variants import variant
+from nets.variants import NetFunction, variant
 
 resnet_arg_scope = resnet_utils.resnet_arg_scope
 
 
-def bottleneck(inputs: tf.Tensor, depth: int, base_depth: int, stride: int,
+def bottleneck(inputs: tf.Tensor, depth: int, base_depth: int, *, stride: int,
                end_points: dict) -> tf.Tensor:
   """The residual unit whose batch norm and ReLU come before the convolutions.
 
@@ -34,14 +32,14 @@ def bottleneck(inputs: tf.Tensor, depth: int, base_depth: int, stride: int,
     else:
       shortcut = layers.conv2d(preact, depth, 1, stride, scope='shortcut', **linear)
     net = layers.conv2d(preact, base_depth, 1, scope='conv1')
-    net = resnet_utils.conv2d_same(net, base_depth, 3, stride, scope='conv2')
+    net = resnet_utils.conv2d_same(net, base_depth, 3, stride=stride, scope='conv2')
     net = layers.conv2d(net, depth, 1, scope='conv3', **linear)
     net = end_points[sc.name] = shortcut + net
     return net
 
 
-def resnet_v2(images: tf.Tensor, num_classes: int | None = None, *, num_layers: int,
-              is_training: bool = True, scope: str) -> tuple[tf.Tensor, dict]:
+def resnet_v2(images: tf.Tensor, num_classes: int | None = None,
+              is_training: bool = True, *, num_layers: int, scope: str) -> tuple[tf.Tensor, dict]:
   """A convolution, four blocks of bottleneck units, batch norm, a mean and a classifier.
 
   Args:
@@ -55,21 +53,21 @@ def resnet_v2(images: tf.Tensor, num_classes: int | None = None, *, num_layers: 
     Logits [batch, num_classes] or features [batch, 2048], and the end points.
   """
   heads.check_images(images, 1, scope)
-  end_points = {}
+  end_points: dict[str, tf.Tensor] = {}
   blocks = resnet_utils.blocks_with_stride_last(num_layers)
   with tf.compat.v1.variable_scope(scope, 'resnet_v2', [images]), \
       layers.arg_scope([layers.conv2d], end_points=end_points), \
       layers.arg_scope([layers.batch_norm], is_training=is_training):
     # The first unit begins with batch norm: the convolution before it has biases instead.
     with layers.arg_scope([layers.conv2d], activation_fn=None, normalizer_fn=None):
-      net = resnet_utils.conv2d_same(images, 64, 7, 2, scope='conv1')
+      net = resnet_utils.conv2d_same(images, 64, 7, stride=2, scope='conv1')
     net = layers.max_pool2d(net, 3, 2, scope='pool1')
-    net = resnet_utils.stack_blocks(net, blocks, bottleneck, end_points)
+    net = resnet_utils.stack_blocks(net, blocks, bottleneck, end_points=end_points)
     net = layers.batch_norm(net, activation_fn=tf.nn.relu, scope='postnorm')
     return resnet_utils.classify(net, num_classes, end_points)
 
 
-def _variant(num_layers: int) -> Callable:
+def _variant(num_layers: int) -> NetFunction:
   name = f'resnet_v2_{num_layers}'
   return variant(resnet_v2, name, image_size=224, scope=name, num_layers=num_layers)
 

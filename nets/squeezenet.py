@@ -14,6 +14,7 @@ import dataclasses
 import tensorflow as tf
 
 from nets import heads, layers
+from nets.variants import default_image_size
 
 # Channels of the squeezing convolution, and of each of the two expanding ones, of fire2 to fire9.
 _FIRES = ((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256))
@@ -58,7 +59,8 @@ def _pool(net: tf.Tensor, scope: str) -> tf.Tensor:
   return layers.max_pool2d(tf.pad(net, [[0, 0], [0, 1], [0, 1], [0, 0]]), 3, 2, scope=scope)
 
 
-def _fire(net: tf.Tensor, squeezed: int, expanded: int, scope: str, end_points: dict) -> tf.Tensor:
+def _fire(net: tf.Tensor, squeezed: int, expanded: int, *, scope: str,
+          end_points: dict) -> tf.Tensor:
   """Squeezes by a 1×1 convolution, expands by a 1×1 and a 3×3 one (figure 1 of the paper)."""
   with tf.compat.v1.variable_scope(scope) as sc:
     net = layers.conv2d(net, squeezed, 1, scope='squeeze')
@@ -70,7 +72,7 @@ def _fire(net: tf.Tensor, squeezed: int, expanded: int, scope: str, end_points: 
 def _squeezenet(images, num_classes, version: _Version, *, is_training: bool,
                 dropout_keep_prob: float, scope: str) -> tuple[tf.Tensor, dict]:
   heads.check_images(images, version.smallest, scope)
-  end_points = {}
+  end_points: dict[str, tf.Tensor] = {}
   with tf.compat.v1.variable_scope(scope, 'squeezenet', [images]), \
       layers.arg_scope([layers.conv2d, layers.max_pool2d], end_points=end_points), \
       layers.arg_scope([layers.dropout], is_training=is_training):
@@ -78,7 +80,7 @@ def _squeezenet(images, num_classes, version: _Version, *, is_training: bool,
                         scope='conv1')
     net = _pool(net, 'pool1')
     for i, (squeezed, expanded) in enumerate(_FIRES, start=2):
-      net = _fire(net, squeezed, expanded, f'fire{i}', end_points)
+      net = _fire(net, squeezed, expanded, scope=f'fire{i}', end_points=end_points)
       if i in version.pools:
         net = _pool(net, f'pool{i}')
     features = heads.global_pool(net, end_points)
@@ -90,7 +92,8 @@ def _squeezenet(images, num_classes, version: _Version, *, is_training: bool,
     return heads.add_predictions(heads.squeeze(heads.spatial_mean(net)), end_points)
 
 
-def squeezenet(images: tf.Tensor, num_classes: int | None = 1000, *, is_training: bool = True,
+@default_image_size(227)
+def squeezenet(images: tf.Tensor, num_classes: int | None = 1000, is_training: bool = True, *,
                dropout_keep_prob: float = 0.5, scope: str = 'squeezenet') -> tuple[tf.Tensor, dict]:
   """SqueezeNet 1.0: a convolution, eight fire modules, a convolution that classifies, a mean.
 
@@ -111,13 +114,10 @@ def squeezenet(images: tf.Tensor, num_classes: int | None = 1000, *, is_training
                      dropout_keep_prob=dropout_keep_prob, scope=scope)
 
 
-def squeezenet_1_1(images: tf.Tensor, num_classes: int | None = 1000, *, is_training: bool = True,
+@default_image_size(227)
+def squeezenet_1_1(images: tf.Tensor, num_classes: int | None = 1000, is_training: bool = True, *,
                    dropout_keep_prob: float = 0.5,
                    scope: str = 'squeezenet_1_1') -> tuple[tf.Tensor, dict]:
   """SqueezeNet 1.1, with less than half the work: as `squeezenet`, for images from 17×17 on."""
   return _squeezenet(images, num_classes, _V1_1, is_training=is_training,
                      dropout_keep_prob=dropout_keep_prob, scope=scope)
-
-
-for _function in (squeezenet, squeezenet_1_1):
-  _function.default_image_size = 227

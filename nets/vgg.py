@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from nets import heads, layers
+from nets.variants import default_image_size
 
 _DEPTHS = (64, 128, 256, 512, 512)
 
@@ -38,7 +39,7 @@ def vgg(images: tf.Tensor, num_classes: int | None, *, repeats: Sequence[int], i
     ValueError: if the images are too small.
   """
   heads.check_images(images, 224, scope)
-  end_points = {}
+  end_points: dict[str, tf.Tensor] = {}
   with tf.compat.v1.variable_scope(scope, 'vgg', [images]), \
       layers.arg_scope([layers.conv2d, layers.max_pool2d], end_points=end_points):
     net = images
@@ -49,26 +50,25 @@ def vgg(images: tf.Tensor, num_classes: int | None, *, repeats: Sequence[int], i
                                       dropout_keep_prob=dropout_keep_prob, end_points=end_points)
 
 
-def vgg_a(images: tf.Tensor, num_classes: int | None = 1000, *, is_training: bool = True,
+@default_image_size(224)
+def vgg_a(images: tf.Tensor, num_classes: int | None = 1000, is_training: bool = True, *,
           dropout_keep_prob: float = 0.5, scope: str = 'vgg_a') -> tuple[tf.Tensor, dict]:
   """VGG with 11 layers; arguments and results as in `vgg`."""
   return vgg(images, num_classes, repeats=(1, 1, 2, 2, 2), is_training=is_training,
              dropout_keep_prob=dropout_keep_prob, scope=scope)
 
 
-def vgg_16(images: tf.Tensor, num_classes: int | None = 1000, *, is_training: bool = True,
+@default_image_size(224)
+def vgg_16(images: tf.Tensor, num_classes: int | None = 1000, is_training: bool = True, *,
            dropout_keep_prob: float = 0.5, scope: str = 'vgg_16') -> tuple[tf.Tensor, dict]:
   """VGG with 16 layers; arguments and results as in `vgg`."""
   return vgg(images, num_classes, repeats=(2, 2, 3, 3, 3), is_training=is_training,
              dropout_keep_prob=dropout_keep_prob, scope=scope)
 
 
-def vgg_19(images: tf.Tensor, num_classes: int | None = 1000, *, is_training: bool = True,
+@default_image_size(224)
+def vgg_19(images: tf.Tensor, num_classes: int | None = 1000, is_training: bool = True, *,
            dropout_keep_prob: float = 0.5, scope: str = 'vgg_19') -> tuple[tf.Tensor, dict]:
   """VGG with 19 layers; arguments and results as in `vgg`."""
   return vgg(images, num_classes, repeats=(2, 2, 4, 4, 4), is_training=is_training,
              dropout_keep_prob=dropout_keep_prob, scope=scope)
-
-
-for _function in (vgg_a, vgg_16, vgg_19):
-  _function.default_image_size = 224

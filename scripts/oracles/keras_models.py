@@ -37,7 +37,7 @@ def assign(network: str, model: keras.Model,
     What `variables` does.
   """
   found = variables(network, model, values)
-  takes = names.takes_of(network, values, {}, {})
+  takes = names.takes_of(network, values, {}, theirs={})
   for name, variable in found.items():
     scale = takes[name].apply(np.ones(variable.shape, np.float32), values[name].shape)
     variable.assign((values[name] / scale).reshape(variable.shape))

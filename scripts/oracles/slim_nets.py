@@ -43,7 +43,7 @@ def _without_randomness(nasnet_utils: types.ModuleType) -> None:
   import tf_slim
 
   @tf_slim.add_arg_scope
-  def dropout(inputs, keep_prob=0.5, is_training=True, scope=None, outputs_collections=None):
+  def dropout(inputs, keep_prob=0.5, is_training=True, *, scope=None, outputs_collections=None):
     del keep_prob, is_training, scope, outputs_collections
     return tf.identity(inputs)
 

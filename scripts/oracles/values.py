@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 
-def _uniform(name: str, shape: Sequence[int], low: float, high: float) -> np.ndarray:
+def _uniform(name: str, shape: Sequence[int], limits: tuple[float, float]) -> np.ndarray:
+  low, high = limits
   random = np.random.RandomState(zlib.crc32(name.encode()))
   return (low + (high - low) * random.random_sample(tuple(shape))).astype(np.float32)
 
@@ -33,17 +34,17 @@ def variable(name: str, shape: Sequence[int], squares: Mapping[str, float]) -> n
   """
   scope, _, kind = name.rpartition('/')
   if kind == 'gamma':
-    return _uniform(name, shape, 0.5, 1.5)
+    return _uniform(name, shape, (0.5, 1.5))
   if kind == 'moving_variance':
-    return _uniform(name, shape, 0.5, 1.5) * np.float32(squares.get(scope, 1))
+    return _uniform(name, shape, (0.5, 1.5)) * np.float32(squares.get(scope, 1))
   if kind == 'moving_mean':
-    return _uniform(name, shape, -0.35, 0.35) * np.float32(squares.get(scope, 1) ** 0.5)
+    return _uniform(name, shape, (-0.35, 0.35)) * np.float32(squares.get(scope, 1) ** 0.5)
   if kind in ('beta', 'biases'):
-    return _uniform(name, shape, -0.35, 0.35)
+    return _uniform(name, shape, (-0.35, 0.35))
   # Weights of a variance of two, shared among the inputs that an output sees (He et al. 2015).
   inputs = np.prod(shape[:2] if kind == 'depthwise_weights' else shape[:-1])
   limit = float((6 / inputs) ** 0.5)
-  return _uniform(name, shape, -limit, limit)
+  return _uniform(name, shape, (-limit, limit))
 
 
 def array_of_torch(key: str, shape: Sequence[int], squares: Mapping[str, float]) -> np.ndarray:
@@ -61,22 +62,22 @@ def array_of_torch(key: str, shape: Sequence[int], squares: Mapping[str, float])
   if kind == 'num_batches_tracked':
     return np.zeros(tuple(shape), np.int64)
   if kind == 'running_var':
-    return _uniform(key, shape, 0.5, 1.5) * np.float32(squares.get(module, 1))
+    return _uniform(key, shape, (0.5, 1.5)) * np.float32(squares.get(module, 1))
   if kind == 'running_mean':
-    return _uniform(key, shape, -0.35, 0.35) * np.float32(squares.get(module, 1) ** 0.5)
+    return _uniform(key, shape, (-0.35, 0.35)) * np.float32(squares.get(module, 1) ** 0.5)
   if kind == 'bias':
-    return _uniform(key, shape, -0.35, 0.35)
+    return _uniform(key, shape, (-0.35, 0.35))
   if len(shape) == 1:  # A batch norm's scale.
-    return _uniform(key, shape, 0.5, 1.5)
+    return _uniform(key, shape, (0.5, 1.5))
   limit = float((6 / np.prod(shape[1:])) ** 0.5)
-  return _uniform(key, shape, -limit, limit)
+  return _uniform(key, shape, (-limit, limit))
 
 
 def images(batch: int, size: int, channels: int = 3) -> np.ndarray:
   """Draws float32 images [batch, size, size, channels] in [-1, 1)."""
-  return _uniform(f'images/{size}', [batch, size, size, channels], -1, 1)
+  return _uniform(f'images/{size}', [batch, size, size, channels], (-1, 1))
 
 
 def coefficients(name: str, shape: Sequence[int]) -> np.ndarray:
   """Draws the numbers that a tensor is multiplied by, to sum it up in one number."""
-  return _uniform(f'coefficients/{name}', shape, -1, 1)
+  return _uniform(f'coefficients/{name}', shape, (-1, 1))

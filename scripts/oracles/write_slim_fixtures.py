@@ -101,7 +101,8 @@ def _session(built: Built, squares) -> v1.Session:
   return session
 
 
-def _batch_norms(slim: Slim, name: str, batch: int, size: int) -> dict[str, tuple[float, float]]:
+def _batch_norms(slim: Slim, name: str, *, batch: int,
+                 size: int) -> dict[str, tuple[float, float]]:
   """Measures `{scope: (mean square of what comes in, decay)}` in training."""
   built = slim.build(name, batch=batch, size=size, is_training=True)
   kinds = ('moving_mean', 'moving_variance')
@@ -131,14 +132,14 @@ def _images(built: Built) -> np.ndarray:
   return values.images(batch, size, channels)
 
 
-def _inference(slim: Slim, name: str, size: int, squares) -> dict:
+def _inference(slim: Slim, name: str, *, size: int, squares) -> dict:
   built = slim.build(name, batch=2, size=size, is_training=False)
   with _session(built, squares) as session:
     logits = session.run(built.logits, {built.images: _images(built)})
   return {'size': size, 'logits': fixtures.rounded(logits)}
 
 
-def _training(slim: Slim, name: str, batch: int, size: int, squares) -> dict:
+def _training(slim: Slim, name: str, *, batch: int, size: int, squares) -> dict:
   """Measures logits and the gradients of a loss that weighs every one of them."""
   built = slim.build(name, batch=batch, size=size, is_training=True, weight_decay=1.0)
   with built.graph.as_default():
@@ -184,7 +185,7 @@ def measure(slim: Slim, name: str) -> dict:
   inference = slim.build(name, batch=2, size=own, is_training=False)
   trainable = {v.op.name for v in training.graph.get_collection(v1.GraphKeys.TRAINABLE_VARIABLES)}
   shapes = {v.op.name: v.shape.as_list() for v in training.variables}
-  batch_norms = _batch_norms(slim, name, 4, sizes[1])
+  batch_norms = _batch_norms(slim, name, batch=4, size=sizes[1])
   squares = {scope: square for scope, (square, _) in batch_norms.items()}
   return {
       'oracle': SOURCE, 'image_size': own, 'channels': training.images.shape[-1],
@@ -192,8 +193,9 @@ def measure(slim: Slim, name: str) -> dict:
       'others': {key: shapes[key] for key in sorted(shapes) if key not in trainable},
       'end_points': _shapes(inference), 'training_end_points': _shapes(training),
       'batch_norms': batch_norms,
-      'inference': [_inference(slim, name, size, squares) for size in sizes],
-      'training': _training(slim, name, 4, sizes[1], squares) if name in _TRAINED else None,
+      'inference': [_inference(slim, name, size=size, squares=squares) for size in sizes],
+      'training': _training(slim, name, batch=4, size=sizes[1],
+                            squares=squares) if name in _TRAINED else None,
       'initial': _initial(slim, name) if name in _TRAINED else None,
   }
 

@@ -85,7 +85,7 @@ def _images(batch: int, size: int) -> torch.Tensor:
   return torch.from_numpy(values.images(batch, size).transpose(0, 3, 1, 2).copy()).double()
 
 
-def _hooked(model: torch.nn.Module, modules: dict[str, torch.nn.Module],
+def _hooked(model: torch.nn.Module, modules: dict[str, torch.nn.Module], *,
             watch: Callable[[str, torch.Tensor], None], images: torch.Tensor) -> torch.Tensor:
   """Runs a network, and shows `watch(name, inputs)` what comes into some modules."""
   def hook(name):
@@ -109,7 +109,7 @@ def _squares(model: torch.nn.Module, size: int) -> dict[str, float]:
     found[name] = fixtures.rounded(float(torch.mean(inputs ** 2)))
 
   model.train()
-  _hooked(model, norms, watch, _images(4, size))
+  _hooked(model, norms, watch=watch, images=_images(4, size))
   return found
 
 
@@ -155,8 +155,8 @@ def _answers(model: torch.nn.Module, size: int) -> Iterator[tuple[str, list]]:
       yield 'logits_without_border', others
     if getattr(model, 'aux_logits', False):
       found = []
-      _hooked(model, {'': model.Mixed_7a}, lambda name, inputs: found.append(inputs),
-              _images(2, size))
+      _hooked(model, {'': model.Mixed_7a}, watch=lambda name, inputs: found.append(inputs),
+              images=_images(2, size))
       yield 'auxiliary_logits', fixtures.rounded(model.AuxLogits(found[0]).numpy())
 
 

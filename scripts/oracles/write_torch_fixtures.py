@@ -81,7 +81,7 @@ def _takes(oracle: Oracle, shapes: dict) -> dict[str, Take]:
   return dialect.takes({name: tuple(shape) for name, shape in shapes.items()}, {})
 
 
-def _fill(model: torch.nn.Module, oracle: Oracle, shapes: dict, squares: dict) -> None:
+def _fill(model: torch.nn.Module, oracle: Oracle, shapes: dict, *, squares: dict) -> None:
   """Gives a model the random variables; every one of its own must be given."""
   theirs = {key: value for key, value in model.state_dict().items()
             if not key.endswith('num_batches_tracked')}
@@ -147,9 +147,9 @@ def _training(model: torch.nn.Module, oracle: Oracle, shapes: dict) -> dict:
 def measure(oracle: Oracle, shapes: dict[str, list[int]]) -> dict:
   """Measures the logits of a network with the random variables of ours, in float64."""
   model = oracle.create().double()
-  _fill(model, oracle, shapes, {})
+  _fill(model, oracle, shapes, squares={})
   squares = _squares(model, oracle, shapes)
-  _fill(model, oracle, shapes, squares)
+  _fill(model, oracle, shapes, squares=squares)
   model.eval()
   with torch.no_grad():
     inference = [{'size': size, 'logits': fixtures.rounded(model(_images(2, size)).numpy())}
