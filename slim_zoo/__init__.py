@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ['Model', 'build_network', 'list_networks', 'load', 'load_weights']
+__all__ = ['Model', 'build_network', 'list_networks', 'load', 'load_weights']  # noqa: F822
 
 
 def __getattr__(name: str) -> Any:
