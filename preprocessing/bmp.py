@@ -1,7 +1,10 @@
-"""BMP files, those with a palette included.
+"""BMP files, including those with a palette.
 
-TensorFlow's decoder gives the palette indices of 8-bit files for grey values and refuses 1- and
-4-bit ones; here they are looked up.
+`tf.io.decode_bmp` decodes 24- and 32-bit files; alone, it is wrong for the others and for some of
+these: it returns the palette indices of 8-bit files as grey values, refuses 1- and 4-bit files and
+files with bytes after the pixels (Pillow reads all of them), and takes the unused fourth byte of
+old 32-bit files for alpha, so that many of them would be composited to white. This module looks up
+the palettes, drops bytes at the end, and uses alpha only if the header announces it.
 
 Format: BITMAPINFOHEADER and its successors
 (https://learn.microsoft.com/windows/win32/gdi/bitmap-storage).
@@ -22,15 +25,15 @@ def decode_bmp(encoded):
   """Decodes an uncompressed BMP.
 
   Args:
-    encoded: scalar string; a BMP file of 1, 4, 8 (palette), 24 or 32 bits a pixel.
+    encoded: scalar string; a BMP file of 1, 4, 8 (palette), 24 or 32 bits per pixel.
 
   Returns:
     uint8 [height, width, 4], RGBA. Alpha is 255 everywhere unless the header announces an alpha
-    channel, since the fourth byte of the older 32-bit files means nothing.
+    channel; the fourth byte of older 32-bit files has no meaning.
 
   Raises:
-    tf.errors.InvalidArgumentError: if the file is cut short, of another kind (compressed,
-      16-bit), or larger than `checks.MAX_PIXELS`.
+    tf.errors.InvalidArgumentError: if the file is truncated, of another kind (compressed, 16-bit),
+      or larger than `checks.MAX_PIXELS`.
   """
   length = tf.strings.length(encoded)
   head = tf.strings.join([tf.strings.substr(encoded, 0, _ALPHA_MASK_END), b'\0' * _ALPHA_MASK_END])
@@ -44,9 +47,9 @@ def decode_bmp(encoded):
       checks.Check(length >= _MIN_BYTES,
                    f'Expected a BMP header of {_MIN_BYTES} bytes. Received {{}} bytes.', length),
       checks.Check(tf.reduce_any(bits == [1, 4, 8, 24, 32]),
-                   'Expected a BMP of 1, 4, 8, 24 or 32 bits a pixel. Received: {} bits.', bits),
+                   'Expected a BMP of 1, 4, 8, 24 or 32 bits per pixel. Received: {} bits.', bits),
       checks.Check((compression == 0) | ((compression == 3) & (bits == 32)),
-                   'Expected an uncompressed BMP. Received one of compression {}.', compression),
+                   'Expected an uncompressed BMP. Received one with compression {}.', compression),
       checks.Check((header >= 40) & (offset >= _MIN_BYTES) & (header <= offset - 14),
                    'Expected a BMP header of 40 bytes or more before the pixels. Received: {}.',
                    header),
@@ -55,9 +58,9 @@ def decode_bmp(encoded):
                    tf.stack([height, width])),
       checks.size(height, width),
       checks.Check(end <= tf.cast(length, tf.int64),
-                   'Expected a whole BMP file. Received one of {} bytes, which is cut short.',
+                   'Expected a complete BMP file. Received one of {} bytes that is truncated.',
                    length))
-  # The kernel refuses bytes after the pixels, which some programs pad with.
+  # Some programs write padding after the pixels, which the kernel refuses.
   encoded = tf.strings.substr(encoded, 0, tf.cast(end, tf.int32))
 
   def with_palette():
@@ -72,7 +75,7 @@ def decode_bmp(encoded):
     entries = tf.minimum(tf.minimum(entries, 256), (offset - 14 - header) // 4)
     palette = tf.io.decode_raw(tf.strings.substr(encoded, 14 + header, 4 * entries), tf.uint8)
     palette = tf.reverse(tf.reshape(palette, [-1, 4])[:, :3], [1])
-    # An index without an entry is black, as other readers paint it.
+    # An index without an entry is black, as in other readers.
     palette = tf.pad(palette, [[0, 256 - tf.shape(palette)[0]], [0, 0]])
     return _opaque(tf.gather(palette, index))
 
@@ -98,5 +101,5 @@ def _opaque(rgb):
 
 
 def _integer(head, at, dtype):
-  """A little-endian integer of the header, as int32."""
+  """Reads a little-endian integer of the header, as int32."""
   return tf.io.decode_raw(tf.strings.substr(head, at, dtype.size), dtype)[0]

@@ -1,6 +1,6 @@
-"""Checks of image files that run before TensorFlow's decoders see them.
+"""Checks of image files that run before TensorFlow's decoders.
 
-A failed check is a `tf.errors.InvalidArgumentError`, the error of a bad image.
+A failed check raises `tf.errors.InvalidArgumentError`, the error of a bad image.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-# What Pillow calls a decompression bomb, and the most that TensorFlow decodes of a colour JPEG.
+# Pillow's limit for decompression bombs, and TensorFlow's for colour JPEGs.
 MAX_PIXELS = 178_956_970
 
 
 class Check(NamedTuple):
-  """A condition that a file has to meet.
+  """A condition for a file.
 
   Attributes:
     holds: bool scalar.
-    message: Python string with a `{}`, for when it does not hold.
-    received: tensor that takes the place of `{}`: numbers, or a scalar string. It is never a part
-      of the file: an error whose message is no UTF-8 cannot be raised.
+    message: Python string with a `{}`, the error message if it does not hold.
+    received: tensor that replaces `{}`: numbers, or a scalar string. It must not be a part of the
+      file, because an error whose message is not UTF-8 cannot be raised.
   """
   holds: tf.Tensor
   message: str
@@ -28,17 +28,17 @@ class Check(NamedTuple):
 
 
 def after(tensor, *checks):
-  """Passes a tensor on once all checks hold.
+  """Returns a tensor after all checks have passed.
 
   Args:
-    tensor: any tensor; what is computed from the result runs only if the checks hold.
-    *checks: `Check`s, in this order: a later one may be meaningless if an earlier one fails.
+    tensor: any tensor; computations from the result run only if the checks hold.
+    *checks: `Check`s in order; a later one may be meaningless if an earlier one fails.
 
   Returns:
     The tensor.
 
   Raises:
-    tf.errors.InvalidArgumentError: (when run) says which check failed.
+    tf.errors.InvalidArgumentError: (when run) with the message of the first check that fails.
   """
   for holds, message, received in checks:
     with tf.control_dependencies([tensor]):
@@ -49,7 +49,7 @@ def after(tensor, *checks):
 
 
 def _filled_in(message, received):
-  """The message with `received` in the place of `{}`; scalar string."""
+  """Replaces `{}` in a message by `received`; scalar string."""
   if received.dtype != tf.string:
     return tf.strings.format(message, received)
   before, after_it = message.split('{}')
@@ -57,7 +57,7 @@ def _filled_in(message, received):
 
 
 def size(height, width):
-  """The check that an image of this size, given by its header, is not too large to decode."""
+  """The check that an image, whose header states this size, is not too large to decode."""
   height, width = tf.cast(height, tf.int64), tf.cast(width, tf.int64)
   return Check(tf.abs(height) * tf.abs(width) <= MAX_PIXELS,
                f'Expected at most {MAX_PIXELS:,} pixels. Received height and width: {{}}.',

@@ -10,22 +10,22 @@ _PADDING = 4
 _MAX_BRIGHTNESS_DELTA = 63.0
 _CONTRAST_RANGE = (0.2, 1.8)
 
-# The random decisions about an image; each has its own seed.
+# The random decisions about an image, each with its own seed.
 _CROP_Y, _CROP_X, _FLIP, _BRIGHTNESS, _CONTRAST = range(5)
 
 
 def preprocess_for_train(image, height, width, *, channels=3, seed):
-  """Pads by 4 pixels, crops at random, flips, changes brightness and contrast, standardises.
+  """Pads by 4 pixels, crops at random, flips, changes brightness and contrast, standardizes.
 
   Args:
     image: scalar string (a file), or uint8 [in_height, in_width, 1 to 4].
-    height, width: size of the result, in pixels. An image that is smaller than this even when
-      padded is first brought to this size about its centre, with black.
+    height, width: size of the result, in pixels. An image that is smaller than this even after
+      padding is first centrally cropped or padded to this size.
     channels: 3, or 1 for grey.
     seed: integer tensor [2]; the result is a function of it and the image.
 
   Returns:
-    float32 [height, width, channels] of mean 0 and standard deviation 1.
+    float32 [height, width, channels] with mean 0 and standard deviation 1.
   """
   image = decoding.pixels_of(decoding.open_image(image, channels))
   in_height, in_width = decoding.shape_of(image)
@@ -46,7 +46,7 @@ def preprocess_for_train(image, height, width, *, channels=3, seed):
 
 
 def preprocess_for_eval(image, height, width, *, channels=3):
-  """Crops or pads an image about its centre, and standardises it.
+  """Crops or pads an image centrally, and standardizes it.
 
   Args:
     image: scalar string (a file), or uint8 [in_height, in_width, 1 to 4].
@@ -54,7 +54,7 @@ def preprocess_for_eval(image, height, width, *, channels=3):
     channels: 3, or 1 for grey.
 
   Returns:
-    float32 [height, width, channels] of mean 0 and standard deviation 1.
+    float32 [height, width, channels] with mean 0 and standard deviation 1.
   """
   image = image_ops.central_crop_or_pad(decoding.open_image(image, channels), height, width)
   return tf.image.per_image_standardization(image)

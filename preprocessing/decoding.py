@@ -1,9 +1,9 @@
-"""Image files to pixels: whole, or only the part that a recipe is going to use.
+"""Decoding of image files: whole, or only the part that a recipe uses.
 
-`decode_image` decodes a whole file. A recipe that crops first takes `open_image`, asks for
-`shape_of`, and decodes with `crop`, which for a JPEG reads no more than it needs.
+`decode_image` decodes a whole file. A recipe that crops first calls `open_image`, `shape_of` and
+`crop`, which decodes only the necessary part of a JPEG.
 
-All of it is TensorFlow ops: it runs in `tf.data` and can be exported with a model.
+Everything is TensorFlow ops, so that it runs in `tf.data` and can be exported with a model.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ import tensorflow as tf
 from preprocessing import bmp, checks, exif, file_formats, gif, png, tracing, webp
 
 # Chroma of a subsampled JPEG is interpolated from the neighbouring block. The kernel that decodes a
-# part leaves the block beside the part out, and its outermost columns then differ by up to 77 of
-# 255 (measured). So it is asked for this many columns more, which makes a crop equal the same
-# part of the whole picture; rows need none.
+# part does not decode the block next to the part, so that its outermost columns differ by up to 77
+# of 255 (measured). With this many additional columns, a crop equals the same part of the whole
+# image; no additional rows are needed.
 _CROP_MARGIN = 16
 
-# Of an image with transparency so many pixels are composited at a time: each takes 50 bytes.
+# Number of pixels that are composited at once; each takes 50 bytes of memory.
 _BLOCK = 1 << 22
 
 
 class EncodedImage(NamedTuple):
-  """An image file that has been opened and, if it is a JPEG, not been decoded.
+  """An opened image file; a JPEG is not decoded yet.
 
   Attributes:
     encoded: scalar string, the file.
     is_jpeg: scalar bool.
-    orientation: int32 scalar in [1, 8], Exif's, of the crops of a JPEG; 1 for other files.
-    height, width: int32 scalars, the size of the image as it is shown.
-    pixels: uint8 [height, width, 3] as shown; of a JPEG [0, 0, 3].
-    channels: 1 or 3, of the crops.
+    orientation: int32 scalar in [1, 8], the Exif orientation of a JPEG; 1 for other files.
+    height, width: int32 scalars, the size of the oriented image.
+    pixels: uint8 [height, width, 3], oriented; [0, 0, 3] for a JPEG.
+    channels: 1 or 3, channels of the crops.
   """
   encoded: tf.Tensor
   is_jpeg: tf.Tensor
@@ -46,43 +46,41 @@ class EncodedImage(NamedTuple):
 
 
 def decode_image(encoded, channels=3):
-  """Decodes a whole image file into what it shows.
+  """Decodes a whole image file.
 
   JPEG (grey, colour, CMYK and YCCK), PNG (any colour type; 16-bit values lose their low byte), GIF
-  (first picture), BMP (uncompressed) and WebP (first picture). The orientation in the Exif data of
-  a JPEG, PNG or WebP is applied. Transparency is composited over white. Colour profiles are not
-  applied.
+  (first frame), BMP (uncompressed) and WebP (first frame). The orientation in the Exif data of a
+  JPEG, PNG or WebP is applied. Transparency is composited over white. Colour profiles are ignored.
 
   Args:
     encoded: scalar string; an image file.
-    channels: 3 for RGB, 1 for grey: ITU-R 601 luma, which leaves the values of grey files as
-      they are.
+    channels: 3 for RGB, 1 for grey (ITU-R 601 luma; grey files keep their values).
 
   Returns:
     uint8 [height, width, channels] in [0, 255].
 
   Raises:
-    ValueError: if `channels` is neither 1 nor 3, or `encoded` not a scalar string.
-    tf.errors.InvalidArgumentError: (when run) if the file is no image, cut short, or larger than
-      `checks.MAX_PIXELS`. A file of which every pixel can be read may pass though its last bytes
-      are missing, such as a JPEG without its end marker.
+    ValueError: if `channels` is neither 1 nor 3, or `encoded` is not a scalar string.
+    tf.errors.InvalidArgumentError: (when run) if the file is not an image, truncated, or larger
+      than `checks.MAX_PIXELS`. A file whose last bytes are missing may pass if all pixels can be
+      read, such as a JPEG without its end marker.
   """
   return pixels_of(open_image(_check_encoded(encoded), channels))
 
 
 def open_image(image, channels=3):
-  """Gets an image ready for `shape_of` and `crop`.
+  """Prepares an image for `shape_of` and `crop`.
 
   Args:
-    image: scalar string, an image file; or uint8 [height, width, c], c in 1 to 4 and static: grey,
-      grey and alpha, RGB, RGBA. Already opened images pass.
+    image: scalar string, an image file; or uint8 [height, width, c] with static c in 1 to 4: grey,
+      grey and alpha, RGB, RGBA; or an image that is already open.
     channels: 1 or 3.
 
   Returns:
     `EncodedImage` for a file, uint8 [height, width, channels] for pixels.
 
   Raises:
-    ValueError: if the image is neither, or `channels` neither 1 nor 3.
+    ValueError: if the image is none of these, or `channels` is neither 1 nor 3.
   """
   _check_channels(channels)
   if isinstance(image, EncodedImage):
@@ -96,22 +94,22 @@ def open_image(image, channels=3):
 
 
 def shape_of(image):
-  """Size of an image of `open_image`: (height, width), int32 scalars, as it is shown."""
+  """Size of an image from `open_image`, oriented: (height, width), int32 scalars."""
   if isinstance(image, EncodedImage):
     return image.height, image.width
   shape = tf.shape(image)
   return shape[0], shape[1]
 
 
-def crop(image, y, x, height, width):
-  """Cuts a box out of an image, decoding no more of a JPEG than the box needs.
+def crop(image, box):
+  """Crops an image; of a JPEG, only the necessary part is decoded.
 
-  The pixels are those of the same box of the decoded image, bit for bit. A JPEG that is cut short
-  below the box may pass: whether a file is whole is for `decode_image` to tell.
+  The pixels equal those of the same box of the whole image, bit for bit. A JPEG that is truncated
+  below the box may pass; use `decode_image` to check a whole file.
 
   Args:
     image: from `open_image`.
-    y, x, height, width: int32 scalars; a box inside the image as it is shown.
+    box: (y, x, height, width), int32 scalars; inside the oriented image.
 
   Returns:
     uint8 [height, width, channels].
@@ -120,17 +118,18 @@ def crop(image, y, x, height, width):
     tf.errors.InvalidArgumentError: (when run) if the box is not inside the image, or the file is
       damaged.
   """
-  y, x, height, width = (tf.cast(value, tf.int32) for value in (y, x, height, width))
+  y, x, height, width = box
+  box = tuple(tf.cast(value, tf.int32) for value in (y, x, height, width))
   if not isinstance(image, EncodedImage):
-    return _crop_pixels(image, y, x, height, width)
-  rgb = tf.cond(image.is_jpeg, lambda: _crop_jpeg(image, (y, x, height, width)),
-                lambda: _crop_pixels(image.pixels, y, x, height, width))
+    return _crop_pixels(image, box)
+  rgb = tf.cond(image.is_jpeg, lambda: _crop_jpeg(image, box),
+                lambda: _crop_pixels(image.pixels, box))
   rgb.set_shape([None, None, 3])
   return to_channels(rgb, image.channels)
 
 
 def pixels_of(image):
-  """The whole of an image of `open_image`: uint8 [height, width, channels]."""
+  """All pixels of an image from `open_image`: uint8 [height, width, channels]."""
   if not isinstance(image, EncodedImage):
     return image
   rgb = tf.cond(
@@ -152,12 +151,13 @@ def to_channels(pixels, channels):
     uint8 [height, width, channels]; transparency is composited over white.
 
   Raises:
-    ValueError: if `pixels` is not as above.
+    ValueError: if `pixels` has another type or shape.
   """
   given = pixels.shape[2] if pixels.shape.rank == 3 else None
   if pixels.dtype != tf.uint8 or given not in (1, 2, 3, 4):
-    raise ValueError('Expected an image as a scalar string (a file) or as uint8 of shape [height, '
-                     f'width, 1 to 4]. Received: {pixels.dtype.name} of shape {pixels.shape}.')
+    raise ValueError('Expected an image as a scalar string (a file) or as uint8 with the shape '
+                     f'[height, width, 1 to 4]. Received: {pixels.dtype.name} with the shape '
+                     f'{pixels.shape}.')
   if given in (2, 4):
     pixels = _over_white(pixels)
     given -= 1
@@ -170,7 +170,7 @@ def to_channels(pixels, channels):
 
 @functools.partial(tracing.once, autograph=False)
 def _open_file(encoded):
-  """What `EncodedImage` holds of a file: is_jpeg, orientation, height, width, pixels."""
+  """Opens a file: is_jpeg, orientation, height, width, pixels of `EncodedImage`."""
   file_format = file_formats.recognize(encoded)
 
   def of_jpeg():
@@ -193,13 +193,13 @@ def _open_file(encoded):
       file_formats.WEBP: lambda: of_other(lambda file: _over_white(webp.decode_webp(file))),
       file_formats.OTHER: lambda: of_other(lambda file: _refuse(file, file_format))})
   pixels.set_shape([None, None, 3])
-  with tf.control_dependencies([height]):  # Nothing is decoded of a file that failed a check.
+  with tf.control_dependencies([height]):  # A file that failed a check must not be decoded.
     is_jpeg = file_format == file_formats.JPEG
   return is_jpeg, orientation, height, width, pixels
 
 
 def _refuse(encoded, file_format):
-  """Fails, and says what a file looks like that is of no format of ours."""
+  """Fails with a message that says what a file of an unsupported format looks like."""
   known = checks.Check(file_format < file_formats.OTHER,
                        'Expected a JPEG, PNG, GIF, BMP or WebP file. Received {}.',
                        file_formats.describe(encoded))
@@ -207,7 +207,7 @@ def _refuse(encoded, file_format):
 
 
 def _over_white(pixels):
-  """Composites over white: uint8 [h, w, c], the last channel alpha, to uint8 [h, w, c - 1]."""
+  """Composites uint8 [h, w, c], the last channel being alpha, over white: uint8 [h, w, c - 1]."""
   colours, alpha = pixels[:, :, :-1], pixels[:, :, -1:]
   shape = tf.shape(colours)
   count = shape[0] * shape[1]
@@ -227,18 +227,19 @@ def _over_white(pixels):
 
 
 def _composite(colours, alpha):
-  """Composites uint8 colours over white by their alpha, which has one channel."""
+  """Composites uint8 colours over white; `alpha` has one channel."""
   share = tf.cast(alpha, tf.float32) / 255.0
   return tf.cast(tf.round(tf.cast(colours, tf.float32) * share + 255.0 * (1.0 - share)), tf.uint8)
 
 
-def _crop_pixels(pixels, y, x, height, width):
+def _crop_pixels(pixels, box):
+  y, x, height, width = box
   part = tf.slice(pixels, tf.stack([y, x, 0]), tf.stack([height, width, -1]))
   return tf.ensure_shape(part, [None, None, pixels.shape[2]])
 
 
 def _crop_jpeg(image, box):
-  """Decodes a box of a JPEG, given as it is shown: uint8 [height, width, 3]."""
+  """Decodes a box of the oriented image of a JPEG: uint8 [height, width, 3]."""
   shape = (image.height, image.width)
   y, x, height, width = exif.stored_box(box, shape, image.orientation)
   _, stored_width = exif.oriented_shape(*shape, image.orientation)
@@ -246,7 +247,7 @@ def _crop_jpeg(image, box):
   right = tf.clip_by_value(stored_width - x - width, 0, _CROP_MARGIN)
   window = tf.stack([y, x - left, height, left + width + right])
   pixels = tf.io.decode_and_crop_jpeg(image.encoded, window, channels=3)
-  return exif.orient(_crop_pixels(pixels, 0, left, height, width), image.orientation)
+  return exif.orient(_crop_pixels(pixels, (0, left, height, width)), image.orientation)
 
 
 def _check_channels(channels):
@@ -258,5 +259,5 @@ def _check_encoded(encoded):
   encoded = tf.convert_to_tensor(encoded)
   if encoded.dtype != tf.string or encoded.shape.rank not in (0, None):
     raise ValueError('Expected an image file as a scalar string. Received: '
-                     f'{encoded.dtype.name} of shape {encoded.shape}.')
+                     f'{encoded.dtype.name} with the shape {encoded.shape}.')
   return encoded

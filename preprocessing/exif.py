@@ -1,7 +1,7 @@
-"""The orientation that an image's Exif data asks for, read and applied with TensorFlow ops.
+"""Reading and applying the orientation in an image's Exif data.
 
-Plain TensorFlow ops, so that it runs inside `tf.data` without the Python interpreter and can be
-part of an exported model.
+Everything is TensorFlow ops, so that it runs in `tf.data` without the Python interpreter and can be
+exported with a model.
 
 Formats: JPEG's marker segments are ITU-T T.81 annex B; the Exif segment and its tag 0x0112 are
 Exif 2.32 (CIPA DC-008), sections 4.5 and 4.6.
@@ -24,15 +24,15 @@ def jpeg_orientation(encoded):
   """Reads the orientation of a JPEG.
 
   Args:
-    encoded: scalar string; a JPEG file, also a damaged one.
+    encoded: scalar string; a JPEG file, which may be damaged.
 
   Returns:
-    int32 scalar in [1, 8]: 1 (as stored) where no Exif segment begins in the first 256 KiB (it
-    belongs at the very front), and where its data is damaged or says something else: bad metadata
-    does not make an image unreadable.
+    int32 scalar in [1, 8]. It is 1 (as stored) if no Exif segment begins in the first 256 KiB (it
+    should be at the very front), or if its data are damaged or invalid, because bad metadata do not
+    make an image unreadable.
   """
-  # A search for the name is several times cheaper than the walk from marker to marker, and most
-  # files of a data set have no such segment.
+  # A search for the name is several times faster than going through the markers, and most files
+  # have no such segment.
   head = tf.strings.substr(encoded, 0, _SEARCHED_BYTES)
   return tf.cond(contains(head, _PREFIX), lambda: _walk_to_orientation(encoded),
                  lambda: tf.constant(1))
@@ -40,7 +40,7 @@ def jpeg_orientation(encoded):
 
 def contains(data, name):
   """Whether `data`, a scalar string, contains `name`, a Python bytes object; bool scalar."""
-  # For plain text, replacing is a search several times faster than a match of the whole string.
+  # Replacing plain text is several times faster than matching the whole string.
   pattern = ''.join(f'\\x{byte:02x}' for byte in name)
   rest = tf.strings.regex_replace(data, pattern, '', replace_global=False)
   return tf.strings.length(rest) < tf.strings.length(data)
@@ -53,7 +53,7 @@ def _walk_to_orientation(encoded):
 
 
 def _exif_payload(encoded):
-  """Finds the data of the first Exif segment; scalar string, empty if there is none."""
+  """The data of the first Exif segment; scalar string, empty if there is none."""
   length = tf.strings.length(encoded)
   position = tf.constant(2)
   payload = tf.constant(b'')
@@ -62,7 +62,7 @@ def _exif_payload(encoded):
     marker = head[1]
     size = head[2] * 256 + head[3]
     if head[0] != 0xFF or marker == 0xDA or marker == 0xD9:
-      position = length  # the picture data begins, the file ends, or this is not a marker
+      position = length  # image data begin, the file ends, or this is not a marker
     elif marker == 0xFF:
       position += 1  # fill byte
     elif marker == 0x01 or (marker >= 0xD0 and marker <= 0xD7):
@@ -80,10 +80,10 @@ def orientation_of(exif):
   """Reads the orientation from Exif data.
 
   Args:
-    exif: uint8 [n]; a TIFF structure, with or without `Exif` and two zero bytes before it.
+    exif: uint8 [n]; a TIFF structure, optionally preceded by `Exif` and two zero bytes.
 
   Returns:
-    int32 scalar in [1, 8]; 1 where the data is damaged or says something else.
+    int32 scalar in [1, 8]; 1 if the data are damaged or invalid.
   """
   prefixed = tf.reduce_all(tf.pad(exif[:6], [[0, 6]])[:6] == [*_PREFIX])
   tiff = exif[tf.where(prefixed, 6, 0):]
@@ -97,7 +97,7 @@ def _tiff_orientation(tiff):
   big = tf.reduce_all(tiff[:4] == [0x4D, 0x4D, 0, 42])
 
   def integers(at, width):
-    """Unsigned integers of `width` bytes at the positions `at`, which lie inside."""
+    """Unsigned integers of `width` bytes at the positions `at`, which must be inside."""
     value = tf.zeros_like(at)
     for i in range(width):
       value = value * 256 + tf.gather(tiff, tf.where(little, at + width - 1 - i, at + i))
@@ -108,7 +108,7 @@ def _tiff_orientation(tiff):
   valid = (little or big) and directory >= 8 and directory <= size - 2
   directory = tf.where(valid, directory, 0)
   count = tf.where(valid, integers(tf.reshape(directory, [1]), 2)[0], 0)
-  # A count that runs past the end of the segment is cut to the entries that are there.
+  # Limit the count to the entries that fit into the segment.
   count = tf.minimum(count, (size - directory - 2) // _ENTRY_BYTES)
   entries = directory + 2 + _ENTRY_BYTES * tf.range(count)
   matches = ((integers(entries, 2) == _ORIENTATION_TAG) &
@@ -119,14 +119,15 @@ def _tiff_orientation(tiff):
 
 
 def orient(pixels, orientation):
-  """Turns stored pixels into what is to be shown.
+  """Orients stored pixels.
 
   Args:
     pixels: [height, width, channels]; one image.
-    orientation: int32 scalar in [1, 8], Exif's numbering.
+    orientation: int32 scalar in [1, 8], as in Exif.
 
   Returns:
-    The image, same dtype, of shape [width, height, channels] where `orientation` is 5 or more.
+    The oriented image, of the same dtype; its shape is [width, height, channels] if `orientation`
+    is 5 or more.
   """
   def turned():
     image = tf.cond(orientation >= 5, lambda: tf.transpose(pixels, [1, 0, 2]), lambda: pixels)
@@ -139,22 +140,22 @@ def orient(pixels, orientation):
 
 
 def oriented_shape(height, width, orientation):
-  """Size of the shown image, (height, width), from the stored size."""
+  """Size of the oriented image, (height, width), from the stored size."""
   turned = orientation >= 5
   return tf.where(turned, width, height), tf.where(turned, height, width)
 
 
 def stored_box(box, shape, orientation):
-  """Maps a box of the shown image to the stored one.
+  """Maps a box of the oriented image to the stored image.
 
   Args:
-    box: (y, x, height, width), int32 scalars, in the shown image.
-    shape: (height, width) of the shown image.
+    box: (y, x, height, width), int32 scalars, in the oriented image.
+    shape: (height, width) of the oriented image.
     orientation: int32 scalar in [1, 8].
 
   Returns:
-    (y, x, height, width) in the stored image: the box whose pixels, put through `orient`, are
-    the box asked for.
+    (y, x, height, width) in the stored image: the box whose pixels, after `orient`, are those of
+    `box`.
   """
   y, x, height, width = box
   x = tf.where(_mirrored(orientation), shape[1] - x - width, x)
@@ -165,10 +166,10 @@ def stored_box(box, shape, orientation):
 
 
 def _mirrored(orientation):
-  """Whether the shown image is reversed from left to right, after any transposition."""
+  """Whether the image must be reversed from left to right, after any transposition."""
   return tf.reduce_any(orientation == [2, 3, 6, 7])
 
 
 def _upside_down(orientation):
-  """Whether the shown image is reversed from top to bottom, after any transposition."""
+  """Whether the image must be reversed from top to bottom, after any transposition."""
   return tf.reduce_any(orientation == [3, 4, 7, 8])

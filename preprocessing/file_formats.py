@@ -1,19 +1,19 @@
-"""Recognizing image files by how they begin, and naming what is no image that can be read."""
+"""Recognizing image files by their first bytes, and describing files that cannot be read."""
 
 from __future__ import annotations
 
 import tensorflow as tf
 
-# Formats that can be read, in the order of their numbers: where a file has which bytes.
+# Supported formats, in the order of their numbers: (position, bytes at this position).
 _SIGNATURES = ((0, b'\xff\xd8\xff'), (0, b'\x89PNG'), (0, b'GIF8'), (0, b'BM'), (8, b'WEBP'))
 JPEG, PNG, GIF, BMP, WEBP = range(len(_SIGNATURES))
 OTHER = len(_SIGNATURES)
 
 _CONVERT = 'convert it to PNG or JPEG'
-# How the first bytes of other files look, and what to say of them.
+# Patterns of the first bytes of other files, and their descriptions.
 _OTHERS = (
     (r'', 'an empty file'),
-    (r'\x00*', 'zero bytes; the file is damaged'),
+    (r'\x00*', 'only zero bytes; the file is damaged'),
     (r'(II[*+]\x00|MM\x00[*+])\C*', f'a TIFF file; {_CONVERT}'),
     (r'\C{4}ftyp(avi[fs]|he[iv]|mif1|msf1)\C*', f'a HEIC or AVIF file; {_CONVERT}'),
     (r'\x00\x00\x00\x0cJXL \C*', f'a JPEG XL file; {_CONVERT}'),
@@ -22,22 +22,22 @@ _OTHERS = (
     (r'%PDF-\C*', f'a PDF file; {_CONVERT}'),
     (r'(?i)\x{FEFF}?\s*<(svg|(\?xml|!--|!doctype svg)\C*<svg)\b\C*', f'an SVG file; {_CONVERT}'),
     (r'(?i)\x{FEFF}?\s*<(!doctype html|html|head|body)\b\C*',
-     'a web page; download the image itself'),
-    (r'version https://git-lfs\C*', 'a pointer of Git LFS; run `git lfs pull`'),
-    (r'\C*', 'a file of another kind'),
+     'a web page (HTML); download the image itself'),
+    (r'version https://git-lfs\C*', 'a Git LFS pointer; run `git lfs pull`'),
+    (r'\C*', 'a file of unknown format'),
 )
 _HEAD_BYTES = 1024
 
 
 def recognize(encoded):
-  """Number of a file's format, `OTHER` for none of these; int32 scalar."""
+  """Number of a file's format, `OTHER` if it is not supported; int32 scalar."""
   head = tf.strings.join([tf.strings.substr(encoded, 0, 12), b'\0' * 12])
   matches = [tf.strings.substr(head, at, len(sign)) == sign for at, sign in _SIGNATURES]
   return tf.argmax(tf.stack([*matches, tf.constant(True)]), output_type=tf.int32)
 
 
 def describe(encoded):
-  """Says what a file of none of these formats looks like; scalar string."""
+  """Describes a file whose format is not supported; scalar string."""
   head = tf.strings.substr(encoded, 0, _HEAD_BYTES)
   matches = [tf.strings.regex_full_match(head, pattern) for pattern, _ in _OTHERS]
   return tf.gather([text for _, text in _OTHERS], tf.argmax(tf.stack(matches)))

@@ -11,14 +11,14 @@ _LUMA = (0.2989, 0.5870, 0.1140)
 
 
 def decision_seed(seed, decision):
-  """Seed of one random decision about one image.
+  """Derives the seed of one random decision about one image.
 
   Args:
     seed: integer tensor [2], the image's stateless seed.
-    decision: integer, which decision of the recipe it is.
+    decision: integer, the number of the decision in the recipe.
 
   Returns:
-    Integer tensor [2]: another seed for every decision, so that none depends on how much
+    Integer tensor [2]: a different seed for every decision, so that none depends on how much
     randomness the others use.
   """
   return tf.random.fold_in(seed, decision)
@@ -39,16 +39,16 @@ def legacy_resize(image, height, width):
 
   Pixel (i, j) of the result is read at (i * in_height / height, j * in_width / width), with neither
   the half-pixel shift nor the antialiasing of `tf.image.resize`: TF-Slim's published networks were
-  trained and measured on such images.
+  trained and evaluated on such images.
 
   Args:
     image: [in_height, in_width, channels] of any real dtype.
     height, width: int32 scalars, the size of the result.
 
   Returns:
-    float32 [height, width, channels], the values in `image`'s range.
+    float32 [height, width, channels] in the range of `image`.
   """
-  # `tf.compat.v1.image.resize_bilinear` is this op and a deprecation warning.
+  # `tf.compat.v1.image.resize_bilinear` is this op with a deprecation warning.
   return tf.raw_ops.ResizeBilinear(
       images=image[tf.newaxis], size=tf.stack([height, width]), align_corners=False,
       half_pixel_centers=False)[0]
@@ -58,7 +58,7 @@ def central_crop_or_pad(image, height, width):
   """Crops an image about its centre, or pads it with zeros, to a given size.
 
   Args:
-    image: from `decoding.open_image`; where it is larger, only the part kept is decoded.
+    image: from `decoding.open_image`; only the part that is kept is decoded.
     height, width: size of the result, in pixels.
 
   Returns:
@@ -66,26 +66,27 @@ def central_crop_or_pad(image, height, width):
   """
   in_height, in_width = decoding.shape_of(image)
   kept_height, kept_width = tf.minimum(in_height, height), tf.minimum(in_width, width)
-  kept = decoding.crop(image, (in_height - kept_height) // 2, (in_width - kept_width) // 2,
-                       kept_height, kept_width)
+  kept = decoding.crop(image, ((in_height - kept_height) // 2, (in_width - kept_width) // 2,
+                               kept_height, kept_width))
   return tf.image.resize_with_crop_or_pad(kept, height, width)
 
 
 def random_crop(image, height, width, *, y_seed, x_seed):
-  """Crops [height, width] out of an image at least as large, all positions equally likely."""
+  """Crops [height, width] out of an image at least as large, at a uniformly random position."""
   shape = tf.shape(image)
   y = uniform_integer(y_seed, 0, shape[0] - height)
   x = uniform_integer(x_seed, 0, shape[1] - width)
-  return _cut(image, y, x, height, width)
+  return _crop(image, (y, x, height, width))
 
 
 def central_crop(image, height, width):
   """Crops [height, width] out of the middle of an image at least as large."""
   shape = tf.shape(image)
-  return _cut(image, (shape[0] - height) // 2, (shape[1] - width) // 2, height, width)
+  return _crop(image, ((shape[0] - height) // 2, (shape[1] - width) // 2, height, width))
 
 
-def _cut(image, y, x, height, width):
+def _crop(image, box):
+  y, x, height, width = box
   part = tf.slice(image, tf.stack([y, x, 0]), [height, width, -1])
   return tf.ensure_shape(part, [height, width, image.shape[2]])
 

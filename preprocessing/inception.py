@@ -1,4 +1,4 @@
-"""The recipe of Inception, also of MobileNet and of TF-Slim's AlexNet.
+"""The recipe of Inception, MobileNet and TF-Slim's AlexNet.
 
 Follows TF-Slim's `inception_preprocessing` with its default, `fast_mode=True`
 (https://arxiv.org/abs/1409.4842, section 6).
@@ -18,12 +18,12 @@ _MAX_BRIGHTNESS_DELTA = 32.0 / 255.0
 _SATURATION_RANGE = (0.5, 1.5)
 _COLOUR_ORDERS = 4
 
-# The random decisions about an image; each has its own seed.
+# The random decisions about an image, each with its own seed.
 _BOX, _FLIP, _ORDER, _BRIGHTNESS, _SATURATION = range(5)
 
 
 def preprocess_for_train(image, height, width, *, channels=3, seed):
-  """Crops a random box, resizes it without keeping its shape, flips and distorts colours.
+  """Crops a random box, resizes it without keeping its aspect ratio, flips, distorts colours.
 
   Args:
     image: scalar string (a file), or uint8 [in_height, in_width, 1 to 4].
@@ -35,21 +35,22 @@ def preprocess_for_train(image, height, width, *, channels=3, seed):
     float32 [height, width, channels] in [-1, 1].
   """
   image = decoding.open_image(image, channels)
-  image = decoding.crop(image, *random_box(*decoding.shape_of(image),
-                                           image_ops.decision_seed(seed, _BOX)))
+  in_height, in_width = decoding.shape_of(image)
+  box = random_box(in_height, in_width, image_ops.decision_seed(seed, _BOX))
+  image = decoding.crop(image, box)
   image = image_ops.legacy_resize(image_ops.to_float(image), height, width)
   image = tf.image.stateless_random_flip_left_right(image, image_ops.decision_seed(seed, _FLIP))
   return _scaled(_distort_colour(image, seed))
 
 
 def preprocess_for_eval(image, height, width, *, channels=3, central_fraction=0.875):
-  """Crops the centre of an image and resizes it without keeping its shape.
+  """Crops the centre of an image and resizes it without keeping its aspect ratio.
 
   Args:
     image: scalar string (a file), or uint8 [in_height, in_width, 1 to 4].
     height, width: size of the result, in pixels.
     channels: 3, or 1 for grey.
-    central_fraction: share of each side that is kept, in (0, 1].
+    central_fraction: fraction of each side that is kept, in (0, 1].
 
   Returns:
     float32 [height, width, channels] in [-1, 1].
@@ -60,20 +61,21 @@ def preprocess_for_eval(image, height, width, *, channels=3, central_fraction=0.
   if not 0.0 < central_fraction <= 1.0:
     raise ValueError(f'Expected central_fraction in (0, 1]. Received: {central_fraction}.')
   image = decoding.open_image(image, channels)
-  box = central_box(*decoding.shape_of(image), central_fraction)
-  image = image_ops.to_float(decoding.crop(image, *box))
+  in_height, in_width = decoding.shape_of(image)
+  box = central_box(in_height, in_width, central_fraction)
+  image = image_ops.to_float(decoding.crop(image, box))
   return _scaled(image_ops.legacy_resize(image, height, width))
 
 
 def random_box(height, width, seed):
-  """Draws a box: 5% to all of the image's area, width / height in [0.75, 1.33].
+  """Draws a box with 5% to 100% of the image's area and width / height in [0.75, 1.33].
 
   Args:
     height, width: int32 scalars, the image's size.
     seed: integer tensor [2].
 
   Returns:
-    (y, x, height, width), int32 scalars. The whole image, where no box fits.
+    (y, x, height, width), int32 scalars; the whole image if no box fits.
   """
   begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
       tf.stack([height, width, 1]), tf.constant([[[0.0, 0.0, 1.0, 1.0]]]), seed,
@@ -83,7 +85,7 @@ def random_box(height, width, seed):
 
 
 def central_box(height, width, fraction):
-  """The box that `tf.image.central_crop` cuts out: (y, x, height, width), int32 scalars."""
+  """The box of `tf.image.central_crop`: (y, x, height, width), int32 scalars."""
   def start(side):
     side = tf.cast(side, tf.float64)
     return tf.cast((side - side * fraction) / 2, tf.int32)
@@ -93,7 +95,7 @@ def central_box(height, width, fraction):
 
 
 def _distort_colour(image, seed):
-  """Changes brightness and saturation, in an order drawn too; keeps values in [0, 1]."""
+  """Changes brightness and saturation in a random order; keeps values in [0, 1]."""
   def brightness(pixels):
     return tf.image.stateless_random_brightness(
         pixels, _MAX_BRIGHTNESS_DELTA, image_ops.decision_seed(seed, _BRIGHTNESS))
@@ -105,7 +107,7 @@ def _distort_colour(image, seed):
   if image.shape[2] == 1:
     image = brightness(image)
   else:
-    # Of the four orders that TF-Slim draws from, fast mode distinguishes the first from the rest.
+    # TF-Slim draws from four orders; fast mode only distinguishes the first from the others.
     order = image_ops.uniform_integer(image_ops.decision_seed(seed, _ORDER), 0, _COLOUR_ORDERS - 1)
     image = tf.cond(order == 0, lambda: saturation(brightness(image)),
                     lambda: brightness(saturation(image)))
@@ -113,5 +115,5 @@ def _distort_colour(image, seed):
 
 
 def _scaled(image):
-  """From [0, 1] to [-1, 1]."""
+  """Scales from [0, 1] to [-1, 1]."""
   return (image - 0.5) * 2.0

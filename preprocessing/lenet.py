@@ -8,7 +8,7 @@ from preprocessing import decoding, image_ops
 
 
 def preprocess(image, height, width, *, channels=3):
-  """Crops or pads an image about its centre, and scales it; training and evaluation alike.
+  """Crops or pads an image centrally, and scales it, for both training and evaluation.
 
   Args:
     image: scalar string (a file), or uint8 [in_height, in_width, 1 to 4].

@@ -1,7 +1,7 @@
-"""PNG files: pixels, and the orientation that their Exif data asks for.
+"""PNG files: pixels, and the orientation in their Exif data.
 
-Format: PNG, third edition (https://www.w3.org/TR/png-3/). Before it had the chunk `eXIf`, Exif data
-was kept as hexadecimal text under a keyword of ImageMagick's.
+Format: PNG, third edition (https://www.w3.org/TR/png-3/). Before the chunk `eXIf` existed, Exif
+data was stored as hexadecimal text with a keyword of ImageMagick.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _HEADER_BYTES = 33
 _CHUNK_BYTES = 12  # Length, type and checksum.
 _EXIF, _TEXT = b'eXIf', b'tEXt'
 _PROFILE = b'Raw profile type exif'
-# The keyword, an empty line, a name, a number of bytes; then come lines of digits.
+# The keyword, an empty line, a name and a number of bytes, followed by lines of digits.
 _BEFORE_DIGITS = _PROFILE + rb'\x00[^\n]*\n[^\n]*\n[^\n]*\n'
 
 
@@ -26,7 +26,7 @@ def decode_png(encoded):
     encoded: scalar string; a PNG file.
 
   Returns:
-    uint8 [height, width, 4], RGBA as it is shown; 16-bit values lose their low byte.
+    uint8 [height, width, 4], RGBA, oriented; 16-bit values lose their low byte.
 
   Raises:
     tf.errors.InvalidArgumentError: if the file is damaged, or larger than `checks.MAX_PIXELS`.
@@ -36,8 +36,8 @@ def decode_png(encoded):
   encoded = checks.after(
       encoded,
       checks.Check(tf.strings.substr(head, 12, 4) == b'IHDR',
-                   'Expected a PNG file with its header first. Received one of {} bytes that has '
-                   'another chunk, or none.', tf.strings.length(encoded)),
+                   'Expected a PNG file that begins with a header. Received one of {} bytes that '
+                   'does not.', tf.strings.length(encoded)),
       checks.size(height, width))
   pixels = tf.io.decode_png(encoded, channels=4)
   depth = tf.io.decode_raw(tf.strings.substr(head, 24, 1), tf.uint8)[0]
@@ -46,8 +46,8 @@ def decode_png(encoded):
 
 def _with_full_alpha(pixels, depth):
   """Makes an image without transparency opaque, whatever depth it is stored in."""
-  # Where the file has no transparency, the kernel fills in the largest alpha of the stored depth,
-  # which for fewer than 8 bits is not the 255 of an opaque image.
+  # If the file has no transparency, the kernel sets alpha to the largest value of the stored depth,
+  # which is not 255 (opaque) for fewer than 8 bits.
   filled_in = tf.bitwise.left_shift(tf.constant(1, tf.uint8), tf.minimum(depth, 7)) - 1
   opaque = (depth < 8) & tf.reduce_all(pixels[:, :, 3] == filled_in)
   return tf.cond(opaque, lambda: tf.maximum(pixels, tf.constant([0, 0, 0, 255], tf.uint8)),
@@ -55,8 +55,8 @@ def _with_full_alpha(pixels, depth):
 
 
 def _orientation(encoded):
-  """The orientation of a PNG, also of a damaged one; int32 scalar in [1, 8]."""
-  # Most files have no Exif data, and a search is cheaper than a walk from chunk to chunk.
+  """The orientation of a PNG, which may be damaged; int32 scalar in [1, 8]."""
+  # Most files have no Exif data, and a search is faster than going through the chunks.
   found = exif.contains(encoded, _EXIF) | exif.contains(encoded, _PROFILE)
   return tf.cond(found, lambda: _walk_to_orientation(encoded), lambda: tf.constant(1))
 
@@ -71,7 +71,7 @@ def _walk_to_orientation(encoded):
     size = _integer(encoded, position)
     kind = tf.strings.substr(encoded, position + 4, 4)
     if size < 0 or size > length - _CHUNK_BYTES - position:
-      position = length  # Cut short.
+      position = length  # Truncated.
     elif kind == _EXIF:
       payload = tf.strings.substr(encoded, position + 8, size)
       position = length
@@ -95,7 +95,7 @@ def _profile_text(text):
 
 
 def _from_hexadecimal(digits):
-  """The bytes that an even number of digits stands for; uint8 [n]."""
+  """Converts hexadecimal digits to bytes; uint8 [n]."""
   digits = tf.strings.substr(digits, 0, tf.strings.length(digits) // 2 * 2)
   codes = tf.cast(tf.io.decode_raw(digits, tf.uint8), tf.int32)
   values = tf.bitwise.bitwise_and(codes, 15) + tf.where(codes > ord('9'), 9, 0)
@@ -104,5 +104,5 @@ def _from_hexadecimal(digits):
 
 
 def _integer(data, at):
-  """A big-endian integer of four bytes; int32 scalar, negative from 2 ** 31 on."""
+  """Reads a big-endian integer of four bytes; int32 scalar, negative from 2 ** 31 on."""
   return tf.io.decode_raw(tf.strings.substr(data, at, 4), tf.int32, little_endian=False)[0]

@@ -1,4 +1,4 @@
-"""The table of preprocessing recipes, and the one way to get one."""
+"""The table of preprocessing recipes, and the functions that get one."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from preprocessing import (
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-  """How images become a network's input.
+  """How images are converted to a network's input.
 
   Attributes:
     preprocess_for_train: (image, height, width, *, channels) -> float32 [height, width, channels];
-      takes `seed` as well if the recipe is random.
+      also takes `seed` if the recipe is random.
     preprocess_for_eval: the same without `seed`.
-    values: order of the channels, and what becomes of `value` in [0, 255], a pixel's red, green and
-      blue; for those who prepare images by other means. Grey ones take the luma of its numbers.
-    is_random: whether the training function draws at random.
+    values: the order of the channels, and the formula for `value` in [0, 255] of red, green and
+      blue; for users who prepare images by other means. Grey images use the luma of its numbers.
+    is_random: whether the training function is random.
   """
   preprocess_for_train: Callable[..., tf.Tensor]
   preprocess_for_eval: Callable[..., tf.Tensor]
@@ -44,7 +44,7 @@ PREPROCESSING = {
     'caffe': Recipe(caffe.preprocess_for_train, caffe.preprocess_for_eval,
                     values='BGR: value - (104, 117, 124)'),
     'cifarnet': Recipe(cifarnet.preprocess_for_train, cifarnet.preprocess_for_eval,
-                       values='RGB: (value - mean) / deviation, those of all values of the image'),
+                       values='RGB: (value - mean) / deviation, over all values of the image'),
     'efficientnet_lite': Recipe(efficientnet_lite.preprocess_for_train,
                                 efficientnet_lite.preprocess_for_eval,
                                 values='RGB: (value - 127) / 128'),
@@ -61,7 +61,7 @@ PREPROCESSING = {
 
 
 def code_digest() -> str:
-  """Returns a digest of all recipes as they are written: a change of any may change its numbers."""
+  """Returns a digest of the recipes' source code, because any change may change the results."""
   found = hashlib.sha256()
   for path in sorted(pathlib.Path(__file__).parent.glob('*.py')):
     found.update(path.read_bytes())
@@ -80,25 +80,25 @@ def get_recipe(name: str) -> Recipe:
 
 
 def get_preprocessing(name, is_training=False, use_grayscale=False, *, channels=3):
-  """Returns a function that turns one image into a network's input.
+  """Returns a function that converts one image to a network's input.
 
   Args:
     name: a name in `PREPROCESSING`.
-    is_training: whether to distort images at random, as for training.
-    use_grayscale: whether to turn colour into grey.
-    channels: channels of the dataset's images, 1 or 3; images in a file with others are converted.
+    is_training: whether to augment images at random, for training.
+    use_grayscale: whether to convert to grey.
+    channels: channels of the dataset's images, 1 or 3; files with other channels are converted.
 
   Returns:
-    preprocess(image, height, width, *, seed=None) -> float32 [height, width, C], C being 1 if
-    `use_grayscale` or `channels` is 1, else 3. `image` is a scalar string (an image file) or uint8
-    [in_height, in_width, 1 to 4]; `height` and `width` are integers; `seed` is an integer tensor
-    [2], needed in training by recipes that draw at random: the result is a function of it and the
+    preprocess(image, height, width, *, seed=None) -> float32 [height, width, C], where C is 1 if
+    `use_grayscale` is set or `channels` is 1, else 3. `image` is a scalar string (an image file) or
+    uint8 [in_height, in_width, 1 to 4]; `height` and `width` are integers; `seed` is an integer
+    tensor [2], required in training by random recipes: the result is a function of it and the
     image. Runs eagerly, in graphs and in `tf.data`. It raises ValueError if the seed is missing or
-    an argument is of another form, and (when run) tf.errors.InvalidArgumentError if a file cannot
-    be decoded.
+    an argument is invalid, and (when run) tf.errors.InvalidArgumentError if a file cannot be
+    decoded.
 
   Raises:
-    ValueError: if `name` is not in the table or `channels` neither 1 nor 3.
+    ValueError: if `name` is not in the table or `channels` is neither 1 nor 3.
   """
   recipe = get_recipe(name)
   if channels not in (1, 3):
@@ -113,8 +113,8 @@ def get_preprocessing(name, is_training=False, use_grayscale=False, *, channels=
       raise ValueError('Expected an image height and width of 1 or more. '
                        f'Received: {height} and {width}.')
     if draws and seed is None:
-      raise ValueError(f'Expected `seed`, an integer tensor of shape [2]: the recipe {name!r} '
-                       'draws at random in training. Received: None.')
+      raise ValueError(f'Expected `seed`, an integer tensor of shape [2], because the recipe '
+                       f'{name!r} is random in training. Received: None.')
     arguments = {'seed': seed} if draws else {}
     result = function(image, height, width, channels=out_channels, **arguments)
     return tf.ensure_shape(result, [height, width, out_channels])

@@ -1,4 +1,4 @@
-"""The recipe of torchvision's reference training and of its published weights.
+"""The recipe of torchvision's reference training and published weights.
 
 Follows torchvision's `ImageClassification` preset and its `RandomResizedCrop`, both with
 antialiasing (https://github.com/pytorch/vision, `torchvision/transforms`).
@@ -19,12 +19,12 @@ _AREA_RANGE = (0.08, 1.0)
 _ASPECT_RATIO_RANGE = (3 / 4, 4 / 3)
 _ATTEMPTS = 10
 
-# The random decisions about an image; each has its own seed.
+# The random decisions about an image, each with its own seed.
 _AREA, _ASPECT_RATIO, _CROP_Y, _CROP_X, _FLIP = range(5)
 
 
 def preprocess_for_train(image, height, width, *, channels=3, seed):
-  """Crops a random box, resizes it without keeping its shape, flips, normalizes.
+  """Crops a random box, resizes it without keeping its aspect ratio, flips, normalizes.
 
   Args:
     image: scalar string (a file), or uint8 [in_height, in_width, 1 to 4].
@@ -33,11 +33,12 @@ def preprocess_for_train(image, height, width, *, channels=3, seed):
     seed: integer tensor [2]; the result is a function of it and the image.
 
   Returns:
-    float32 [height, width, channels]: the pixels less ImageNet's mean, by its standard deviation;
-    of grey, by the luma of both.
+    float32 [height, width, channels]: the pixels minus ImageNet's mean, divided by its standard
+    deviation; for grey images, the luma of both is used.
   """
   image = decoding.open_image(image, channels)
-  image = decoding.crop(image, *random_box(*decoding.shape_of(image), seed))
+  in_height, in_width = decoding.shape_of(image)
+  image = decoding.crop(image, random_box(in_height, in_width, seed))
   image = _resize(image, height, width)
   image = tf.image.stateless_random_flip_left_right(image, image_ops.decision_seed(seed, _FLIP))
   return _normalized(image)
@@ -48,12 +49,12 @@ def preprocess_for_eval(image, height, width, *, channels=3):
 
   Args:
     image: scalar string (a file), or uint8 [in_height, in_width, 1 to 4].
-    height, width: size of the result, in pixels; the longer of them counts for the resizing.
+    height, width: size of the result, in pixels; the longer one determines the resizing.
     channels: 3, or 1 for grey.
 
   Returns:
-    float32 [height, width, channels]: the pixels less ImageNet's mean, by its standard deviation;
-    of grey, by the luma of both.
+    float32 [height, width, channels]: the pixels minus ImageNet's mean, divided by its standard
+    deviation; for grey images, the luma of both is used.
   """
   image = decoding.pixels_of(decoding.open_image(image, channels))
   in_height, in_width = decoding.shape_of(image)
@@ -62,21 +63,21 @@ def preprocess_for_eval(image, height, width, *, channels=3):
   resized = [tf.cast(side * tf.cast(length, tf.int64) // tf.cast(shorter, tf.int64), tf.int32)
              for length in (in_height, in_width)]
   image = _resize(image, *resized)
-  y, x = (tf.cast(tf.round((length - kept) / 2), tf.int32)  # A half is rounded to the even number.
+  y, x = (tf.cast(tf.round((length - kept) / 2), tf.int32)  # Rounds halves to even, like PyTorch.
           for length, kept in zip(resized, (height, width), strict=True))
   return _normalized(tf.ensure_shape(image[y:y + height, x:x + width], [height, width, channels]))
 
 
 def random_box(height, width, seed):
-  """Draws a box: 8% to all of the image's area, width / height in [3/4, 4/3], evenly in logarithms.
+  """Draws a box with 8% to 100% of the image's area and log-uniform width / height in [3/4, 4/3].
 
   Args:
     height, width: int32 scalars, the image's size.
     seed: integer tensor [2].
 
   Returns:
-    (y, x, height, width), int32 scalars: the first of ten boxes that is within the image; if none
-    is, the largest about its centre of such a shape.
+    (y, x, height, width), int32 scalars: the first of ten boxes that fits into the image; if none
+    does, the largest central box with an aspect ratio in the range.
   """
   sides = tf.cast(tf.stack([height, width]), tf.float32)
   area = tf.reduce_prod(sides) * tf.random.stateless_uniform(
@@ -98,7 +99,7 @@ def random_box(height, width, seed):
 
 
 def _central_box(sides):
-  """The largest [height, width] within the image whose shape is within the range."""
+  """The largest [height, width] in the image with an aspect ratio in the range."""
   low, high = _ASPECT_RATIO_RANGE
   height, width = tf.unstack(sides)
   ratio = width / height
@@ -107,13 +108,13 @@ def _central_box(sides):
 
 
 def _resize(pixels, height, width):
-  """Resizes as Pillow did: antialiased, the width first, to whole numbers in both directions.
+  """Resizes like Pillow: antialiased, the width first, rounding after each of both directions.
 
-  Pillow 13 takes the height first where that is less work, which changes some pixels by one.
+  Pillow 13 resizes the height first if that is less work, which changes some pixels by one.
   """
   for size in ([tf.shape(pixels)[0], width], [height, width]):
     resized = tf.image.resize(pixels, size, method='bilinear', antialias=True)
-    pixels = tf.floor(resized + 0.5)  # Where tf.round would take the even number.
+    pixels = tf.floor(resized + 0.5)  # tf.round would round halves to even.
   return pixels
 
 

@@ -1,4 +1,4 @@
-"""How functions of image files are traced."""
+"""Tracing of functions of image files."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import tensorflow as tf
 
 _FILE = [tf.TensorSpec([], tf.string)]
 
-# A function of a scalar string that is traced once a process, and not again in every data set's
-# graph, which takes a second or two.
+# A function of a scalar string that is traced once per process, instead of in every dataset's
+# graph, which takes one or two seconds.
 once = functools.partial(tf.function, input_signature=_FILE)
 
-# One that is not copied into the graphs that call it, either. For what few files need: TensorFlow
-# goes through all operations of a graph, also of branches that are not taken.
+# Also not inlined into the graphs that call it, for what few files need: TensorFlow processes all
+# ops of a graph, even those of branches that are not taken.
 apart = functools.partial(once, experimental_attributes={'_noinline': True})

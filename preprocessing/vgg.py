@@ -13,7 +13,7 @@ _MEAN = (123.68, 116.78, 103.94)
 _IMAGE_SIZE = 224
 _RESIZE_SIDE_MIN, _RESIZE_SIDE_MAX = 256, 512
 
-# The random decisions about an image; each has its own seed.
+# The random decisions about an image, each with its own seed.
 _SIDE, _CROP_Y, _CROP_X, _FLIP = range(4)
 
 
@@ -22,13 +22,13 @@ def preprocess_for_train(image, height, width, *, channels=3, seed):
 
   Args:
     image: scalar string (a file), or uint8 [in_height, in_width, 1 to 4].
-    height, width: size of the result, in pixels. Where the crop would not fit into 256 pixels, both
-      ends of the range grow in proportion (TF-Slim stops with an error there).
+    height, width: size of the result, in pixels. If the crop does not fit into 256 pixels, both
+      ends of the range are scaled in proportion (TF-Slim raises an error).
     channels: 3, or 1 for grey.
     seed: integer tensor [2]; the result is a function of it and the image.
 
   Returns:
-    float32 [height, width, channels]: [0, 255] less the mean (123.68, 116.78, 103.94), RGB, or its
+    float32 [height, width, channels]: [0, 255] minus the mean (123.68, 116.78, 103.94), RGB, or its
     luma.
   """
   sides = [_fitting_side(side, height, width) for side in (_RESIZE_SIDE_MIN, _RESIZE_SIDE_MAX)]
@@ -46,12 +46,12 @@ def preprocess_for_eval(image, height, width, *, channels=3):
 
   Args:
     image: scalar string (a file), or uint8 [in_height, in_width, 1 to 4].
-    height, width: size of the result, in pixels. Where the crop would not fit into 256 pixels, the
-      side is 256 / 224 of the crop's longer side instead (TF-Slim stops with an error there).
+    height, width: size of the result, in pixels. If the crop does not fit into 256 pixels, the
+      shorter side is resized to 256 / 224 of the crop's longer side (TF-Slim raises an error).
     channels: 3, or 1 for grey.
 
   Returns:
-    float32 [height, width, channels]: [0, 255] less the mean (123.68, 116.78, 103.94), RGB, or its
+    float32 [height, width, channels]: [0, 255] minus the mean (123.68, 116.78, 103.94), RGB, or its
     luma.
   """
   image = _resize_shorter_side(image, _fitting_side(_RESIZE_SIDE_MIN, height, width), channels)
@@ -59,7 +59,7 @@ def preprocess_for_eval(image, height, width, *, channels=3):
 
 
 def _fitting_side(side, height, width):
-  """`side`, in proportion to the crop where the crop exceeds the smallest side."""
+  """`side`, scaled in proportion to the crop if the crop exceeds the smallest side."""
   size = max(height, width)
   return side if size <= _RESIZE_SIDE_MIN else round(size * side / _IMAGE_SIZE)
 

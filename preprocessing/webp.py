@@ -1,4 +1,4 @@
-"""WebP files: the first picture, and the orientation that their Exif data asks for.
+"""WebP files: the first frame, and the orientation in their Exif data.
 
 Format: https://developers.google.com/speed/webp/docs/riff_container; the sizes of the two kinds of
 bitstream are in RFC 6386, section 9.1, and RFC 9649, section 3.4.
@@ -17,14 +17,14 @@ _BYTES = [bytes([value]) for value in range(256)]
 
 
 def decode_webp(encoded):
-  """Decodes the first picture of a WebP.
+  """Decodes the first frame of a WebP.
 
   Args:
     encoded: scalar string; a WebP file, animated or not.
 
   Returns:
-    uint8 [height, width, 4], RGBA as it is shown; what the first picture of an animation leaves of
-    the canvas is transparent.
+    uint8 [height, width, 4], RGBA, oriented; the part of the canvas outside the first frame is
+    transparent.
 
   Raises:
     tf.errors.InvalidArgumentError: if the file is damaged, or larger than `checks.MAX_PIXELS`.
@@ -39,9 +39,9 @@ def decode_webp(encoded):
           'Expected a WebP file that begins with VP8, VP8L or VP8X. Received one of {} bytes that '
           'does not.', tf.strings.length(encoded)),
       checks.size(*_size(head, kind)))
-  flags = tf.where(kind == b'VP8X', _bits(head, _FLAGS_AT, 0, 8), 0)
-  # TensorFlow 2.21 writes an animation of four channels into memory for three, unless the header
-  # announces transparency; so it is made to, whether or not there is any.
+  flags = tf.where(kind == b'VP8X', _bits(head, _FLAGS_AT, first=0, count=8), 0)
+  # TensorFlow 2.21 writes animations with four channels into memory for three (and crashes), unless
+  # the header announces transparency. So the header is changed to announce it.
   animated = tf.bitwise.bitwise_and(flags, _ANIMATION) != 0
   safe = tf.cond(
       animated,
@@ -50,7 +50,7 @@ def decode_webp(encoded):
           tf.gather(_BYTES, tf.bitwise.bitwise_or(flags, _ALPHA)),
           tf.strings.substr(encoded, _FLAGS_AT + 1, -1)]),
       lambda: encoded)
-  # Three channels or four, which only the file knows.
+  # Three or four channels, depending on the file.
   pixels = tf.io.decode_image(safe, expand_animations=False)
   shape = tf.shape(pixels)
   opaque = tf.fill([shape[0], shape[1], 4 - shape[2]], tf.constant(255, tf.uint8))
@@ -62,21 +62,21 @@ def decode_webp(encoded):
 
 
 def _size(head, kind):
-  """Height and width that the header says: int32 scalars.
+  """Height and width in the header: int32 scalars.
 
   Args:
     head: scalar string; the first bytes of the file, at least 30.
     kind: scalar string; the type of the first chunk.
   """
-  extended = _bits(head, 26, 8, 24) + 1, _bits(head, 24, 0, 24) + 1
-  lossless = _bits(head, 21, 14, 14) + 1, _bits(head, 21, 0, 14) + 1
-  lossy = _bits(head, 26, 16, 14), _bits(head, 26, 0, 14)
+  extended = (_bits(head, 26, first=8, count=24) + 1, _bits(head, 24, first=0, count=24) + 1)
+  lossless = (_bits(head, 21, first=14, count=14) + 1, _bits(head, 21, first=0, count=14) + 1)
+  lossy = _bits(head, 26, first=16, count=14), _bits(head, 26, first=0, count=14)
   return [tf.where(kind == b'VP8X', of_all, tf.where(kind == b'VP8L', of_lossless, of_lossy))
           for of_all, of_lossless, of_lossy in zip(extended, lossless, lossy, strict=True)]
 
 
-def _bits(head, at, first, count):
-  """Bits of the little-endian integer of four bytes that begins at `at`; int32 scalar."""
+def _bits(head, at, *, first, count):
+  """Some bits of the little-endian integer of four bytes at position `at`; int32 scalar."""
   value = tf.io.decode_raw(tf.strings.substr(head, at, 4), tf.int32)[0]
   return tf.bitwise.bitwise_and(tf.bitwise.right_shift(value, first), (1 << count) - 1)
 
@@ -90,7 +90,7 @@ def _walk_to_orientation(encoded):
   while position <= length - 8:
     size = tf.io.decode_raw(tf.strings.substr(encoded, position + 4, 4), tf.int32)[0]
     if size < 0 or size > length - 8 - position:
-      position = length  # Cut short.
+      position = length  # Truncated.
     elif tf.strings.substr(encoded, position, 4) == b'EXIF':
       payload = tf.strings.substr(encoded, position + 8, size)
       position = length

@@ -29,7 +29,7 @@ def decoders() -> tuple[Callable, Callable]:
   def part(encoded):
     image = decoding.open_image(encoded)
     height, width = decoding.shape_of(image)
-    return decoding.crop(image, height // 4, width // 3, (height + 1) // 2, (width + 1) // 2)
+    return decoding.crop(image, (height // 4, width // 3, (height + 1) // 2, (width + 1) // 2))
 
   return tf.function(decoding.decode_image, input_signature=signature), part
 

@@ -303,7 +303,7 @@ def crops(encoded, boxes, channels):
   image = decoding.open_image(encoded, channels)
   full = decoding.decode_image(encoded, channels)
   equal = tf.map_fn(lambda box: tf.reduce_all(
-      decoding.crop(image, *tf.unstack(box)) ==
+      decoding.crop(image, tf.unstack(box)) ==
       full[box[0]:box[0] + box[2], box[1]:box[1] + box[3]]), boxes, fn_output_signature=tf.bool)
   return tf.stack(decoding.shape_of(image)), tf.shape(full), equal
 
@@ -330,10 +330,10 @@ def test_whole_of_an_opened_image(name, channels):
   full = decoding.decode_image(encoded, channels)
   opened = decoding.open_image(encoded, channels)
   np.testing.assert_array_equal(decoding.pixels_of(opened), full)
-  np.testing.assert_array_equal(decoding.crop(opened, 2, 3, 4, 5), full[2:6, 3:8])
+  np.testing.assert_array_equal(decoding.crop(opened, (2, 3, 4, 5)), full[2:6, 3:8])
   of_pixels = decoding.open_image(decoding.decode_image(encoded), channels)
   np.testing.assert_array_equal(decoding.pixels_of(of_pixels), full)
-  np.testing.assert_array_equal(decoding.crop(of_pixels, 2, 3, 4, 5), full[2:6, 3:8])
+  np.testing.assert_array_equal(decoding.crop(of_pixels, (2, 3, 4, 5)), full[2:6, 3:8])
 
 
 @pytest.mark.parametrize('box', [(-1, 0, 5, 5), (0, -1, 5, 5), (35, 0, 5, 5), (0, 50, 5, 5)])
@@ -343,7 +343,7 @@ def test_crop_outside_is_an_error(name, box):
     box = (box[1], box[0], *box[2:])
   opened = decoding.open_image(as_file({**EXACT, **JPEGS}[name]))
   with pytest.raises(tf.errors.InvalidArgumentError):
-    decoding.crop(opened, *box)
+    decoding.crop(opened, box)
 
 
 @pytest.mark.parametrize('given', [1, 2, 3, 4])
@@ -392,11 +392,11 @@ def test_no_image_is_an_error(encoded):
   with pytest.raises(tf.errors.InvalidArgumentError):
     decoding.decode_image(as_file(encoded))
   with pytest.raises(tf.errors.InvalidArgumentError):
-    decoding.crop(decoding.open_image(as_file(encoded)), 0, 0, 1, 1)
+    decoding.crop(decoding.open_image(as_file(encoded)), (0, 0, 1, 1))
 
 
 @pytest.mark.parametrize('at, value, message', [
-    (28, 16, '32 bits'), (30, 1, 'uncompressed')])
+    (28, 16, r'\b16\b'), (30, 1, r'ompression\D*\b1\b')])
 def test_bmp_of_another_kind_is_an_error(at, value, message):
   encoded = bytearray(EXACT['bmp'])
   encoded[at] = value
@@ -407,9 +407,9 @@ def test_bmp_of_another_kind_is_an_error(at, value, message):
 def test_wrong_arguments():
   with pytest.raises(ValueError, match='channels'):
     decoding.decode_image(as_file(PLAIN), 4)
-  with pytest.raises(ValueError, match='scalar string'):
+  with pytest.raises(ValueError, match='string'):
     decoding.decode_image(tf.constant([PLAIN]))
-  with pytest.raises(ValueError, match='scalar string'):
+  with pytest.raises(ValueError, match='string'):
     decoding.decode_image(tf.zeros([4, 4, 3], tf.uint8))
   with pytest.raises(ValueError, match='1 to 4'):
     decoding.open_image(tf.zeros([4, 4, 3]))

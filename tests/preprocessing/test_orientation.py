@@ -56,7 +56,7 @@ def test_turned_as_pillow_turns_it(name, orientation, order):
   image = decoding.open_image(tf.constant(encoded))
   assert [int(size) for size in decoding.shape_of(image)] == [*expected.shape[:2]]
   np.testing.assert_array_equal(decoding.pixels_of(image), pixels)
-  np.testing.assert_array_equal(decoding.crop(image, 3, 5, 7, 9), pixels[3:10, 5:14])
+  np.testing.assert_array_equal(decoding.crop(image, (3, 5, 7, 9)), pixels[3:10, 5:14])
 
 
 def test_turned_in_an_exported_model(tmp_path):
