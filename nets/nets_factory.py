@@ -338,8 +338,8 @@ def preprocessing_name(name: str) -> str:
   return NETS[name].preprocessing if name in NETS else name
 
 
-def get_network_fn(name: str, num_classes: int | None, weight_decay: float = 0.0,
-                   is_training: bool = False) -> Callable:
+def get_network_fn(name: str, num_classes: int | None,  # noqa: PLR0917 (TF-Slim's signature)
+                   weight_decay: float = 0.0, is_training: bool = False) -> Callable:
   """Makes a network's function with its arg scope, as TF-Slim's factory does.
 
   The function asks for its variables by `tf.compat.v1.get_variable`: it works in a `tf.Graph`,
