@@ -15,7 +15,7 @@ import tempfile
 import zipfile
 from collections.abc import Generator, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, Protocol
 
 from files.locks import locked
 from files.reasons import FAILURES, short_reason
@@ -200,7 +200,8 @@ def _tar_members(source: Path, file: IO[bytes], *, folder: Path, head: bytes,
   opened = next((opener for magic, opener in _COMPRESSED if head.startswith(magic)), None)
   with opened(file) if opened else contextlib.nullcontext(file) as plain:
     bounded = _Bounded(source, plain, most)
-    with tarfile.open(fileobj=bounded, mode='r:') as archive:
+    # Reading, tarfile calls nothing but read, seek and tell.
+    with tarfile.open(fileobj=bounded, mode='r:') as archive:  # type: ignore[call-overload]
       for member in archive:
         if not (member.isreg() or member.isdir()) or member.issparse():
           raise _no_plain_file(source, member.name)
@@ -232,6 +233,16 @@ def _checked_name(source: Path, name: str) -> str:
   return str(path)
 
 
+class _Stream(Protocol):
+  """What is read of a stream, compressed or not."""
+
+  def read(self, size: int, /) -> bytes: ...
+
+  def seek(self, position: int, /) -> int: ...
+
+  def tell(self) -> int: ...
+
+
 class _Bounded:
   """A stream that raises an error instead of returning more than an archive may contain.
 
@@ -239,7 +250,7 @@ class _Bounded:
   it claims: such reads are bounded too.
   """
 
-  def __init__(self, source: Path, stream: IO[bytes], most: int):
+  def __init__(self, source: Path, stream: _Stream, most: int):
     self._source, self._stream, self._most = source, stream, most
 
   def read(self, size: int = -1) -> bytes:

@@ -273,7 +273,7 @@ def _utf8(data: bytes) -> str:
   return data.decode('utf-8', 'surrogatepass')
 
 
-_HANDLERS: dict[bytes, Callable[[_Machine], None]] = {
+_HANDLERS: dict[bytes, Callable[[_Machine], Any]] = {
   b'(': _Machine.mark,
   b'0': _Machine.pop,
   b'1': _Machine._to_mark,

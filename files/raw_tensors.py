@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
@@ -23,16 +23,17 @@ def itemsize(code: str) -> int:
   return 2 if code == BFLOAT16 else np.dtype(code).itemsize
 
 
-def read_bytes(source: BinaryIO, size: int) -> np.ndarray:
+def read_bytes(source: IO[bytes], size: int) -> np.ndarray:
   """Reads uint8 [size] into memory of its own.
 
   Raises:
     ValueError: if the file ends before.
   """
   raw = np.empty(size, np.uint8)
-  view, position = memoryview(raw), 0
+  view, position = raw.data, 0
   while position < size:
-    count = source.readinto(view[position:position + _CHUNK])
+    # typeshed's IO lacks it; every binary stream has it.
+    count = source.readinto(view[position:position + _CHUNK])  # type: ignore[attr-defined]
     if not count:
       raise ValueError('a file that ends too early')
     position += count
@@ -57,7 +58,8 @@ def lay_over(raw: np.ndarray, code: str, shape: Sequence[int], *, order: str = '
   Raises:
     ValueError: if the array is not within the bytes.
   """
-  dtype = np.dtype('u2' if code == BFLOAT16 else code).newbyteorder(order)
+  dtype = np.dtype('u2' if code == BFLOAT16 else code)
+  dtype = dtype.newbyteorder(order)  # type: ignore[arg-type]  # One of two letters.
   if math.prod(shape):
     array = np.ndarray(shape, dtype, raw, offset, strides)
   else:

@@ -49,7 +49,8 @@ def short_reason(error: BaseException) -> str:
   if len(line) > _LONGEST:  # A sentence ends before a capital, and not in a number or a path.
     line = re.split(r'(?<=[.;!?])\s+(?=[A-Z])', line, maxsplit=1)[0]
   if len(line) > _LONGEST:
-    line = re.match(rf'.{{1,{_LONGEST}}}(?!\S)|\S+', line)[0].rstrip() + ' …'
+    found = re.match(rf'.{{1,{_LONGEST}}}(?!\S)|\S+', line)
+    line = (found[0] if found else line[:_LONGEST]).rstrip() + ' …'
   return line
 
 

@@ -268,7 +268,8 @@ class StateBuilder:
         raise ValueError(f'more than {_MOST_OBJECT_ARRAYS} arrays of objects')
     else:
       data = bytes(_raw(spend, shape, dtype, data))
-    target.__setstate__((1, shape, dtype, bool(fortran_order), data))
+    # NumPy's annotation wants its own bool; pickles have Python's.
+    target.__setstate__((1, shape, dtype, bool(fortran_order), data))  # type: ignore[arg-type]
 
 
 def _build_type(target: _Type, state: tuple[Any, ...]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterable
+from typing import overload
 
 import numpy as np
 import tensorflow as tf
@@ -70,6 +71,12 @@ class Evaluator:
     self._forward = tf.function(self._measure, autograph=False, jit_compile=xla)
     self._step = tf.function(self._measure_batch, autograph=False)
 
+  @overload
+  def measure(self, batches: Iterable) -> Measurement: ...
+
+  @overload
+  def measure(self, batches: Iterable, gives_up: Callable[[], bool]) -> Measurement | None: ...
+
   def measure(self, batches: Iterable,
               gives_up: Callable[[], bool] = lambda: False) -> Measurement | None:
     """Measures every example of the batches that has a weight above zero.
@@ -85,12 +92,12 @@ class Evaluator:
     Raises:
       ValueError: if there is no example.
     """
-    rows = []
+    parts = []
     for batch in batches:
-      rows.append(np.concatenate([part.numpy() for part in self._step(batch)]))
+      parts.append(np.concatenate([part.numpy() for part in self._step(batch)]))
       if gives_up():
         return None
-    rows = np.concatenate(rows) if rows else np.zeros([0, 5])
+    rows = np.concatenate(parts) if parts else np.zeros([0, 5])
     rows = rows[rows[:, 4] > 0].astype(np.float64)
     if not len(rows):
       raise ValueError('Nothing to evaluate: expected at least one example. Received: none.')

@@ -91,6 +91,6 @@ def class_table(found: Measurement, class_names: Sequence[str], *, all_in: str =
     note = (f'\nThe {_WORST_CLASSES} classes of lowest recall, of {len(rows)}'
             + (f'; all are in {all_in}.' if all_in else '.'))
     rows = sorted(rows, key=lambda row: row[2])[:_WORST_CLASSES]
-  rows = [(name, count, f'{recall:.4f}') for name, count, recall in rows]
-  return tabulate.tabulate(rows, ('class', 'examples', 'recall'), 'simple', disable_numparse=True,
+  cells = [(name, count, f'{recall:.4f}') for name, count, recall in rows]
+  return tabulate.tabulate(cells, ('class', 'examples', 'recall'), 'simple', disable_numparse=True,
                            colalign=('left', 'right', 'right')) + note

@@ -51,7 +51,10 @@ class FeatureCache:
     Returns:
       The same split with features in place of images.
     """
+    trunk, boundary = self.trunk, self.boundary
     views = inputs.num_views if is_training else 0
+    if trunk is None or boundary is None or views is None:
+      raise ValueError('Expected frozen layers and a number of views. Received: none.')
     num_rows = inputs.dataset.num_examples * max(views, 1)
     what = f'features of the split {inputs.dataset.split_name!r}' + (
         f' in {views} views' if views else '')
@@ -62,29 +65,29 @@ class FeatureCache:
       else:
         print(f'Found all {num_rows:,} {what} in {store.folder}.', flush=True)
       features.fill(store, lambda start: inputs.view_batches(
-          batch_size=_BATCH, seed=seed, start=start, is_training=is_training), self.trunk,
-          show=show)
+          batch_size=_BATCH, seed=seed, start=start, is_training=is_training), trunk, show=show)
 
     if self.place == 'disk':
-      folder = cache_folder() / 'features' / self._key(inputs, views, seed)
-      with features.on_disk(folder, self.boundary, num_rows) as store:
+      folder = cache_folder() / 'features' / _key(trunk, inputs, views=views, seed=seed)
+      with features.on_disk(folder, boundary, num_rows) as store:
         complete(store)
     else:
-      store = features.in_memory(self.boundary, num_rows)
+      store = features.in_memory(boundary, num_rows)
       complete(store)
     return FeatureInputs(inputs.dataset, inputs.label_map, inputs.bad_images, arrays=store.arrays,
                          num_views=max(views, 1), num_parallel_calls=inputs.num_parallel_calls,
                          sampling=inputs.sampling)
 
-  def _key(self, inputs: Inputs, views: int, seed: int) -> str:
-    """Returns a key for everything that the features of a split depend on."""
-    return features.key_of({
-        'trunk': self.trunk.digest, 'on_gpu': distribution.kind() != 'CPU',
-        'preprocessing': [inputs.preprocessing_name, preprocessing_factory.code_digest()],
-        'image_size': inputs.image_size, 'channels': inputs.channels, 'views': views,
-        'seed': seed if views else None, 'bad_images': sorted(inputs.bad_images),
-        'data': [inputs.dataset.fingerprint, inputs.dataset.channels,
-                 content.digest(inputs.dataset)]}, self.trunk.variables)
+
+def _key(trunk: cut.Trunk, inputs: Inputs, *, views: int, seed: int) -> str:
+  """Returns a key for everything that the features of a split depend on."""
+  return features.key_of({
+      'trunk': trunk.digest, 'on_gpu': distribution.kind() != 'CPU',
+      'preprocessing': [inputs.preprocessing_name, preprocessing_factory.code_digest()],
+      'image_size': inputs.image_size, 'channels': inputs.channels, 'views': views,
+      'seed': seed if views else None, 'bad_images': sorted(inputs.bad_images),
+      'data': [inputs.dataset.fingerprint, inputs.dataset.channels,
+               content.digest(inputs.dataset)]}, trunk.variables)
 
 
 def plan(mode: str, network: Network, image_shape: Sequence[int], *, num_views: int | None,
@@ -136,6 +139,6 @@ def plan(mode: str, network: Network, image_shape: Sequence[int], *, num_views: 
   if share < _LEAST_SHARE:
     return FeatureCache('off', f'what stays the same is {share:.0%} of the arithmetic of a step, '
                         f'too little for its room; from {_LEAST_SHARE:.0%} on it is kept')
-  splits = [num_training * max(num_views, 1), num_validation]
+  splits = [num_training * max(num_views or 0, 1), num_validation]
   place, why = features.choose(boundary, splits, cache_folder() / 'features')
   return FeatureCache(place, why, *((trunk, head, boundary) if place != 'off' else ()))

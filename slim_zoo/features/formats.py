@@ -9,7 +9,7 @@ import os
 import pathlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -26,33 +26,46 @@ class Format:
 
   Attributes:
     read: from a path to features.
-    write: from a path and features to a file; None where it is only read.
-    read_header: from a path to what the file says about itself.
-    check_packages: raises a ValueError if a package that it takes is not installed.
+    check_packages: raises a ValueError if a package that the format needs is not installed.
   """
   read: Callable[[str | os.PathLike[str]], Features]
-  write: Callable[[str | os.PathLike[str], Features], None] | None = None
-  read_header: Callable[[str | os.PathLike[str]], Header] | None = None
+  _: dataclasses.KW_ONLY
   check_packages: Callable[[], Any] = lambda: None
 
 
+@dataclasses.dataclass(frozen=True)
+class WritableFormat(Format):
+  """A format that can also be written.
+
+  Attributes:
+    write: from a path and features to a file.
+    read_header: from a path to the header of the file.
+  """
+  write: Callable[[str | os.PathLike[str], Features], None]
+  read_header: Callable[[str | os.PathLike[str]], Header]
+
+
 _PICKLE = Format(pickles.read)
-FORMATS = {
-    '.npz': Format(npz.read, npz.write, npz.read_header),
+FORMATS: dict[str, Format] = {
+    '.npz': WritableFormat(npz.read, npz.write, npz.read_header),
     '.p': _PICKLE,
-    '.parquet': Format(parquet.read, parquet.write, parquet.read_header,
-                       parquet.import_packages),
+    '.parquet': WritableFormat(parquet.read, parquet.write, parquet.read_header,
+                               check_packages=parquet.import_packages),
     '.pickle': _PICKLE,
     '.pkl': _PICKLE,
-    '.tfrecord': Format(tfrecord.read, tfrecord.write, tfrecord.read_header),
+    '.tfrecord': WritableFormat(tfrecord.read, tfrecord.write, tfrecord.read_header),
 }
 
 
-def _format_of(path: str | os.PathLike[str], *, written: bool) -> Format:
+_WRITABLE = {suffix: found for suffix, found in FORMATS.items()
+             if isinstance(found, WritableFormat)}
+_Known = TypeVar('_Known', bound=Format)
+
+
+def _format_of(path: str | os.PathLike[str], known: Mapping[str, _Known]) -> _Known:
   suffix = pathlib.Path(path).suffix
-  known = {key: format_ for key, format_ in FORMATS.items() if format_.write or not written}
   if suffix not in known:
-    raise unknown_name('suffix of a file of features', suffix, known)
+    raise unknown_name('suffix of a feature file', suffix, known)
   return known[suffix]
 
 
@@ -67,7 +80,7 @@ def read(path: str | os.PathLike[str]) -> Features:
       NaN.
     OSError: if it does not exist or may not be read.
   """
-  features = _format_of(path, written=False).read(path)
+  features = _format_of(path, FORMATS).read(path)
   for rows in features.chunks():
     chunk = features.values[rows]
     wrong = np.flatnonzero(~np.isfinite(chunk).all(tuple(range(1, chunk.ndim))))
@@ -85,7 +98,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
   Raises:
     ValueError: if the suffix is unknown, or a package that the format takes is not installed.
   """
-  _format_of(path, written=True).check_packages()
+  _format_of(path, _WRITABLE).check_packages()
 
 
 @contextlib.contextmanager
@@ -111,7 +124,7 @@ def writer(path: str | os.PathLike[str], *, facts: Mapping[str, Any], class_name
     ValueError: if the suffix is unknown, or a file of other features is there.
     OSError: if there is no room or it may not be written.
   """
-  format_, path = _format_of(path, written=True), pathlib.Path(path)
+  format_, path = _format_of(path, _WRITABLE), pathlib.Path(path)
   header = Header(num_examples, tuple(map(int, shape)), tuple(class_names),
                   json.loads(json.dumps(facts)))
   folder = pathlib.Path(f'{path}.part')
@@ -141,7 +154,7 @@ def _is_finished(path: str | os.PathLike[str], header: Header) -> bool:
   """
   if not os.path.exists(path):
     return False
-  there = _format_of(path, written=True).read_header(path)
+  there = _format_of(path, _WRITABLE).read_header(path)
   if there != header:
     raise ValueError(f'{path} is there already. Expected: no file, or one of the same features. '
                      f'Received: one of others ({parts.difference(there, header)}). Choose another '

@@ -198,11 +198,12 @@ def hold_out(features: Features, class_names: Sequence[str],
 
 def digest(features: Features) -> str:
   """Returns the sha256 of the features' numbers: other numbers are another run."""
-  return hashlib.sha256(np.ascontiguousarray(features.values)).hexdigest()
+  return hashlib.sha256(np.ascontiguousarray(features.values).data).hexdigest()
 
 
 def _examples(features: Features) -> IndexedExamples:
-  return IndexedExamples(features.names, features.labels, encoded=[b''] * len(features.names))
+  return IndexedExamples(features.names, features.labels.tolist(),
+                         encoded=[b''] * len(features.names))
 
 
 def _select(features: Features, keep: np.ndarray) -> Features:

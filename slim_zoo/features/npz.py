@@ -67,7 +67,9 @@ def read_header(path: str | os.PathLike[str]) -> Header:
     ValueError: if it is damaged or holds something else.
     OSError: if it does not exist or may not be read.
   """
-  with _opened(path) as archive, archive.zip.open('features.npy') as file:
+  # The ZIP file is None only once it is closed.
+  with _opened(path) as archive, \
+      archive.zip.open('features.npy') as file:  # type: ignore[union-attr]
     if np.lib.format.read_magic(file) != (1, 0):
       raise ValueError('features with an unknown header')
     shape, _, _ = np.lib.format.read_array_header_1_0(file)

@@ -91,7 +91,7 @@ def key_of(facts: dict[str, Any], variables: dict[str, tf.Variable]) -> str:
   digest = hashlib.sha256(json.dumps([_FORMAT, tf.__version__, facts], sort_keys=True).encode())
   for name in sorted(variables):
     digest.update(f'\n{name}\n'.encode())
-    digest.update(np.ascontiguousarray(variables[name].numpy()))
+    digest.update(np.ascontiguousarray(variables[name].numpy()).data)
   return digest.hexdigest()
 
 

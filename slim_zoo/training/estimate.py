@@ -67,7 +67,8 @@ def measure(trainer: Trainer, batches: Iterator) -> Estimate:
     trainer.run(batches, 1)
     return watch.seconds
 
-  first, seconds = step(), []
+  first = step()
+  seconds: list[float] = []
   while len(seconds) < _MOST_STEPS and (not seconds or sum(seconds) < _MOST_SECONDS):
     seconds.append(step())
   gpus = [device.name.rpartition('/device:')[2] for device in tf.config.list_logical_devices('GPU')]

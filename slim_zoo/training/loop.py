@@ -16,6 +16,8 @@ from slim_zoo.training.recorder import Recorder
 from slim_zoo.training.signals import StopRequests
 from slim_zoo.training.trainer import Steps, Trainer
 
+# Measures the network, or returns None if its argument tells it to give up.
+Validate = Callable[[Callable[[], bool]], Measurement | None]
 # How the metrics of a measurement are compared, by the names of `Measurement.scalars`.
 BEST_METRICS = {'top_1': max, 'top_5': max, 'mean_recall': max, 'loss': min}
 # A call makes so many steps that a signal waits about this long, in seconds.
@@ -80,8 +82,7 @@ class NonFiniteLossError(ValueError):
 def fit(trainer: Trainer, batches: Iterator, plan: Plan, *, validation_state: ValidationState,
         recorder: Recorder, progress: Progress, save: Callable[[], None],
         save_best: Callable[[], None],
-        validate: Callable[[Callable[[], bool]], Measurement | None] | None
-        ) -> signal.Signals | None:
+        validate: Validate | None) -> signal.Signals | None:
   """Trains until the plan's last step, patience's end, or a signal.
 
   Args:
@@ -105,7 +106,7 @@ def fit(trainer: Trainer, batches: Iterator, plan: Plan, *, validation_state: Va
   since_log: list[Steps] = []
   since_save, since_histograms, pace = Stopwatch(), None, 1
   with StopRequests() as requests:
-    def validate_now() -> None:
+    def validate_now(validate: Validate) -> None:
       validation_state.validation_due = True
       found = validate(lambda: requests.received is not None)
       if found:
@@ -114,7 +115,7 @@ def fit(trainer: Trainer, batches: Iterator, plan: Plan, *, validation_state: Va
                  save_best=save_best)
 
     if validate and validation_state.validation_due:
-      validate_now()
+      validate_now(validate)
       save()
     while step != plan.last_step and not validation_state.stopped_early and not requests.received:
       count = min(pace, _next_event(step, plan) - step)
@@ -135,7 +136,7 @@ def fit(trainer: Trainer, batches: Iterator, plan: Plan, *, validation_state: Va
         since_log = []
       if validate and plan.validate_every and (
           step % plan.validate_every == 0 or step == plan.last_step):
-        validate_now()
+        validate_now(validate)
       if (plan.save_every and step % plan.save_every == 0) \
           or since_save.seconds >= plan.save_seconds:
         save()

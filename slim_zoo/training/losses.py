@@ -30,7 +30,7 @@ def cross_entropy(logits: tf.Tensor, labels: tf.Tensor, label_smoothing: float =
   return tf.nn.softmax_cross_entropy_with_logits(targets, logits)
 
 
-def balanced_class_weights(counts: Sequence[int]) -> np.ndarray:
+def balanced_class_weights(counts: Sequence[int] | np.ndarray) -> np.ndarray:
   """Computes class weights with which every class weighs the same in an epoch's loss.
 
   They are scikit-learn's 'balanced' ones: n / (classes * n_c). Over the examples, their mean is 1.
@@ -44,10 +44,10 @@ def balanced_class_weights(counts: Sequence[int]) -> np.ndarray:
   Raises:
     ValueError: if there are no examples.
   """
-  counts = np.asarray(counts, np.float64)
-  present = counts > 0
+  examples = np.asarray(counts, np.float64)
+  present = examples > 0
   if not present.any():
     raise ValueError('--class_weights=balanced: expected examples to count. Received none.')
-  weights = np.zeros(counts.shape)
-  weights[present] = counts.sum() / (present.sum() * counts[present])
+  weights = np.zeros(examples.shape)
+  weights[present] = examples.sum() / (present.sum() * examples[present])
   return weights.astype(np.float32)

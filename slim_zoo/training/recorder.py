@@ -81,8 +81,8 @@ def _read_rows(path: pathlib.Path) -> list[dict[str, str]]:
     print(f'Warning: {path} holds something else than the measurements of a run. It is kept as '
           f'{other}.')
     os.replace(path, other)
-  rows = [line.split(',') for line in lines[1:]]
-  rows = [dict(zip(columns, row, strict=True)) for row in rows if len(row) == len(columns)]
+  cells = [line.split(',') for line in lines[1:]]
+  rows = [dict(zip(columns, row, strict=True)) for row in cells if len(row) == len(columns)]
   return [row for row in rows if re.fullmatch(r'[0-9]{1,18}', row.get('step', ''))]
 
 

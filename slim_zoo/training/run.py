@@ -54,7 +54,8 @@ def train(trainer: Trainer, evaluator: Evaluator, plan: loop.Plan, *,
     checkpoints.save(where, step, state, describe(step), max_to_keep=most)
 
   of_replica = min(_MOST_IN_A_BATCH, _VALIDATION_BATCHES * (batch_size // num_replicas))
-  held_out = validation and validation.evaluation_batches(batch_size=of_replica * num_replicas)
+  held_out = () if validation is None else validation.evaluation_batches(
+      batch_size=of_replica * num_replicas)
 
   def validate(gives_up):
     with trainer.averaged():

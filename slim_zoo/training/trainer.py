@@ -110,7 +110,7 @@ class Trainer:
     self._differentiate = tf.function(self._loss_and_gradients, autograph=False, jit_compile=xla,
                                       **({} if xla else {'experimental_attributes':
                                                          {'_noinline': True}}))
-    self._optimizer_state = {}
+    self._optimizer_state: dict[str, tf.Variable] = {}
     for number, group in enumerate(self._groups):
       self._optimizer_state |= self._create_slots(kind, group, number)
     # Written as a graph: converting Python would take longer than tracing a small network.
@@ -123,7 +123,7 @@ class Trainer:
 
   def _by_factor(self, multipliers: Mapping[str, float]) -> dict[float, dict[str, tf.Variable]]:
     """Groups what is trained by its multiplier, in the order of the first of each."""
-    groups = {}
+    groups: dict[float, dict[str, tf.Variable]] = {}
     for name, variable in self._trained().items():
       groups.setdefault(float(multipliers.get(name, 1)), {})[name] = variable
     return groups
