@@ -57,7 +57,7 @@ def evaluate(parsed: Parsed[Evaluate]) -> int:
 
 
 def _join_classes(dataset: Dataset, weights: sources.Weights, known: Mapping[str, Any], *,
-                  parsed: Parsed[Evaluate], config: Evaluate) -> tuple[int, Sequence[int]]:
+                  parsed: Parsed[Evaluate], config: Evaluate) -> tuple[int, list[int]]:
   """Returns how many classes the checkpoint has, and the output of each label."""
   name, labels_path = config.model.model_name, config.names.labels_path
   if 'class_names' in known and not labels_path:

@@ -21,7 +21,7 @@ from preprocessing import preprocessing_factory
 from slim_zoo.config.flag_values import Parsed
 from slim_zoo.config.programs import Extract
 from slim_zoo.evaluation import classifier
-from slim_zoo.features import formats
+from slim_zoo.features import formats, parts
 from slim_zoo.training import bad_images, distribution
 from slim_zoo.training.inputs import Inputs, decoder
 from slim_zoo.weights import restore
@@ -91,7 +91,7 @@ def _extract(network: Network, inputs: Inputs, restored: restore.Report, *, conf
     pathlib.Path(f'{path}.restored.txt').write_text(restored.table(), encoding='utf-8',
                                                     errors='backslashreplace')
     start, begin = output.done, time.monotonic()
-    if start == count:
+    if start == count or isinstance(output, parts.Finished):
       print(f'{path} is finished: {count} × {list(shape)}.')
       return
     print(f'{count} examples of the split {dataset.split_name!r} of {dataset.name}, '

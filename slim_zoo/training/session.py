@@ -193,8 +193,9 @@ def _prepare(config: Train, head: kept_heads.Head, origin: _Origin, *, folder: p
     network, multipliers = _build_network(config, net, facts)
     cache = _plan_cache(config, network, facts, training=training, validation=validation,
                         plan=plan, is_shared=is_shared)
+    uses_cache = cache.head is not None and not is_dry  # The head has a network's interface.
     trainer = from_config.make_trainer(
-        config, network if is_dry or not cache.head else cache.head, length,
+        config, cast(Network, cache.head) if uses_cache else network, length,
         moving_average_decay=config.optimization.moving_average_decay, xla=xla,
         multipliers=multipliers,
         class_weights=from_config.class_weights(config.loss.class_weights, training,
