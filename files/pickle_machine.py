@@ -63,13 +63,14 @@ def load(file: BinaryIO, size: int, names: Mapping[str, Named], *,
   Raises:
     ValueError, TypeError, LookupError: for what no such pickle has.
   """
-  return _Machine(file, size, names, build, persistent).run()
+  return _Machine(file, size, names, build=build, persistent=persistent).run()
 
 
 class _Machine:
   """The stack, the memo and the file while one pickle is read."""
 
-  def __init__(self, file, size, names, build, persistent):
+  def __init__(self, file: BinaryIO, size: int, names: Mapping[str, Named], *,
+               build: Callable[..., Any], persistent: Callable[[Any], Any] | None):
     self._file, self._left = file, size
     self._names, self._build, self._persistent = names, build, persistent
     self._stack: list[Any] = []

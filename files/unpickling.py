@@ -151,7 +151,8 @@ def _checked_count(shape: Any) -> int:
   return math.prod(shape)
 
 
-def _raw(spend: Callable[[int], None], shape: Any, dtype: np.dtype, data: Any) -> bytes | bytearray:
+def _raw(spend: Callable[[int], None], data: Any, *, shape: Any,
+         dtype: np.dtype) -> bytes | bytearray:
   """Checks the bytes of an array against its shape; text is what Python 2 wrote."""
   size = _checked_count(shape) * dtype.itemsize
   if type(data) not in (bytes, bytearray, str) or len(data) != size:
@@ -197,15 +198,16 @@ def _ordered_dict(spend, pairs=()):
   return result
 
 
-def _dtype(spend, code, align=False, copy=False):
+def _dtype(spend, code, *settings):
   del spend
-  if type(align) not in (bool, int) or type(copy) not in (bool, int):
+  if len(settings) > 2 or any(type(setting) not in (bool, int) for setting in settings):
     raise ValueError('an array type with unknown settings')
   return _Type(code)
 
 
-def _reconstruct(spend, subtype, shape, code):
+def _reconstruct(spend, subtype, *layout):
   del spend
+  shape, code = layout
   if subtype is not NAMES['numpy ndarray'] or shape != (0,) or code not in (b'b', 'b'):
     raise ValueError('an array of an unknown class')
   return np.empty(0, np.int8)
@@ -214,13 +216,15 @@ def _reconstruct(spend, subtype, shape, code):
 def _scalar(spend, kind, data):
   if type(kind) is not _Type or kind.dtype == object:
     raise ValueError('a number of an unknown type')
-  return np.ndarray((), kind.dtype, _raw(spend, (), kind.dtype, data))[()]
+  return np.ndarray((), kind.dtype, _raw(spend, data, shape=(), dtype=kind.dtype))[()]
 
 
-def _from_buffer(spend, data, kind, shape, order):
+def _from_buffer(spend, data, kind, *layout):
+  shape, order = layout
   if type(kind) is not _Type or kind.dtype == object or order not in ('C', 'F'):
     raise ValueError('an array of an unknown type')
-  return np.ndarray(shape, kind.dtype, _raw(spend, shape, kind.dtype, data), order=order)
+  raw = _raw(spend, data, shape=shape, dtype=kind.dtype)
+  return np.ndarray(shape, kind.dtype, raw, order=order)
 
 
 class StateBuilder:
@@ -267,7 +271,7 @@ class StateBuilder:
       if self._object_arrays > _MOST_OBJECT_ARRAYS:
         raise ValueError(f'more than {_MOST_OBJECT_ARRAYS} arrays of objects')
     else:
-      data = bytes(_raw(spend, shape, dtype, data))
+      data = bytes(_raw(spend, data, shape=shape, dtype=dtype))
     # NumPy's annotation wants its own bool; pickles have Python's.
     target.__setstate__((1, shape, dtype, bool(fortran_order), data))  # type: ignore[arg-type]
 

@@ -28,7 +28,7 @@ def start(tmp_path, monkeypatch):
   """Flags of a warm start, of which the features are not those of the first values."""
   monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
   network = nets_factory.build_network('lenet', image_shape=[28, 28, 1], num_classes=10, seed=5)
-  prefix = checkpoints.save(tmp_path / 'start', 0, network.variables, {}, max_to_keep=1)
+  prefix = checkpoints.save(tmp_path / 'start', 0, network.variables, metadata={}, max_to_keep=1)
   return [*_FLAGS, f'--checkpoint_path={prefix}', '--checkpoint_exclude_scopes=LeNet/fc4']
 
 

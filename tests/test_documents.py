@@ -263,5 +263,5 @@ def test_example_of_an_optimizer():
 
   update()
   assert variable.numpy()[0] < 1
-  state = optimizers.state(kind, optimizer, {'net/weights': variable}, {})
+  state = optimizers.state(kind, optimizer, variables={'net/weights': variable}, created={})
   np.testing.assert_allclose(state['net/weights/ProximalAdagrad'], [1.1, 1.1])

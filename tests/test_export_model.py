@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import pathlib
+import re
 import shutil
 
 import numpy as np
@@ -60,7 +61,7 @@ def _save(folder, name):
       variable.assign(random.normal(0, 0.1, variable.shape))
     else:
       variable.assign_add(random.normal(0, 0.1, variable.shape).astype(np.float32))
-  checkpoints.save(folder, 7, network.variables, {
+  checkpoints.save(folder, 7, network.variables, metadata={
       'format': 1, 'model_name': name, 'class_names': list(_CLASSES), 'image_size': size,
       'channels': channels, 'labels_offset': 1, 'step': 7, 'flags': head,
       'preprocessing_name': nets_factory.get_net(name).preprocessing}, max_to_keep=1)
@@ -202,7 +203,7 @@ def test_weights_without_metadata(program, trained, tmp_path):
 def test_what_is_there_is_kept(program, trained, tmp_path, export, there):
   (tmp_path / there).parent.mkdir(exist_ok=True)
   (tmp_path / there).write_text('mine')
-  with pytest.raises(ValueError, match=r'there is nothing. Received: .*Choose another --output'):
+  with pytest.raises(ValueError, match=f'{there}.*--output_path'):
     _export(program, trained, 'lenet', export, tmp_path)
   assert [file for file in tmp_path.rglob('*') if file.is_file()] == [tmp_path / there]
   assert (tmp_path / there).read_text() == 'mine'
@@ -211,7 +212,7 @@ def test_what_is_there_is_kept(program, trained, tmp_path, export, there):
 @pytest.mark.parametrize('export', ['model.pb', 'model.pb.json'])
 def test_an_empty_folder_is_in_the_way_of_a_file(tmp_path, export):
   (tmp_path / export).mkdir()
-  with pytest.raises(ValueError, match=f'there is nothing. Received: .*{export}, which exists'):
+  with pytest.raises(ValueError, match=f'/{export}\\b.*--output_path'):
     exporter.check_free(tmp_path / 'model.pb')
 
 
@@ -219,7 +220,7 @@ def test_a_link_to_an_empty_folder_is_no_empty_folder(tmp_path):
   (tmp_path / 'empty').mkdir()
   exporter.check_free(tmp_path / 'empty')
   (tmp_path / 'link').symlink_to('empty')
-  with pytest.raises(ValueError, match='there is nothing. Received: .*link, which exists'):
+  with pytest.raises(ValueError, match=r'/link\b'):
     exporter.check_free(tmp_path / 'link')
 
 
@@ -234,7 +235,7 @@ def test_classes_are_called_as_their_folders_are(tmp_path):
 @pytest.mark.parametrize('path', ['.', '..', '/'])
 def test_a_path_without_a_name_is_none(path, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
-  with pytest.raises(ValueError, match='Expected an output that ends in .*name of a folder'):
+  with pytest.raises(ValueError, match=rf'\.pb .*\.tflite.*Received: {re.escape(path)}\.$'):
     exporter.check_free(path)
 
 
@@ -244,7 +245,7 @@ def test_what_tensorflow_lite_does_not_have_is_said(tmp_path):
     return tf.math.igamma(tf.ones_like(means), tf.square(means)), {}
 
   network.variables = {}
-  with pytest.raises(ValueError, match="Received: .*'tf.Igamma' op is .*Choose another") as caught:
+  with pytest.raises(ValueError, match="'tf.Igamma'") as caught:
     tflite.write(Model(network, 4, 3, 'lenet'), tmp_path / 'model.tflite')
   assert '\n' not in str(caught.value)
   assert not [*tmp_path.iterdir()]
@@ -253,7 +254,7 @@ def test_what_tensorflow_lite_does_not_have_is_said(tmp_path):
 def test_an_export_is_complete_or_absent(program, trained, tmp_path, monkeypatch):
   (tmp_path / 'model.pb.part' / 'of_a_killed_run').mkdir(parents=True)
   monkeypatch.setattr(exporter, '_TOLERANCE', -1.0)
-  with pytest.raises(ValueError, match="network's logits, but for .* Received: a difference of"):
+  with pytest.raises(ValueError, match=r'frozen graph.*Received: .*\de-\d\d|0\.0e\+00'):
     _export(program, trained, 'lenet', 'model.pb', tmp_path)
   assert not [*tmp_path.iterdir()]
 
@@ -279,18 +280,18 @@ def test_an_export_that_computes_something_else_is_found(program, trained, tmp_p
 
   target = targets.Target('frozen graph', lambda model, path: path.write_text(''), other, 'input')
   monkeypatch.setitem(targets.TARGETS, '.pb', target)
-  with pytest.raises(ValueError, match='Received: a difference of nan'):
+  with pytest.raises(ValueError, match='frozen graph.*Received: .*nan'):
     _export(program, trained, 'lenet', 'model.pb', tmp_path)
   assert not [*tmp_path.iterdir()]
 
 
 @pytest.mark.parametrize('arguments, message', [
-  ([], 'Expected --output_path: a folder'),
-  (['--output_path={tmp}/model.h5'], r'ends in one of .pb \(frozen graph\), .tflite .*model.h5'),
-  (['--output_path=gs://bucket/model'], 'folder of this machine'),
-  (['--output_path={tmp}/model', '--checkpoint_path='], 'Expected --checkpoint_path'),
+  ([], '--output_path'),
+  (['--output_path={tmp}/model.h5'], r'\.pb .*\.tflite .*model.h5'),
+  (['--output_path=gs://bucket/model'], 'gs://bucket/model'),
+  (['--output_path={tmp}/model', '--checkpoint_path='], '--checkpoint_path'),
   (['--output_path={tmp}/model', '--checkpoint_path={tmp}/bare', '--model_name=lenet'],
-   'Expected weights with a classifier'),
+   'bare'),
 ])
 def test_mistakes_are_explained(program, trained, tmp_path, arguments, message):
   folder, network = trained('lenet')

@@ -45,7 +45,7 @@ def extract(in_process):
 @pytest.mark.slow
 def test_rows_in_order_after_those_that_a_killed_call_left(extract, photos, tmp_path, capsys):
   network = nets_factory.build_network('lenet', image_shape=[28, 28, 3], num_classes=2)
-  prefix = checkpoints.save(tmp_path / 'run', 7, network.variables, {
+  prefix = checkpoints.save(tmp_path / 'run', 7, network.variables, metadata={
       'format': 1, 'model_name': 'lenet', 'class_names': ['ant', 'bee'], 'image_size': 28,
       'channels': 3, 'preprocessing_name': 'lenet', 'flags': {}}, max_to_keep=1)
   dataset = dataset_factory.get_dataset('folder', 'train', photos, validation_fraction=0)

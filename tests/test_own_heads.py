@@ -46,7 +46,7 @@ def start(in_process, monkeypatch, tmp_path):
       kept = {'model_name': 'alexnet_v2', **kept}
       folder = tmp_path / ('run' if resumes else 'before')
       checkpoints.save(folder, 3, variables or {'global_step': tf.constant(3, tf.int64)},
-                       {'model_name': kept['model_name'], 'flags': kept}, max_to_keep=1)
+                       metadata={'model_name': kept['model_name'], 'flags': kept}, max_to_keep=1)
       arguments = [] if resumes else [f'--checkpoint_path={folder}']
       with pytest.raises(InterruptedError):
         run(f'--train_dir={tmp_path}/run', *arguments, *flags)
@@ -120,7 +120,7 @@ def test_other_programs_warn_of_another_function(start, in_process, monkeypatch,
   kept = start({}, f'--head={file}:head')[0]
   (tmp_path / 'other').mkdir()
   (tmp_path / 'other' / 'mine.py').write_text(_FUNCTION.format(keep_prob=0.9))
-  checkpoints.save(tmp_path / 'trained', 0, {'x': tf.zeros([])}, {
+  checkpoints.save(tmp_path / 'trained', 0, {'x': tf.zeros([])}, metadata={
     'model_name': 'alexnet_v2', 'class_names': ['ant', 'bee'], 'flags': kept}, max_to_keep=1)
 
   def build_network(*arguments, **named):

@@ -58,7 +58,7 @@ def _save(folder, **head):
     dataset={'fingerprint': '', 'num_examples': 9},
     flags={'model_name': 'cifarnet', **head}, validation_state=loop.ValidationState(),
     bad_images={})
-  checkpoints.save(folder, 1, network.variables, facts, max_to_keep=1)
+  checkpoints.save(folder, 1, network.variables, metadata=facts, max_to_keep=1)
   return network
 
 
@@ -200,7 +200,8 @@ def test_ties_weights_of_zero_and_broken_networks():
     return images, {}
 
   def predict(batches):
-    return list(predictor.predict(network, batches, ['x', 'y'], _CLASSES, top_k=2))
+    return list(predictor.predict(network, batches, images=['x', 'y'],
+                                  class_names=_CLASSES, top_k=2))
 
   assert [[guess.label for guess in found.guesses] for found in predict([padding, batch])] == [
     ['ant', 'bee'], ['bee', 'sea horse']]

@@ -50,7 +50,7 @@ def test_our_checkpoint_restores_in_tf_slims_graph(tmp_path):
   batch = {'image': _images(), 'label': np.array([1, 4], np.int32),
            'weight': np.ones(2, np.float32), 'id': np.arange(2)}
   made.run(iter(tf.data.Dataset.from_tensors(batch)), 1)
-  prefix = checkpoints.save(tmp_path, 1, made.state(), {}, max_to_keep=1)
+  prefix = checkpoints.save(tmp_path, 1, made.state(), metadata={}, max_to_keep=1)
 
   with tf.Graph().as_default(), tf.compat.v1.Session() as session:
     images, logits = _slim_graph()

@@ -136,7 +136,7 @@ def trunk(tmp_path_factory):
 def _save_lenet(folder, seed: int) -> str:
   network = nets_factory.build_network('lenet', num_classes=12, image_shape=[28, 28, 3], seed=seed)
   values = {name: variable.read_value() for name, variable in network.variables.items()}
-  return checkpoints.save(folder, 0, values, {'model_name': 'lenet'}, max_to_keep=1)
+  return checkpoints.save(folder, 0, values, metadata={'model_name': 'lenet'}, max_to_keep=1)
 
 
 @pytest.fixture(scope='module')
@@ -249,7 +249,7 @@ def test_another_run_is_not_gone_on_with(tmp_path):
     run(*known, f'--training_file={tmp_path}/other.p')
   with pytest.raises(ValueError, match='--classifier=softmax, but it was logistic_regression'):
     run(*known[:2], f'--training_file={tmp_path}/train.p', '--classifier=softmax')
-  checkpoints.save(tmp_path / 'foreign', 1, {'x': tf.zeros([])}, {}, max_to_keep=1)
+  checkpoints.save(tmp_path / 'foreign', 1, {'x': tf.zeros([])}, metadata={}, max_to_keep=1)
   with pytest.raises(ValueError, match='one with the checkpoints of something else'):
     run('train_on_features', f'--train_dir={tmp_path}/foreign',
         f'--training_file={tmp_path}/train.p')

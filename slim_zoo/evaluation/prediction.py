@@ -69,8 +69,8 @@ def _predict(found: classifier.Classifier, inputs: Inputs, config: Predict) -> N
   # The last batch is padded with black images: no batch is larger than the number of photos.
   batch_size = min(config.computation.batch_size, inputs.dataset.num_examples)
   predictions = predictor.predict(
-      found.network, inputs.evaluation_batches(batch_size=batch_size), good,
-      labels.distinct_names(found.class_names), top_k=config.output.top_k,
+      found.network, inputs.evaluation_batches(batch_size=batch_size), images=good,
+      class_names=labels.distinct_names(found.class_names), top_k=config.output.top_k,
       xla=config.computation.xla == 'on')
   output = (predictor.writing(output_path) if output_path
             else contextlib.nullcontext(lambda prediction: tqdm.tqdm.write(prediction.lines())))

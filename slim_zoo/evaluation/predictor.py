@@ -36,8 +36,8 @@ class Prediction(NamedTuple):
                                     for guess in self.guesses)])
 
 
-def predict(network: Network, batches: Iterable, images: Sequence[str], class_names: Sequence[str],
-            *, top_k: int, xla: bool = False) -> Iterator[Prediction]:
+def predict(network: Network, batches: Iterable, *, images: Sequence[str],
+            class_names: Sequence[str], top_k: int, xla: bool = False) -> Iterator[Prediction]:
   """Predicts the classes of images, batch by batch.
 
   Args:

@@ -301,8 +301,8 @@ def _fit_linear(task: _Task) -> _Trained:
   trained = _Trained({name: v.numpy() for name, v in network.variables.items()})
   checkpoints.save(task.head_folder, 0, {
       **{name: tf.constant(value) for name, value in trained.values.items()},
-      STEP_NAME: tf.constant(0, tf.int64)}, task.describe(trained.validation_state, 0),
-      max_to_keep=1)
+      STEP_NAME: tf.constant(0, tf.int64)},
+      metadata=task.describe(trained.validation_state, 0), max_to_keep=1)
   return trained
 
 

@@ -133,7 +133,7 @@ def fit(values: np.ndarray, labels: np.ndarray, *, kind: str, strengths: Sequenc
                      f'{", ".join(map(str, np.flatnonzero(counts == 0))) or "a second one"}.')
   create = functools.partial(KINDS[kind].create, seed=seed,
                              class_weight='balanced' if is_balanced else None)
-  _check_memory(kind, values, len(counts), _dtype_of(create))
+  _check_memory(kind, values, num_classes=len(counts), dtype=_dtype_of(create))
   scores: tuple[Score, ...] = ()
   if len(strengths) > 1:
     scores = _cross_validate(create, balanced_accuracy_score if is_balanced else accuracy_score,
@@ -143,7 +143,7 @@ def fit(values: np.ndarray, labels: np.ndarray, *, kind: str, strengths: Sequenc
   best = max(scores, key=lambda score: score.mean).strength if scores else strengths[0]
   rows, model = np.arange(len(values)), create(best)
   scaler = _scaler_of(values, rows)
-  converged = _converges(model, _scaled(scaler, values, rows, _dtype_of(create)), labels)
+  converged = _converges(model, _scaled(scaler, values, rows, dtype=_dtype_of(create)), labels)
   weights, biases = _as_layer(model, scaler)
   return Fitted(weights, biases, best, scores, converged)
 
@@ -173,7 +173,7 @@ def _accuracies(create: Callable, measure: Callable, *, values: np.ndarray, labe
   A pipeline in GridSearchCV would start each strength from zero, and copy the features as float64.
   """
   scaler, dtype = _scaler_of(values, fitted), _dtype_of(create)
-  inputs, held_out = (_scaled(scaler, values, rows, dtype) for rows in (fitted, left_out))
+  inputs, held_out = (_scaled(scaler, values, rows, dtype=dtype) for rows in (fitted, left_out))
   model, found = create(strengths[0]), []
   for strength in strengths:
     _converges(model.set_params(C=strength), inputs, labels[fitted])
@@ -191,7 +191,7 @@ def _dtype_of(create: Callable) -> np.dtype:
   return model.coef_.dtype
 
 
-def _check_memory(kind: str, values: np.ndarray, num_classes: int, dtype: np.dtype) -> None:
+def _check_memory(kind: str, values: np.ndarray, *, num_classes: int, dtype: np.dtype) -> None:
   """Raises a ValueError now if the memory cannot suffice, rather than after hours of work."""
   of, (rows, features), there = KINDS[kind], values.shape, memory.available()
   needed = (values.nbytes + values.size * (dtype.itemsize + of.number_bytes)
@@ -220,7 +220,7 @@ def _scaler_of(values: np.ndarray, rows: np.ndarray) -> StandardScaler:
   return scaler
 
 
-def _scaled(scaler: StandardScaler, values: np.ndarray, rows: np.ndarray,
+def _scaled(scaler: StandardScaler, values: np.ndarray, rows: np.ndarray, *,
             dtype: np.dtype) -> np.ndarray:
   """Returns some rows scaled, [rows, features], without another copy of them."""
   scaled = np.empty([len(rows), values.shape[1]], dtype)

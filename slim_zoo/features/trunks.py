@@ -66,7 +66,7 @@ class Trunk:
                'train_image_size': facts.image_size, 'labels_offset': 0,
                'dataset_name': dataset['name'],
                **{name: self.facts[name] for name in ('compute_dtype',) if name in self.facts}})
-    return checkpoints.save(folder, step, values, described, max_to_keep=1)
+    return checkpoints.save(folder, step, values, metadata=described, max_to_keep=1)
 
   def check(self, head: Mapping[str, tf.Variable]) -> None:
     """Checks that a head is the network's, by the names and shapes of its variables.

@@ -1,8 +1,8 @@
 """Writing name-based checkpoints, as `tf.compat.v1.train.Saver` does, each complete or absent.
 
 A checkpoint `model.ckpt-1000` is the files `.data-00000-of-00001`, `.json` (the metadata) and
-`.index`; `checkpoint` names the newest one. They are written in a folder aside, flushed to the
-disk, and renamed in this order, so that whatever has an index is whole.
+`.index`; `checkpoint` names the newest one. They are written to a temporary folder, flushed to
+the disk, and renamed in this order, so that a checkpoint with an index is always complete.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ _ASIDE = '.saving'
 _DATA = '.data-00000-of-00001'
 
 
-def save(folder: str | os.PathLike, step: int, values: Mapping[str, tf.Tensor], metadata: dict, *,
-         max_to_keep: int) -> str:
-  """Writes a checkpoint and removes those that are too many.
+def save(folder: str | os.PathLike, step: int, values: Mapping[str, tf.Tensor], *,
+         metadata: dict, max_to_keep: int) -> str:
+  """Writes a checkpoint and removes the oldest ones beyond `max_to_keep`.
 
   Args:
-    folder: where checkpoints lie; made if need be.
+    folder: folder of the checkpoints; created if necessary.
     step: the global step, part of the name.
     values: what to save, `{name: tensor}`.
     metadata: written as JSON beside the checkpoint.
-    max_to_keep: how many checkpoints to keep in the folder, the newest; at least 1.
+    max_to_keep: how many of the newest checkpoints to keep in the folder; at least 1.
 
   Returns:
     The checkpoint's prefix, `folder/model.ckpt-<step>`.
 
   Raises:
-    CheckpointError: if it cannot be written; what was saved before is as it was.
+    CheckpointError: if it cannot be written; earlier checkpoints are left unchanged.
   """
   folder = pathlib.Path(folder)
   prefix = folder / f'{NAME}-{step}'
@@ -48,13 +48,13 @@ def save(folder: str | os.PathLike, step: int, values: Mapping[str, tf.Tensor], 
   try:
     aside.mkdir(parents=True, exist_ok=True)
     _write_aside(aside / prefix.name, values, metadata)
-    # Rather none for a moment than, interrupted, an index of other data.
+    # An interruption must not leave an index that belongs to other data.
     with contextlib.suppress(FileNotFoundError):
       os.remove(f'{prefix}.index')
     for suffix in (_DATA, '.json', '.index'):
       os.replace(f'{aside / prefix.name}{suffix}', f'{prefix}{suffix}')
     _sync(folder)
-    # What a kill kept out of the state file is old as well, and is dropped first.
+    # A kill may have kept older checkpoints out of the state file; they are dropped first.
     listed = [p for p in checkpoint_files.listed(folder) if p != str(prefix)]
     unlisted = [p for p in checkpoint_files.numbered(folder)
                 if checkpoint_files.step_of(p) < step and p not in listed]
@@ -67,7 +67,7 @@ def save(folder: str | os.PathLike, step: int, values: Mapping[str, tf.Tensor], 
     last = checkpoint_files.latest(folder, missing_ok=True) if folder.is_dir() else None
     raise CheckpointError(
         f'The checkpoint {prefix} could not be written: {short_reason(error)}. Free some space or '
-        f'mend the folder, then run the same command again; it goes on from '
+        f'repair the folder, then run the same command again; it continues from '
         f'{last or "the start, since nothing was saved before"}.') from error
   finally:
     shutil.rmtree(aside, ignore_errors=True)
@@ -87,8 +87,8 @@ def _write_aside(prefix: pathlib.Path, values: Mapping[str, tf.Tensor], metadata
 
 
 def _write_state(folder: pathlib.Path, names: list[str]) -> None:
-  """Writes the file `checkpoint` that names the newest checkpoint and all, the oldest first."""
-  # Given a relative folder, TensorFlow would write the way from there to the folder at work.
+  """Writes the file `checkpoint`: the newest checkpoint, then all of them, oldest first."""
+  # For a relative folder, TensorFlow would write paths relative to the working directory.
   state = tf.compat.v1.train.generate_checkpoint_state_proto(
       os.path.abspath(folder), names[-1], all_model_checkpoint_paths=names)
   aside = folder / _ASIDE / 'checkpoint'

@@ -1,4 +1,4 @@
-"""Devices: which ones a run computes on."""
+"""Devices that a run uses."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from slim_zoo.training import gpus
 def prepare_devices(*, clone_on_cpu: bool = False) -> None:
   """Lets GPU memory grow as needed, so that jobs can share a GPU; call it first.
 
-  It may be called again, as long as it asks for the same. If there seems to be a GPU that
-  TensorFlow cannot use, it says why.
+  It may be called again with the same argument. If the machine seems to have a GPU that TensorFlow
+  cannot use, a warning says why.
 
   Args:
-    clone_on_cpu: whether to leave the GPUs alone.
+    clone_on_cpu: use the CPU even if GPUs are available.
 
   Raises:
-    ValueError: if TensorFlow has run something on other devices already.
+    ValueError: if TensorFlow has already run something on other devices.
   """
   try:
     if clone_on_cpu:
@@ -33,22 +33,22 @@ def prepare_devices(*, clone_on_cpu: bool = False) -> None:
   except RuntimeError as error:
     raise ValueError(f'--clone_on_cpu={clone_on_cpu}: expected the devices that this process has '
                      f'used before ({str(error).rstrip(".")}). Set the flag for all phases, not '
-                     'for one.') from error
+                     'for a single one.') from error
   if not clone_on_cpu:
     _say_why_no_gpu()
 
 
 @functools.cache
 def _say_why_no_gpu() -> None:
-  """Says, once in a process, why a GPU that seems to be there is not used."""
+  """Prints, once per process, why a GPU that seems to be there is not used."""
   if not tf.config.list_physical_devices('GPU') and (
       reason := gpus.why_none(gpus.Machine.here())):
-    print(f'Warning: this machine seems to have a GPU of NVIDIA, but TensorFlow finds none: '
+    print(f'Warning: this machine seems to have an NVIDIA GPU, but TensorFlow finds none: '
           f'{reason}.', file=sys.stderr, flush=True)
 
 
 def kind() -> str:
-  """Says what the run computes on, 'CPU' or the GPUs' number."""
+  """Names the devices of the run: 'CPU', or the number of GPUs."""
   count = len(tf.config.get_visible_devices('GPU'))
   return f'{count} visible GPU(s)' if count else 'CPU'
 
@@ -68,12 +68,12 @@ def create_strategy(num_clones: int, *, clone_on_cpu: bool = False) -> tf.distri
   """Makes the strategy for a number of replicas on this machine.
 
   Args:
-    num_clones: replicas, one a GPU; logical CPUs with `clone_on_cpu`.
-    clone_on_cpu: whether they go on CPUs.
+    num_clones: number of replicas, one per GPU; one per logical CPU with `clone_on_cpu`.
+    clone_on_cpu: whether to put them on CPUs.
 
   Raises:
-    ValueError: if there are not as many devices, or if `TF_CONFIG` describes several machines,
-      of which each would train by itself.
+    ValueError: if there are too few devices, or if `TF_CONFIG` describes several machines, each of
+      which would train on its own.
   """
   if _num_machines() > 1:
     raise ValueError('TF_CONFIG describes several machines. Expected: one machine with '
@@ -88,26 +88,26 @@ def create_strategy(num_clones: int, *, clone_on_cpu: bool = False) -> tf.distri
     _split_cpu(num_clones)
   devices = tf.config.list_logical_devices(kind)
   if len(devices) < num_clones:
-    raise ValueError(f'--num_clones={num_clones}: expected as many {kind}s. Received: '
+    raise ValueError(f'--num_clones={num_clones}: expected that many {kind}s. Received: '
                      f'{len(devices)}. Lower it, or use --clone_on_cpu.')
   return _mirrored(*(device.name for device in devices[:num_clones]), on_cpu=clone_on_cpu)
 
 
 @functools.cache
 def _mirrored(*devices: str, on_cpu: bool) -> tf.distribute.Strategy:
-  """Makes a strategy once a process, however many runs it makes.
+  """Creates a strategy once per process, however many runs it is used for.
 
-  The collective operations that are the default name their instances alike in every strategy of
-  a process, and on CPUs there is nothing to gain from them.
+  The default collective operations use the same instance names in every strategy of a process, and
+  are no faster on CPUs.
   """
   return tf.distribute.MirroredStrategy(
       devices, tf.distribute.ReductionToOneDevice() if on_cpu else None)
 
 
 def _split_cpu(count: int) -> None:
-  """Makes at least so many logical CPUs, unless TensorFlow has run something already."""
+  """Creates at least that many logical CPUs, unless TensorFlow has already run something."""
   cpu = tf.config.list_physical_devices('CPU')[0]
-  # Listing logical devices would settle their number: only their configuration is looked at.
+  # Listing the logical devices would fix their number, so only their configuration is read.
   if len(tf.config.get_logical_device_configuration(cpu) or ()) < count:
     with contextlib.suppress(RuntimeError):
       tf.config.set_logical_device_configuration(

@@ -1,4 +1,4 @@
-"""What a run will take, measured on a few of its steps."""
+"""Time and memory that a run will take, measured on a few steps."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from slim_zoo.training.progress import Stopwatch
 from slim_zoo.training.trainer import Trainer
 
 _MOST_STEPS = 5
-_MOST_SECONDS = 20  # Enough for large networks, of which one step takes seconds.
+_MOST_SECONDS = 20  # Enough for large networks, whose steps take seconds.
 
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-  """What a few steps took.
+  """Time and memory of a few steps.
 
   Attributes:
-    first_seconds: of the first step, with what is traced and compiled once.
-    step_seconds: of a later step, the median.
-    num_steps: how many later steps were measured.
-    peak_bytes: the most memory that the process has held.
-    gpu_bytes: the most of each GPU's memory that tensors took, by its name.
+    first_seconds: time of the first step, including tracing and compilation.
+    step_seconds: median time of a later step.
+    num_steps: number of later steps that were measured.
+    peak_bytes: peak memory of the process.
+    gpu_bytes: peak memory of the tensors on each GPU, by its name.
   """
   first_seconds: float
   step_seconds: float
@@ -34,29 +34,29 @@ class Estimate:
   gpu_bytes: dict[str, int]
 
   def text(self, batch_size: int, steps_per_epoch: float, steps_left: int | None) -> str:
-    """Says it in lines to read.
+    """Formats the estimate for the user.
 
     Args:
-      batch_size: examples a step, on all replicas.
-      steps_per_epoch: steps of one epoch.
-      steps_left: of the run; None without an end.
+      batch_size: examples per step, over all replicas.
+      steps_per_epoch: steps per epoch.
+      steps_left: remaining steps of the run; None if it has no end.
     """
     epoch = self.step_seconds * steps_per_epoch
     memory = f'{self.peak_bytes / 2 ** 30:.2f} GiB of memory'
     memory += ''.join(f', {size / 2 ** 30:.2f} GiB of {name}'
                       for name, size in self.gpu_bytes.items())
     speed = batch_size / self.step_seconds
-    lines = [f'{self.step_seconds:.3g} s a step (the median of {self.num_steps}; the first took '
+    lines = [f'{self.step_seconds:.3g} s per step (the median of {self.num_steps}; the first took '
              f'{self.first_seconds:.3g} s), {speed:.3g} images/s, at most {memory}.',
              f'An epoch takes about {_duration(epoch)}'
              + ('.' if steps_left is None else
-                f', the {steps_left} steps to go {_duration(self.step_seconds * steps_left)}.')
+                f', the remaining {steps_left} steps {_duration(self.step_seconds * steps_left)}.')
              + ' Validation and saving are not counted.']
     return '\n'.join(lines)
 
 
 def measure(trainer: Trainer, batches: Iterator) -> Estimate:
-  """Makes a few steps, which change the trainer's variables.
+  """Runs a few steps, which changes the trainer's variables.
 
   Args:
     trainer: ready to train.

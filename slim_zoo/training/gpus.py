@@ -1,4 +1,4 @@
-"""Why TensorFlow finds no GPU on a machine that seems to have one from NVIDIA."""
+"""Explains why TensorFlow finds no GPU on a machine that seems to have one from NVIDIA."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 import tensorflow as tf
 
 _VERSION = 'proc/driver/nvidia/version'
-# The first major version of the driver for each one of CUDA:
+# The oldest major version of the driver for each major version of CUDA:
 # https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html, table 1.
 _FIRST_DRIVERS = {11: 450, 12: 525, 13: 580}
 _PROBE = "import tensorflow as tf; tf.config.list_physical_devices('GPU')"
@@ -27,12 +27,12 @@ class Machine:
   """Where to look.
 
   Attributes:
-    root: the folder with `proc` and `dev`.
+    root: folder that contains `proc` and `dev`.
     environment: the environment variables.
-    build: what `tf.sysconfig.get_build_info` tells.
-    packages: names of the Python packages that are installed.
-    list_gpus: gives the list of NVIDIA's own program; '' if there is none.
-    probe: gives what TensorFlow logs when it looks for GPUs.
+    build: result of `tf.sysconfig.get_build_info`.
+    packages: names of the installed Python packages.
+    list_gpus: returns the list of `nvidia-smi -L`; '' if it is not installed.
+    probe: returns what TensorFlow logs when it looks for GPUs.
   """
   root: pathlib.Path
   environment: Mapping[str, str]
@@ -48,21 +48,21 @@ class Machine:
                          if (name := found.metadata['Name']))
     return cls(pathlib.Path('/'), os.environ, tf.sysconfig.get_build_info(), packages,
                lambda: _printed(['nvidia-smi', '-L'])[0],
-               # A process of its own, as TensorFlow was told in this one to log nothing.
+               # In a new process, because logging is switched off in this one.
                lambda: _printed([sys.executable, '-c', _PROBE], TF_CPP_MIN_LOG_LEVEL='0')[1])
 
 
 def why_none(machine: Machine) -> str | None:
-  """Says why there is no GPU for TensorFlow, once it has found none.
+  """Explains why TensorFlow has found no GPU.
 
   Args:
     machine: where to look.
 
   Returns:
-    A sentence or two, with what to do; None where there is neither a GPU of NVIDIA nor its driver.
+    A sentence or two, with what to do; None if there is neither an NVIDIA GPU nor its driver.
   """
   devices = sorted((machine.root / 'dev').glob('nvidia[0-9]*'))
-  # Windows' subsystem for Linux has neither of the files.
+  # The Windows Subsystem for Linux has neither of these files.
   if not (devices or (machine.root / _VERSION).exists() or 'GPU' in machine.list_gpus()):
     return None
   reasons = (_hidden(machine, len(devices)), _closed(machine, devices), _without_cuda(machine),
@@ -71,11 +71,11 @@ def why_none(machine: Machine) -> str | None:
 
 
 def _hidden(machine: Machine, count: int) -> str | None:
-  """Whether an environment variable leaves out every GPU."""
+  """Checks whether an environment variable hides every GPU."""
   value = machine.environment.get('CUDA_VISIBLE_DEVICES')
   if value is None:
     return None
-  first = value.split(',')[0].strip()  # What follows on a number that is none is left out as well.
+  first = value.split(',')[0].strip()  # Everything after an invalid number is ignored too.
   if first.startswith(('GPU-', 'MIG-')) or (first.isdecimal() and int(first) < max(count, 1)):
     return None
   return (f'CUDA_VISIBLE_DEVICES={value!r} hides {"it" if count == 1 else "them"}. Unset it, or '
@@ -83,7 +83,7 @@ def _hidden(machine: Machine, count: int) -> str | None:
 
 
 def _without_cuda(machine: Machine) -> str | None:
-  """Whether TensorFlow cannot use any GPU."""
+  """Checks whether TensorFlow lacks CUDA."""
   if not machine.build.get('is_cuda_build'):
     return f'this TensorFlow is built without CUDA. {_HINT}'
   if not any(name.lower().startswith('nvidia-cudnn') for name in machine.packages) and not (
@@ -93,7 +93,7 @@ def _without_cuda(machine: Machine) -> str | None:
 
 
 def _closed(machine: Machine, devices: list[pathlib.Path]) -> str | None:
-  """Whether this process may not use the GPUs."""
+  """Checks whether this process may not use the GPUs."""
   if not devices:
     if (machine.root / _VERSION).exists():
       return ('the driver is loaded, but there is no /dev/nvidia0. Start the container with its '
@@ -110,7 +110,7 @@ def _closed(machine: Machine, devices: list[pathlib.Path]) -> str | None:
 
 
 def _old_driver(machine: Machine) -> str | None:
-  """Whether the driver is older than TensorFlow's CUDA."""
+  """Checks whether the driver is older than TensorFlow's CUDA."""
   cuda = str(machine.build.get('cuda_version') or '')
   first = _FIRST_DRIVERS.get(int(found[0])) if (found := re.match(r'\d+', cuda)) else None
   try:
@@ -120,19 +120,19 @@ def _old_driver(machine: Machine) -> str | None:
   driver = re.search(r'\b\d{3,}(\.\d+)+\b', text.partition('\n')[0])
   if not (first and driver) or int(driver[0].split('.')[0]) >= first:
     return None
-  return (f"NVIDIA's driver is of version {driver[0]}, and TensorFlow's CUDA {cuda} needs "
+  return (f"NVIDIA's driver has version {driver[0]}, but TensorFlow's CUDA {cuda} needs "
           f'{first} or newer. Install a newer driver')
 
 
 def _told(machine: Machine) -> str:
-  """What TensorFlow says, where nothing is known to be wrong."""
+  """Returns what TensorFlow logs, if no known reason applies."""
   lines = [re.sub(r'^[IWE]\d{4} \S+ +\d+ |^\d{4}-\S+ \S+ [IWE] ', '', line)
            for line in machine.probe().splitlines()]
   lines = [line for line in lines
            if re.search(r'cuda|gpu|nvidia|dlopen|librar', line, re.IGNORECASE)
            and not line.startswith('WARNING: All log messages')]
   if not lines:
-    return 'TensorFlow does not say why. See whether `nvidia-smi` lists a GPU'
+    return 'TensorFlow does not say why. Check whether `nvidia-smi` lists a GPU'
   return 'TensorFlow says:\n' + '\n'.join(f'  {line}' for line in dict.fromkeys(lines))
 
 

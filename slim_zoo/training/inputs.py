@@ -1,4 +1,4 @@
-"""Splits of a dataset as a network takes them, in batches; images are decoded and preprocessed."""
+"""Splits of a dataset as batches for a network; images are decoded and preprocessed."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def decoder(dataset: dataset_lib.Dataset) -> Callable[[tf.Tensor], tf.Tensor]:
 
 
 class Split(Protocol):
-  """One split as a trainer and an evaluator take it: batches of images or of features."""
+  """One split for a trainer or an evaluator: batches of images or of features."""
   @property
   def dataset(self) -> dataset_lib.Dataset:
     """The examples: their names, labels and classes."""
 
   @property
   def label_map(self) -> list[int]:
-    """The network's output for each of the dataset's labels, -1 where there is none."""
+    """The network's output for each of the dataset's labels, -1 if there is none."""
 
   @property
   def bad_images(self) -> tuple[str, ...]:
@@ -60,7 +60,7 @@ class Inputs:
     channels: 1 or 3.
     num_parallel_calls: number of images to decode at a time.
     num_views: number of ways in which each image is augmented for training; 0 for no augmentation,
-      as in an evaluation; None for a new one in every epoch.
+      as in evaluation; None for a new augmentation in every epoch.
     sampling: how training chooses examples, a name in `input_pipeline.SAMPLING`.
   """
   dataset: dataset_lib.Dataset

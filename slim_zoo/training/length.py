@@ -1,4 +1,4 @@
-"""How long a run is: epochs become steps here, and nowhere else."""
+"""Length of a run: the only place where epochs become steps."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ class Length:
   """Converts epochs to steps.
 
   Attributes:
-    num_examples: examples of an epoch.
-    replica_batch_size: examples a step on one replica.
-    num_replicas: how many replicas there are.
+    num_examples: examples per epoch.
+    replica_batch_size: examples per step on one replica.
+    num_replicas: number of replicas.
   """
   num_examples: int
   replica_batch_size: int
@@ -21,23 +21,23 @@ class Length:
 
   @property
   def batch_size(self) -> int:
-    """Examples a step, over all replicas."""
+    """Examples per step, over all replicas."""
     return self.replica_batch_size * self.num_replicas
 
   @property
   def steps_per_epoch(self) -> float:
-    """Steps of one epoch; batches cross from one epoch into the next."""
+    """Steps per epoch; a batch may span two epochs."""
     return self.num_examples / self.batch_size
 
   def last_step(self, epochs: float) -> int:
-    """Counts the steps that so many epochs take, the last one begun included."""
-    # Multiplied first: a whole number of steps must not come out a little above it.
+    """Counts the steps of that many epochs, rounded up."""
+    # Multiplied first, so that rounding errors do not push a whole number of steps above itself.
     return math.ceil(epochs * self.num_examples / self.batch_size)
 
   def interval(self, epochs: float) -> int:
-    """Counts the steps between events that many epochs apart, at least one."""
+    """Counts the steps between events that are that many epochs apart; at least 1."""
     return max(1, round(epochs * self.steps_per_epoch))
 
   def schedule_steps(self, epochs: float) -> int:
-    """Counts the schedule's epochs in steps, with the batch of one replica, as TF-Slim does."""
+    """Converts the schedule's epochs to steps of one replica's batch, as TF-Slim does."""
     return int(epochs * self.num_examples / self.replica_batch_size)

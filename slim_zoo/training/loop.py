@@ -20,21 +20,21 @@ from slim_zoo.training.trainer import Steps, Trainer
 Validate = Callable[[Callable[[], bool]], Measurement | None]
 # How the metrics of a measurement are compared, by the names of `Measurement.scalars`.
 BEST_METRICS = {'top_1': max, 'top_5': max, 'mean_recall': max, 'loss': min}
-# A call makes so many steps that a signal waits about this long, in seconds.
+# The steps of one call take about this long, in seconds; a signal waits until they are done.
 _SECONDS_A_CALL = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-  """When things happen; everything counts in steps but for the two intervals.
+  """Schedule of a run, in steps, except for the two intervals in seconds.
 
   Attributes:
-    last_step: where the run ends; None is never.
-    log_every, validate_every, save_every: steps between these; None is never.
-    save_seconds, histogram_seconds: the longest time between checkpoints, histograms.
-    steps_per_epoch: for the epochs that are shown.
+    last_step: step at which the run ends; None for no end.
+    log_every, validate_every, save_every: steps between these events; None for never.
+    save_seconds, histogram_seconds: longest time between checkpoints and between histograms.
+    steps_per_epoch: converts steps to the epochs that are shown.
     best_metric: a name in `BEST_METRICS`.
-    patience: stops after so many validations without a better one; None is never.
+    patience: stop after this many validations without a better one; None for never.
   """
   last_step: int | None
   log_every: int
@@ -49,14 +49,14 @@ class Plan:
 
 @dataclasses.dataclass
 class ValidationState:
-  """What a run has found so far; saved with each checkpoint.
+  """Validation results of a run so far; saved with each checkpoint.
 
   Attributes:
     best_value, best_step: the best validation; None before the first.
-    validations_since_best: validations since then.
+    validations_since_best: number of validations since then.
     stopped_early: whether patience ended the run.
-    validation_due: whether a signal cut off the validation of this step, which is then made up
-      for when the run goes on.
+    validation_due: whether a signal interrupted the validation of this step, which is then repeated
+      when the run is resumed.
   """
   best_value: float | None = None
   best_step: int | None = None
@@ -65,7 +65,7 @@ class ValidationState:
   validation_due: bool = False
 
   def note(self, step: int, value: float, metric: str) -> bool:
-    """Takes in a validation; returns whether it is the best. One that is not finite never is."""
+    """Records a validation; returns whether it is the best. NaN and infinity never are."""
     better = math.isfinite(value) and (self.best_value is None or (
         value != self.best_value and BEST_METRICS[metric](value, self.best_value) == value))
     if better:
@@ -83,24 +83,24 @@ def fit(trainer: Trainer, batches: Iterator, plan: Plan, *, validation_state: Va
         recorder: Recorder, progress: Progress, save: Callable[[], None],
         save_best: Callable[[], None],
         validate: Validate | None) -> signal.Signals | None:
-  """Trains until the plan's last step, patience's end, or a signal.
+  """Trains until the plan's last step, early stopping, or a signal.
 
   Args:
-    trainer: at the step that the run goes on from.
+    trainer: the trainer, at the step from which the run continues.
     batches: iterator over training batches, from that step on.
-    plan: when things happen.
-    validation_state: of the run so far; changed as it goes on.
-    recorder, progress: where measurements go.
-    save: writes a checkpoint of the trainer and the validation_state.
-    save_best: writes one for the best validation so far.
-    validate: measures the network as evaluation would, but gives up and returns None once the
-      function that it is called with says so; None where there is nothing to validate on.
+    plan: schedule of the run.
+    validation_state: state of the run so far; updated in place.
+    recorder, progress: receive the measurements.
+    save: writes a checkpoint of the trainer and the validation state.
+    save_best: writes the checkpoint of the best validation so far.
+    validate: measures the network as an evaluation does, but stops and returns None as soon as
+      the function that it is called with returns true; None without a validation split.
 
   Returns:
     The signal that ended the run, or None.
 
   Raises:
-    NonFiniteLossError: with the step and the learning rate; nothing of it is saved.
+    NonFiniteLossError: names the step and the learning rate; nothing of that step is saved.
   """
   step = saved_step = trainer.step
   since_log: list[Steps] = []
@@ -129,10 +129,10 @@ def fit(trainer: Trainer, batches: Iterator, plan: Plan, *, validation_state: Va
       if due:
         recorder.histograms(step, trainer.network.variables, steps.gradients)
         since_histograms = Stopwatch()
-        steps = dataclasses.replace(steps, gradients={})  # As large as all that is trained.
+        steps = dataclasses.replace(steps, gradients={})  # As large as all trained variables.
       since_log.append(steps)
       if step % plan.log_every == 0 or step == plan.last_step:
-        _log(step, since_log, plan, recorder, progress)
+        _log(step, since_log, plan, recorder=recorder, progress=progress)
         since_log = []
       if validate and plan.validate_every and (
           step % plan.validate_every == 0 or step == plan.last_step):
@@ -147,7 +147,7 @@ def fit(trainer: Trainer, batches: Iterator, plan: Plan, *, validation_state: Va
 
 
 def _next_event(step: int, plan: Plan) -> int:
-  """Finds the next step after which something is to be done."""
+  """Returns the next step after which something is due."""
   events = [(step // every + 1) * every
             for every in (plan.log_every, plan.validate_every, plan.save_every) if every]
   return min(events if plan.last_step is None else [*events, plan.last_step])
@@ -162,7 +162,7 @@ def _check_finite(steps: Steps, first: int) -> None:
 
 
 def check_state(state: Mapping[str, tf.Tensor], step: int) -> None:
-  """Stops a broken state from being saved: an update can break it after a loss that was finite.
+  """Keeps a broken state from being saved: an update can break it even if the loss was finite.
 
   Raises:
     NonFiniteLossError: names the first variable that holds an infinite number or NaN.
@@ -172,7 +172,8 @@ def check_state(state: Mapping[str, tf.Tensor], step: int) -> None:
       raise NonFiniteLossError(f'{name} became infinite or NaN by step {step}.')
 
 
-def _log(step, since_log, plan, recorder, progress) -> None:
+def _log(step: int, since_log: list[Steps], plan: Plan, *, recorder: Recorder,
+         progress: Progress) -> None:
   means = {name: float(np.mean(np.concatenate([getattr(s, name) for s in since_log])))
            for name in ('loss', 'objective', 'accuracy')}
   rate = float(since_log[-1].learning_rate[-1])

@@ -1,4 +1,4 @@
-"""The training loss: cross-entropy, the weights of classes and of auxiliary heads."""
+"""The training loss: cross-entropy, and the weights of classes and auxiliary heads."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def cross_entropy(logits: tf.Tensor, labels: tf.Tensor, label_smoothing: float =
 
 
 def balanced_class_weights(counts: Sequence[int] | np.ndarray) -> np.ndarray:
-  """Computes class weights with which every class weighs the same in an epoch's loss.
+  """Computes class weights that give every class the same share of an epoch's loss.
 
-  They are scikit-learn's 'balanced' ones: n / (classes * n_c). Over the examples, their mean is 1.
+  They are scikit-learn's 'balanced' weights, n / (classes * n_c); their mean over examples is 1.
 
   Args:
-    counts: examples of each class, [num_classes].
+    counts: number of examples per class, [num_classes].
 
   Returns:
     float32 [num_classes]; 0 for classes without examples, which do not count as classes either.

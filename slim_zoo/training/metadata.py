@@ -1,4 +1,4 @@
-"""The JSON that lies beside a checkpoint: what is needed to use it, and to go on with its run."""
+"""The JSON file beside a checkpoint: what is needed to use it and to resume its run."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ FORMAT = 1
 
 @dataclasses.dataclass(frozen=True)
 class ModelFacts:
-  """What a network needs around it to be used.
+  """Facts that are needed to use a network.
 
   Attributes:
     model_name: a name in `nets_factory.NETS`.
-    class_names: one name an output; empty where no class of the data belongs to it.
+    class_names: one name per output; '' for an output without a class in the dataset.
     image_size: height and width, in pixels.
-    channels: channels of the images.
+    channels: number of channels of the images.
     preprocessing_name: a name in `PREPROCESSING`.
     labels_offset: what was subtracted from the dataset's labels.
   """
@@ -37,19 +37,19 @@ class ModelFacts:
 def describe(model: ModelFacts, *, step: int, dataset: Mapping, flags: Mapping,
              validation_state: ValidationState, bad_images: Mapping[str, Sequence[str]],
              started_from: str | None = None) -> dict:
-  """Makes the metadata of one checkpoint.
+  """Returns the metadata of one checkpoint.
 
   Args:
     model: facts about the network.
     step: the global step.
-    dataset: what it was trained on: name, split, number of examples, fingerprint.
-    flags: every flag that the run depends on, as it was settled.
+    dataset: the training data: name, split, number of examples, fingerprint.
+    flags: the settled value of every flag that the run depends on.
     validation_state: the validations so far.
-    bad_images: names of the images that were skipped, by split.
-    started_from: path of the weights that the run began with; None from scratch.
+    bad_images: names of the skipped images, by split.
+    started_from: path of the initial weights; None if the run started from scratch.
 
   Returns:
-    What `json.dumps` takes.
+    A dict that `json.dumps` accepts.
   """
   return {
       'format': FORMAT,

@@ -1,4 +1,4 @@
-"""TF-Slim's seven optimizers, with the names that their slots have in its checkpoints."""
+"""TF-Slim's seven optimizers, and the names of their slots in its checkpoints."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ class Optimizer:
   """One kind of optimizer.
 
   Attributes:
-    create: makes it from a learning rate (anything that converts to a scalar tensor) and settings.
-    slots: names of its slots by variable, in the order in which TensorFlow 1 numbers them in
+    create: creates it from a learning rate (anything that converts to a scalar tensor) and
+      settings.
+    slots: names of the slots of each variable, in the order in which TensorFlow 1 numbers them in
       checkpoints: `weights/Adam`, `weights/Adam_1`.
-    slot_name: the name that they have there.
-    has_beta_powers: whether `beta1_power` and `beta2_power` belong to its state.
+    slot_name: their name in checkpoints.
+    has_beta_powers: whether its state includes `beta1_power` and `beta2_power`.
   """
   create: Callable[[object, Settings], tf.compat.v1.train.Optimizer]
   slot_name: str = ''
@@ -59,28 +60,28 @@ def get_optimizer(name: str) -> Optimizer:
   """Finds a kind of optimizer.
 
   Raises:
-    ValueError: for an unknown name, with the known ones.
+    ValueError: if the name is unknown; lists the known ones.
   """
   if name not in OPTIMIZERS:
     raise unknown_name('optimizer', name, OPTIMIZERS)
   return OPTIMIZERS[name]
 
 
-def state(kind: Optimizer, optimizer: tf.compat.v1.train.Optimizer,
-          trained: Mapping[str, tf.Variable], created: Mapping[str, tf.Variable], *,
+def state(kind: Optimizer, optimizer: tf.compat.v1.train.Optimizer, *,
+          variables: Mapping[str, tf.Variable], created: Mapping[str, tf.Variable],
           number: int = 0) -> dict[str, tf.Variable]:
-  """Collects an optimizer's variables under TensorFlow 1's names, once its step was traced.
+  """Collects an optimizer's variables under TensorFlow 1's names, after its step was traced.
 
   Args:
     kind: the kind of `optimizer`.
     optimizer: the optimizer itself.
-    trained: the variables that it trains.
-    created: the variables that the trace made, by name; `optimizer.variables()` does not list
-      the beta powers of several replicas.
-    number: how many of this kind the graph has had before, which its beta powers are numbered by.
+    variables: the variables that it trains, by name.
+    created: the variables that the trace created, by name; with several replicas,
+      `optimizer.variables()` does not list the beta powers.
+    number: number of earlier optimizers of this kind in the graph; it numbers the beta powers.
   """
   found = {}
-  for name, variable in trained.items():
+  for name, variable in variables.items():
     for index, slot in enumerate(kind.slots):
       suffix = kind.slot_name + (f'_{index}' if index else '')
       found[f'{name}/{suffix}'] = optimizer.get_slot(variable, slot)

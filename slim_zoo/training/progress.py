@@ -1,4 +1,4 @@
-"""Showing how far a run is: a bar on a terminal, plain lines in a log file."""
+"""Progress of a run: a bar on a terminal, plain lines in a log file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tqdm
 
 
 class Progress:
-  """Counts steps and the time that they take, without the pauses in between.
+  """Counts steps and their time, without the pauses in between.
 
   Attributes:
     images_per_second: over the steps since the last `log`.
@@ -20,17 +20,17 @@ class Progress:
     """Starts the clock.
 
     Args:
-      first_step: the step that the run goes on from.
-      last_step: where it ends; None without an end.
-      batch_size: examples a step.
-      keeps_lines: whether each measurement is a line that stays, on a terminal too: for runs with
-        few of them.
+      first_step: the step from which the run continues.
+      last_step: the step at which it ends; None if it has no end.
+      batch_size: examples per step.
+      keeps_lines: whether each measurement is printed as a line of its own even on a terminal, for
+        runs with few of them.
     """
     self.images_per_second = 0.0
     self._batch_size = batch_size
     self._last_step = last_step
     self._keeps_lines = keeps_lines
-    # A log that stdout goes to (`| tee log`) gets its lines, whatever stderr is.
+    # If stdout goes to a log (`| tee log`), it gets lines even if stderr is a terminal.
     self._is_terminal = sys.stderr.isatty() and sys.stdout.isatty()
     self._bar = tqdm.tqdm(total=last_step, initial=first_step, unit='step', dynamic_ncols=True,
                           disable=not self._is_terminal)
@@ -39,13 +39,13 @@ class Progress:
     self._steps_until_now = first_step
 
   def advance(self, step: int, seconds: float) -> None:
-    """Notes that the run is at `step` after so many seconds of work."""
+    """Records that the run has reached `step` after that many more seconds of work."""
     self._bar.update(step - self._steps_until_now)
     self._steps_until_now = step
     self._seconds += seconds
 
   def log(self, text: str) -> None:
-    """Shows measurements: behind the bar, or as a line of their own with the time left."""
+    """Shows measurements, behind the bar or on a line of their own with the time left."""
     steps = self._steps_until_now - self._logged_step
     if steps:
       self.images_per_second = steps * self._batch_size / max(self._seconds, 1e-9)
@@ -79,7 +79,7 @@ def _clock(seconds: int) -> str:
 
 
 class Stopwatch:
-  """Measures the wall time since it was made, in seconds."""
+  """Measures the wall time since its creation."""
 
   def __init__(self):
     self._start = time.perf_counter()

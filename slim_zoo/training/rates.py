@@ -23,7 +23,7 @@ def parse(text: str | None) -> tuple[tuple[str, float], ...]:
     `(scope, factor)` pairs in their order, factors at least 0.
 
   Raises:
-    ValueError: if a part is no such pair.
+    ValueError: if a part is not such a pair.
   """
   return tuple(_parse_entry(part.strip()) for part in (text or '').split(',') if part.strip())
 
@@ -42,11 +42,11 @@ def _parse_entry(part: str) -> tuple[str, float]:
 
 
 def matches(name: str, scope: str) -> bool:
-  """Tells whether a variable lies in a scope, which may leave out the network's own.
+  """Returns whether a variable is in a scope, which need not include the network's own scope.
 
   As in `scopes.matches`, whole path components are compared, with shell wildcards; and a scope
   that ends in a letter also stands for its numbered ones: `conv` matches `vgg_16/conv1/…`, but
-  `conv1` not `conv10`, and `Conv` not `Conv_1`, which is another layer.
+  `conv1` does not match `conv10`, nor `Conv` the layer `Conv_1`.
   """
   return any(scopes.matches(numbered, scope) for path in (name, _below(name))
              for numbered in (path, _without_number(path, scope)))
@@ -57,7 +57,7 @@ def _below(name: str) -> str:
 
 
 def _without_number(path: str, scope: str) -> str:
-  """Drops the number of the path's component that the scope's last one is compared with."""
+  """Drops the number of the component that is compared with the scope's last one."""
   parts, last = path.split('/'), scope.count('/')
   if scope[-1].isalpha() and last < len(parts):
     parts[last] = parts[last].rstrip('0123456789')
@@ -65,12 +65,12 @@ def _without_number(path: str, scope: str) -> str:
 
 
 def factor(name: str, entries: Entries) -> float:
-  """Returns the factor of the last entry that a variable's name matches; without one, 1."""
+  """Returns the factor of the last entry that matches a variable's name; 1 if none does."""
   return next((value for scope, value in reversed(entries) if matches(name, scope)), 1.0)
 
 
 def freezing(entries: Entries) -> Callable[[str], bool] | None:
-  """Returns what tells which names are frozen, for `Network(is_frozen=…)`; None for none."""
+  """Returns the `is_frozen` of a `Network`: whether a name's factor is 0; None if no factor is."""
   if all(value for _, value in entries):
     return None
   return lambda name: factor(name, entries) == 0
@@ -78,12 +78,13 @@ def freezing(entries: Entries) -> Callable[[str], bool] | None:
 
 def multipliers(names: Iterable[str], entries: Entries, *, decay: float | None = None,
                 head: Sequence[str] = ()) -> dict[str, float]:
-  """Computes what each variable's learning rate is multiplied by.
+  """Computes the factor of each variable's learning rate.
 
   Args:
     names: a network's variables, in the order of its layers.
     entries: from `parse`; each must match something.
-    decay: see `layer_decay`, with which the entries' factors multiply; None for none.
+    decay: see `layer_decay`, whose factors are multiplied with those of the entries; None for
+      none.
     head: scopes of the network's classifiers, for `layer_decay`.
 
   Returns:
@@ -101,17 +102,16 @@ def multipliers(names: Iterable[str], entries: Entries, *, decay: float | None =
 
 
 def layer_decay(names: Iterable[str], decay: float, *, head: Sequence[str]) -> dict[str, float]:
-  """Computes factors that fall from layer to layer, from the classifier down.
+  """Computes factors that shrink from layer to layer, from the classifier down.
 
-  A layer is what lies right below the network's own scope, such as `vgg_16/conv1` or
-  `resnet_v1_50/block3`; in networks without one, such as NASNet, the first component. What holds
-  nothing but a normalization, such as NASNet's `conv0_bn`, belongs to the layer before it.
+  A layer is the scope directly below the network's own, such as `vgg_16/conv1` or
+  `resnet_v1_50/block3`; in networks without one, such as NASNet, the first component. A scope that
+  holds only a normalization, such as NASNet's `conv0_bn`, belongs to the layer before it.
 
   Args:
     names: all of a network's variables, in the order of its layers.
-    decay: the factor of the layer below the classifier, that of the next one being its square, in
-      (0, 1].
-    head: scopes of the classifiers, auxiliary ones included; all of them have the factor 1.
+    decay: the factor of the layer below the classifier, in (0, 1]; the next layer has its square.
+    head: scopes of the classifiers, including auxiliary ones, whose factor is 1.
 
   Returns:
     `{name: factor}` for all names.

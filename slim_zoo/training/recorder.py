@@ -1,4 +1,4 @@
-"""What a run leaves to look at: `metrics.csv` and TensorBoard's event files."""
+"""Measurements of a run, in `metrics.csv` and TensorBoard's event files."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from tensorboard.plugins.histogram import metadata
 
 _COLUMNS = ('step', 'epoch', 'loss', 'objective', 'accuracy', 'learning_rate', 'images_per_second',
             'validation_loss', 'validation_top_1', 'validation_top_5', 'validation_mean_recall')
-_BUCKETS = 30  # As many as TensorBoard makes.
+_BUCKETS = 30  # TensorBoard's default.
 
 
 class Recorder:
-  """Writes scalars to both and histograms to TensorBoard."""
+  """Writes scalars to both, and histograms to TensorBoard."""
 
   def __init__(self, folder: pathlib.Path, *, step: int):
-    """Opens the files; what `metrics.csv` holds of later steps is dropped, for they come again.
+    """Opens the files; drops later steps from `metrics.csv`, because they will be repeated.
 
     Args:
       folder: the run's folder.
-      step: the step that the run goes on from.
+      step: the step from which the run continues.
     """
     self._path = folder / 'metrics.csv'
     self._keep_until(step)
@@ -58,7 +58,7 @@ class Recorder:
         _write_histogram(f'gradients/{name}', np.asarray(gradient))
 
   def flush(self) -> None:
-    """Hands what was written to the disk."""
+    """Writes buffered events to the disk."""
     self._events.flush()
 
   def close(self) -> None:
@@ -67,18 +67,18 @@ class Recorder:
 
 
 def _read_rows(path: pathlib.Path) -> list[dict[str, str]]:
-  """Reads the rows of `metrics.csv` that are whole, line by line: a full disk cuts them short.
+  """Reads the complete rows of `metrics.csv`; a full disk may have cut some short.
 
-  A table of something else is kept under another name, and it is said.
+  A table of something else is renamed, and a message is printed.
   """
   if not path.exists():
     return []
-  # A crash of the machine may leave zeros at the end.
+  # A machine crash may leave zeros at the end.
   lines = path.read_text(encoding='utf-8', errors='replace').replace('\0', '').splitlines()
   columns = lines[0].split(',') if lines else ['step']
   if 'step' not in columns:
     other = path.with_suffix('.csv.old')
-    print(f'Warning: {path} holds something else than the measurements of a run. It is kept as '
+    print(f'Warning: {path} does not contain the measurements of a run. It is kept as '
           f'{other}.')
     os.replace(path, other)
   cells = [line.split(',') for line in lines[1:]]
@@ -87,27 +87,27 @@ def _read_rows(path: pathlib.Path) -> list[dict[str, str]]:
 
 
 def _write_histogram(tag: str, values: np.ndarray) -> None:
-  """Writes what `tf.summary.histogram` does, which takes 240 bytes a number for that."""
+  """Writes what `tf.summary.histogram` does, which needs 240 bytes per number."""
   tf.summary.write(tag, count_buckets(values),
                    metadata=metadata.create_summary_metadata(display_name=None, description=None))
 
 
 def count_buckets(values: np.ndarray) -> np.ndarray:
-  """Counts numbers in buckets of the same width, as TensorBoard takes them.
+  """Counts numbers in buckets of equal width, as TensorBoard expects them.
 
   Args:
-    values: float32 numbers in any shape. Those that are not finite are left out, as they are in
-      no bucket: a gradient may have them in the step before the loss tells.
+    values: float32, any shape. Numbers that are not finite are left out, as they fit in no bucket:
+      a gradient may contain them one step before the loss does.
 
   Returns:
-    float64 [30, 3]: left edge, right edge, count. Where all numbers are the same, so are the edges,
-    and the last bucket has them.
+    float64 [30, 3]: left edge, right edge, count. If all numbers are equal, so are the edges, and
+    the last bucket counts them.
   """
   if not np.isfinite([values.min(initial=0), values.max(initial=0)]).all():
     values = values[np.isfinite(values)]
   found = np.zeros((_BUCKETS, 3))
   if values.size:
-    # As float64, in which there are thirty buckets between any two float32 numbers.
+    # In float64 there is room for thirty buckets between any two float32 numbers.
     low, high = np.float64(values.min()), np.float64(values.max())
     found[:, :2] = high
     found[-1, 2] = values.size

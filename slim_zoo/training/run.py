@@ -1,4 +1,4 @@
-"""A run: training that saves and validates as it goes, from wherever it stands to its end."""
+"""A run: training with validation and checkpoints, from the trainer's step to the end."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from slim_zoo.training.inputs import Split
 from slim_zoo.training.trainer import Trainer
 from slim_zoo.weights import checkpoint_files
 
-# Without activations to keep, an evaluation has room for several times the batch of training; more
-# than the second is of no use.
+# An evaluation keeps no activations, so its batch may be several times that of training; above the
+# second number it gets no faster.
 _VALIDATION_BATCHES, _MOST_IN_A_BATCH = 4, 100
 
 
@@ -22,20 +22,20 @@ def train(trainer: Trainer, evaluator: Evaluator, plan: loop.Plan, *,
           batch_size: int, seed: int, num_replicas: int, folder: pathlib.Path, logs: pathlib.Path,
           describe: Callable[[int], dict], max_to_keep: int, keeps_lines: bool = False
           ) -> signal.Signals | None:
-  """Trains on, under the strategy in force.
+  """Trains under the current strategy.
 
   Args:
-    trainer: at the step that the run goes on from.
-    evaluator: of its network.
-    plan: when things happen.
-    validation_state: of the run so far; changed as it goes on.
-    training, validation: the splits; without validation there is no best.
-    batch_size: examples a step, over all replicas.
-    seed: of the order of the examples.
-    num_replicas: how many replicas there are.
-    folder: where checkpoints go; the best in its folder `best`.
-    logs: where measurements go.
-    describe: makes the metadata of a checkpoint at a step.
+    trainer: the trainer, at the step from which the run continues.
+    evaluator: evaluator of its network.
+    plan: schedule of the run.
+    validation_state: state of the run so far; updated in place.
+    training, validation: the splits; without validation there is no best checkpoint.
+    batch_size: examples per step, over all replicas.
+    seed: seed of the order of the examples.
+    num_replicas: number of replicas.
+    folder: folder of the checkpoints; the best one is in its subfolder `best`.
+    logs: folder of the measurements.
+    describe: returns the metadata of a checkpoint at a step.
     max_to_keep: how many checkpoints to keep.
     keeps_lines: see `progress.Progress`.
 
@@ -43,7 +43,7 @@ def train(trainer: Trainer, evaluator: Evaluator, plan: loop.Plan, *,
     The signal that ended the run, or None.
 
   Raises:
-    ValueError: if the loss is not finite any more, with what to do.
+    ValueError: if the loss is no longer finite; says what to do.
     tf.errors.OpError: if an example cannot be read.
   """
   def save(where: pathlib.Path = folder, most: int = max_to_keep) -> None:
@@ -51,7 +51,7 @@ def train(trainer: Trainer, evaluator: Evaluator, plan: loop.Plan, *,
     step = trainer.step
     state = {name: variable.read_value() for name, variable in trainer.state().items()}
     loop.check_state(state, step)
-    checkpoints.save(where, step, state, describe(step), max_to_keep=most)
+    checkpoints.save(where, step, state, metadata=describe(step), max_to_keep=most)
 
   of_replica = min(_MOST_IN_A_BATCH, _VALIDATION_BATCHES * (batch_size // num_replicas))
   held_out = () if validation is None else validation.evaluation_batches(
@@ -80,7 +80,7 @@ def train(trainer: Trainer, evaluator: Evaluator, plan: loop.Plan, *,
 
 
 def why_finished(step: int, validation_state: loop.ValidationState, last_step: int | None) -> str:
-  """Says why a run is finished; '' if it is not."""
+  """Returns why a run is finished; '' if it is not."""
   if validation_state.validation_due:
     return ''
   if validation_state.stopped_early:

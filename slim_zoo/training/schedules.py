@@ -16,11 +16,11 @@ class Schedule:
   Attributes:
     decay_type: a name in `DECAYS`.
     learning_rate: the initial rate.
-    decay_steps: steps of one decay (exponential) or of the whole (polynomial).
-    decay_factor: factor of one exponential decay.
-    end_learning_rate: where the polynomial decay ends.
-    warmup_steps: steps of a linear rise from 0 to `learning_rate`; the lower of the rise and
-      the decayed rate is used, as in TF-Slim.
+    decay_steps: steps between decays (exponential), or of the whole decay (polynomial).
+    decay_factor: factor of each exponential decay.
+    end_learning_rate: final rate of the polynomial decay.
+    warmup_steps: steps of a linear rise from 0 to `learning_rate`; the lower of this and the
+      decayed rate is used, as in TF-Slim.
   """
   decay_type: str
   learning_rate: float
@@ -35,7 +35,7 @@ class Schedule:
 
   def __call__(self, step: tf.Tensor) -> tf.Tensor:
     """Returns the rate, float32 and scalar, at an integer step (the first step is 0)."""
-    # float32 counts whole steps exactly only up to 2**24.
+    # float32 represents steps exactly only up to 2**24.
     step = tf.cast(step, tf.float64)
     rate = DECAYS[self.decay_type](self, step)
     if self.warmup_steps:
@@ -48,13 +48,13 @@ def _fixed(schedule: Schedule, step: tf.Tensor) -> tf.Tensor:
 
 
 def _exponential(schedule: Schedule, step: tf.Tensor) -> tf.Tensor:
-  """In steps: constant within each `decay_steps`."""
+  """A staircase: constant within each `decay_steps`."""
   return schedule.learning_rate * tf.cast(schedule.decay_factor, tf.float64) ** tf.floor(
       step / schedule.decay_steps)
 
 
 def _polynomial(schedule: Schedule, step: tf.Tensor) -> tf.Tensor:
-  """A straight line to `end_learning_rate`, which then stays."""
+  """A straight line to `end_learning_rate`, constant from there on."""
   left = 1 - tf.minimum(step, schedule.decay_steps) / schedule.decay_steps
   return (schedule.learning_rate - schedule.end_learning_rate) * left + schedule.end_learning_rate
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish to save and leave."""
+"""Ctrl-C and SIGTERM as requests to save and stop."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from types import FrameType
 
 
 class StopRequests:
-  """While entered, notes the first SIGINT or SIGTERM instead of dying of it.
+  """Records the first SIGINT or SIGTERM inside a `with` block, instead of ending the process.
 
-  A second one acts as usual, for those who cannot wait.
+  A second one acts as usual, for users who cannot wait.
 
   Attributes:
-    received: the signal, or None.
+    received: the recorded signal, or None.
   """
 
   def __init__(self):
@@ -21,7 +21,7 @@ class StopRequests:
 
   def __enter__(self) -> StopRequests:
     for number in (signal.SIGINT, signal.SIGTERM):
-      if signal.getsignal(number) != signal.SIG_IGN:  # nohup and `&` mean it.
+      if signal.getsignal(number) != signal.SIG_IGN:  # Ignored under nohup and `&`.
         self._previous[number] = signal.signal(number, self._note)
     return self
 

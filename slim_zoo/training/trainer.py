@@ -20,14 +20,14 @@ STEP_NAME = 'global_step'
 
 @dataclasses.dataclass(frozen=True)
 class Steps:
-  """What some consecutive steps measured; arrays are float64 [steps].
+  """Measurements of consecutive steps; arrays are float64 [steps].
 
   Attributes:
-    loss: mean cross-entropy of the examples, without class weights: comparable with validation's.
-    objective: what was minimised: with class weights, auxiliary heads and weight decay.
-    accuracy: share of the examples whose most likely class was right, dropout on.
-    learning_rate: of each step, before multipliers.
-    gradients: `{name: gradient}` of the last step, if they were asked for.
+    loss: mean cross-entropy of the examples without class weights, comparable with validation's.
+    objective: the minimised value, with class weights, auxiliary heads and weight decay.
+    accuracy: share of the examples whose most likely class was correct, with dropout.
+    learning_rate: learning rate of each step, before multipliers.
+    gradients: `{name: gradient}` of the last step, if requested.
   """
   loss: np.ndarray
   objective: np.ndarray
@@ -39,8 +39,8 @@ class Steps:
 class _CurrentRate:
   """A learning rate that is computed where it is used.
 
-  TensorFlow's optimizers call a function for it, except FTRL, which converts what it is given to
-  a tensor: so do all of them with this.
+  TensorFlow's optimizers would call a function, except for FTRL, which converts its argument to a
+  tensor; all of them convert this object.
   """
 
   def __init__(self, schedule: Schedule, step: tf.Variable, factor: float):
@@ -54,7 +54,7 @@ class _CurrentRate:
 
 @dataclasses.dataclass(frozen=True)
 class _Group:
-  """Variables of one learning rate, by name, and the optimizer that they have for themselves."""
+  """Variables that share a learning rate, by name, and their own optimizer."""
   variables: dict[str, tf.Variable]
   optimizer: tf.compat.v1.train.Optimizer
 
@@ -63,7 +63,7 @@ class Trainer:
   """Trains a network; its whole state is `state()`.
 
   The loss of each example is divided by the global batch, and the weight decay by the number of
-  replicas, so that the sum over replicas is what one replica would compute.
+  replicas, so that the sum over replicas equals what a single replica would compute.
   """
 
   def __init__(self, network: Network, *, optimizer: str, settings: optimizers.Settings,
@@ -71,23 +71,23 @@ class Trainer:
                moving_average_decay: float | None = None, xla: bool = False,
                multipliers: Mapping[str, float] | None = None,
                class_weights: Sequence[float] | None = None):
-    """Creates the optimizers' variables; call it under the strategy's scope.
+    """Creates the optimizers' variables; call it inside the strategy's scope.
 
     Args:
       network: the network, built for training.
       optimizer: a name in `optimizers.OPTIMIZERS`.
-      settings: of the optimizer.
+      settings: settings of the optimizer.
       schedule: the learning rate by step.
-      batch_size: examples in a step, over all replicas.
-      seed: what the masks of dropout depend on, with the step and the example.
+      batch_size: examples per step, over all replicas.
+      seed: seed of the dropout masks, which also depend on the step and the example.
       label_smoothing: see `losses.cross_entropy`.
       moving_average_decay: keeps a moving average of every variable, with this decay or
-        (1 + step) / (10 + step) where that is less, as TF-Slim does; None keeps none.
+        (1 + step) / (10 + step) if that is less, as TF-Slim does; None for no averages.
       xla: whether XLA compiles the forward and backward pass.
-      multipliers: what the learning rates of variables are multiplied by, by name; those that are
-        not named have the schedule's. The variables of each factor have an optimizer of their own.
-      class_weights: what the losses of examples are multiplied by, auxiliary ones included, by
-        label: [num_classes]. An example's weight does not depend on the others in its batch.
+      multipliers: factors of the variables' learning rates, by name; 1 for variables that are not
+        listed. The variables of each factor have their own optimizer.
+      class_weights: factors of the examples' losses, auxiliary ones included, by label:
+        [num_classes]. An example's weight does not depend on the others in its batch.
     """
     self.network = network
     self._strategy = tf.distribute.get_strategy()
@@ -105,8 +105,8 @@ class Trainer:
     self._groups = [
         _Group(variables, kind.create(_CurrentRate(schedule, self._step, factor), settings))
         for factor, variables in self._by_factor(multipliers or {}).items()]
-    # Not inlined, so that it is optimized as a unit: a step that also returns its gradients has
-    # the same bits as one that does not.
+    # Not inlined, so that it is optimized as a unit: a step that also returns its gradients must
+    # give the same bits as one that does not.
     self._differentiate = tf.function(self._loss_and_gradients, autograph=False, jit_compile=xla,
                                       **({} if xla else {'experimental_attributes':
                                                          {'_noinline': True}}))
@@ -117,12 +117,12 @@ class Trainer:
     self._run = tf.function(self._run_steps, autograph=False)
 
   def _local_variable(self, value, dtype, aggregation) -> tf.Variable:
-    """Makes a variable that each replica updates for itself, all in the same way."""
+    """Creates a variable that each replica updates on its own, all in the same way."""
     return tf.Variable(value, dtype=dtype, trainable=False, aggregation=aggregation,
                        synchronization=tf.VariableSynchronization.ON_READ)
 
   def _by_factor(self, multipliers: Mapping[str, float]) -> dict[float, dict[str, tf.Variable]]:
-    """Groups what is trained by its multiplier, in the order of the first of each."""
+    """Groups the trained variables by their multiplier, in order of first appearance."""
     groups: dict[float, dict[str, tf.Variable]] = {}
     for name, variable in self._trained().items():
       groups.setdefault(float(multipliers.get(name, 1)), {})[name] = variable
@@ -130,7 +130,7 @@ class Trainer:
 
   def _create_slots(self, kind: optimizers.Optimizer, group: _Group,
                     number: int) -> dict[str, tf.Variable]:
-    """Traces an update with zero gradients, which creates the slots, and does not run it."""
+    """Traces an update with zero gradients, without running it; this creates the slots."""
     created = {}
 
     def remember(next_creator, **kwargs):
@@ -143,30 +143,31 @@ class Trainer:
 
     with tf.variable_creator_scope(remember):
       tf.function(lambda: self._strategy.run(apply), autograph=False).get_concrete_function()
-    return optimizers.state(kind, group.optimizer, group.variables, created, number=number)
+    return optimizers.state(kind, group.optimizer, variables=group.variables, created=created,
+                            number=number)
 
   def _trained(self) -> dict[str, tf.Variable]:
     return {name: self.network.variables[name] for name in self.network.trainable}
 
   @property
   def step(self) -> int:
-    """The number of steps made."""
+    """Number of completed steps."""
     return int(self._step.read_value())
 
   def state(self) -> dict[str, tf.Variable]:
-    """Returns everything that a checkpoint holds, under TF-Slim's names."""
+    """Returns everything that is saved in a checkpoint, under TF-Slim's names."""
     averages = {name + AVERAGE_SUFFIX: v for name, v in self._averages.items()}
     return {**self.network.variables, **self._optimizer_state, **averages, STEP_NAME: self._step}
 
   def start_averages(self) -> None:
-    """Lets the moving averages start from the variables, after a warm start."""
+    """Sets the moving averages to the variables, after a warm start."""
     for name, average in self._averages.items():
       average.assign(self.network.variables[name].read_value())
 
   def synchronize(self) -> None:
-    """Gives each replica the mean of what all of them keep, as a resumed run has it.
+    """Sets each replica's own variables to the mean over all replicas, as in a resumed run.
 
-    Batch norm's averages differ between replicas; evaluation must not depend on which one asks.
+    Batch norm's averages differ between replicas; evaluation must not depend on which one is read.
     """
     if self._strategy.num_replicas_in_sync > 1:
       for variable in (*self.network.variables.values(), *self._averages.values()):
@@ -175,7 +176,7 @@ class Trainer:
 
   @contextlib.contextmanager
   def averaged(self) -> Iterator[None]:
-    """Puts the moving averages, if there are any, in place of the variables for a while."""
+    """Replaces the variables by the moving averages, if there are any, inside a `with` block."""
     self.synchronize()
     kept = {name: self.network.variables[name].read_value() for name in self._averages}
     for name, average in self._averages.items():
@@ -187,12 +188,12 @@ class Trainer:
         self.network.variables[name].assign(value)
 
   def run(self, batches: Iterator, num_steps: int, *, with_gradients: bool = False) -> Steps:
-    """Makes some steps.
+    """Runs some steps.
 
     Args:
       batches: iterator over batches (`datasets.input_pipeline`), distributed if there are
         several replicas.
-      num_steps: how many.
+      num_steps: number of steps.
       with_gradients: whether to return the last step's gradients.
     """
     rows, gradients = self._run(batches, tf.constant(num_steps), with_gradients)
@@ -222,7 +223,7 @@ class Trainer:
   def _replica_step(self, batch):
     step = tf.convert_to_tensor(self._step)
     row, gradients = self._differentiate(
-        batch['image'], batch['label'], batch['weight'], batch['id'], step)
+        batch['image'], batch['label'], weights=batch['weight'], ids=batch['id'], step=step)
     row = tf.concat([row, [self._schedule(step)]], axis=0)
     by_name = dict(zip(self._trained(), gradients, strict=True))
     for group in self._groups:
@@ -236,7 +237,7 @@ class Trainer:
         average.assign_sub((1 - decay) * (average - value))
     return row, gradients
 
-  def _loss_and_gradients(self, images, labels, weights, ids, step):
+  def _loss_and_gradients(self, images, labels, *, weights, ids, step):
     keys = noise.example_keys(self._seed, step, ids)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
       trained = self._trained()
@@ -261,7 +262,7 @@ class Trainer:
     return row, gradients
 
   def _importance(self, weights: tf.Tensor, labels: tf.Tensor, num_classes: int) -> tf.Tensor:
-    """Multiplies the examples' weights with those of their classes; no others, the same tensor."""
+    """Multiplies the examples' weights by their classes'; without any, returns the same tensor."""
     if self._class_weights is None:
       return weights
     if len(self._class_weights) != num_classes:

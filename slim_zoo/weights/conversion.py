@@ -61,7 +61,7 @@ def convert(parsed: Parsed[Convert]) -> int:
            **{key: known[key] for key in ('class_names',) if key in known}}
   values = {key: network.variables[key] for key in report.names(restore.RESTORED)}
   prefix = checkpoints.save(output_dir, 0, {**values, 'global_step': tf.constant(0, tf.int64)},
-                            facts, max_to_keep=1)
+                            metadata=facts, max_to_keep=1)
   pathlib.Path(output_dir, 'restored.txt').write_text(report.table(), encoding='utf-8',
                                                       errors='backslashreplace')
   print(f'Wrote {prefix}: {name}, {num_classes or "no"} classes, {size}×{size}, '

@@ -119,8 +119,7 @@ def test_writes_nowhere_else(tmp_path, attack):
   (tmp_path / 'in').mkdir()
   source = _tar(tmp_path / 'a.tgz', *_ATTACKS[attack])
   for unpack in (archives.unpack, lambda *a: archives.unpacked(*a).__enter__()):
-    with pytest.raises(archives.ArchiveError, match=r'Expected .+ Received .+: (do not use|unpack '
-                       r'it yourself|download or copy)'):
+    with pytest.raises(archives.ArchiveError, match=r'Expected .+a.tgz.* Received|Received.+a.tgz'):
       unpack(source, tmp_path / 'in' / 'out')
     assert not [path for path in tmp_path.rglob('*') if path.is_file() and path != source]
     assert not list(tmp_path.rglob('evil'))
@@ -128,7 +127,7 @@ def test_writes_nowhere_else(tmp_path, attack):
 
 @pytest.mark.parametrize('name', ['../evil', 'a/../../evil', '/evil', '..\\evil'])
 def test_zip_writes_nowhere_else(tmp_path, name):
-  with pytest.raises(archives.ArchiveError, match='do not use this archive'):
+  with pytest.raises(archives.ArchiveError, match='a.zip.*evil'):
     archives.unpack(_zip(tmp_path / 'a.zip', (name, b'x')), tmp_path / 'out')
   assert not list(tmp_path.rglob('*evil'))
 
@@ -136,7 +135,7 @@ def test_zip_writes_nowhere_else(tmp_path, name):
 def test_zip_with_a_link(tmp_path):
   link = zipfile.ZipInfo('evil')
   link.external_attr = 0o120777 << 16
-  with pytest.raises(archives.ArchiveError, match='a link, device'):
+  with pytest.raises(archives.ArchiveError, match="a.zip.*'evil'"):
     archives.unpack(_zip(tmp_path / 'a.zip', (link, b'/etc/passwd')), tmp_path / 'out')
 
 
@@ -180,7 +179,7 @@ def test_no_room_on_the_disk(tmp_path, monkeypatch):
   usage = type(archives.shutil.disk_usage(tmp_path))
   for free in (size - 1, size + 1):
     monkeypatch.setattr(archives.shutil, 'disk_usage', lambda path, free=free: usage(1, 1, free))
-    with pytest.raises(archives.ArchiveError, match='Make room'):
+    with pytest.raises(archives.ArchiveError, match=r'a.tgz.*\d{4}'):
       archives.unpack(source, tmp_path / 'out')
     assert os.listdir(tmp_path) == ['a.tgz']
 
@@ -206,8 +205,8 @@ def test_damaged_archives_are_one_message(tmp_path, kind, damage):
     source = _tar(tmp_path / 'a', *(_member(*item) for item in _FILES.items()),
                   compress=_COMPRESS[kind])
   source.write_bytes(_DAMAGES[damage](source.read_bytes()))
-  with pytest.raises(archives.DamagedArchiveError, match=r'Expected a complete tar or zip archive. '
-                     r'Received: .+ \(.+\): download or copy it again') as error:
+  with pytest.raises(archives.DamagedArchiveError,
+                     match=r'Expected.+ Received: \S+/a \(.+\)') as error:
     archives.unpack(source, tmp_path / 'out')
   assert '\n' not in str(error.value)
   assert os.listdir(tmp_path) == ['a']
@@ -218,7 +217,7 @@ def test_a_lost_header_is_noticed_without_a_checksum(tmp_path):
   data = bytearray(source.read_bytes())
   data[1024] ^= 1  # The second header.
   source.write_bytes(data)
-  with pytest.raises(archives.DamagedArchiveError, match='data follow after its end'):
+  with pytest.raises(archives.DamagedArchiveError, match='a.tar'):
     archives.unpack(source, tmp_path / 'out')
 
 

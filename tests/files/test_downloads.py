@@ -93,8 +93,7 @@ def test_server_that_tells_no_size(serve, tmp_path):
 def test_something_else_is_refused(serve, tmp_path, known):
   address, _ = serve(b'<html>sign in' + _CONTENT)
   resource = _resource(address, **_KNOWN[known])
-  with pytest.raises(ValueError, match=r'Expected .+ from http.+ Received .+; removed. Run the '
-                     r'command again; .+ login page .+ Do this.') as error:
+  with pytest.raises(ValueError, match=r'Expected .+http.+ Received .+ Do this.') as error:
     _download(resource, tmp_path, advice='Do this.')
   assert '--source' not in str(error.value)
   assert os.listdir(tmp_path) == []
@@ -103,7 +102,7 @@ def test_something_else_is_refused(serve, tmp_path, known):
 @pytest.mark.parametrize('kind', _DIGESTS)
 def test_wrong_digest_is_refused(serve, tmp_path, kind):
   address, _ = serve(_CONTENT[:-1] + bytes([_CONTENT[-1] ^ 1]))
-  with pytest.raises(ValueError, match=rf'with {kind} {_DIGESTS[kind][1]} from'):
+  with pytest.raises(ValueError, match=rf'{kind} {_DIGESTS[kind][1]} '):
     _download(_resource(address, digest=_DIGESTS[kind]), tmp_path)
   assert os.listdir(tmp_path) == []
 
@@ -123,7 +122,7 @@ def test_digest_of_the_server_counts_where_none_was_published(serve, tmp_path):
   resource = _resource(address, head=_CONTENT[:4])
   assert _download(resource, tmp_path / 'sound').read_bytes() == _CONTENT
   address, _ = serve(_CONTENT[:-1] + b'x', headers=headers)
-  with pytest.raises(ValueError, match=f'with md5 {_DIGESTS["md5"][1]} from'):
+  with pytest.raises(ValueError, match=f'md5 {_DIGESTS["md5"][1]} '):
     _download(_resource(address, head=_CONTENT[:4]), tmp_path / 'damaged')
   # What was published counts more.
   address, _ = serve(_CONTENT, headers={'x-goog-hash': 'md5=AAAA'})
@@ -132,7 +131,7 @@ def test_digest_of_the_server_counts_where_none_was_published(serve, tmp_path):
 
 def test_what_arrived_is_kept_when_it_gives_up(serve, tmp_path):
   address, asked = serve(_CONTENT, cuts=[100_000, 0, 0, 0, 0, 0])
-  with pytest.raises(OSError, match='100000 of 300000 bytes are kept .+ run the command again'):
+  with pytest.raises(OSError, match='100000 of 300000 bytes .+data.bin.part'):
     _download(_resource(address), tmp_path, attempts=3)
   assert len(asked) == 4
   assert (tmp_path / 'data.bin.part').read_bytes() == _CONTENT[:100_000]
@@ -141,7 +140,7 @@ def test_what_arrived_is_kept_when_it_gives_up(serve, tmp_path):
 @pytest.mark.parametrize(('status', 'requests'), [(404, 1), (403, 1), (503, 3)])
 def test_refusals(serve, tmp_path, status, requests):
   address, asked = serve(_CONTENT, status=status)
-  with pytest.raises(OSError, match=rf'Could not download http.+{status}.+\. Do this\.'):
+  with pytest.raises(OSError, match=rf'http.+{status}.+\. Do this\.'):
     _download(_resource(address), tmp_path, advice='Do this.', attempts=3)
   assert asked == [0] * requests
 
@@ -157,8 +156,8 @@ def _closed_port() -> int:
 def test_offline_is_said(tmp_path, monkeypatch, host, reason):
   monkeypatch.setenv('no_proxy', '*')
   where = f'{host}:{_closed_port()}'
-  with pytest.raises(OSError, match=rf'Could not download http://{where}/data.bin: {where} cannot '
-                     rf'be reached \(.*({reason}).*\)\. Put it there\.'):
+  with pytest.raises(OSError, match=rf'http://{where}/data.bin.* {where} .*({reason}).*\. '
+                     r'Put it there\.'):
     # No pause is taken: it would show as a time-out.
     download(Resource(f'http://{where}/data.bin'), tmp_path, advice='Put it there.',
              pause_seconds=3600)
@@ -173,7 +172,7 @@ def test_damaged_copy_is_fetched_again(serve, tmp_path):
 
 def test_no_room(serve, tmp_path):
   address, _ = serve(_CONTENT)
-  with pytest.raises(OSError, match=f'{2**60} bytes to come do not fit'):
+  with pytest.raises(OSError, match=f'{2**60} bytes'):
     _download(_resource(address, size=2**60), tmp_path)
 
 

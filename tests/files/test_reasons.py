@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import tensorflow as tf
@@ -47,12 +48,11 @@ def _nested():
 
 
 @pytest.mark.parametrize(('make', 'expected'), [
-  (_text, 'text that is not utf-8, from the byte 2 on'),
-  (_nested, 'parts that are nested too deeply')])
+  (_text, 'utf-8.* 2'), (_nested, 'nested')])
 def test_errors_whose_own_words_say_little(make, expected):
   with pytest.raises(FAILURES) as error:
     make()
-  assert short_reason(error.value) == expected
+  assert re.search(expected, short_reason(error.value))
 
 
 @pytest.mark.parametrize(('names', 'expected'), [

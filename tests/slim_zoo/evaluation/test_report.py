@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -48,8 +49,9 @@ def test_table_of_many_classes_has_the_worst(num_classes, shown):
   rows = [line for line in text.splitlines() if line.startswith('class ') and '0.' in line]
   worst = names if shown == num_classes else names[:-11:-1]
   assert [row.rsplit(None, 2)[0] for row in rows] == worst
-  assert ('The 10 classes of lowest recall, of 21; all are in eval.json.' in text) == (shown == 10)
-  assert ('lowest recall, of 21.' in report.class_table(found, names)) == (shown == 10)
+  note = text.splitlines()[-1]
+  assert bool(re.search(r'\b10\b.*\b21\b.*eval.json', note)) == (shown == 10)
+  assert 'eval.json' not in report.class_table(found, names)
 
 
 def test_the_next_one_replaces_it(tmp_path):

@@ -149,22 +149,22 @@ def test_rows_in_the_layout_of_earlier_versions_are_computed_again(tmp_path):
 
 
 @pytest.mark.parametrize('changed, message', [
-  ({'facts': {**_FACTS, 'image_size': 32}}, 'image_size: 32 there, 28 here'),
+  ({'facts': {**_FACTS, 'image_size': 32}}, 'image_size: 32 .*28'),
   ({'class_names': ('bee', 'ant')}, 'class_names: ')])
 def test_rows_of_other_features_are_not_taken(tmp_path, capsys, changed, message):
   path = tmp_path / 'f.npz'
   _write(path, stop=6, **changed)
   assert _write(path) == 0
-  assert message in capsys.readouterr().out
+  assert re.search(message, capsys.readouterr().out)
   _check(path)
-  with pytest.raises(ValueError, match='is there already.* Choose another --output_path'):
+  with pytest.raises(ValueError, match='f.npz .*--output_path'):
     _write(path, **changed)
   _check(path)
 
 
 @pytest.mark.parametrize('rows', [11, 2])
 def test_rows_that_do_not_fit_are_refused(tmp_path, rows):
-  with pytest.raises(ValueError, match='Expected at most 10 more examples'), formats.writer(
+  with pytest.raises(ValueError, match=rf'\b10\b.*Received: {rows}\b'), formats.writer(
       tmp_path / 'f.npz', facts={}, class_names=(), num_examples=_COUNT, shape=_SHAPE) as output:
     output.write(['name'] * rows, np.zeros(rows, int), np.zeros([rows, 3, 2]))
 
@@ -181,7 +181,7 @@ def test_damage_is_one_error_and_no_wrong_feature(tmp_path, suffix):
     except ValueError as error:
       messages.append(str(error))
   assert len(messages) > 40
-  start = re.compile(f'{re.escape(str(path))} cannot be read. Expected: .* Received: .*')
+  start = re.compile(f'{re.escape(str(path))} .*Expected: .* Received: .*')
   assert [text for text in messages if not start.match(text) or ADVICE not in text] == []
 
 
@@ -195,7 +195,7 @@ def test_other_files_are_refused(tmp_path):
   table = pyarrow.table({'name': ['a'], 'label': [0], 'features': [[1.0]]})
   pyarrow.parquet.write_table(table, tmp_path / 'other.parquet')
   for path in sorted(tmp_path.iterdir()):
-    with pytest.raises(ValueError, match=f'{path} cannot be read. Expected: a'):
+    with pytest.raises(ValueError, match=f'{path} .*Expected: '):
       formats.read(path)
   with pytest.raises(FileNotFoundError):
     formats.read(tmp_path / 'absent.parquet')
@@ -207,7 +207,7 @@ def test_what_is_no_number_is_named(tmp_path, number):
   values[7, 1, 2] = number
   with open(tmp_path / 'f.p', 'wb') as file:
     pickle.dump({'features': values, 'labels': _LABELS}, file)
-  with pytest.raises(ValueError, match='f.p: expected finite numbers.*NaN or infinity in row 7'):
+  with pytest.raises(ValueError, match=r'f.p\b.*\b7\b'):
     formats.read(tmp_path / 'f.p')
 
 
@@ -222,7 +222,7 @@ def test_only_known_formats_are_written(tmp_path, name, message):
 def test_parquet_without_pyarrow_says_so(monkeypatch):
   monkeypatch.setitem(sys.modules, 'pyarrow', None)
   formats.check_writable('f.npz')
-  with pytest.raises(ValueError, match='need the package pyarrow'):
+  with pytest.raises(ValueError, match='pyarrow'):
     formats.check_writable('f.parquet')
 
 
@@ -260,5 +260,5 @@ def test_descriptions_that_are_none(tmp_path, text):
   with tf.io.TFRecordWriter(str(path)) as file:
     file.write(tf.train.Example(features=tf.train.Features(feature={'about': about}))
                .SerializeToString())
-  with pytest.raises(ValueError, match='f.tfrecord cannot be read'):
+  with pytest.raises(ValueError, match='f.tfrecord'):
     formats.read(path)

@@ -74,13 +74,13 @@ def test_numbers_are_told_apart():
 
 
 @pytest.mark.parametrize(('fields', 'message'), [
-  ({'values': np.zeros([6, 12], np.float32)}, r'the shape \[2, 2, 3\] and \[12\]'),
-  ({'class_names': ('a', 'b', 'd')}, 'the classes a, b, c and a, b, d'),
-  ({'facts': {**_FACTS, 'end_point': 'fc4'}}, 'end_point fc3 and fc4'),
-  ({'facts': {**_FACTS, 'checkpoint_digest': 'cd'}}, 'checkpoint_digest ab and cd'),
-  ({'values': _features().values}, 'Received 6 of 6 that are in both, such as 0.jpg'),
+  ({'values': np.zeros([6, 12], np.float32)}, r'\[2, 2, 3\] .*\[12\]'),
+  ({'class_names': ('a', 'b', 'd')}, 'a, b, c .*a, b, d'),
+  ({'facts': {**_FACTS, 'end_point': 'fc4'}}, 'end_point fc3 .*fc4'),
+  ({'facts': {**_FACTS, 'checkpoint_digest': 'cd'}}, 'checkpoint_digest ab .*cd'),
+  ({'values': _features().values}, '--validation_file.* 6 .*6 .*0.jpg'),
   ({'values': _features().values[2:4] * np.float32(1.00001), 'labels': np.arange(2),
-    'names': ('2.jpg', 'new.jpg')}, 'Received 1 of 2 that are in both, such as 2.jpg'),
+    'names': ('2.jpg', 'new.jpg')}, '--validation_file.* 1 .*2 .*2.jpg'),
 ])
 def test_files_that_do_not_fit(fields, message):
   with pytest.raises(ValueError, match=message):
@@ -96,9 +96,9 @@ def test_files_that_fit(fields):
 def test_errors():
   with pytest.raises(ValueError, match="'train'.*'x' 2"):
     FeatureInputs.from_features(_features(2, names=('x', 'x')), 'train', ['a', 'b', 'c'])
-  with pytest.raises(ValueError, match=r'Expected labels in \[0, 2\).*Received: 2'):
+  with pytest.raises(ValueError, match=r'\[0, 2\).*Received: 2'):
     feature_inputs.name_classes(_features(classes=2), _features(class_names=()))
-  with pytest.raises(ValueError, match='at least two classes.*Received: 0'):
+  with pytest.raises(ValueError, match='Received: 0'):
     feature_inputs.name_classes(dataclasses.replace(_features(classes=1), class_names=()))
-  with pytest.raises(ValueError, match='labels up to 1000000000000'):
+  with pytest.raises(ValueError, match='1000000000000'):
     feature_inputs.name_classes(_features(2, labels=np.array([5, 10**12]), class_names=()))

@@ -109,7 +109,7 @@ def test_small_classes_have_fewer_folds():
   found = linear_classifiers.fit(values, labels, kind='logistic_regression')
   assert {len(score.accuracies) for score in found.scores} == {2}
   labels[8] = 0
-  with pytest.raises(ValueError, match='Received one of class 1. Give a single strength'):
+  with pytest.raises(ValueError, match='class 1.* --regularization_strengths='):
     linear_classifiers.fit(values, labels, kind='logistic_regression')
   assert linear_classifiers.fit(values, labels, kind='linear_svm', strengths=[1]).scores == ()
 
@@ -162,17 +162,16 @@ def test_features_are_copied_once(monkeypatch):
 def test_what_cannot_fit_is_refused(kind, factor, monkeypatch):
   values, labels = np.ones([5000, 50], np.float32), np.arange(5000) % 2
   monkeypatch.setattr(memory, 'available', lambda: int(values.size * factor) - 1)
-  with pytest.raises(ValueError, match=f'--classifier={kind}: expected features that fit.*Received '
-                     '5,000 × 50 and 2 classes, .*Use --classifier=softmax'):
+  with pytest.raises(ValueError, match=f'--classifier={kind}: .*5,000 × 50 .*--classifier=softmax'):
     linear_classifiers.fit(values, labels, kind=kind)
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [
-  ({'kind': 'svm'}, "Unknown classifier 'svm'.*Known: linear_svm, logistic_regression"),
-  ({'strengths': [0.1, 0]}, '--regularization_strengths: expected numbers above 0. Received: 0'),
-  ({'strengths': [float('nan')]}, '--regularization_strengths: expected numbers above 0'),
-  ({'labels': [0, 0, 2, 2]}, 'Expected rows of every class.*Received none of: 1.'),
-  ({'labels': [0, 0, 0, 0]}, 'Expected rows of every class.*none of: a second one.'),
+  ({'kind': 'svm'}, "'svm'.* linear_svm, logistic_regression"),
+  ({'strengths': [0.1, 0]}, '--regularization_strengths: .*Received: 0'),
+  ({'strengths': [float('nan')]}, '--regularization_strengths: .*nan'),
+  ({'labels': [0, 0, 2, 2]}, 'class.*: 1\\.$'),
+  ({'labels': [0, 0, 0, 0]}, 'class.*second'),
 ])
 def test_errors(arguments, message):
   labels = np.array(arguments.pop('labels', [0, 0, 1, 1]))

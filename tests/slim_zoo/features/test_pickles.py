@@ -19,7 +19,7 @@ _CODES = np.random.default_rng(1).normal(size=[4, 1, 1, 512]).astype(np.float32)
   ({b'features': _CODES, b'labels': np.array([[0], [1], [1], [2]])}, _CODES, [0, 1, 1, 2]),
   ({'features': [[1, 2.5], [3, 4]], 'labels': [1.0, 0.0]}, [[1, 2.5], [3, 4]], [1, 0]),
   ({'features': [np.zeros(3), np.ones(3)], 'labels': (0, 1)}, [[0] * 3, [1] * 3], [0, 1]),
-  ({'features': _CODES.astype('>f8'), 'labels': list('abcd')}, _CODES, 'labels of the type <U1'),
+  ({'features': _CODES.astype('>f8'), 'labels': list('abcd')}, _CODES, 'labels .*<U1'),
 ])
 @pytest.mark.parametrize('protocol', [2, pickle.HIGHEST_PROTOCOL])
 def test_pickle(tmp_path, content, values, labels, protocol):
@@ -43,17 +43,17 @@ class _Attack:
 
 
 @pytest.mark.parametrize('content, reason', [
-  ([1, 2], 'a list'),
-  ({'features': [[1.0]]}, "without 'labels'"),
-  ({'features': [[1.0], [2.0]], 'labels': [0]}, r'shapes \[\(2, 1\), \(1,\)'),
-  ({'features': [], 'labels': []}, 'no examples'),
-  ({'features': 1.5, 'labels': [0]}, r'shape \(\)'),
-  ({'features': ['a'], 'labels': [0]}, 'features of the type <U1'),
+  ([1, 2], 'list'),
+  ({'features': [[1.0]]}, "'labels'"),
+  ({'features': [[1.0], [2.0]], 'labels': [0]}, r'\[\(2, 1\), \(1,\)'),
+  ({'features': [], 'labels': []}, 'Received: .+'),
+  ({'features': 1.5, 'labels': [0]}, r'\(\)'),
+  ({'features': ['a'], 'labels': [0]}, 'features .*<U1'),
   ({'features': [[1.0, 2.0], [3.0]], 'labels': [0, 1]}, 'inhomogeneous'),
   ({'features': np.array([1e300]), 'labels': [0]}, 'overflow'),
-  ({'features': [[1.0]], 'labels': [-1]}, 'labels from -1'),
-  ({'features': [[1.0]], 'labels': [0.5]}, 'not one whole number'),
-  ({'features': [[1.0]], 'labels': [[0, 1]]}, 'not one whole number'),
+  ({'features': [[1.0]], 'labels': [-1]}, 'labels .*-1'),
+  ({'features': [[1.0]], 'labels': [0.5]}, 'labels .*float64'),
+  ({'features': [[1.0]], 'labels': [[0, 1]]}, r'labels .*\(1, 2\)'),
   ({'features': _Attack(), 'labels': [0]}, 'print'),
 ])
 def test_anything_else_is_one_error(tmp_path, capsys, content, reason):
@@ -61,12 +61,12 @@ def test_anything_else_is_one_error(tmp_path, capsys, content, reason):
   path.write_bytes(pickle.dumps(content))
   with pytest.raises(ValueError, match=reason) as caught:
     formats.read(path)
-  assert f'{path} cannot be read. Expected: ' in str(caught.value)
+  assert str(path) in str(caught.value)
   assert 'attacked' not in capsys.readouterr().out
 
 
 def test_a_pickle_that_is_cut_short(tmp_path):
   path = tmp_path / 'train.pkl'
   path.write_bytes(pickle.dumps({'features': _CODES, 'labels': [0] * 4})[:-100])
-  with pytest.raises(ValueError, match=f'{path} cannot be read'):
+  with pytest.raises(ValueError, match=str(path)):
     formats.read(path)

@@ -46,16 +46,15 @@ def test_devices_stay_as_they_were_used(monkeypatch):
     raise RuntimeError('Visible devices cannot be modified after being initialized')
 
   monkeypatch.setattr(tf.config, 'set_visible_devices', refuse)
-  with pytest.raises(ValueError, match='--clone_on_cpu=True: expected the devices that this '
-                     'process has used before .Visible devices cannot'):
+  with pytest.raises(ValueError, match='--clone_on_cpu=True.*Visible devices cannot'):
     distribution.prepare_devices(clone_on_cpu=True)
 
 
 @pytest.mark.parametrize(('num_clones', 'on_cpu', 'message'), [
-  (0, False, '--num_clones: expected at least 1. Received: 0'),
-  (-1, True, '--num_clones: expected at least 1. Received: -1'),
+  (0, False, '--num_clones: .*Received: 0'),
+  (-1, True, '--num_clones: .*Received: -1'),
   # This process has two devices and has run something: it cannot have more.
-  (3, True, '--num_clones=3: expected as many CPUs. Received: 2'),
+  (3, True, '--num_clones=3: .*CPU.*Received: 2'),
 ])
 def test_numbers_that_cannot_be(num_clones, on_cpu, message):
   tf.zeros([])
@@ -65,8 +64,7 @@ def test_numbers_that_cannot_be(num_clones, on_cpu, message):
 
 def test_as_many_gpus_as_replicas():
   gpus = len(tf.config.list_logical_devices('GPU'))
-  with pytest.raises(ValueError, match=rf'expected as many GPUs. Received: {gpus}\. Lower it, or '
-                     'use --clone_on_cpu'):
+  with pytest.raises(ValueError, match=rf'--num_clones.*GPU.*Received: {gpus}\..*--clone_on_cpu'):
     distribution.create_strategy(gpus + 2)
 
 
@@ -84,7 +82,7 @@ _WORKERS = {'worker': ['a:1', 'b:1']}
 def test_several_machines_are_refused(monkeypatch, config, is_refused):
   monkeypatch.setenv('TF_CONFIG', json.dumps(config) if config is not None else '')
   if is_refused:
-    with pytest.raises(ValueError, match='TF_CONFIG describes several machines'):
+    with pytest.raises(ValueError, match='TF_CONFIG'):
       distribution.create_strategy(1)
   else:
     assert distribution.create_strategy(1).num_replicas_in_sync == 1

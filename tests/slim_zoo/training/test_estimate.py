@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 
 import pytest
@@ -10,16 +11,16 @@ from slim_zoo.training import estimate
 
 
 @pytest.mark.parametrize(('seconds', 'epoch', 'left', 'text'), [
-  (0.5, 100, 1000, 'An epoch takes about 50.0 s, the 1000 steps to go 8.3 min.'),
-  (2.0, 10000, 20000, 'An epoch takes about 5.6 h, the 20000 steps to go 11.1 h.'),
-  (2.0, 90, None, 'An epoch takes about 3.0 min. Validation'),
+  (0.5, 100, 1000, r'50\.0 s.* 1000 steps .*8\.3 min'),
+  (2.0, 10000, 20000, r'5\.6 h.* 20000 steps .*11\.1 h'),
+  (2.0, 90, None, r'3\.0 min'),
 ])
 def test_text(seconds, epoch, left, text):
   found = estimate.Estimate(7.0, seconds, 5, 3 * 2 ** 30, {'GPU:0': 2 ** 29})
   lines = found.text(32, epoch, left)
-  assert text in lines
+  assert re.search(text, lines)
   assert f'{32 / seconds:.3g} images/s' in lines
-  assert '3.00 GiB of memory, 0.50 GiB of GPU:0.' in lines
+  assert re.search(r'3\.00 GiB .*0\.50 GiB .*GPU:0', lines)
 
 
 def test_the_first_step_is_not_counted(monkeypatch):

@@ -41,23 +41,23 @@ def _machine(root: pathlib.Path, *, version: str = '', devices=('nvidia0', 'nvid
 
 _NEW = _VERSION.format('550.54.14')
 _CASES = {
-  'hidden': ({'environment': {'CUDA_VISIBLE_DEVICES': '-1'}}, "CUDA_VISIBLE_DEVICES='-1' hides it"),
-  'hidden by nothing': ({'environment': {'CUDA_VISIBLE_DEVICES': ''}}, "DEVICES='' hides it"),
+  'hidden': ({'environment': {'CUDA_VISIBLE_DEVICES': '-1'}}, "CUDA_VISIBLE_DEVICES='-1'"),
+  'hidden by nothing': ({'environment': {'CUDA_VISIBLE_DEVICES': ''}}, "DEVICES=''"),
   'hidden by the scheduler': ({'environment': {'CUDA_VISIBLE_DEVICES': 'NoDevFiles'}},
                               'NoDevFiles'),
   'hidden by a number too large': ({'environment': {'CUDA_VISIBLE_DEVICES': '2,0'},
-                                    'devices': ('nvidia0', 'nvidia1')}, "'2,0' hides them"),
+                                    'devices': ('nvidia0', 'nvidia1')}, "DEVICES='2,0'"),
   'the build for the CPU': ({'build': {'is_cuda_build': False}},
-                            'without CUDA.*setup_env.sh --gpu'),
-  'no libraries': ({'packages': ('numpy', 'tensorflow')}, 'not installed.*setup_env.sh --gpu'),
+                            'setup_env.sh --gpu'),
+  'no libraries': ({'packages': ('numpy', 'tensorflow')}, 'setup_env.sh --gpu'),
   'an old driver': ({'version': _VERSION.format('470.256.02')},
-                    r'470.256.02.*12\.5\.1 needs 525 '),
-  'an old open driver': ({'version': _OPEN.format('515.43.04')}, r'515.43.04.*needs 525 '),
-  'a container without devices': ({'devices': (), 'version': _NEW}, 'no /dev/nvidia0.*--gpus all'),
-  'Windows': ({'devices': (), 'listed': 'GPU 0: NVIDIA GeForce', 'packages': ()}, 'not installed'),
+                    r'470.256.02.*12\.5\.1.* 525\b'),
+  'an old open driver': ({'version': _OPEN.format('515.43.04')}, r'515.43.04.* 525\b'),
+  'a container without devices': ({'devices': (), 'version': _NEW}, '/dev/nvidia0.*--gpus all'),
+  'Windows': ({'devices': (), 'listed': 'GPU 0: NVIDIA GeForce', 'packages': ()}, 'setup_env.sh'),
   'another reason': (
     {'version': _NEW, 'probe': lambda: _LOG},
-    r'(?s)TensorFlow says:\n  gpu_device.cc:2365\] Cannot dlopen some GPU libraries.\n'
+    r'(?s)\n  gpu_device.cc:2365\] Cannot dlopen some GPU libraries.\n'
     r'  cuda_platform.cc:52\] failed call to cuInit$'),
   'a reason of which nothing is known': ({'version': _NEW, 'probe': lambda: ''}, 'nvidia-smi'),
   'a version that is not understood': ({'version': 'NVRM\n', 'probe': lambda: ''}, 'nvidia-smi'),
@@ -82,7 +82,7 @@ def test_a_device_that_may_not_be_opened(tmp_path, monkeypatch):
 
   machine = _machine(tmp_path, version=_NEW)
   monkeypatch.setattr(os, 'open', refuse)
-  assert '/dev/nvidia0 cannot be opened (Operation not permitted)' in gpus.why_none(machine)
+  assert re.search('/dev/nvidia0.*Operation not permitted', gpus.why_none(machine))
 
 
 @pytest.mark.parametrize('environment', [{}, {'CUDA_VISIBLE_DEVICES': '-1'}])

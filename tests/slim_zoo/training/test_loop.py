@@ -275,7 +275,7 @@ def test_without_validation(fit):
 def test_a_loss_that_is_not_finite(fit, bad_step, seconds_a_step):
   run = _Run(bad_step=bad_step, seconds_a_step=seconds_a_step)
   rate = f'{0.1 / bad_step:.6g}'
-  message = rf'The loss became nan at step {bad_step}, with the learning rate {rate}\.'
+  message = rf'nan .*\b{bad_step}\b.* {rate}\.'
   with pytest.raises(loop.NonFiniteLossError, match=message):
     fit(run, save_every=10, validate_every=10)
   saved = [step for step in (10, 20) if step < bad_step]
@@ -287,7 +287,7 @@ def test_a_state_that_is_not_finite():
   state = {'a': tf.constant([1, 2]), 'b': tf.constant([0.0, 1e38])}
   loop.check_state(state, 7)
   for bad in (_NAN, _INF, -_INF):
-    with pytest.raises(loop.NonFiniteLossError, match='c became infinite or NaN by step 7'):
+    with pytest.raises(loop.NonFiniteLossError, match=r'\bc\b.*\b7\b'):
       loop.check_state({**state, 'c': tf.constant([0.0, bad])}, 7)
 
 

@@ -72,7 +72,7 @@ def _train_here(name: str) -> dict[str, np.ndarray]:
     for step, value in enumerate(_RATES):
       rate.assign(value)
       update([tf.constant(g) for g in _gradients(step)])
-  state = optimizers.state(kind, optimizer, variables, created)
+  state = optimizers.state(kind, optimizer, variables=variables, created=created)
   return {n: v.numpy() for n, v in {**variables, **state}.items()}
 
 

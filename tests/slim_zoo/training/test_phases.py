@@ -165,7 +165,7 @@ def test_a_dry_run_goes_as_far_as_there_is_a_start(program, capsys):
   ('epochs=1; ', '2 phases.*phase 2'),
   (';epochs=1', 'phase 1'),
   ('epochs=1;;epochs=2', '3 phases.*phase 2'),
-  ('trainable_scopes="a epochs=1', 'no closing quotation'),
+  ('trainable_scopes="a epochs=1', 'quotation'),
   ('epochs=1; epoch=2', "phase 2: .*'epoch'.*epochs"),
   ('epochs=1; epochs=many', 'phase 2: flag --epochs=many'),
   ('epochs=1; learning_rate=-1', 'phase 2: flag --learning_rate=-1'),

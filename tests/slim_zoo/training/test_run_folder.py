@@ -46,7 +46,7 @@ def test_another_process_is_refused_until_the_first_is_gone(tmp_path, end):
   with _hold(tmp_path) as process:
     for _ in range(2):  # Being refused does not spoil the lock.
       with pytest.raises(ValueError, match=rf'{re.escape(str(tmp_path))}'
-                         rf'.*process {process.pid} on .+--train_dir'), \
+                         rf'.*\b{process.pid}\b.+--train_dir'), \
           run_folder.locked(tmp_path):
         pass
     if end:
@@ -59,7 +59,7 @@ def test_another_process_is_refused_until_the_first_is_gone(tmp_path, end):
 
 def test_a_second_one_in_this_process_is_refused_too(tmp_path):
   with run_folder.locked(tmp_path), \
-      pytest.raises(ValueError, match=f'process {os.getpid()} '), run_folder.locked(tmp_path):
+      pytest.raises(ValueError, match=rf'\b{os.getpid()}\b'), run_folder.locked(tmp_path):
     pass
 
 

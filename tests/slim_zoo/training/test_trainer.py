@@ -401,6 +401,5 @@ def test_a_class_of_weight_0_moves_nothing():
 
 
 def test_a_class_weight_for_each_class():
-  with pytest.raises(ValueError, match='--class_weights: expected one for each of the 5 classes. '
-                     'Received: 3'):
+  with pytest.raises(ValueError, match='--class_weights: .* 5 .*Received: 3'):
     _train(_lenet, 1, class_weights=[1, 2, 3])
