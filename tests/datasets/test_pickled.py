@@ -186,7 +186,7 @@ def test_wrong_folders_are_explained(tmp_path, files, message):
     _get(tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_recipe_trains_on_coloured_squares(tmp_path, run_script):
   rng = np.random.default_rng(0)
   labels = np.arange(90) % 3
