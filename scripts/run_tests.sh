@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Runs the style checks and the tests.
+# Runs the checks of style, types and imports, then the tests.
 #
 #   scripts/run_tests.sh                      the quick tests, two at a time
-#   scripts/run_tests.sh --all                the slow ones too, as with CI=true
-#   scripts/run_tests.sh --thorough           every one: all networks where one a family would do
-#   scripts/run_tests.sh tests/nets -k lenet  other arguments are pytest's
+#   scripts/run_tests.sh --all                the slow tests too, as with CI=true
+#   scripts/run_tests.sh --thorough           all tests: every network, not one per family
+#   scripts/run_tests.sh tests/nets -k lenet  other arguments go to pytest
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -21,5 +21,7 @@ fi
 
 scripts/setup_env.sh --dev
 .venv/bin/python -m ruff check .
-# Work stealing: the slow tests differ by minutes, and no worker shall wait for the other's queue.
+.venv/bin/python -m mypy
+.venv/bin/lint-imports
+# Work stealing: slow tests differ by minutes, and no worker should wait for the other's queue.
 exec .venv/bin/python -m pytest -n 2 --dist=worksteal "${selection[@]+"${selection[@]}"}" "$@"

@@ -23,37 +23,37 @@ def test_weights_without_a_network_need_its_name(run_here, tmp_path):
                                                                    'output_dir')):
     code, _, errors = run_here(script, f'--{flag}={tmp_path}/out', f'--checkpoint_path={path}')
     assert code == 1
-    assert re.search('does not tell its network. Expected: --model_name', errors), errors
+    assert '--model_name' in errors
 
 
 @pytest.mark.slow
 def test_weights_of_keras_directly_and_converted(run_here, tmp_path):
   import keras
-  model = keras.applications.MobileNet(alpha=0.25, input_shape=(64, 64, 3), classes=10,
+  model = keras.applications.MobileNet(alpha=0.25, input_shape=(32, 32, 3), classes=10,
                                        weights=None)
   path = str(tmp_path / 'model.keras')
   with warnings.catch_warnings():
     warnings.simplefilter('ignore', DeprecationWarning)  # Keras' own use of NumPy.
     model.save(path)
   common = ['--model_name=mobilenet_v1_025', f'--checkpoint_path={path}']
-  data = ['--dataset_name=digits', '--dataset_split_name=validation', '--eval_image_size=64']
+  data = ['--dataset_name=digits', '--dataset_split_name=validation', '--eval_image_size=32']
 
   code, _, errors = run_here(_EVAL, *common, *data, f'--eval_dir={tmp_path}/eval')
   assert code == 1
-  assert re.search('Conv2d_0/weights: the network has 3×3×1×8, the checkpoint 3×3×3×8.*'
-                   '--convert_input_channels', errors, re.DOTALL), errors
+  assert re.search('Conv2d_0/weights.* 3×3×1×8.* 3×3×3×8.*--convert_input_channels', errors,
+                   re.DOTALL), errors
   fitted = [*common, '--convert_input_channels']
   code, out, errors = run_here(_EVAL, *fitted, *data, f'--eval_dir={tmp_path}/eval')
   assert code == 0, errors
-  assert '137 restored, 0 of the checkpoint unused' in out
+  assert re.search(r'\b137 restored, 0 ', out)
   report = (tmp_path / 'eval' / 'restored.txt').read_text()
-  assert '3×3×1×8 <- conv1/kernel 3×3×3×8, channels summed or repeated\n' in report
+  assert '3×3×1×8 <- conv1/kernel 3×3×3×8' in report
 
   out_dir = tmp_path / 'converted'
   code, out, errors = run_here('convert_weights', *fitted, '--use_grayscale',
-                                 '--image_size=64', f'--output_dir={out_dir}')
+                               '--image_size=32', f'--output_dir={out_dir}')
   assert code == 0, errors
-  assert f'Wrote {out_dir}/model.ckpt-0: mobilenet_v1_025, 10 classes, 64×64, inception' in out
+  assert re.search(f'{out_dir}/model.ckpt-0.* mobilenet_v1_025, 10 classes, 32×32, inception', out)
   assert 'conv1/kernel' in (out_dir / 'restored.txt').read_text()
   code, out, errors = run_here(  # It knows its network and its image size.
       _EVAL, f'--checkpoint_path={out_dir}', *data[:2], f'--eval_dir={tmp_path}/eval2')
@@ -62,17 +62,9 @@ def test_weights_of_keras_directly_and_converted(run_here, tmp_path):
   assert [found[0][key] for key in ('top_1', 'top_5', 'loss', 'count')] == \
       [found[1][key] for key in ('top_1', 'top_5', 'loss', 'count')]
 
-  # TF-Slim's graph takes it; a run may start from it, and not be in its folder.
+  # TF-Slim's graph takes it.
   names = {name for name, _ in tf.train.list_variables(str(out_dir))}
   assert 'MobilenetV1/Logits/Conv2d_1c_1x1/weights' in names
-  train = ['--dataset_name=digits', '--dry_run']
-  code, out, errors = run_here(_TRAIN, *train, f'--checkpoint_path={out_dir}',
-                                 f'--train_dir={tmp_path}/run')
-  assert code == 0, errors
-  assert 'Warm start from' in out
-  code, _, errors = run_here(_TRAIN, *train, f'--train_dir={out_dir}')
-  assert code == 1
-  assert 'Received: one with converted weights' in errors
 
 
 @pytest.mark.slow
@@ -83,12 +75,21 @@ def test_a_conversion_does_not_remove_other_checkpoints(run_here, tmp_path):
   code, _, errors = run_here('convert_weights', f'--checkpoint_path={run}',
                                f'--output_dir={run}')
   assert code == 1
-  assert 'expected a folder without checkpoints' in errors
+  assert f'--output_dir={run}' in errors
   assert sorted(tmp_path.rglob('*')) == before
-  for _ in range(2):  # Its own result it may write again.
+  for _ in range(2):  # Its own result may be overwritten.
     code, _, errors = run_here('convert_weights', f'--checkpoint_path={run}',
                                    f'--output_dir={tmp_path}/out')
     assert code == 0, errors
+  # A run may start from it, but not be in its folder.
+  train = ['--dataset_name=digits', '--dry_run']
+  code, out, errors = run_here(_TRAIN, *train, f'--checkpoint_path={tmp_path}/out',
+                               f'--train_dir={tmp_path}/next')
+  assert code == 0, errors
+  assert re.search('8 restored, .*1 .*unused', out)
+  code, _, errors = run_here(_TRAIN, *train, f'--train_dir={tmp_path}/out')
+  assert code == 1
+  assert f'--train_dir={tmp_path}/out' in errors
   # Grey images are remembered.
   code, _, errors = run_here(
       _EVAL, f'--checkpoint_path={tmp_path}/out', '--dataset_name=digits',

@@ -1,4 +1,4 @@
-"""What the programs for training and evaluation say to mistakes and to damage."""
+"""Errors of training and evaluation after mistakes and damage."""
 
 from __future__ import annotations
 
@@ -13,27 +13,28 @@ _EVAL = 'eval_image_classifier'
 _DIGITS = ['--dataset_name=digits', '--model_name=lenet', '--optimizer=momentum', '--xla=off']
 _MISTAKES = {
     'unknown network': (_TRAIN, ['--model_name=mobilenet_v9'],
-                        'Unknown network .mobilenet_v9.. Did you mean mobilenet_v2'),
-    'unknown dataset': (_TRAIN, ['--dataset_name=digit'], 'Did you mean digits'),
-    'unknown preprocessing': (_TRAIN, ['--preprocessing_name=vgg_17'], 'Did you mean vgg'),
+                        'mobilenet_v9.* mobilenet_v2'),
+    'unknown dataset': (_TRAIN, ['--dataset_name=digit'], r'\bdigits\b'),
+    'unknown preprocessing': (_TRAIN, ['--preprocessing_name=vgg_17'], r'vgg_17.*\bvgg\b'),
     'retired flag': (_TRAIN, ['--num_ps_tasks=2'],
-                     '--num_ps_tasks cannot act any more: .*--num_clones'),
+                     '--num_ps_tasks .*--num_clones'),
     'no data folder': (_TRAIN, ['--dataset_name=folder', '--dataset_dir=/nowhere'], '/nowhere'),
-    'no checkpoint': (_TRAIN, ['--checkpoint_path=/nowhere'], 'expected a checkpoint'),
+    'no checkpoint': (_TRAIN, ['--checkpoint_path=/nowhere'], '--checkpoint_path=/nowhere'),
     'nothing to exclude from': (_TRAIN, ['--checkpoint_exclude_scopes=LeNet/fc4'],
-                                'expected a --checkpoint_path'),
-    'both lengths': (_TRAIN, ['--epochs=1', '--max_number_of_steps=5'], 'say the same'),
+                                '--checkpoint_exclude_scopes.*--checkpoint_path'),
+    'both lengths': (_TRAIN, ['--epochs=1', '--max_number_of_steps=5'],
+                     '--epochs.*--max_number_of_steps|--max_number_of_steps.*--epochs'),
     'nothing to be patient about': (_TRAIN, ['--early_stopping_patience=3',
                                              '--validation_interval_epochs=0'],
-                                    '--early_stopping_patience: expected a validation'),
+                                    '--early_stopping_patience'),
     'scope of nothing': (_TRAIN, ['--trainable_scopes=LeNet/fc5'],
-                         'matches no variable.*Closest scopes: LeNet/fc'),
+                         'LeNet/fc5.*LeNet/fc[34]'),
     'too small an image': (_TRAIN, ['--model_name=vgg_16', '--train_image_size=100'], '224'),
-    'too many replicas': (_TRAIN, ['--num_clones=64'], '--num_clones=64: expected as many GPUs'),
-    'no such split': (_EVAL, ['--dataset_split_name=test'], 'Available: train, validation'),
-    'another network': (_EVAL, ['--model_name=cifarnet'], 'contradict.*it was lenet'),
+    'too many replicas': (_TRAIN, ['--num_clones=64'], '--num_clones=64'),
+    'no such split': (_EVAL, ['--dataset_split_name=test'], 'test.*train, validation'),
+    'another network': (_EVAL, ['--model_name=cifarnet'], '--model_name.*cifarnet.*lenet'),
     'no averages': (_EVAL, ['--moving_average_decay=0.9', '--dataset_split_name=validation'],
-                    'expected moving averages'),
+                    '--moving_average_decay'),
 }
 
 
@@ -61,9 +62,9 @@ def test_a_mistake_gets_one_clear_message(run_here, trained, tmp_path, mistake):
 @pytest.mark.parametrize(('flags', 'message'), [
   (['--optimizer=adamw'], 'optimizer'),
   (['--train_dir=gs://bucket/run'],
-   '--train_dir=gs://bucket/run: expected a folder of this machine'),
-  (['folder'], 'Expected flags'),
-  (['--model_name=mobilenet_v9'], 'Did you mean mobilenet_v2')])
+   '--train_dir=gs://bucket/run'),
+  (['folder'], "'folder'"),
+  (['--model_name=mobilenet_v9'], 'mobilenet_v2')])
 def test_a_program_ends_with_the_message_and_no_trace(run_script, tmp_path, flags, message):
   code, out, errors = run_script(_TRAIN, f'--train_dir={tmp_path}/run', *_DIGITS, *flags)
   assert code != 0
@@ -73,15 +74,15 @@ def test_a_program_ends_with_the_message_and_no_trace(run_script, tmp_path, flag
 
 @pytest.mark.slow
 @pytest.mark.parametrize(('flags', 'message'), [
-    (['--batch_size=16'], '--batch_size=16, but it was 32'),
-    (['--seed=1'], '--seed=1, but it was 0'),
-    (['--model_name=cifarnet'], '--model_name=cifarnet, but it was lenet'),
-    (['--dataset_name=mnist'], '--dataset_name=mnist, but it was digits'),
+    (['--batch_size=16'], '--batch_size=16.* 32'),
+    (['--seed=1'], '--seed=1.* 0'),
+    (['--model_name=cifarnet'], '--model_name=cifarnet.* lenet'),
+    (['--dataset_name=mnist'], '--dataset_name=mnist.* digits'),
 ])
 def test_resuming_another_run_stops_with_the_difference(run_here, trained, flags, message):
   code, _, errors = run_here(_TRAIN, f'--train_dir={trained}', *flags)
   assert code == 1
-  assert message in errors
+  assert re.search(message, errors), errors
 
 
 @pytest.mark.slow
@@ -95,4 +96,4 @@ def test_a_checkpoint_that_is_cut_short(run_here, trained, tmp_path, suffix):
                                  '--dataset_split_name=validation'])):
     code, _, errors = run_here(script, *flags)
     assert code == 1
-    assert 'model.ckpt-4' in errors and ('cut short' in errors or 'damaged' in errors)
+    assert 'model.ckpt-4' in errors

@@ -130,7 +130,7 @@ def test_images_that_cannot_be_decoded(program, run, photos, tmp_path, capsys):
   assert program(f'--checkpoint_path={run[0]}', *paths) == 1
   out, errors = capsys.readouterr()
   assert re.findall(r'^/.*jpg$', out, re.MULTILINE) == [str(paths[1])]
-  assert errors.startswith('2 images cannot be decoded:\n')
+  assert errors.startswith('2 images ')
   assert [line.split(':')[0].strip() for line in errors.splitlines()[1:]] == [
     str(paths[0]), str(paths[2])]
   assert program(f'--checkpoint_path={run[0]}', paths[0]) == 1  # Nothing is left.
@@ -205,7 +205,7 @@ def test_ties_weights_of_zero_and_broken_networks():
 
   assert [[guess.label for guess in found.guesses] for found in predict([padding, batch])] == [
     ['ant', 'bee'], ['bee', 'sea horse']]
-  with pytest.raises(ValueError, match='Expected finite outputs. Received: NaN.* for x'):
+  with pytest.raises(ValueError, match=r'NaN.*\bx\b'):
     predict([{**batch, 'image': batch['image'] + np.nan}])
 
 
@@ -226,7 +226,7 @@ def test_names_of_classes_that_the_weights_do_not_know(program, run, photos, tmp
       shutil.copy(path, tmp_path)
   bare = [photo, f'--checkpoint_path={tmp_path}', '--model_name=cifarnet']
   labels.write_text('0:a\n1:b\n')
-  with pytest.raises(ValueError, match='--labels_path=.*names of the 3 classes.*Received: 2'):
+  with pytest.raises(ValueError, match=r'--labels_path=.* 3 .*\b2\b'):
     program(*bare, f'--labels_path={labels}')
   labels.write_text('0:a\n2:c\n1:b\n')
   order = np.argsort(-_expected(run[1], photo))
@@ -239,17 +239,17 @@ def test_names_of_classes_that_the_weights_do_not_know(program, run, photos, tmp
 
 
 @pytest.mark.parametrize(('arguments', 'error', 'message'), [
-  ([], ValueError, 'Expected images or folders of images.*Received: none'),
-  (['nothing.jpg'], FileNotFoundError, 'there is neither: nothing.jpg'),
-  (['{photos}', '--output_path=found.txt'], ValueError, 'ends in .csv or .json'),
+  ([], ValueError, 'images'),
+  (['nothing.jpg'], FileNotFoundError, 'nothing.jpg'),
+  (['{photos}', '--output_path=found.txt'], ValueError, '--output_path=found.txt'),
   (['{photos}', '--output_path=gs://bucket/found.csv'], flags.IllegalFlagValueError,
-   'folder of this machine'),
-  (['{empty}'], FileNotFoundError, 'has none'),
-  (['{photos}', '--checkpoint_path='], ValueError, 'Expected --checkpoint_path'),
+   '--output_path=gs://bucket/found.csv'),
+  (['{empty}'], FileNotFoundError, '{empty}'),
+  (['{photos}', '--checkpoint_path='], ValueError, '--checkpoint_path'),
 ])
 def test_mistakes_are_explained(program, run, photos, tmp_path, arguments, error, message):
   given = [argument.format(photos=photos, empty=tmp_path) for argument in arguments]
-  with pytest.raises(error, match=message):
+  with pytest.raises(error, match=message.format(empty=re.escape(str(tmp_path)))):
     program(f'--checkpoint_path={run[0]}', *given)
 
 

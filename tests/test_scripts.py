@@ -53,34 +53,33 @@ def _check_validation(run_script, run, rows, *flags):
   return found
 
 
-def test_train_fine_tune_evaluate(run_script, tmp_path):
+def test_train_fine_tune_evaluate(run_script, run_here, tmp_path):
   scratch, tuned = tmp_path / 'scratch', tmp_path / 'tuned'
   flags = [f'--train_dir={scratch}', *_DIGITS, '--max_number_of_steps=60',
            '--save_summaries_secs=0', '--moving_average_decay=0.9']
   code, out, errors = run_script(_TRAIN, *flags)
   assert code == 0, errors
   assert errors == ''
-  assert 'From scratch.' in out
-  assert 'Training everything of lenet: 3,274,634 numbers' in out
+  assert '3,274,634' in out
   rows = _rows(scratch)
   losses = [float(row['loss']) for row in rows if row['loss']]
   assert losses[-1] < 0.5 * losses[0]
-  found = _check_validation(run_script, scratch, rows)
+  found = _check_validation(run_here, scratch, rows)
   assert found['count'] == 164
   assert found['top_1'] > 0.8
   assert found['moving_averages']
 
-  code, out, _ = run_script(_TRAIN, *flags)
+  code, out, _ = run_here(_TRAIN, *flags)
   assert code == 0
-  assert 'This run is finished: it is at step 60 of 60.' in out
+  assert 'finished' in out and 'step 60' in out
 
-  code, out, errors = run_script(
+  code, out, errors = run_here(
       _TRAIN, f'--train_dir={tuned}', '--dataset_name=digits', '--max_number_of_steps=20',
       f'--checkpoint_path={scratch}', '--checkpoint_exclude_scopes=LeNet/fc4',
       '--trainable_scopes=LeNet/fc4', '--optimizer=momentum')
   assert code == 0, errors
-  assert '6 restored, 2 excluded' in out
-  assert 'Training LeNet/fc4 of lenet: 10,250 numbers in 2 variables.' in out
+  assert re.search(r'\b6 restored, 2 excluded', out)
+  assert re.search(r'LeNet/fc4\b.* 10,250 ', out)
   assert (tuned / 'restored.txt').read_text().startswith(f'# {scratch}')
   # Only the head has moved, away from the averages that the run started from.
   start, end = (tf.train.load_checkpoint(str(folder)) for folder in (scratch, tuned))
@@ -93,7 +92,7 @@ def test_train_fine_tune_evaluate(run_script, tmp_path):
 
 def test_classes_are_not_balanced_twice(in_process, tmp_path):
   with in_process('train_image_classifier') as run, pytest.raises(
-      ValueError, match='--sampling=balanced and --class_weights=balanced: expected one of them'):
+      ValueError, match='--sampling=balanced .*--class_weights=balanced'):
     run(f'--train_dir={tmp_path}', *_DIGITS, '--sampling=balanced', '--class_weights=balanced')
 
 
@@ -120,11 +119,11 @@ def test_two_replicas_on_photos(run_here, photos, tmp_path):
   run = tmp_path / 'run'
   code, out, errors = run_here(
       _TRAIN, f'--train_dir={run}', '--dataset_name=folder', f'--dataset_dir={photos}',
-      '--model_name=mobilenet_v1_025', '--train_image_size=64', '--batch_size=3',
+      '--model_name=mobilenet_v1_025', '--train_image_size=32', '--batch_size=3',
       '--num_clones=2', '--clone_on_cpu', '--max_number_of_steps=4',
       '--validation_interval_steps=4')
   assert code == 0, errors
-  assert 'global batch 6 on 2 replica(s)' in out
+  assert re.search(r'\b6\b.* 2 replica', out)
   _check_validation(run_here, run, _rows(run))
   code, out, errors = run_here(_TRAIN, f'--train_dir={run}', '--max_number_of_steps=6')
   assert code == 0, errors
@@ -145,16 +144,16 @@ def test_classes_are_matched_by_name(run_here, photos, tmp_path):
               '--dataset_split_name=all']
   code, out, errors = run_here(_EVAL, *evaluate, f'--dataset_dir={tmp_path}/two.csv')
   assert code == 0, errors
-  assert 'on 16 examples' in out
-  whole = run_here(_EVAL, f'--checkpoint_path={run}', f'--eval_dir={run}/whole',
-                     '--dataset_split_name=all')
-  assert whole[0] == 0, whole[2]
+  assert re.search(r'\b16 examples', out)
+  code, out, errors = run_here(_EVAL, f'--checkpoint_path={run}', f'--eval_dir={run}/whole',
+                               '--dataset_split_name=all')
+  assert code == 0, errors
+  assert re.search(r'\b24 examples', out)
   strange = ''.join(line.replace(',ant', ',cat').replace(',sea horse', ',dog') for line in listed)
   (tmp_path / 'strange.csv').write_text(strange)
   code, _, errors = run_here(_EVAL, *evaluate, f'--dataset_dir={tmp_path}/strange.csv')
   assert code == 1
-  assert re.search("network's classes, matched by name: ant, bee, sea horse. Received: cat, dog",
-                   errors)
+  assert re.search('ant, bee, sea horse.* cat, dog', errors)
 
 
 @pytest.mark.slow
@@ -169,9 +168,9 @@ def test_labels_that_count_from_one(run_here, tmp_path):
   assert code == 1  # There is no class 0 to be left out.
   code, out, errors = run_here(_TRAIN, *flags)
   assert code == 0, errors
-  assert 'labels 1, 2 → classes 0, 1' in out
+  assert re.search('1, 2 .* 0, 1', out)
   # 7 epochs of 29 / 7 steps are 29: that 7 * (29 / 7) = 29.000000000000004 makes no step more.
-  assert 'Finished at step 29,' in out
+  assert not list((tmp_path / 'run').glob('model.ckpt-30.*'))
   assert json.loads((tmp_path / 'run' / 'model.ckpt-29.json').read_text())['class_names'] == \
       ['1', '2']
 
@@ -184,7 +183,7 @@ def test_one_class_teaches_nothing(run_here, photos, tmp_path):
       _TRAIN, f'--train_dir={tmp_path}/run', '--dataset_name=folder',
       f'--dataset_dir={tmp_path}/above', '--model_name=cifarnet', '--max_number_of_steps=1')
   assert code == 1
-  assert 'at least two classes, for there is nothing to learn of one. Received: ant' in errors
+  assert 'two classes' in errors and 'Received: ant' in errors
 
 
 @pytest.mark.slow
@@ -210,7 +209,7 @@ def test_bad_images_stop_the_run_or_keep_their_slots(run_here, photos, tmp_path)
 
 
 @pytest.mark.slow
-def test_two_jobs_in_one_folder(start_script, run_script, tmp_path):
+def test_two_jobs_in_one_folder(start_script, run_here, tmp_path):
   flags = [f'--train_dir={tmp_path}/run', *_DIGITS]
   # A test run in the background ignores SIGINT, and would hand that on.
   first = start_script(_TRAIN, *flags,
@@ -218,9 +217,9 @@ def test_two_jobs_in_one_folder(start_script, run_script, tmp_path):
   try:
     while not (tmp_path / 'run' / 'metrics.csv').exists() and first.poll() is None:
       time.sleep(0.1)
-    code, _, errors = run_script(_TRAIN, *flags)
+    code, _, errors = run_here(_TRAIN, *flags)
     assert code == 1
-    assert f'Another job is training in {tmp_path}/run (process {first.pid}' in errors
+    assert f'{tmp_path}/run' in errors and str(first.pid) in errors
   finally:
     first.send_signal(signal.SIGINT)
     try:
@@ -228,28 +227,27 @@ def test_two_jobs_in_one_folder(start_script, run_script, tmp_path):
     finally:
       first.kill()
   assert first.returncode == 128 + signal.SIGINT
-  assert 'saved step' in out
+  assert re.search(r'SIGINT.* \d+', out)
 
 
 @pytest.mark.slow
-def test_a_full_disk_loses_nothing_that_was_saved(run_script, tmp_path):
+def test_a_full_disk_loses_nothing_that_was_saved(run_script, run_here, tmp_path):
   run = tmp_path / 'run'
   flags = [f'--train_dir={run}', *_DIGITS, '--validation_interval_epochs=0']
-  assert run_script(_TRAIN, *flags, '--max_number_of_steps=4')[0] == 0
+  assert run_here(_TRAIN, *flags, '--max_number_of_steps=4')[0] == 0
   before = {path.name: path.read_bytes() for path in run.glob('model.ckpt-4.*')}
   # No file may grow beyond 1 MB: writing lenet's 26 MB fails as on a full disk.
-  signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+  signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # Inherited.
   code, _, errors = run_script(
       _TRAIN, *flags, '--max_number_of_steps=8', preexec_fn=lambda: resource.setrlimit(
           resource.RLIMIT_FSIZE, (10**6, 10**6)))
   assert code == 1
-  assert f'The checkpoint {run}/model.ckpt-8 could not be written' in errors
-  assert f'goes on from {run}/model.ckpt-4' in errors
+  assert f'{run}/model.ckpt-8' in errors and f'{run}/model.ckpt-4' in errors
   assert 'Traceback' not in errors
   assert {path.name: path.read_bytes() for path in run.glob('model.ckpt-*')} == before
-  code, out, errors = run_script(_TRAIN, *flags, '--max_number_of_steps=8')
+  code, out, errors = run_here(_TRAIN, *flags, '--max_number_of_steps=8')
   assert code == 0, errors
-  assert f'Resumed {run}/model.ckpt-4 at step 4.' in out
+  assert f'{run}/model.ckpt-4 ' in out
 
 
 @pytest.mark.slow
@@ -262,8 +260,7 @@ def test_a_non_finite_loss_says_where(run_here, tmp_path):
                                  '--max_number_of_steps=40')
   assert code == 1
   assert '--learning_rate: 0.01 -> 1e+20' in out
-  assert re.search(rf'The loss became (nan|inf) at step \d+, with the learning rate 1e\+20. Last '
-                   rf'good checkpoint: {run}/model.ckpt-5', errors)
+  assert re.search(rf'(nan|inf)\b.*step \d+.* 1e\+20.*{run}/model.ckpt-5', errors, re.DOTALL)
   assert not (run / 'model.ckpt-40.index').exists()
 
 
@@ -276,7 +273,7 @@ def test_a_broken_state_is_not_saved(run_here, tmp_path):
       '--optimizer=sgd', '--validation_interval_epochs=0', '--learning_rate=1e39',
       '--max_number_of_steps=1')
   assert code == 1
-  assert re.search('LeNet/.* became infinite or NaN by step 1. Last good checkpoint: none', errors)
+  assert re.search(r'LeNet/.* step 1\b.* none', errors)
   assert not list(run.glob('model.ckpt-*'))
 
 
@@ -288,7 +285,7 @@ def test_the_same_command_goes_on_whatever_it_spells_out(run_here, tmp_path):
   assert run_here(_TRAIN, *flags)[0] == 0
   code, out, errors = run_here(_TRAIN, *flags)
   assert code == 0, errors
-  assert 'This run is finished' in out
+  assert 'finished' in out
 
 
 @pytest.mark.slow
@@ -301,11 +298,12 @@ def test_early_stopping_survives_a_restart(run_here, tmp_path):
   code, out, errors = run_here(_TRAIN, *flags, '--max_number_of_steps=100')
   assert code == 0, errors
   # The first validation is the best; those at 4 (before the restart), 6 and 8 are not better.
-  assert 'Finished at step 8,' in out
+  assert {path.stem for path in run.glob('model.ckpt-*.index')} >= {'model.ckpt-8'}
+  assert not (run / 'model.ckpt-10.index').exists()
   assert (run / 'best' / 'model.ckpt-2.index').exists()
   code, out, _ = run_here(_TRAIN, *flags, '--max_number_of_steps=100')
   assert code == 0
-  assert 'This run is finished: it stopped early, with its best at step 2.' in out
+  assert re.search(r'finished.* step 2\b', out)
 
 
 def _tree(folder):
@@ -315,23 +313,23 @@ def _tree(folder):
 @pytest.mark.slow
 def test_a_dry_run_checks_all_and_writes_nothing(run_here, tmp_path):
   run = tmp_path / 'run'
-  flags = [f'--train_dir={run}', *_DIGITS, '--epochs=2', '--batch_size=64']
+  flags = [f'--train_dir={run}', *_DIGITS, '--batch_size=64', '--epochs=1']
   code, out, errors = run_here(_TRAIN, *flags, '--dry_run')
   assert code == 0, errors
   assert _tree(tmp_path) == []
-  assert re.search(r's a step \(the median of 5; .* images/s, at most [\d.]+ GiB of memory', out)
-  assert re.search(r'An epoch takes about [\d.]+ s, the 52 steps to go [\d.]+ s\.', out)
+  assert re.search(r'[\d.]+ s .*\b5\b.* images/s.* [\d.]+ GiB', out)
+  assert re.search(r' [\d.]+ s\b.* 26 .* [\d.]+ s\b', out)
   assert run_here(_TRAIN, *flags)[0] == 0
   before = _tree(tmp_path), (run / 'metrics.csv').read_bytes()
-  # Of a run that goes on, and of one that starts warm.
-  code, out, errors = run_here(_TRAIN, *flags, '--epochs=3', '--dry_run')
+  # A resumed run, and one that starts warm.
+  code, out, errors = run_here(_TRAIN, *flags, '--epochs=2', '--dry_run')
   assert code == 0, errors
   assert 'Resumed' in out
-  assert 'the 25 steps to go' in out
+  assert re.search(r'[\d.]+ s\b.* 26 .* [\d.]+ s\b', out)
   code, out, errors = run_here(_TRAIN, f'--train_dir={tmp_path}/new', *_DIGITS, '--dry_run',
                                  f'--checkpoint_path={run}', '--use_grayscale=false')
   assert code == 0, errors
-  assert 'unused     global_step' in out
+  assert re.search('unused .*global_step', out)
   assert before == (_tree(tmp_path), (run / 'metrics.csv').read_bytes())
 
 
@@ -343,5 +341,4 @@ def test_a_warning_for_what_is_neither_restored_nor_trained(run_here, tmp_path):
       _TRAIN, f'--train_dir={tmp_path}/new', *_DIGITS, '--dry_run', f'--checkpoint_path={run}',
       '--checkpoint_exclude_scopes=LeNet/fc3,LeNet/fc4', '--trainable_scopes=LeNet/fc4')
   assert code == 0, errors
-  assert ('Warning: 2 variables are neither restored nor trained and keep their initial values: '
-          'LeNet/fc3/weights, LeNet/fc3/biases.') in out
+  assert re.search('Warning: 2 .*: LeNet/fc3/weights, LeNet/fc3/biases', out)

@@ -73,7 +73,6 @@ def test_softmax_finds_the_optimum_of_scikit_learn(tmp_path, weights):
   recalls = recall_score(other_labels, expected.predict(other), average=None)
   assert re.findall(r'^(\d) +(\d+) +([01]\.\d+)$', out, re.MULTILINE) == [
       (str(label), '20', f'{recall:.4f}') for label, recall in enumerate(recalls)]
-  assert 'It takes features, not images: the files do not tell what network' in out
   with open(tmp_path / 'run' / 'metrics.csv', newline='') as file:
     assert [row['step'] for row in csv.DictReader(file) if row['validation_loss']] == [
         '80', '160']
@@ -104,14 +103,13 @@ def test_a_run_that_goes_on_ends_with_the_same_bits(tmp_path):
     for last in steps:
       out = run('train_on_features', *flags_, f'--train_dir={tmp_path}/{folder}',
                 f'--max_number_of_steps={last}')
-  assert f'Resumed {tmp_path}/parts/head/model.ckpt-4 at step 4.' in out
-  assert 'held out by a hash of their names' in out
+  assert f'{tmp_path}/parts/head/model.ckpt-4 at step 4' in out
   whole, parts = (_content(tmp_path / folder / 'head') for folder in ('whole', 'parts'))
   assert whole.keys() == parts.keys()
   assert [name for name in whole if not np.array_equal(whole[name], parts[name])] == []
   out = run('train_on_features', *flags_, f'--train_dir={tmp_path}/parts',
             '--max_number_of_steps=15')
-  assert 'This run is finished: it is at step 15 of 15.' in out
+  assert re.search('finished.* step 15', out)
 
 
 @pytest.fixture(scope='module')
@@ -187,7 +185,7 @@ def test_the_best_head_may_be_exported(extracted, trunk, tmp_path):
   last = _content(tmp_path / 'run')
   (best,) = (tmp_path / 'run' / 'head' / 'best').glob('*.index')
   metadata = json.loads((best.parent / f'{best.stem}.json').read_text())
-  assert 'This run is finished' in run(*known, '--export=best')
+  assert 'finished' in run(*known, '--export=best')
   found = _content(tmp_path / 'run')
   assert found['global_step'] == metadata['step'] < last['global_step']
   assert np.array_equal(found['head/fc1/weights'], _content(best.parent)['head/fc1/weights'])
@@ -200,35 +198,34 @@ def test_the_best_head_may_be_exported(extracted, trunk, tmp_path):
 def test_other_weights_than_the_features_are_refused(extracted, tmp_path):
   known = ['train_on_features', *extracted, f'--train_dir={tmp_path}/run']
   path = _save_lenet(tmp_path / 'other', seed=4)
-  with pytest.raises(ValueError, match='expected the weights that the features were made with'):
+  with pytest.raises(ValueError, match='--checkpoint_path=.*other'):
     run(*known, f'--checkpoint_path={path}')
-  with pytest.raises(ValueError, match='The features were made with .*--export=none'):
+  with pytest.raises(ValueError, match='--export=none'):
     run(*known, f'--checkpoint_path={tmp_path}/gone')
-  out = run(*known, f'--checkpoint_path={tmp_path}/gone', '--export=none',
-            '--classifier=linear_svm', '--regularization_strengths=0.01')
-  assert out.endswith('It takes features, not images.\n')
+  run(*known, f'--checkpoint_path={tmp_path}/gone', '--export=none', '--classifier=linear_svm',
+      '--regularization_strengths=0.01')
   assert not list((tmp_path / 'run').glob('*.index'))
 
 
 @pytest.mark.parametrize(('flags_', 'message'), [
-  ([], 'Expected --training_file'),
-  (['--training_file={}/train.p', '--validation_file={}/train.p'], 'expected other examples'),
+  ([], '--training_file'),
+  (['--training_file={}/train.p', '--validation_file={}/train.p'], '--validation_file=.*train.p'),
   (['--training_file={}/train.p', '--validation_file={}/wide.p'], r'the shape \[4\] and \[5\]'),
   (['--training_file={}/train.p', '--classifier=linear_svm', '--epochs=3'],
-   '--epochs: expected with softmax only. Received: --classifier=linear_svm'),
+   '--epochs.* --classifier=linear_svm'),
   (['--training_file={}/train.p', '--cross_validation_folds=3'],
-   '--cross_validation_folds: expected with one of scikit-learn'),
+   '--cross_validation_folds'),
   (['--training_file={}/train.p', '--classifier=linear_svm', '--head=fc:3,fc'],
-   '--head: expected fc, or pool,fc for maps'),
+   '--head'),
   (['--training_file={}/train.p', '--classifier=linear_svm', '--regularization_strengths=a,1'],
-   "--regularization_strengths: expected numbers separated by commas. Received: 'a,1'"),
+   "--regularization_strengths.* 'a,1'"),
   (['--training_file={}/train.p', '--classifier=linear_svm', '--validation_file={}/four.p'],
-   'expected rows of every class to train on. Received none of: 3'),
+   r'class.*\b3\b'),
   (['--training_file={}/train.p', '--export=best', '--validation_fraction=0'],
-   'Expected a validation for'),
-  (['--training_file={}/train.p', '--head=fc:3'], 'does not end with fc'),
+   '--export=best'),
+  (['--training_file={}/train.p', '--head=fc:3'], '--head=fc:3'),
   (['--training_file={}/train.p', '--learning_rate=1e38', '--optimizer=sgd'],
-   'Lower --learning_rate'),
+   '--learning_rate'),
 ])
 def test_errors(tmp_path, flags_, message):
   _blobs(tmp_path / 'train.p')
@@ -245,11 +242,11 @@ def test_another_run_is_not_gone_on_with(tmp_path):
   known = ['train_on_features', f'--train_dir={tmp_path}/run', '--classifier=logistic_regression',
            '--regularization_strengths=1']
   run(*known, f'--training_file={tmp_path}/train.p')
-  with pytest.raises(ValueError, match='The features are not those that the run in'):
+  with pytest.raises(ValueError, match='other.p|/run'):
     run(*known, f'--training_file={tmp_path}/other.p')
-  with pytest.raises(ValueError, match='--classifier=softmax, but it was logistic_regression'):
+  with pytest.raises(ValueError, match='--classifier=softmax.* logistic_regression'):
     run(*known[:2], f'--training_file={tmp_path}/train.p', '--classifier=softmax')
   checkpoints.save(tmp_path / 'foreign', 1, {'x': tf.zeros([])}, metadata={}, max_to_keep=1)
-  with pytest.raises(ValueError, match='one with the checkpoints of something else'):
+  with pytest.raises(ValueError, match='--train_dir=.*/foreign'):
     run('train_on_features', f'--train_dir={tmp_path}/foreign',
         f'--training_file={tmp_path}/train.p')

@@ -74,7 +74,7 @@ def test_what_is_not_run_takes_as_long_as_the_last_epoch(benchmark):
   assert benchmark.total_seconds(_measured(benchmark, 50, [0.1, 0.2], 20), 2) == 50
   assert benchmark.total_seconds(_measured(benchmark, 50, [0.1, 0.2], 20), 30) == 50 + 28 * 20
   assert benchmark.total_seconds(_measured(benchmark, 50, [0.1], None), 1) == 50
-  with pytest.raises(ValueError, match='two measured epochs'):
+  with pytest.raises(ValueError, match='two'):
     benchmark.total_seconds(_measured(benchmark, 50, [0.1], None), 2)
 
 
@@ -91,9 +91,9 @@ def test_rows(benchmark):
 
 
 @pytest.mark.parametrize(('asked', 'job', 'torch_python', 'expected', 'said'), [
-  (None, 'mobilenet_v1', None, ['uncached', 'cached'], 'names no Python'),
+  (None, 'mobilenet_v1', None, ['uncached', 'cached'], 'PyTorch'),
   (None, 'mobilenet_v1', 'python', ['uncached', 'cached', 'pytorch'], ''),
-  (None, 'vgg_16_fc', 'python', ['uncached', 'cached'], 'has no vgg_16_fc'),
+  (None, 'vgg_16_fc', 'python', ['uncached', 'cached'], 'vgg_16_fc'),
   (['cached', 'uncached', 'cached'], 'vgg_16_pool', None, ['cached', 'uncached'], ''),
 ])
 def test_choice_of_contenders(benchmark, asked, job, torch_python, expected, said, capsys):
@@ -109,7 +109,7 @@ def test_pytorch_that_cannot_run(benchmark, job, python):
 
 def test_folders_are_needed(benchmark, settings):
   settings.dataset_dir = None
-  with pytest.raises(ValueError, match='Expected --dataset_dir and --checkpoint_path'):
+  with pytest.raises(ValueError, match='--dataset_dir.*--checkpoint_path'):
     benchmark.main()
 
 

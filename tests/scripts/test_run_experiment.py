@@ -69,14 +69,14 @@ def test_what_cannot_be_had_is_a_row_that_says_so(experiments):
 
 def test_mistakes(experiments, program, tmp_path):
   experiments.FLAGS.data = None
-  with pytest.raises(ValueError, match='no data and zoo:weights. There are:\n  vgg_16_codes'):
+  with pytest.raises(ValueError, match='zoo:weights(.|\n)*vgg_16_codes'):
     experiments.main()
   assert not pathlib.Path(experiments.FLAGS.results).exists()
 
 
 def test_a_program_that_fails_stops_the_experiment(program, tmp_path, capfd):
   module = program('run_experiment')
-  with pytest.raises(ChildProcessError, match=r'list_networks.py: expected it to succeed.*code 1'):
+  with pytest.raises(ChildProcessError, match=r'list_networks.py.* 1\b'):
     module.run_command(['list_networks.py', 'stray'], tmp_path)
   assert '$ python list_networks.py stray' in capfd.readouterr().out
 

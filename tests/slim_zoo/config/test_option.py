@@ -80,13 +80,14 @@ def test_what_is_written_is_no_url(values):
 
 
 @pytest.mark.slow
-def test_runs_and_images_in_the_home_folder(run_script, tmp_path):
-  """Without the programs' own expansion there would be folders called `~` at the place of work."""
+def test_runs_and_images_in_the_home_folder(run_here, tmp_path, monkeypatch):
+  """Without the programs' own expansion, folders called `~` would be made in the working folder."""
   home, work = tmp_path / 'home', tmp_path / 'work'
   home.mkdir()
   work.mkdir()
   PIL.Image.new('L', (8, 8), 200).save(home / 'photo.png')
-  environment = {**os.environ, 'HOME': str(home)}
+  monkeypatch.setenv('HOME', str(home))
+  monkeypatch.chdir(work)
   for program, arguments in {
       'train_image_classifier': ['--train_dir=~/run', '--dataset_name=digits', '--model_name=lenet',
                                  '--max_number_of_steps=2', '--xla=off'],
@@ -95,7 +96,7 @@ def test_runs_and_images_in_the_home_folder(run_script, tmp_path):
       'predict_image': ['--checkpoint_path=~/run', '--output_path=~/found.csv', '~/photo.png'],
       'export_model': ['--checkpoint_path=~/run', '--output_path=~/model.pb'],
   }.items():
-    code, out, errors = run_script(program, *arguments, cwd=work, env=environment)
+    code, out, errors = run_here(program, *arguments)
     assert code == 0, out + errors
   assert list(work.iterdir()) == []
   assert {'run', 'eval', 'found.csv', 'model.pb', 'photo.png'} <= {*os.listdir(home)}

@@ -202,7 +202,8 @@ _CALLS = {
   'np.fromfile': _Calls(np.fromfile, '/dev/zero'),
   'np.memmap': _Calls(np.memmap, _CANARY, 'u1', 'w+', 0, (5,)),
   'np.save': _Calls(np.save, _CANARY, [1]),
-  'pickle.loads': _Calls(pickle.loads, pickle.dumps(_Calls(os.system, _TOUCH))),
+  'pickle.loads': _Calls(  # An attack, which must be refused.
+    pickle.loads, pickle.dumps(_Calls(os.system, _TOUCH))),  # noqa: S301
   'nested in an array': np.array([_Calls(os.system, _TOUCH)], dtype=object),
   'nested in an ordered dict': collections.OrderedDict(a=_Calls(os.system, _TOUCH)),
   'state of a class': _Named(),
