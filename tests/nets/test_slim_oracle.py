@@ -273,18 +273,21 @@ def test_initial_values(training):
   assert_initial_values(training.initial, slims)
 
 
-@pytest.mark.thorough
-@pytest.mark.parametrize('name', trained())
+# The first fully connected layer of VGG and OverFeat is left out: the second one's initializer is
+# the same.
+@pytest.mark.parametrize('name', of_each(trained(), ('overfeat', 'vgg_a')))
 def test_initial_values_at_the_own_image_size(name):
   expected = fixtures.read('slim', name)
   size = expected['image_size']
   ours = Ours(name, [np.zeros([1, size, size, expected['channels']], np.float32)],
               is_training=True)
   large = {key: v for key, v in ours.variables.items()
-           if v.shape.num_elements() >= fixtures.LARGE}
+           if fixtures.LARGE <= v.shape.num_elements() < 20_000_000}
   with ours.session as session:
     session.run(v1.variables_initializer([*large.values()]))
     arrays = session.run(large)
-  assert sorted(arrays) == sorted(expected['initial'])
+  left_out = ('*/fc6',) if name in ('alexnet_v2', 'overfeat', 'vgg_a') else ()
+  assert sorted(arrays) == sorted(key for key in expected['initial']
+                                  if key in arrays or not scopes.matches_any(key, left_out))
   assert_initial_values({key: (array.size, array.mean(), array.std())
                          for key, array in arrays.items()}, expected['initial'])
