@@ -125,7 +125,9 @@ def _pools_without_border() -> Iterator[None]:
   functional, average = torch.nn.functional, torch.nn.functional.avg_pool2d
   same, forward = timm.layers.AvgPool2dSame, timm.layers.AvgPool2dSame.forward
 
-  def without(inputs, kernel_size, stride=None, padding=0, ceil_mode=False, *unused, **others):
+  # The signature is that of PyTorch's function.
+  def without(  # noqa: PLR0917
+      inputs, kernel_size, stride=None, padding=0, ceil_mode=False, *unused, **others):
     del unused, others  # Whether the border counts.
     return average(inputs, kernel_size, stride, padding, ceil_mode, False)
 

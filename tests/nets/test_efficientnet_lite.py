@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nets import layers, nets_factory
+from nets import layers, nets_factory, outline
 
 
 @pytest.mark.parametrize(('name', 'repeats', 'first'), [
@@ -17,9 +17,7 @@ from nets import layers, nets_factory
   ('efficientnet_lite3', (1, 3, 3, 5, 5, 6, 1), 24),
   ('efficientnet_lite4', (1, 4, 4, 6, 6, 8, 1), 24)])
 def test_first_and_last_stage_stay_single(name, repeats, first):
-  with tf.Graph().as_default():
-    function = nets_factory.get_network_fn(name, 10)
-    _, end_points = function(tf.zeros([1, 32, 32, 3]))
+  end_points = outline.trace(name, 10, image_shape=[32, 32, 3]).end_points
   blocks = [key for key in end_points if key.startswith('block_') and '/' not in key]
   assert blocks == [f'block_{i}' for i in range(sum(repeats))]
   assert end_points['stem'].shape[-1] == 32

@@ -14,9 +14,9 @@ from nets import inverted_residual, nets_factory
 # The odd size shows that Keras, which pads by hand before a stride of two, pads as 'SAME' does.
 @pytest.mark.parametrize(('name', 'alpha'), [
   ('mobilenet_v2_035', 0.35),
-  pytest.param('mobilenet_v2_050', 0.5, marks=pytest.mark.slow),
-  pytest.param('mobilenet_v2', 1.0, marks=pytest.mark.slow),
-  pytest.param('mobilenet_v2_140', 1.4, marks=pytest.mark.slow)])
+  pytest.param('mobilenet_v2_050', 0.5, marks=pytest.mark.thorough),
+  pytest.param('mobilenet_v2', 1.0, marks=pytest.mark.thorough),
+  pytest.param('mobilenet_v2_140', 1.4, marks=pytest.mark.thorough)])
 def test_logits_equal_keras(name, alpha, assert_equals_keras):
   assert_equals_keras(name, functools.partial(
     keras.applications.MobileNetV2, alpha=alpha, weights=None, classes=12,
@@ -33,7 +33,7 @@ def test_depth_is_rounded_as_keras_does(depth, expected):
 
 def test_multiplier_above_zero():
   function = nets_factory.get_network_fn('mobilenet_v2', 10)
-  with pytest.raises(ValueError, match='depth_multiplier > 0. Received: 0'):
+  with pytest.raises(ValueError, match='depth_multiplier.* 0'):
     function(tf.zeros([1, 32, 32, 3]), depth_multiplier=0)
 
 

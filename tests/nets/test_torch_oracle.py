@@ -11,8 +11,10 @@ from scripts.oracles import fixtures, values
 
 v1 = tf.compat.v1
 NAMES = fixtures.names('torch')
-SLOW = ('pnasnet_large', 'resnet50_torchvision')
-DEEPER = ('resnet101_torchvision', 'resnet152_torchvision')
+SLOW = ('resnet50_torchvision',)
+# Networks that are others, only deeper or wider.
+DEEPER = ('efficientnet_lite1', 'efficientnet_lite2', 'efficientnet_lite3', 'efficientnet_lite4',
+          'pnasnet_large', 'resnet101_torchvision', 'resnet152_torchvision', 'resnet_v1_34')
 
 
 def mark(name):
