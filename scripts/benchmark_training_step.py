@@ -216,7 +216,7 @@ def choose(contenders: Sequence[str] | None, torch_python: str | None) -> list[s
 
 
 def measure(contenders: Sequence[str], settings: benchmark_contenders.Settings,
-            common: Mapping[str, object], threads: int) -> list[dict[str, object]]:
+            common: Mapping[str, object], *, threads: int) -> list[dict[str, object]]:
   """Measures one mode, prints what came out, and returns the rows of results."""
   with contextlib.ExitStack() as stack:
     workers = start_workers(contenders, settings, stack, threads=threads,
@@ -248,7 +248,7 @@ def main() -> None:
   for mode in dict.fromkeys(FLAGS.modes):
     settings = benchmark_contenders.Settings(mode, FLAGS.batch_size, FLAGS.image_size,
                                              FLAGS.num_classes)
-    found = measure(contenders, settings, common, threads)
+    found = measure(contenders, settings, common, threads=threads)
     if FLAGS.results:
       benchmark_results.append(pathlib.Path(FLAGS.results), found)
 

@@ -78,7 +78,7 @@ def mobilenet_v1(arrays: Mapping[str, np.ndarray]):
   import torch
   from torch import nn
 
-  def layer(name: str, inputs: int, outputs: int, stride: int, kernel_size: int = 3,
+  def layer(name: str, inputs: int, outputs: int, *, stride: int, kernel_size: int = 3,
             groups: int = 1) -> list:
     weights = f'{name}/{"depthwise_weights" if groups > 1 else "weights"}'
     convolution = nn.Conv2d(inputs, outputs, kernel_size, stride, groups=groups, bias=False,
@@ -99,10 +99,10 @@ def mobilenet_v1(arrays: Mapping[str, np.ndarray]):
   for i, (depth, stride) in enumerate(_MOBILENET):
     name = f'MobilenetV1/Conv2d_{i}'
     if i == 0:
-      layers += layer(name, inputs, depth, stride)
+      layers += layer(name, inputs, depth, stride=stride)
     else:
-      layers += layer(f'{name}_depthwise', inputs, inputs, stride, groups=inputs)
-      layers += layer(f'{name}_pointwise', inputs, depth, 1, kernel_size=1)
+      layers += layer(f'{name}_depthwise', inputs, inputs, stride=stride, groups=inputs)
+      layers += layer(f'{name}_pointwise', inputs, depth, stride=1, kernel_size=1)
     inputs = depth
   return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
 

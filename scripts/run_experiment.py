@@ -107,7 +107,7 @@ def run_command(words: Sequence[str], cache: pathlib.Path) -> tuple[str, float]:
   return ''.join(printed), time.monotonic() - start
 
 
-def run(experiment: Experiment, weights: Sequence[str], data: str,
+def run(experiment: Experiment, weights: Sequence[str], data: str, *,
         work: pathlib.Path) -> tuple[float, list[Trained]]:
   """Runs an experiment.
 
@@ -189,7 +189,8 @@ def main() -> None:
   before, found = 0.0, []
   if not FLAGS.missing:
     with tempfile.TemporaryDirectory() as work:
-      before, found = run(experiment, weights, os.path.abspath(FLAGS.data), pathlib.Path(work))
+      before, found = run(experiment, weights, os.path.abspath(FLAGS.data),
+                          work=pathlib.Path(work))
   row |= {**results(found, before), 'published': experiment.published,
           'missing': FLAGS.missing or ''}
   print('\n'.join(f'{key}: {value}' for key, value in row.items() if value))

@@ -38,7 +38,7 @@ class Experiment:
   measured: str = '{run}'
 
 
-def _bottlenecks(end_point: str, extraction: str, weights: str, accuracy: str) -> Experiment:
+def _bottlenecks(end_point: str, extraction: str, weights: str, *, accuracy: str) -> Experiment:
   """A classifier on the features of 100 images of each of CIFAR-10's classes."""
   extract = (f'extract_features.py {{weights}} {extraction} --end_point={end_point} '
              '--dataset_name=folder --dataset_dir={work}/images --batch_size=32 '
@@ -73,11 +73,11 @@ EXPERIMENTS = {
          '--compute_dtype=bfloat16 --output_path={work}/all.npz',),
         (0, 1, 2), '{run}/classifier'),
     'vgg_16_bottlenecks_on_cifar10': _bottlenecks(
-        'pool5', '--model_name=vgg_16', 'the convolutions of vgg_16', '0.7235'),
+        'pool5', '--model_name=vgg_16', 'the convolutions of vgg_16', accuracy='0.7235'),
     'inception_v3_bottlenecks_on_cifar10': _bottlenecks(
-        'AvgPool_1a', '--model_name=inception_v3', 'inception_v3', '0.6556'),
+        'AvgPool_1a', '--model_name=inception_v3', 'inception_v3', accuracy='0.6556'),
     'resnet_v1_50_bottlenecks_on_cifar10': _bottlenecks(
-        'global_pool', '--model_name=resnet_v1_50', 'resnet_v1_50', '0.7347'),
+        'global_pool', '--model_name=resnet_v1_50', 'resnet_v1_50', accuracy='0.7347'),
     'alexnet_on_gtsrb': Experiment(
         "a new fc8 of Caffe's AlexNet on traffic signs, all below it frozen",
         'train.p, pickled features [n, 32, 32, 3] and labels 0 to 42', 'bvlc_alexnet.npy',
