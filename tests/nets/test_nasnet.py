@@ -34,8 +34,8 @@ def random_logits(name, images, num_classes):
 @pytest.mark.parametrize(('name', 'function', 'size'), [
   ('nasnet_mobile', keras.applications.NASNetMobile, 64),
   ('nasnet_mobile', keras.applications.NASNetMobile, 97),
-  # Its cells and their places show in the number of its parameters and in its variables' names.
-  pytest.param('nasnet_large', keras.applications.NASNetLarge, 64, marks=pytest.mark.thorough),
+  # Which outputs its cells take shows in the logits alone.
+  ('nasnet_large', keras.applications.NASNetLarge, 64),
   pytest.param('nasnet_large', keras.applications.NASNetLarge, 97, marks=pytest.mark.thorough)])
 def test_logits_equal_keras(name, function, size):
   model = keras_models.with_poolings_of_slim(function(
