@@ -38,8 +38,12 @@ def _newest(folder: pathlib.Path) -> int:
              default=0)
 
 
-def _kill_at_a_moment(process, folder: pathlib.Path, seed: int) -> None:
-  """Kills a run after a new checkpoint: while it saves the next one if the seed is odd."""
+def _kill_at_a_moment(process, folder: pathlib.Path, seed: int) -> int:
+  """Kills a run after a new checkpoint, while it saves the next one if the seed is odd.
+
+  Returns:
+    How the process ended.
+  """
   draw, first = random.Random(seed), _newest(folder)
   deadline = time.monotonic() + 300
   while process.poll() is None and time.monotonic() < deadline:
@@ -52,6 +56,7 @@ def _kill_at_a_moment(process, folder: pathlib.Path, seed: int) -> None:
     time.sleep(0.001)
   process.send_signal(signal.SIGKILL)
   process.communicate()
+  return process.returncode
 
 
 @pytest.mark.slow
@@ -64,8 +69,9 @@ def test_killed_runs_end_with_the_same_bits(start_script, run_here, tmp_path, mo
   code, _, errors = run_here('train_image_classifier', *_flags(whole, model, *length))
   assert code == 0, errors
   flags = _flags(killed, model, *length)
-  for seed in seeds:
-    _kill_at_a_moment(start_script('train_image_classifier', *flags), killed, seed)
+  ends = [_kill_at_a_moment(start_script('train_image_classifier', *flags), killed, seed)
+          for seed in seeds]
+  assert ends[0] == -signal.SIGKILL
   assert _newest(killed)
   code, out, errors = run_here('train_image_classifier', *flags)
   assert code == 0, errors
@@ -84,9 +90,10 @@ def test_killed_runs_end_with_the_same_bits(start_script, run_here, tmp_path, mo
 @pytest.mark.slow
 def test_sigterm_saves_and_ends_the_run_which_can_be_resumed(start_script, run_here, tmp_path):
   whole, stopped = tmp_path / 'whole', tmp_path / 'stopped'
-  code, _, errors = run_here('train_image_classifier', *_flags(whole, 'cifarnet'))
+  steps = '--max_number_of_steps=80'  # Enough for the signal to arrive before the end.
+  code, _, errors = run_here('train_image_classifier', *_flags(whole, 'cifarnet', steps))
   assert code == 0, errors
-  process = start_script('train_image_classifier', *_flags(stopped, 'cifarnet'))
+  process = start_script('train_image_classifier', *_flags(stopped, 'cifarnet', steps))
   while not _newest(stopped) and process.poll() is None:
     time.sleep(0.01)
   process.send_signal(signal.SIGTERM)
@@ -94,7 +101,7 @@ def test_sigterm_saves_and_ends_the_run_which_can_be_resumed(start_script, run_h
   assert process.returncode == 128 + signal.SIGTERM, errors
   assert 'SIGTERM' in out
   step = _newest(stopped)
-  assert 0 < step < 24
+  assert 0 < step < 80
   code, out, errors = run_here('train_image_classifier', f'--train_dir={stopped}')
   assert code == 0, errors  # No other flag is needed to resume.
   assert f'model.ckpt-{step}' in out

@@ -322,10 +322,10 @@ def test_a_dry_run_checks_all_and_writes_nothing(run_here, tmp_path):
   assert run_here(_TRAIN, *flags)[0] == 0
   before = _tree(tmp_path), (run / 'metrics.csv').read_bytes()
   # A resumed run, and one that starts warm.
-  code, out, errors = run_here(_TRAIN, *flags, '--epochs=2', '--dry_run')
+  code, out, errors = run_here(_TRAIN, *flags, '--epochs=3', '--dry_run')
   assert code == 0, errors
   assert 'Resumed' in out
-  assert re.search(r'[\d.]+ s\b.* 26 .* [\d.]+ s\b', out)
+  assert re.search(r'[\d.]+ s\b.* 51 .* [\d.]+ s\b', out)
   code, out, errors = run_here(_TRAIN, f'--train_dir={tmp_path}/new', *_DIGITS, '--dry_run',
                                  f'--checkpoint_path={run}', '--use_grayscale=false')
   assert code == 0, errors
