@@ -210,8 +210,8 @@ def stem_placements(cell: Cell, depth: int) -> tuple[Placement, ...]:
 def scheduled_keep_prob(position: int, num_cells: int, keep_prob: float) -> float:
   """Returns a cell's final probability of keeping a path, linear in its position.
 
-  `layers.scheduled_drop_path` also decreases it linearly from one during training. Together they are
-  version 3 of TF-Slim's drop path, the one that it uses.
+  `layers.scheduled_drop_path` also decreases it linearly from one during training. Together they
+  are version 3 of TF-Slim's drop path, the one that it uses.
 
   Args:
     position: of the cell, from 0, including stem and reduction cells.
