@@ -2,12 +2,12 @@
 
 `alexnet_v2` is TF-Slim's, the one-column network of Krizhevsky 2014 ("One weird trick for
 parallelizing convolutional neural networks", https://arxiv.org/abs/1404.5997).
-`alexnet_torchvision` is torchvision's of the same paper, with other depths, paddings and last maps.
+`alexnet_torchvision` is torchvision's, from the same paper, with other depths and padding.
 `alexnet` is the network of Krizhevsky, Sutskever and Hinton 2012 as Caffe publishes it
 (`bvlc_alexnet`, https://github.com/BVLC/caffe/tree/master/models/bvlc_alexnet): two groups and
-local response normalization. `caffenet` is the same with its first poolings before the
-normalization (`bvlc_reference_caffenet`): its weights have the same shapes, and another meaning.
-None's weights fit another.
+local response normalization. `caffenet` is the same with the first two poolings before
+the normalization (`bvlc_reference_caffenet`); its weights have the same shapes but are not
+interchangeable with those of `alexnet`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from nets.variants import default_image_size, variant
 
 @dataclasses.dataclass(frozen=True)
 class _Conv:
-  """A convolution, and what follows it."""
+  """A convolution and the layers after it."""
   num_outputs: int
   kernel_size: int
   stride: int = 1
@@ -76,8 +76,8 @@ def alexnet_torchvision_arg_scope(weight_decay: float = 0.0001):
 def alexnet_arg_scope(weight_decay: float = 0.0005):
   """The arg scope of `alexnet`: L2 on all weights, Caffe's initial values and normalization.
 
-  Caffe divides alpha by the size of the window and TensorFlow does not: Caffe's 1e-4 over five
-  channels is 2e-5.
+  Caffe divides alpha by the window size and TensorFlow does not: Caffe's 1e-4 for five channels is
+  2e-5 here.
   """
   with layers.arg_scope([layers.conv2d],
                         weights_regularizer=layers.l2_regularizer(weight_decay),
@@ -110,10 +110,10 @@ def alexnet_v2(images: tf.Tensor, num_classes: int | None = 1000, is_training: b
   """TF-Slim's AlexNet: one column, no local response normalization.
 
   Args:
-    images: [batch, height, width, channels], at least 195×195. From 227 pixels on the answers of
-      several places are averaged.
-    num_classes: width of the logits; 0 or None gives the features before them instead.
-    is_training: a Python bool; whether there is dropout.
+    images: [batch, height, width, channels], at least 195×195. From 227 pixels on, the
+      outputs at several positions are averaged.
+    num_classes: number of classes; 0 or None returns features instead of logits.
+    is_training: a Python bool; whether dropout is active.
     dropout_keep_prob: share of the outputs of `fc6` and `fc7` that dropout keeps.
     scope: name of the network.
 
@@ -139,17 +139,17 @@ def alexnet_v2(images: tf.Tensor, num_classes: int | None = 1000, is_training: b
 def alexnet(images: tf.Tensor, num_classes: int | None = 1000, is_training: bool = True, *,
             dropout_keep_prob: float = 0.5, pools_first: bool = False,
             scope: str = 'alexnet') -> tuple[tf.Tensor, dict]:
-  """Caffe's AlexNet, for its published weights: BGR images without their mean.
+  """Caffe's AlexNet. Its published weights are for BGR images with the mean subtracted.
 
   `fc6` to `fc8` are convolutions with TF-Slim's shapes, as in every other network here: Caffe's
-  matrix [9216, 4096] of `fc6`, its rows in the order height, width, channel, becomes
-  [6, 6, 256, 4096] by a plain reshape.
+  matrix [9216, 4096] of `fc6`, with its rows in the order height, width, channel, is reshaped to
+  [6, 6, 256, 4096].
 
   Args:
-    images: [batch, height, width, channels], at least 227×227. From 259 pixels on the answers of
-      several places are averaged.
-    num_classes: width of the logits; 0 or None gives the features before them instead.
-    is_training: a Python bool; whether there is dropout.
+    images: [batch, height, width, channels], at least 227×227. From 259 pixels on, the
+      outputs at several positions are averaged.
+    num_classes: number of classes; 0 or None returns features instead of logits.
+    is_training: a Python bool; whether dropout is active.
     dropout_keep_prob: share of the outputs of `fc6` and `fc7` that dropout keeps.
     pools_first: whether the first two poolings come before the normalization.
     scope: name of the network.
@@ -186,10 +186,10 @@ def alexnet_torchvision(images: tf.Tensor, num_classes: int | None = 1000,
   of its own image size to 6×6, where this network averages the answers of several places.
 
   Args:
-    images: [batch, height, width, channels], at least 223×223. From 255 pixels on the answers of
-      several places are averaged.
-    num_classes: width of the logits; 0 or None gives the features before them instead.
-    is_training: a Python bool; whether there is dropout.
+    images: [batch, height, width, channels], at least 223×223. From 255 pixels on, the
+      outputs at several positions are averaged.
+    num_classes: number of classes; 0 or None returns features instead of logits.
+    is_training: a Python bool; whether dropout is active.
     dropout_keep_prob: share of the outputs of `pool5` and `fc6` that dropout keeps.
     scope: name of the network.
 

@@ -21,16 +21,16 @@ def _weights(published: Published) -> str:
 
 
 def row(name: str) -> tuple[str, ...]:
-  """Makes a network's row, a cell for each of `HEADERS`.
+  """Returns a network's row, with one cell per element of `HEADERS`.
 
-  Parameters and multiply-adds are counted at the network's own image size, with the channels and
-  classes that it was made for and without auxiliary heads.
+  Parameters and multiply-adds are counted at the network's own image size, with its own numbers of
+  channels and classes and without auxiliary heads.
 
   Args:
     name: a name of `nets_factory.NETS`.
 
   Raises:
-    ValueError: if there is no network of this name.
+    ValueError: if there is no network with this name.
   """
   net, size = nets_factory.get_net(name), complexity.measure(name)
   published = net.published

@@ -31,9 +31,9 @@ def cifarnet(images: tf.Tensor, num_classes: int | None = 10, is_training: bool 
   """Two convolutions with local response normalization and three fully connected layers.
 
   Args:
-    images: [batch, height, width, channels]; at least 4×4, and every size its own variables.
-    num_classes: width of the logits; 0 or None gives the features before them instead.
-    is_training: a Python bool; whether there is dropout.
+    images: [batch, height, width, channels]; at least 4×4; each size has its own variables.
+    num_classes: number of classes; 0 or None returns features instead of logits.
+    is_training: a Python bool; whether dropout is active.
     dropout_keep_prob: share of the outputs of `fc3` that dropout keeps.
     scope: name of the network.
 

@@ -1,4 +1,4 @@
-"""How large a network is, counted on its graph; nothing is computed."""
+"""The size of a network, counted from its graph without running it."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ class Complexity:
   """The size of a network.
 
   Attributes:
-    parameters: numbers that training changes, without auxiliary heads.
-    multiply_adds: multiplications followed by an addition in convolutions and matrix products,
-      for one image, as papers count them.
+    parameters: number of trainable parameters, without auxiliary heads.
+    multiply_adds: number of multiply-adds in convolutions and matrix products per image, as papers
+      count them.
   """
   parameters: int
   multiply_adds: int
 
 
 def multiply_adds(operation: tf.Operation) -> int:
-  """Counts the multiply-adds of an operation; zero unless it multiplies by weights."""
+  """Counts the multiply-adds of a convolution or matrix product; zero for other operations."""
   if operation.type not in ('Conv2D', 'DepthwiseConv2dNative', 'MatMul'):
     return 0
   output, weights = operation.outputs[0].shape, operation.inputs[1].shape
@@ -38,13 +38,13 @@ def multiply_adds(operation: tf.Operation) -> int:
 
 
 def measure(name: str) -> Complexity:
-  """Counts a network at its own image size, with the channels and classes it was made for.
+  """Measures a network at its own image size, with its own numbers of channels and classes.
 
   Args:
     name: a name of `nets_factory.NETS`.
 
   Raises:
-    ValueError: if there is no network of this name.
+    ValueError: if there is no network with this name.
   """
   net = nets_factory.get_net(name)
   found = outline.trace(name, net.classes,

@@ -1,7 +1,7 @@
-"""Heads of the user's own in place of a network's classifier.
+"""Custom heads that replace a network's classifier.
 
-A head is a short text, `fc:512,dropout:0.5,fc`, or a Python function in the vocabulary of slim,
-`my_file.py:head`. Its variables lie under `head/`.
+A head is a specification such as `fc:512,dropout:0.5,fc`, or a Python function that uses slim's
+layers, `my_file.py:head`. Its variables are under `head/`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from nets import end_points, heads, layers
 from nets.variants import NetFunction, default_image_size
 
 SCOPE = 'head'
-# What `network.Network` sets in the arg scope: it is of the run, not of the network.
+# Arguments that `network.Network` sets in the arg scope; they belong to the run.
 _OF_THE_RUN = ('is_frozen', 'keys', 'step')
 _VOCABULARY = ('elements separated by commas: pool (the mean over the image), flatten, fc:512 '
                '(fully connected with ReLU, any width), dropout:0.5 (the share that is dropped), '
@@ -27,12 +27,12 @@ _VOCABULARY = ('elements separated by commas: pool (the mean over the image), fl
 
 
 def is_function(text: str) -> bool:
-  """Tells whether a head is a Python function, which is only run where the user names it."""
+  """Returns whether a head is a Python function, which runs only if the user specifies it."""
   return text.rpartition(':')[0].endswith('.py')
 
 
 def label(text: str | None) -> str | None:
-  """Returns a head as it is kept with checkpoints: of a function's file the name alone."""
+  """Returns a head as checkpoints record it: for a function, without the file's directory."""
   if not text:
     return text
   return pathlib.Path(text).name if is_function(text) else ','.join(_split(text))
@@ -41,7 +41,7 @@ def label(text: str | None) -> str | None:
 def digest(text: str | None) -> str | None:
   """Returns the sha256, in hexadecimal, of the file of a function; None for other heads.
 
-  What the file imports does not count.
+  Modules that the file imports are not included.
 
   Raises:
     OSError: if the file cannot be read.
@@ -52,7 +52,7 @@ def digest(text: str | None) -> str | None:
 
 
 def parse(text: str) -> Callable[[tf.Tensor, int, bool], tf.Tensor]:
-  """Reads a head.
+  """Parses a head.
 
   Args:
     text: as in the module's docstring. The file of a function is run; the function takes
@@ -62,7 +62,7 @@ def parse(text: str) -> Callable[[tf.Tensor, int, bool], tf.Tensor]:
     `head(features, num_classes, is_training) -> logits`, to be called in a scope of its own.
 
   Raises:
-    ValueError: if it is none of the two.
+    ValueError: if `text` is neither a specification nor a function.
     OSError: if the file cannot be read.
   """
   return _load(text) if is_function(text) else _Layers(text)
@@ -70,17 +70,17 @@ def parse(text: str) -> Callable[[tf.Tensor, int, bool], tf.Tensor]:
 
 def attach(function: NetFunction, head: Callable, head_from: str, *,
            trunk_classes: int | None = None) -> NetFunction:
-  """Puts a head on a network in place of its classifier and of its auxiliary heads.
+  """Replaces a network's classifier and auxiliary heads by a head.
 
   Args:
-    function: the network's.
+    function: the network's function.
     head: from `parse`.
-    head_from: the end point that the head takes, by its whole name.
-    trunk_classes: width of the network's own logits, for an end point that exists with its
-      classifier alone.
+    head_from: full name of the end point that is the head's input.
+    trunk_classes: number of classes of the network's own classifier, for an end point that needs
+      it.
 
   Returns:
-    A network's function; its variables are those that the end point needs, and the head's.
+    A network function; its variables are those that the end point needs, and the head's.
   """
   body = end_points.up_to(function, head_from)
 
@@ -96,12 +96,12 @@ def attach(function: NetFunction, head: Callable, head_from: str, *,
 @layers.add_arg_scope
 def apply(head: Callable, features: tf.Tensor, num_classes: int, *, is_training: bool,
           weights_regularizer=None) -> tf.Tensor:
-  """Applies a head to features, with slim's defaults of all layers, whatever the network's are.
+  """Applies a head to features, with slim's defaults for all layers instead of the network's.
 
   Args:
     head: from `parse`.
     features: [batch, …].
-    num_classes: width of the logits.
+    num_classes: number of classes.
     is_training: a Python bool.
     weights_regularizer: of all weights.
 
@@ -142,7 +142,7 @@ def _split(text: str) -> list[str]:
 
 @dataclasses.dataclass(frozen=True)
 class _Layers:
-  """A head by its text."""
+  """A head from its specification."""
   text: str
 
   def __post_init__(self):
@@ -192,7 +192,7 @@ def _file_of(text: str) -> pathlib.Path:
   path = text.rpartition(':')[0]
   file = pathlib.Path(path).expanduser()
   if not file.is_file():
-    raise FileNotFoundError(f'--head: expected a Python file. Received: {path}, which is none.')
+    raise FileNotFoundError(f'--head: expected a Python file. Received: {path}, not a file.')
   return file
 
 
@@ -200,7 +200,7 @@ def _load(text: str) -> Callable:
   path, _, name = text.rpartition(':')
   file = _file_of(text)
   spec = importlib.util.spec_from_file_location('head_of_the_user', file)
-  if spec is None or spec.loader is None:  # Not for a name that ends in .py.
+  if spec is None or spec.loader is None:  # Does not happen for a name that ends in .py.
     raise ValueError(f'--head: expected a Python file. Received: {path}.')
   module = importlib.util.module_from_spec(spec)
   try:

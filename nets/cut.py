@@ -1,12 +1,12 @@
-"""A network in two parts: a trunk, the same for an image at every step, and the head behind it.
+"""Splits a network into a trunk, whose output for an image never changes, and a head.
 
-The trunk is whatever depends on the images but on no variable that is trained and on nothing
-random. It is found in the network's graph, so that no network has to say where it ends; there may
-be several tensors at the boundary. The head has the call of a `network.Network` and takes these
-tensors in place of images.
+The trunk is everything that depends on the images but not on trained variables or random numbers.
+It is found in the network's graph, so no network has to declare where it ends; the boundary may
+consist of several tensors. The head is called like a `network.Network`, with these tensors instead
+of images.
 
-Both parts take the variables' values from the replica that calls them: gradients and batch norm's
-averages are as in the whole network.
+Both parts read the variables of the replica that calls them: gradients and the moving averages of
+batch norm are those of the whole network.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from nets.stand_in import StandIn
 _IMAGES, _KEYS, _STEP = 'cut/images', 'cut/keys', 'cut/step'
 # End points that training and evaluation use.
 _OUTPUTS = ('AuxLogits',)
-# What a trace calls the update of a variable, before the variable's name.
+# Prefix of the outputs that update a variable, before the variable's name.
 _UPDATE = 'update/'
 
 
 @dataclasses.dataclass(frozen=True)
 class Boundary:
-  """One tensor between trunk and head.
+  """A tensor between trunk and head.
 
   Attributes:
-    name: in the network's graph.
+    name: its name in the network's graph.
     shape: of one example.
-    dtype: of its numbers.
+    dtype: of the tensor.
   """
   name: str
   shape: tuple[int, ...]
@@ -46,13 +46,13 @@ class Boundary:
 
 @dataclasses.dataclass(frozen=True)
 class _Trace:
-  """A network's graph, with placeholders for all that comes from outside.
+  """A network's graph, with placeholders for its inputs and variables.
 
   Attributes:
     graph: the graph.
-    placeholders: of the variables, by name.
-    outputs: names of the tensors that are of use: 'logits', end points, and the updates of
-      variables, by `update/` and their name.
+    placeholders: names of the variables' placeholders, by variable.
+    outputs: names of the tensors that are used: `logits`, end points, and the updates of variables,
+      by `update/` and the variable's name.
   """
   graph: tf.Graph
   placeholders: dict[str, str]
@@ -62,7 +62,7 @@ class _Trace:
 def _trace(network: Network, image_shape: Sequence[int], batch: int, *,
            is_training: bool) -> _Trace:
   with tf.Graph().as_default() as graph:
-    # The batch is of a fixed size, so that no shape is computed from the trunk's tensors.
+    # A fixed batch size: no shape is then computed from the trunk's tensors.
     images = tf.compat.v1.placeholder(tf.float32, [batch, *image_shape], _IMAGES)
     keys = tf.compat.v1.placeholder(tf.int64, [batch, 2], _KEYS)
     step = tf.compat.v1.placeholder(tf.int64, [], _STEP)
@@ -80,11 +80,11 @@ def _trace(network: Network, image_shape: Sequence[int], batch: int, *,
 
 
 def _boundary(trace: _Trace, inference: tf.Graph, trainable: Sequence[str]) -> list[tf.Tensor]:
-  """Finds the tensors of the trunk that the rest, or the result, takes from it.
+  """Finds the tensors of the trunk that the head or the result uses.
 
-  What differs in inference, dropout's scaling and batch norm on the batch's own statistics among
-  it, is not of the trunk, so that one trunk serves training and validation. Nor is what takes a
-  variable that training updates, trained or not.
+  Operations that differ in inference, such as dropout and batch norm with batch statistics, do not
+  belong to the trunk, so the same trunk serves training and validation. Nor do operations that read
+  a variable that training updates, whether trainable or not.
   """
   graph = trace.graph
   same = {op.name: op.node_def for op in inference.get_operations()}
@@ -93,8 +93,8 @@ def _boundary(trace: _Trace, inference: tf.Graph, trainable: Sequence[str]) -> l
   hot = {trace.placeholders[name].partition(':')[0] for name in changed} | {_KEYS, _STEP}
   trunk: set[str] = set()
   found: dict[str, tf.Tensor] = {}
-  used = _needed(graph, list(trace.outputs.values()))  # Not what is behind a head's end point.
-  for op in graph.get_operations():  # In the order in which they were made: inputs come first.
+  used = _needed(graph, list(trace.outputs.values()))  # Not the layers after a head's end point.
+  for op in graph.get_operations():  # In the order of their creation: inputs come first.
     if op.name not in used:
       continue
     inputs = [*(tensor.op.name for tensor in op.inputs), *(o.name for o in op.control_inputs)]
@@ -133,9 +133,9 @@ def _definition(trace: _Trace, ends: Sequence[str],
 
 
 class _Part:
-  """A part of a network as a function of the tensors that it takes, and of variables' values.
+  """A part of a network as a function of its input tensors and variables.
 
-  Being a function of its own, it is differentiated as a whole: a `tf.GradientTape` does not see
+  As a function of its own it is differentiated as a whole: a `tf.GradientTape` does not record
   operations that are imported into the function that it watches.
   """
 
@@ -162,9 +162,9 @@ class _Part:
     """Computes the ends.
 
     Args:
-      starts: the tensors that stand for those of the same place.
-      others: images, keys and step, as far as they are needed.
-      variables: of the network.
+      starts: values of the part's start tensors.
+      others: images, keys and step, where they are needed.
+      variables: the network's variables.
     """
     return self._apply(*itertools.compress(starts, self._needed),
                        *(others[name] for name in self.others),
@@ -172,7 +172,7 @@ class _Part:
 
 
 class Trunk:
-  """The part of a network that stays the same; call it inside a `tf.function`."""
+  """The part of a network that training does not change; call it inside a `tf.function`."""
 
   def __init__(self, network: Network, image_shape: Sequence[int], boundary: Sequence[Boundary]):
     def make(batch: int) -> _Part:
@@ -182,7 +182,7 @@ class Trunk:
     self._network, self._part = network, functools.cache(make)
 
   def __call__(self, images: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    """Computes the boundary's tensors of float32 [batch, height, width, channels]."""
+    """Computes the boundary's tensors for float32 images [batch, height, width, channels]."""
     return tuple(self._part(images.shape[0])((), {_IMAGES: images}, self._network.variables))
 
   @property
@@ -192,17 +192,17 @@ class Trunk:
 
   @property
   def digest(self) -> str:
-    """A digest of what it computes, but for the variables' values: the same in every process."""
+    """A digest of its operations, without the variables' values: the same in every process."""
     return self._part(1).digest
 
   @property
   def multiply_adds(self) -> int:
-    """The arithmetic for one image; see `complexity`."""
+    """Number of multiply-adds per image; see `complexity`."""
     return self._part(1).multiply_adds
 
 
 class Head:
-  """What is behind the boundary, with the interface of a `network.Network`."""
+  """The part after the boundary, with the interface of a `network.Network`."""
 
   def __init__(self, network: Network, image_shape: Sequence[int], boundary: Sequence[Boundary]):
     def make(batch: int, is_training: bool) -> tuple[_Trace, _Part]:
@@ -220,16 +220,16 @@ class Head:
     self.freeze()
 
   def freeze(self) -> None:
-    """Takes in the values of the variables that are not trained; call it after restoring them."""
+    """Reads the values of the variables that are not trained; call it after restoring them."""
     self._frozen_loss.assign(self._network.regularization_loss(self._frozen()))
 
   @property
   def multiply_adds(self) -> int:
-    """The arithmetic for one image, forward; see `complexity`."""
+    """Number of multiply-adds per image in the forward pass; see `complexity`."""
     return self._part(1, False)[1].multiply_adds
 
   def regularization_loss(self) -> tf.Tensor:
-    """Sums the regularizers of all variables; those of the frozen ones are known."""
+    """Sums the regularizers of all variables; that of the frozen ones is constant."""
     return self._frozen_loss + self._network.regularization_loss(self.trainable)
 
   def _frozen(self) -> list[str]:
@@ -241,11 +241,11 @@ class Head:
     """Applies the head.
 
     Args:
-      features: the boundary's tensors, [batch, …] each, of their type or float32.
+      features: the boundary's tensors, each [batch, …], of their dtype or float32.
       is_training, keys, step: see `network.Network`.
 
     Returns:
-      Logits, float32 [batch, num_classes], and those end points that training uses.
+      Logits, float32 [batch, num_classes], and the end points that training uses.
     """
     trace, part = self._part(features[0].shape[0], is_training)
     features = [tf.cast(value, tensor.dtype)
@@ -259,15 +259,15 @@ class Head:
 
 
 def cut(network: Network, image_shape: Sequence[int]) -> tuple[Trunk, Head, tuple[Boundary, ...]]:
-  """Cuts a network where what is trained, or random, begins.
+  """Cuts a network before the first layers that are trained or random.
 
   Args:
-    network: built for training, with its `trainable` variables.
+    network: a network built for training.
     image_shape: [height, width, channels].
 
   Returns:
-    The trunk, the head and the boundary between them: the images alone where nothing can be
-    computed ahead.
+    The trunk, the head and the boundary between them; the boundary is the images if nothing can be
+    computed in advance.
   """
   trace = _trace(network, image_shape, 1, is_training=True)
   inference = _trace(network, image_shape, 1, is_training=False)

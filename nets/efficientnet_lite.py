@@ -1,8 +1,8 @@
 """EfficientNet-Lite: EfficientNet (Tan and Le 2019, https://arxiv.org/abs/1905.11946) for phones.
 
 Without squeeze-and-excite, with ReLU6, and with a first and a last convolution of fixed width
-(https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite). TF-Slim never had
-it: the names of the variables are ours, in its manner.
+(https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite). TF-Slim does
+not have it; the names of the variables are ours, in TF-Slim's style.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from nets import heads, layers
 from nets.inverted_residual import inverted_residual, round_depth
 from nets.variants import variant
 
-# Kernel, number of blocks, channels within for each of the input, depth, stride of the first block:
+# Kernel, number of blocks, expansion, depth, stride of the first block:
 # stages 2 to 8 of table 1.
 _STAGES = ((3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 3, 6, 80, 2),
            (5, 3, 6, 112, 1), (5, 4, 6, 192, 2), (3, 1, 6, 320, 1))
 
-# The last block is dropped for nearly so many of the examples, the first for none.
+# The last block is dropped for nearly this share of the examples, the first for none.
 _DROP_PATH = 0.2
 
 
@@ -39,7 +39,7 @@ def efficientnet_lite_arg_scope(weight_decay: float = 0.00001):
 
 
 def _blocks(width: float, depth: float) -> list[dict]:
-  """Scales the stages: the arguments of each block that depend on no other block."""
+  """Returns the arguments of each block, scaled."""
   blocks = []
   for i, (kernel_size, repeats, expansion, channels, stride) in enumerate(_STAGES):
     if 0 < i < len(_STAGES) - 1:
@@ -56,17 +56,17 @@ def efficientnet_lite(images: tf.Tensor, num_classes: int | None = 1000,
 
   Args:
     images: [batch, height, width, channels] of any size.
-    num_classes: width of the logits; 0 or None gives the features before them instead.
+    num_classes: number of classes; 0 or None returns features instead of logits.
     width: factor of the blocks' numbers of channels.
-    depth: factor of the number of blocks in each stage but the first and the last.
-    is_training: a Python bool; whether batch norm uses the batch's own statistics, there is
-      dropout, and blocks are dropped.
+    depth: factor of the number of blocks in each stage except the first and the last.
+    is_training: a Python bool; whether batch norm uses batch statistics and dropout and
+      drop path are active.
     dropout_keep_prob: share of the features that dropout keeps.
     scope: name of the network.
 
   Returns:
     Logits [batch, num_classes] or features [batch, 1280], and the end points: `stem`, `block_0`
-    and so on with what `inverted_residual` adds, `head`.
+    and so on with those that `inverted_residual` adds, `head`.
   """
   heads.check_images(images, 1, scope)
   end_points: dict[str, tf.Tensor] = {}

@@ -1,8 +1,8 @@
-"""Networks up to one of their end points: for features, and for heads of the user's own.
+"""Networks up to one of their end points, for features and for custom heads.
 
-Which variables an end point needs is found in the network's graph, so that no network has to say
-it. The layers behind the end point are traced with zeros for their variables; nothing uses their
-results, and TensorFlow drops them.
+The variables that an end point needs are found in the network's graph, so no network has to declare
+them. The layers after the end point are traced with zeros as their variables; nothing uses their
+results, and TensorFlow removes them.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ import tensorflow as tf
 from nets.stand_in import StandIn
 from nets.variants import NetFunction, default_image_size
 
-# What a network returns without a classifier: that which the classifier takes.
+# The network's output without a classifier, which is the classifier's input.
 FEATURES = 'features'
 
 
 def up_to(function: NetFunction, end_point: str) -> NetFunction:
-  """Cuts a network's function off behind an end point.
+  """Truncates a network's function after an end point.
 
   Args:
     function: `function(images, num_classes, *, is_training) -> (logits, end_points)`.
-    end_point: one of its end points, or `FEATURES`, what its classifier takes.
+    end_point: one of its end points, or `FEATURES`, its classifier's input.
 
   Returns:
-    `function(images, num_classes, *, is_training) -> (features, {})`, which makes the variables
-    that the end point depends on and no others. It raises a ValueError if there is no such end
+    `function(images, num_classes, *, is_training) -> (features, {})`, which creates only the
+    variables that the end point depends on. It raises a ValueError if there is no such end
     point.
   """
   find = functools.cache(functools.partial(_needed_variables, function, end_point))
@@ -57,26 +57,26 @@ def shapes(function: Callable, num_classes: int | None,
 
   Args:
     function: see `up_to`; call it under the network's arg scope.
-    num_classes: width of the logits; None leaves out the classifier and adds `FEATURES`.
+    num_classes: number of classes; None omits the classifier and adds `FEATURES`.
     image_shape: [height, width, channels].
 
   Returns:
-    The shape of one example's value by the name of the end point.
+    `{end point: shape of one example's value}`.
   """
   outputs, _ = _scratch_trace(function, num_classes, image_shape)
   return {name: tuple(value.shape[1:]) for name, value in outputs.items()}
 
 
 def resolve(name: str, known: Sequence[str]) -> str:
-  """Finds the end point that a short or classic name means.
+  """Finds the end point that a short or traditional name refers to.
 
   Args:
-    name: an end point, the end of one such as `fc7` for `vgg_16/fc7`, or `relu6`, as Caffe calls
-      the rectified `fc6`: the end points of layers are taken behind their activation.
+    name: an end point; the last part of one, such as `fc7` for `vgg_16/fc7`; or `relu6`, Caffe's
+      name of the activated `fc6` (a layer's end point includes its activation).
     known: the network's end points.
 
   Raises:
-    ValueError: if there is none, or more than one.
+    ValueError: if no or more than one end point matches.
   """
   def ends(wanted: str) -> list[str]:
     return [end for end in known if end == wanted] or [
@@ -93,11 +93,11 @@ def resolve(name: str, known: Sequence[str]) -> str:
 
 def _needed_variables(function: Callable, end_point: str, num_classes: int | None, *,
                       image_shape: tuple[int, ...]) -> frozenset[str]:
-  """Finds the variables that an end point depends on, in the graph of an inference."""
+  """Finds the variables that an end point depends on in inference."""
   outputs, variables = _scratch_trace(function, num_classes, image_shape)
   if end_point not in outputs:
     resolve(end_point, tuple(outputs))
-    raise ValueError(f'Expected an end point by its whole name. Received: {end_point!r}.')
+    raise ValueError(f'Expected the full name of an end point. Received: {end_point!r}.')
   seen, waiting = set(), [outputs[end_point].op]
   while waiting:
     op = waiting.pop()
@@ -109,11 +109,11 @@ def _needed_variables(function: Callable, end_point: str, num_classes: int | Non
 
 def _scratch_trace(function: Callable, num_classes: int | None, image_shape: Sequence[int]
                    ) -> tuple[Mapping[str, tf.Tensor], Mapping[str, tf.Tensor]]:
-  """Traces an inference in a graph of its own; returns the end points and the variables."""
+  """Traces inference in a new graph; returns the end points and the variables."""
   variables = {}
 
   def get(getter, name: str, *, shape, dtype, **unused):
-    del getter, unused  # get_variable's own way to make a variable, and its other arguments.
+    del getter, unused  # The default getter of get_variable, and its other arguments.
     if name not in variables:
       variables[name] = tf.compat.v1.placeholder(dtype, shape)
     return variables[name]

@@ -1,4 +1,4 @@
-"""Networks up to one of their end points, by their records: for features."""
+"""Feature extractors: networks up to one of their end points."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from nets.record import Net
 
 
 def list_end_points(net: Net, *, num_classes: int | None = None) -> dict[str, tuple[int, ...]]:
-  """Lists a network's end points in the order of its layers, and what its classifier takes last.
+  """Lists a network's end points in the order of its layers; its classifier's input comes last.
 
   Args:
     net: the network's record.
-    num_classes: width of the logits; None leaves out the classifier.
+    num_classes: number of classes; None omits the classifier.
 
   Returns:
-    The shape of one example's value by the name of the end point.
+    `{end point: shape of one example's value}`.
   """
   found: dict[str, tuple[int, ...]] = {}
   for classes in dict.fromkeys([num_classes, None]):
@@ -36,28 +36,28 @@ def _shapes(net: Net, num_classes: int | None) -> Mapping[str, tuple[int, ...]]:
 
 
 def find_end_point(net: Net, end_point: str, *, num_classes: int | None = None) -> str:
-  """Finds the end point that a short or classic name means.
+  """Finds the end point that a short or traditional name refers to.
 
   Args:
     net: the network's record.
     end_point: see `end_points.resolve`; empty means the network's `codes`.
-    num_classes: width of the logits; None leaves out the classifier.
+    num_classes: number of classes; None omits the classifier.
 
   Raises:
-    ValueError: if there is none, with those that there are.
+    ValueError: if there is no such end point; the error lists the known ones.
   """
   wanted = end_point or net.codes
-  if not needs_classifier(net, wanted):  # It is a whole name.
+  if not needs_classifier(net, wanted):  # It is a full name.
     return wanted
   return end_points.resolve(wanted, tuple(list_end_points(net, num_classes=num_classes)))
 
 
 def needs_classifier(net: Net, end_point: str) -> bool:
-  """Tells whether a network has an end point only together with a classifier of its own.
+  """Returns whether a network has an end point only together with its classifier.
 
   Args:
     net: the network's record.
-    end_point: by its whole name; see `find_end_point`.
+    end_point: its full name; see `find_end_point`.
   """
   return end_point != end_points.FEATURES and end_point not in list_end_points(net)
 
@@ -65,14 +65,14 @@ def needs_classifier(net: Net, end_point: str) -> bool:
 def build_extractor(net: Net, end_point: str, *, image_shape: Sequence[int],
                     num_classes: int | None = None,
                     dtype: tf.DType = tf.float32) -> network.Network:
-  """Builds a network up to one of its end points, which it gives in place of logits.
+  """Builds a network up to one of its end points, which it returns instead of logits.
 
   Args:
     net: the network's record.
-    end_point: by its whole name; see `find_end_point`.
+    end_point: its full name; see `find_end_point`.
     image_shape: [height, width, channels].
-    num_classes: width of the logits, for end points that depend on it.
-    dtype: the type that layers compute in.
+    num_classes: number of classes, for end points that depend on it.
+    dtype: dtype in which layers compute.
 
   Raises:
     ValueError: if there is no such end point.

@@ -1,4 +1,4 @@
-"""A head alone, as a network whose images are features."""
+"""A head on its own, as a network whose input is features."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from nets.network import Network
 
 def build(head: str, *, shape: Sequence[int], num_classes: int, weight_decay: float = 0.0,
           is_training: bool = False, seed: int = 0) -> Network:
-  """Builds a head on features; its variables are those of a network that ends with it.
+  """Builds a head on features; its variables are named as in a network that ends with it.
 
   Args:
-    head: what `custom_head.parse` takes.
-    shape: of the features of one example.
-    num_classes: width of the logits.
+    head: as for `custom_head.parse`.
+    shape: shape of one example's features.
+    num_classes: number of classes.
     weight_decay: factor of the L2 regularizers of all weights.
-    is_training: whether to create what only training needs.
-    seed: what the initial values depend on.
+    is_training: whether to create variables that only training needs.
+    seed: of the initial values.
 
   Raises:
-    ValueError: if it is no head, or if it does not take such features.
-    OSError: if it is a function whose file cannot be read.
+    ValueError: if `head` is not a head or does not accept these features.
+    OSError: if the file of a function cannot be read.
   """
   apply = custom_head.parse(head)
 
@@ -38,7 +38,7 @@ def build(head: str, *, shape: Sequence[int], num_classes: int, weight_decay: fl
 
 
 def _plain_arg_scope(weight_decay: float = 0.0):
-  """Nothing but slim's defaults: there are no layers beside the head's."""
+  """Slim's defaults: there are no layers besides the head's."""
   del weight_decay
   with layers.arg_scope([]) as scope:
     return scope

@@ -1,4 +1,4 @@
-"""What several networks end with, and the check that all of them begin with."""
+"""Layers at the end of several networks, and the check of the images at the start of all."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ def check_images(images: tf.Tensor, smallest: int, scope: str) -> None:
   """Checks that images are large enough for a network.
 
   Args:
-    images: [batch, height, width, channels]; a height or width that is not static passes.
-    smallest: the least height and width at which every layer of the network has an output.
+    images: [batch, height, width, channels]; a height or width that is not static is accepted.
+    smallest: minimum height and width at which every layer of the network has an output.
     scope: the network's scope, for the error.
 
   Raises:
-    ValueError: if the images have another rank or are smaller.
+    ValueError: if the images are not of rank 4 or are smaller.
   """
   if images.shape.rank != 4:
     raise ValueError(f'{scope}: expected images [batch, height, width, channels]. '
@@ -55,7 +55,7 @@ def squeeze(inputs: tf.Tensor) -> tf.Tensor:
 
 
 def add_predictions(logits: tf.Tensor, end_points: dict) -> tuple[tf.Tensor, dict]:
-  """Adds the end points that every network has.
+  """Adds the end points that all networks have.
 
   Args:
     logits: [batch, num_classes].
@@ -76,22 +76,22 @@ def fully_connected_head(inputs: tf.Tensor, num_classes: int | None, *, kernel_s
                          logits_initializer=None) -> tuple[tf.Tensor, dict]:
   """The last three layers of AlexNet, VGG and OverFeat, as the convolutions they are in TF-Slim.
 
-  `fc6` covers its input at the network's own image size. Larger images give a map of answers,
-  which is averaged after `fc7`: the classifier is linear, so in inference that is the mean of
-  the logits at every place.
+  `fc6` covers its input at the network's own image size. With larger images its output is a map,
+  which is averaged after `fc7`: since the classifier is linear, in inference this is the mean of
+  the logits over all positions.
 
   Args:
     inputs: [batch, height, width, channels], at least `kernel_size` high and wide.
-    num_classes: width of the logits; 0 or None leaves `fc8` out.
+    num_classes: number of classes; 0 or None omits `fc8`.
     kernel_size: height and width of the kernels of `fc6`.
-    is_training: a Python bool; whether there is dropout.
+    is_training: a Python bool; whether dropout is active.
     dropout_keep_prob: share of the outputs of `fc6` and `fc7` that dropout keeps.
     end_points: gains the layers, `global_pool`, `Logits` and `Predictions`.
     width: channels of `fc6`.
-    drops_features: whether there is dropout after `fc7`, too.
-    weights_initializer: of `fc6` and `fc7`; default Xavier's uniform one.
-    biases_initializer: of `fc6` and `fc7`; default zeros.
-    logits_initializer: of the weights of `fc8`; default Xavier's uniform one.
+    drops_features: whether there is dropout after `fc7` too.
+    weights_initializer: of `fc6` and `fc7`; Xavier's uniform one by default.
+    biases_initializer: of `fc6` and `fc7`; zeros by default.
+    logits_initializer: of the weights of `fc8`; Xavier's uniform one by default.
 
   Returns:
     Logits [batch, num_classes], or without classes `fc7` [batch, 4096]; and the end points.

@@ -1,8 +1,8 @@
-"""What the Inception networks share: branches as data, their arg scope, their heads.
+"""Parts shared by the Inception networks: branches as data, the arg scope, the heads.
 
-A network is a tuple of `Conv`, `MaxPool` and `Mixed`, each with an `apply`. Their names are
-TF-Slim's, and with them their variables'. Some do not tell the true kernel or place of their layer:
-published checkpoints have them so.
+A network is a tuple of `Conv`, `MaxPool` and `Mixed`, each with an `apply`. Their names, and so the
+names of their variables, are TF-Slim's. Some do not match the layer's actual kernel or position;
+published checkpoints use them.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ class Conv:
 
   Attributes:
     name: its scope.
-    depth: channels of its result, before the network's multiplier.
+    depth: number of output channels, before the network's multiplier.
     kernel: one number, or (height, width).
     stride, padding: as in `layers.conv2d`.
-    stddev: of the weights' initial values; None leaves them to the arg scope.
+    stddev: of the weights' initial values; None means the arg scope's initializer.
   """
   name: str
   depth: int
@@ -45,36 +45,36 @@ class Conv:
 
 @dataclasses.dataclass(frozen=True)
 class MaxPool:
-  """The maximum of each window; attributes as in `Conv`."""
+  """A max pooling; attributes as in `Conv`."""
   name: str
   kernel: int
   stride: int = 1
   padding: str = 'SAME'
 
   def apply(self, inputs: tf.Tensor, depth: Depth) -> tf.Tensor:
-    """Takes the maxima."""
+    """Pools [batch, height, width, channels]."""
     del depth
     return layers.max_pool2d(inputs, self.kernel, self.stride, self.padding, scope=self.name)
 
 
 @dataclasses.dataclass(frozen=True)
 class AvgPool:
-  """The mean of each 3×3 window, of what is inside the image."""
+  """A 3×3 average pooling that does not count the padding."""
   name: str = 'AvgPool_0a_3x3'
 
   def apply(self, inputs: tf.Tensor, depth: Depth) -> tf.Tensor:
-    """Takes the means."""
+    """Pools [batch, height, width, channels]."""
     del depth
     return layers.avg_pool2d(inputs, 3, 1, 'SAME', scope=self.name)
 
 
 @dataclasses.dataclass(frozen=True)
 class Fork:
-  """Layers side by side at the end of a branch, concatenated."""
+  """Parallel layers at the end of a branch, whose outputs are concatenated."""
   layers: tuple[Conv, ...]
 
   def apply(self, inputs: tf.Tensor, depth: Depth) -> tf.Tensor:
-    """Concatenates what each layer gives."""
+    """Applies the layers and concatenates their outputs."""
     return tf.concat([layer.apply(inputs, depth) for layer in self.layers], axis=3)
 
 
@@ -83,12 +83,12 @@ Branch = tuple[Conv | MaxPool | AvgPool | Fork, ...]
 
 @dataclasses.dataclass(frozen=True)
 class Mixed:
-  """An Inception block: branches of the same input, concatenated."""
+  """An Inception block: branches with the same input, whose outputs are concatenated."""
   name: str
   branches: tuple[Branch, ...]
 
   def apply(self, inputs: tf.Tensor, depth: Depth) -> tf.Tensor:
-    """Concatenates what each branch gives, under the scope `name`."""
+    """Applies the branches under the scope `name` and concatenates their outputs."""
     with tf.compat.v1.variable_scope(self.name):
       return concatenate(inputs, self.branches, depth)
 
@@ -101,11 +101,11 @@ def _unchanged(depth: int) -> int:
 
 
 def multiplier(depth_multiplier: float, min_depth: int) -> Depth:
-  """Returns the function that thins a network's layers.
+  """Returns the function that scales a layer's number of channels.
 
   Args:
     depth_multiplier: factor of every layer's number of channels, above zero.
-    min_depth: least number of channels.
+    min_depth: minimum number of channels.
 
   Raises:
     ValueError: if `depth_multiplier` is not above zero.
@@ -117,7 +117,7 @@ def multiplier(depth_multiplier: float, min_depth: int) -> Depth:
 
 def concatenate(inputs: tf.Tensor, branches: Sequence[Branch],
                 depth: Depth = _unchanged) -> tf.Tensor:
-  """Applies branches under the scopes `Branch_0` and on, and concatenates their channels."""
+  """Applies branches under the scopes `Branch_0`, `Branch_1`, …, and concatenates their outputs."""
   outputs = []
   for i, branch in enumerate(branches):
     net = inputs
@@ -130,16 +130,16 @@ def concatenate(inputs: tf.Tensor, branches: Sequence[Branch],
 
 def build(inputs: tf.Tensor, stack: Sequence[Layer], end_points: dict, *,
           depth: Depth = _unchanged) -> tf.Tensor:
-  """Applies layers and blocks one after the other.
+  """Applies layers and blocks in sequence.
 
   Args:
     inputs: [batch, height, width, channels].
-    stack: what to apply.
+    stack: the layers and blocks.
     end_points: gains the output of each, under its name.
     depth: from `multiplier`.
 
   Returns:
-    The last one's output.
+    The output of the last one.
   """
   net = inputs
   for layer in stack:
@@ -160,13 +160,13 @@ def inception_arg_scope(weight_decay: float = 0.00004):
 
 def convolutional_head(inputs: tf.Tensor, num_classes: int | None, *, dropout_keep_prob: float,
                        end_points: dict) -> tuple[tf.Tensor, dict]:
-  """A mean, dropout and a 1×1 convolution: how Inception V2 and V3 end.
+  """The head of Inception V2 and V3: global average pooling, dropout and a 1×1 convolution.
 
   Args:
     inputs: [batch, height, width, channels].
-    num_classes: width of the logits; 0 or None gives the mean instead.
+    num_classes: number of classes; 0 or None returns the pooled features instead.
     dropout_keep_prob: share of the features that dropout keeps.
-    end_points: gains `AvgPool_1a`, `PreLogits` and what `heads` adds.
+    end_points: gains `AvgPool_1a`, `PreLogits` and those that `heads` adds.
 
   Returns:
     Logits [batch, num_classes] or features [batch, channels], and the end points.
@@ -183,7 +183,7 @@ def convolutional_head(inputs: tf.Tensor, num_classes: int | None, *, dropout_ke
 
 def connected_head(inputs: tf.Tensor, num_classes: int | None, *, dropout_keep_prob: float,
                    end_points: dict) -> tuple[tf.Tensor, dict]:
-  """A mean, dropout and a fully connected layer: how Inception V4 and Inception-ResNet end.
+  """The head of Inception V4 and Inception-ResNet: pooling, dropout, a fully connected layer.
 
   Arguments and results are those of `convolutional_head`; the end point before the classifier is
   `PreLogitsFlatten`, [batch, channels].
@@ -200,16 +200,16 @@ def connected_head(inputs: tf.Tensor, num_classes: int | None, *, dropout_keep_p
 
 def auxiliary_features(inputs: tf.Tensor, name: str, *, stddev: float | None = None,
                        depth: Depth = _unchanged) -> tf.Tensor:
-  """What an auxiliary classifier sees (https://arxiv.org/abs/1512.00567, section 4).
+  """Computes the features of an auxiliary classifier (https://arxiv.org/abs/1512.00567, section 4).
 
-  The last kernel is 5×5, which at the network's own image size covers its input. It is cut to the
-  inputs of smaller images; over those of larger ones the features are averaged, which, the
-  classifier being linear, averages the logits.
+  The last kernel is 5×5, which covers its input at the network's own image size. It is smaller for
+  smaller images. For larger ones the features are averaged, which averages the logits, since the
+  classifier is linear.
 
   Args:
     inputs: [batch, height, width, channels].
     name: scope of the last convolution.
-    stddev: of the initial values of its weights; None leaves them to the arg scope.
+    stddev: of the initial values of its weights; None means the arg scope's initializer.
     depth: from `multiplier`.
 
   Returns:
@@ -219,7 +219,7 @@ def auxiliary_features(inputs: tf.Tensor, name: str, *, stddev: float | None = N
   net = Conv('Conv2d_1b_1x1', 128, 1).apply(net, depth)
   kernel = _at_most_5(net)
   net = Conv(name.format(*kernel), 768, kernel, padding='VALID', stddev=stddev).apply(net, depth)
-  return heads.global_pool(net, {})  # The end point of this name is the network's own mean.
+  return heads.global_pool(net, {})  # The end point `global_pool` is the main head's.
 
 
 def auxiliary_logits(inputs: tf.Tensor, num_classes: int, *, name: str, scope: str) -> tf.Tensor:
@@ -227,7 +227,7 @@ def auxiliary_logits(inputs: tf.Tensor, num_classes: int, *, name: str, scope: s
 
   Args:
     inputs: [batch, height, width, channels].
-    num_classes: width of the logits.
+    num_classes: number of classes.
     name: scope of the last convolution.
     scope: of the fully connected layer.
 

@@ -1,7 +1,7 @@
 """Inception-ResNet V2 (Szegedy et al. 2016, https://arxiv.org/abs/1602.07261, figures 15 to 19).
 
-It is TF-Slim's, whose stem is that of Inception V3 and not that of figure 3, and whose widths and
-numbers of blocks are not all those of the figures.
+As in TF-Slim, the stem is that of Inception V3 and not that of figure 3, and some widths and
+numbers of blocks differ from the figures.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def inception_resnet_v2_arg_scope(weight_decay: float = 0.00004):
 
 def _residual(inputs: tf.Tensor, branches: tuple[Branch, ...], *, scale: float,
               scope: str) -> tf.Tensor:
-  """Adds to the inputs what branches of them say, scaled down (section 3.3 of the paper)."""
+  """Adds the scaled output of the branches to the inputs (section 3.3 of the paper)."""
   with tf.compat.v1.variable_scope(scope):
     net = inception_blocks.concatenate(inputs, branches)
     net = layers.conv2d(net, inputs.shape[-1], 1, activation_fn=None, normalizer_fn=None,
@@ -91,10 +91,10 @@ def inception_resnet_v2(images: tf.Tensor, num_classes: int | None = 1001,
   """A stem, forty residual blocks with two reductions between, a mean and a classifier.
 
   Args:
-    images: [batch, height, width, channels], at least 75 pixels high and wide.
-    num_classes: width of the logits; 0 or None gives the features before them instead.
-    is_training: a Python bool; whether batch norm uses the batch's own statistics, there is
-      dropout, and with classes there is an auxiliary classifier.
+    images: [batch, height, width, channels], at least 75 pixels in height and width.
+    num_classes: number of classes; 0 or None returns features instead of logits.
+    is_training: a Python bool; whether batch norm uses batch statistics, dropout is active
+      and, with classes, there is an auxiliary classifier.
     dropout_keep_prob: share of the features that dropout keeps.
     scope: name of the network.
 

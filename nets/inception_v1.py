@@ -1,7 +1,7 @@
 """Inception V1, or GoogLeNet (Szegedy et al. 2014, https://arxiv.org/abs/1409.4842, table 1).
 
-It is TF-Slim's: with batch norm, and without the paper's auxiliary classifiers and local response
-normalization. Where the paper has 5×5 convolutions, this has 3×3.
+As in TF-Slim, with batch norm, without the paper's auxiliary classifiers and local response
+normalization, and with 3×3 convolutions instead of the paper's 5×5.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ def inception_v1(images: tf.Tensor, num_classes: int | None = 1000, is_training:
 
   Args:
     images: [batch, height, width, channels] of any size.
-    num_classes: width of the logits; 0 or None gives the features before them instead.
-    is_training: a Python bool; whether batch norm uses the batch's own statistics and there is
-      dropout.
+    num_classes: number of classes; 0 or None returns features instead of logits.
+    is_training: a Python bool; whether batch norm uses batch statistics and dropout is
+      active.
     dropout_keep_prob: share of the features that dropout keeps.
     scope: name of the network.
 

@@ -1,7 +1,7 @@
 """Inception V2, BN-Inception (Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167, figure 5).
 
-It is TF-Slim's, whose first convolution is separable, as the paper's is, with biases instead of
-batch norm and without weight decay.
+As in TF-Slim, the first convolution is separable, as in the paper, with biases instead of batch
+norm and without weight decay.
 """
 
 from __future__ import annotations
@@ -66,12 +66,12 @@ def inception_v2(images: tf.Tensor, num_classes: int | None = 1000, is_training:
 
   Args:
     images: [batch, height, width, channels] of any size.
-    num_classes: width of the logits; 0 or None gives the features before them instead.
-    is_training: a Python bool; whether batch norm uses the batch's own statistics and there is
-      dropout.
+    num_classes: number of classes; 0 or None returns features instead of logits.
+    is_training: a Python bool; whether batch norm uses batch statistics and dropout is
+      active.
     dropout_keep_prob: share of the features that dropout keeps.
     depth_multiplier: factor of every layer's number of channels, above zero.
-    min_depth: least number of channels.
+    min_depth: minimum number of channels.
     scope: name of the network.
 
   Returns:
@@ -85,7 +85,7 @@ def inception_v2(images: tf.Tensor, num_classes: int | None = 1000, is_training:
   end_points: dict[str, tf.Tensor] = {}
   with tf.compat.v1.variable_scope(scope, 'InceptionV2', [images]), \
       layers.arg_scope([layers.batch_norm, layers.dropout], is_training=is_training):
-    # Each of an image's 3 channels gives up to 8, together no more than the layer's result has.
+    # Up to 8 depthwise outputs per channel of an RGB image, in total no more than the layer's.
     net = end_points['Conv2d_1a_7x7'] = layers.separable_conv2d(
         images, depth(64), 7, min(depth(64) // 3, 8), stride=2,
         weights_initializer=layers.truncated_normal_initializer(1.0), scope='Conv2d_1a_7x7')

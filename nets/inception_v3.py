@@ -85,13 +85,13 @@ def inception_v3(images: tf.Tensor, num_classes: int | None = 1000, is_training:
   """Five convolutions, eleven Inception blocks, a mean, a classifier; in training another one.
 
   Args:
-    images: [batch, height, width, channels], at least 75 pixels high and wide.
-    num_classes: width of the logits; 0 or None gives the features before them instead.
-    is_training: a Python bool; whether batch norm uses the batch's own statistics, there is
-      dropout, and with classes there is an auxiliary classifier.
+    images: [batch, height, width, channels], at least 75 pixels in height and width.
+    num_classes: number of classes; 0 or None returns features instead of logits.
+    is_training: a Python bool; whether batch norm uses batch statistics, dropout is active
+      and, with classes, there is an auxiliary classifier.
     dropout_keep_prob: share of the features that dropout keeps.
     depth_multiplier: factor of every layer's number of channels, above zero.
-    min_depth: least number of channels.
+    min_depth: minimum number of channels.
     scope: name of the network.
 
   Returns:

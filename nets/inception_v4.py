@@ -84,10 +84,10 @@ def inception_v4(images: tf.Tensor, num_classes: int | None = 1001, is_training:
   """A stem, fourteen Inception blocks with two reductions between, a mean and a classifier.
 
   Args:
-    images: [batch, height, width, channels], at least 75 pixels high and wide.
-    num_classes: width of the logits; 0 or None gives the features before them instead.
-    is_training: a Python bool; whether batch norm uses the batch's own statistics, there is
-      dropout, and with classes there is an auxiliary classifier.
+    images: [batch, height, width, channels], at least 75 pixels in height and width.
+    num_classes: number of classes; 0 or None returns features instead of logits.
+    is_training: a Python bool; whether batch norm uses batch statistics, dropout is active
+      and, with classes, there is an auxiliary classifier.
     dropout_keep_prob: share of the features that dropout keeps.
     scope: name of the network.
 

@@ -1,4 +1,4 @@
-"""The inverted residual block, of which MobileNet V2 and V3 and EfficientNet-Lite are made.
+"""The inverted residual block of MobileNet V2 and V3 and EfficientNet-Lite.
 
 Sandler et al. 2018, https://arxiv.org/abs/1801.04381, section 3.4; with squeeze-and-excite and the
 hard activations, Howard et al. 2019, https://arxiv.org/abs/1905.02244, sections 5.2 and 5.3.
@@ -20,18 +20,18 @@ def round_depth(depth: float) -> int:
 
 
 def hard_swish(inputs: tf.Tensor) -> tf.Tensor:
-  """`inputs * sigmoid(inputs)`, with a sigmoid of three straight lines."""
+  """`inputs * sigmoid(inputs)`, with a piecewise linear sigmoid."""
   return inputs * tf.nn.relu6(inputs + 3) / 6
 
 
 def _gate(inputs: tf.Tensor) -> tf.Tensor:
-  # The sixth has the digits with which TF-Slim's published weights were trained; one with all its
-  # digits moves the logits by some 1/2000 of their standard deviation.
+  # TF-Slim's published weights were trained with this approximation of 1/6; the exact value changes
+  # the logits by about 1/2000 of their standard deviation.
   return tf.nn.relu6(inputs + 3) * 0.16667
 
 
 def squeeze_excite(inputs: tf.Tensor) -> tf.Tensor:
-  """Scales each channel by a factor in [0, 1] that two small layers make of all channels' means.
+  """Scales each channel by a factor in [0, 1], computed by two layers from all channels' means.
 
   Args:
     inputs: [batch, height, width, channels].
@@ -53,22 +53,22 @@ def inverted_residual(inputs: tf.Tensor, depth: int, *, expanded: int, kernel_si
                       has_squeeze_excite: bool = False, is_fused: bool = False,
                       is_residual: bool = True, keep_prob: float = 1.0, end_points: dict,
                       name: str, scope: str) -> tf.Tensor:
-  """Expands the channels, convolves each by itself, projects them to few, and adds the inputs.
+  """Applies a 1×1 expansion, a depthwise convolution and a 1×1 projection, and adds the inputs.
 
   Args:
     inputs: [batch, height, width, channels].
-    depth: channels of the result.
-    expanded: channels within; if they are not more than the inputs', nothing is expanded.
+    depth: number of output channels.
+    expanded: number of channels inside; there is no expansion unless it exceeds the inputs'.
     kernel_size, stride: of the depthwise convolution.
-    activation_fn: after the expansion and the depthwise convolution; there is none at the end.
+    activation_fn: after the expansion and the depthwise convolution; the projection has none.
     has_squeeze_excite: whether there is a squeeze-and-excite before the projection.
-    is_fused: whether the expansion is a whole convolution with this kernel and stride, in place of
-      a 1×1 and a depthwise one.
-    is_residual: whether the inputs are added where they have the shape of the result.
-    keep_prob: share of the examples that keep the block, in training, where the inputs are added.
+    is_fused: whether the expansion is a full convolution with this kernel and stride, instead of a
+      1×1 and a depthwise one.
+    is_residual: whether the inputs are added if they have the shape of the result.
+    keep_prob: in training, share of the examples that keep the block, if the inputs are added.
     end_points: gains `<name>/expansion_output`, if there is one, `<name>/depthwise_output`,
       `<name>/projection_output` and `<name>/output`, and `<name>`, which is the same.
-    name: of the end points.
+    name: prefix of the end points.
     scope: name of the block; layers `expand`, `depthwise`, `squeeze_excite`, `project`.
 
   Returns:

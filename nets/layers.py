@@ -2,14 +2,14 @@
 
 `arg_scope` and its relatives, `repeat` and the initializers are tf-slim's. The layers have slim's
 names, arguments, defaults and variables, but not its code: slim's `batch_norm` needs modules that
-can no longer be installed, its `dropout` restarts its random sequence after a resume, its `conv2d`
-knows no groups and computes a kernel that covers its whole input several times slower than the
-matrix product that it is.
+can no longer be installed, its `dropout` restarts its random sequence after a resume, and its
+`conv2d` has no groups and is several times slower than a matrix product where the kernel covers the
+whole input.
 
-Every variable is asked for with `tf.compat.v1.get_variable`, with its initializer and regularizer:
-`nets.network.Network` answers. A layer asks for the type it computes in.
+Layers create variables with `tf.compat.v1.get_variable`, which `nets.network.Network` intercepts;
+the dtype that a layer requests is the one it computes in.
 
-Layers take `end_points`, a dict in which they leave their outputs under their full scope.
+Layers take `end_points`, a dict to which they add their output under their full scope.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _variable(name, shape, dtype, *, initializer, regularizer, trainable) -> tf.
 
 def _finish(outputs, *, normalizer_fn, normalizer_params, biases_initializer, biases_regularizer,
             trainable, activation_fn) -> tf.Tensor:
-  """Normalizes or adds biases, then activates: the end of each layer with weights."""
+  """Applies the normalizer or the biases, then the activation function."""
   if normalizer_fn is not None:
     outputs = normalizer_fn(outputs, **(normalizer_params or {}))
   elif biases_initializer is not None:
@@ -88,7 +88,7 @@ def _finish(outputs, *, normalizer_fn, normalizer_params, biases_initializer, bi
 
 def _is_product(inputs: tf.Tensor, kernel: tuple[int, int], *, padding: str,
                 groups: int) -> bool:
-  """Tells whether a convolution computes one number a channel from the whole input."""
+  """Returns whether a convolution computes one number per channel from the whole input."""
   size = spatial_size(inputs)
   return groups == 1 and ((size == kernel and padding == 'VALID') or size == kernel == (1, 1))
 
@@ -101,8 +101,8 @@ def _convolve(inputs, weights, *, stride=1, padding='VALID', rate=1, groups=1) -
     return outputs[:, tf.newaxis, tf.newaxis, :]
   stride = _pair(stride)
   if kernel == (1, 1) and stride != (1, 1):
-    # The same function. In TensorFlow 2.21, oneDNN's gradient of strided 1×1 convolutions of fewer
-    # than 16 channels may write outside of its memory, and kill the process
+    # Computes the same. In TensorFlow 2.21, oneDNN's gradient of strided 1×1 convolutions of fewer
+    # than 16 channels may write out of bounds and crash the process
     # (https://github.com/uxlfoundation/oneDNN/issues/6035).
     inputs, stride = inputs[:, ::stride[0], ::stride[1]], (1, 1)
   return tf.nn.conv2d(inputs, weights, stride, padding, dilations=_pair(rate))
@@ -115,19 +115,19 @@ def conv2d(inputs: tf.Tensor, num_outputs: int, kernel_size, stride=1, padding: 
            weights_initializer=None, weights_regularizer=None,
            biases_initializer=zeros_initializer(), biases_regularizer=None, trainable: bool = True,
            end_points: dict | None = None, scope: str | None = None) -> tf.Tensor:
-  """Convolves, then normalizes or adds biases, then activates.
+  """Applies a 2D convolution, a normalizer or biases, and an activation function.
 
   Args:
     inputs: [batch, height, width, channels].
-    num_outputs: channels of the result.
+    num_outputs: number of output channels.
     kernel_size, stride, rate: one number, or [height, width].
     padding: 'SAME' or 'VALID'.
-    groups: the input's and the result's channels are cut into so many groups, and each group of
-      the result sees its group of the input (Krizhevsky et al. 2012, section 3.2).
+    groups: number of groups into which input and output channels are split; each output group sees
+      its input group only (Krizhevsky et al. 2012, section 3.2).
     activation_fn, normalizer_fn, normalizer_params: as in slim; a normalizer replaces the biases.
-    weights_initializer: default Xavier's uniform one.
+    weights_initializer: Xavier's uniform one by default.
     weights_regularizer, biases_initializer, biases_regularizer, trainable: of the variables.
-    end_points: where to leave the result, under the layer's full scope.
+    end_points: the dict to add the result to, under the layer's full scope.
     scope: name of the layer; variables `weights` [height, width, channels / groups, num_outputs]
       and `biases` [num_outputs].
 
@@ -155,17 +155,17 @@ def separable_conv2d(inputs: tf.Tensor, num_outputs: int | None, kernel_size,
                      biases_initializer=zeros_initializer(), biases_regularizer=None,
                      trainable: bool = True, end_points: dict | None = None,
                      scope: str | None = None) -> tf.Tensor:
-  """Convolves each channel by itself, then, with `num_outputs`, mixes them by a 1×1 convolution.
+  """Applies a depthwise convolution and then, with `num_outputs`, a 1×1 convolution.
 
   Args:
     inputs: [batch, height, width, channels].
-    num_outputs: channels of the result; None leaves the second convolution out.
+    num_outputs: number of output channels; None omits the 1×1 convolution.
     kernel_size, stride, rate: of the depthwise convolution; one number, or [height, width].
-    depth_multiplier: outputs of the depthwise convolution for each channel.
+    depth_multiplier: number of depthwise outputs per input channel.
     padding, activation_fn, normalizer_fn, normalizer_params, weights_initializer,
       weights_regularizer, biases_initializer, biases_regularizer, trainable, end_points: as in
       `conv2d`.
-    pointwise_initializer: default `weights_initializer`.
+    pointwise_initializer: `weights_initializer` by default.
     scope: name of the layer; variables `depthwise_weights` [height, width, channels,
       depth_multiplier], `pointwise_weights` [1, 1, channels * depth_multiplier, num_outputs],
       `biases`.
@@ -224,22 +224,22 @@ def batch_norm(inputs: tf.Tensor, *, decay: float = 0.999, center: bool = True, 
                end_points: dict | None = None, scope: str | None = None) -> tf.Tensor:
   """Normalizes each channel (Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167).
 
-  In training the batch's own mean and variance are used and the moving averages follow them
-  in place; `moving_variance` follows the unbiased variance, as slim's fused batch norm does.
+  In training, the batch's own mean and variance are used and the moving averages are updated in
+  place; `moving_variance` averages the unbiased variance, as in slim's fused batch norm.
 
   Args:
     inputs: float32 or bfloat16 [batch, height, width, channels] or [batch, channels]; statistics
       and variables are float32 in either case.
-    decay: share of the moving averages kept at each step, in [0, 1].
+    decay: of the moving averages, in [0, 1].
     center, scale: whether there are `beta` and `gamma`.
     epsilon: added to the variance.
     activation_fn: applied at the end.
     is_training: a Python bool.
-    is_frozen: given the layer's full scope, tells whether its averages are to stay as they
-      are; a frozen layer normalizes with them in training too.
-    param_initializers: `{'gamma': initializer}` and so on, where not ones and zeros.
-    trainable: whether `beta` and `gamma` are.
-    end_points: where to leave the result.
+    is_frozen: given the layer's full scope, returns whether its moving averages stay unchanged; a
+      frozen layer normalizes with them in training too.
+    param_initializers: `{'gamma': initializer}` and so on, if not ones and zeros.
+    trainable: whether `beta` and `gamma` are trainable.
+    end_points: the dict to add the result to.
     scope: name of the layer, `BatchNorm` by default; variables `beta`, `gamma`, `moving_mean`,
       `moving_variance` [channels].
 
@@ -267,7 +267,7 @@ def batch_norm(inputs: tf.Tensor, *, decay: float = 0.999, center: bool = True, 
       updates = [moving_mean.assign_sub((moving_mean - mean) * (1 - decay)),
                  moving_variance.assign_sub((moving_variance - variance) * (1 - decay))]
       if not tf.executing_eagerly() and not tf.inside_function():
-        # A session runs only what it is asked for: TF-Slim's programs ask for this collection.
+        # A session runs only what it fetches; TF-Slim's programs fetch this collection.
         for update in updates:
           tf.compat.v1.add_to_collection(tf.compat.v1.GraphKeys.UPDATE_OPS, update.op)
     else:
@@ -291,15 +291,15 @@ def _scale_kept(inputs: tf.Tensor, keep_prob, keys, shape, scope: str) -> tf.Ten
 def dropout(inputs: tf.Tensor, keep_prob: float = 0.5, *, is_training: bool = True,
             keys: tf.Tensor | None = None, end_points: dict | None = None,
             scope: str = 'Dropout') -> tf.Tensor:
-  """Sets numbers to zero at random in training and scales up the others.
+  """Sets random elements to zero in training and scales up the others.
 
   Args:
     inputs: [batch, ...].
-    keep_prob: probability that a number is kept, in (0, 1].
+    keep_prob: probability that an element is kept, in (0, 1].
     is_training: a Python bool; False returns the inputs.
-    keys: int64 [batch, 2], the examples' keys (`nets.noise`); `Network` gives them.
-    end_points: where to leave the result.
-    scope: name of the layer, which its random numbers depend on.
+    keys: int64 [batch, 2], the examples' keys (`nets.noise`); `Network` passes them.
+    end_points: the dict to add the result to.
+    scope: name of the layer; its random numbers depend on it.
 
   Returns:
     A tensor of the inputs' shape and type.
@@ -330,25 +330,26 @@ def scheduled_drop_path(keep_probs: Sequence[float], *, ramp_steps: int,
                         dtype: tf.DType = tf.float32, keys: tf.Tensor | None = None,
                         step: tf.Tensor | None = None,
                         scope: str = 'drop_path') -> list[tf.Tensor]:
-  """Draws which of a network's paths are dropped (Zoph et al. 2017, https://arxiv.org/abs/1707.07012).
+  """Draws the dropped paths of a network (Zoph et al. 2017, https://arxiv.org/abs/1707.07012).
 
-  Every path is kept at first; the probabilities fall linearly as training goes on. All paths are
-  drawn at once: a network of 160 paths would be three times as large with as many `drop_path`.
+  At first every path is kept; the probabilities fall linearly during training. All paths are drawn
+  at once: with a `drop_path` for each, the graph of a network of 160 paths would be three times as
+  large.
 
   Args:
-    keep_probs: for each path, the probability that an example keeps it in the end, in (0, 1].
-    ramp_steps: number of training steps until then.
+    keep_probs: for each path, the final probability that an example keeps it, in (0, 1].
+    ramp_steps: number of training steps until these probabilities are reached.
     dtype: of the results.
-    keys: int64 [batch, 2], the examples' keys (`nets.noise`); `Network` gives them.
-    step: scalar integer, the number of training steps made; `Network` gives it.
-    scope: name of the layer, which its random numbers depend on.
+    keys: int64 [batch, 2], the examples' keys (`nets.noise`); `Network` passes them.
+    step: scalar integer, the number of completed training steps; `Network` passes it.
+    scope: name of the layer; its random numbers depend on it.
 
   Returns:
     A factor [batch, 1, 1, 1] for each path: zero, or the reciprocal of the probability.
   """
   name = _full_name(scope)
   if step is None:
-    raise ValueError(f'{name} changes as training goes on. Expected the step. Received: None.')
+    raise ValueError(f'{name} changes during training. Expected the step. Received: None.')
   share = tf.minimum(tf.cast(step, tf.float32) / ramp_steps, 1.0)
   scheduled = 1 - share * (1 - tf.constant(keep_probs, tf.float32))
   width = len(keep_probs)
@@ -356,7 +357,7 @@ def scheduled_drop_path(keep_probs: Sequence[float], *, ramp_steps: int,
   return tf.unstack(tf.cast(factors, dtype)[:, :, tf.newaxis, tf.newaxis, tf.newaxis], axis=1)
 
 
-RANDOM = (dropout, drop_path, scheduled_drop_path)  # What needs the examples' keys in training.
+RANDOM = (dropout, drop_path, scheduled_drop_path)  # Layers that need the examples' keys.
 
 
 def _full_name(scope: str) -> str:
@@ -373,7 +374,7 @@ def _example_shape(inputs: tf.Tensor) -> list:
 @add_arg_scope
 def max_pool2d(inputs: tf.Tensor, kernel_size, stride=2, padding: str = 'VALID', *,
                end_points: dict | None = None, scope: str = 'MaxPool2D') -> tf.Tensor:
-  """Takes the maximum of each window of [batch, height, width, channels]."""
+  """Returns the maximum of each window of [batch, height, width, channels]."""
   outputs = tf.nn.max_pool2d(inputs, _pair(kernel_size), _pair(stride), padding)
   return _keep(end_points, _full_name(scope), outputs)
 
@@ -381,7 +382,7 @@ def max_pool2d(inputs: tf.Tensor, kernel_size, stride=2, padding: str = 'VALID',
 @add_arg_scope
 def avg_pool2d(inputs: tf.Tensor, kernel_size, stride=2, padding: str = 'VALID', *,
                end_points: dict | None = None, scope: str = 'AvgPool2D') -> tf.Tensor:
-  """Takes the mean of each window of [batch, height, width, channels]; padding does not count."""
+  """Returns the mean of each window of [batch, height, width, channels], without the padding."""
   outputs = tf.nn.avg_pool2d(inputs, _pair(kernel_size), _pair(stride), padding)
   return _keep(end_points, _full_name(scope), outputs)
 
@@ -391,16 +392,16 @@ def local_response_normalization(inputs: tf.Tensor, *, depth_radius: int = 5, bi
                                  alpha: float = 1.0, beta: float = 0.5,
                                  end_points: dict | None = None,
                                  scope: str = 'LRN') -> tf.Tensor:
-  """Divides each number by what its neighbours in other channels amount to.
+  """Normalizes each element by its neighbours in adjacent channels.
 
   Computed in float32: TensorFlow has no bfloat16 kernel for it on a CPU (Krizhevsky et al. 2012,
   section 3.3). Arguments and defaults are those of `tf.nn.local_response_normalization`.
 
   Args:
     inputs: [batch, height, width, channels].
-    depth_radius: channels on either side that count.
+    depth_radius: number of adjacent channels on either side.
     bias, alpha, beta: the divisor is (bias + alpha * sum of squares) ** beta.
-    end_points: where to leave the result.
+    end_points: the dict to add the result to.
     scope: name of the layer.
 
   Returns:

@@ -1,4 +1,4 @@
-"""What MobileNet V2 and V3 have in common: convolution, blocks, convolution, mean, classifier."""
+"""Parts shared by MobileNet V2 and V3."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Block:
   """An inverted residual block; the fields are arguments of `inverted_residual`.
 
   Attributes:
-    depth: channels of the result, before the depth multiplier.
-    expansion: channels within for each channel of the input.
+    depth: number of output channels, before the depth multiplier.
+    expansion: number of channels inside per input channel.
   """
   depth: int
   expansion: float
@@ -39,7 +39,7 @@ class Architecture:
     first: channels of the first convolution, 3×3 with stride 2.
     blocks: the blocks, in order.
     last: channels of the 1×1 convolution after the blocks.
-    pooled: channels of a layer between the mean and the classifier; None: there is none.
+    pooled: channels of the layer between the mean and the classifier; None means no such layer.
     activation_fn: of these three layers.
   """
   first: int
@@ -50,7 +50,7 @@ class Architecture:
 
 
 def mobilenet_arg_scope(weight_decay: float = 0.00004):
-  """The arg scope of MobileNet V2 and V3: batch norm, L2 on all weights but the depthwise."""
+  """The arg scope of MobileNet V2 and V3: batch norm, L2 on all weights except depthwise ones."""
   with layers.arg_scope([layers.conv2d, layers.separable_conv2d],
                         weights_initializer=layers.truncated_normal_initializer(0.09),
                         normalizer_fn=layers.batch_norm), \
@@ -69,19 +69,19 @@ def mobilenet(images: tf.Tensor, num_classes: int | None = 1001, *, architecture
 
   Args:
     images: [batch, height, width, channels] of any size.
-    num_classes: width of the logits; 0 or None gives the features before them instead.
+    num_classes: number of classes; 0 or None returns features instead of logits.
     architecture: the layers.
-    is_training: a Python bool; whether batch norm uses the batch's own statistics and there is
-      dropout.
+    is_training: a Python bool; whether batch norm uses batch statistics and dropout is
+      active.
     dropout_keep_prob: share of the features that dropout keeps.
     depth_multiplier: factor of every layer's number of channels, above zero.
-    finegrain_classification_mode: whether a `depth_multiplier` below one leaves the last layer
-      before the classifier as wide as it is (Sandler et al. 2018, section 6.1).
+    finegrain_classification_mode: whether a `depth_multiplier` below one does not apply to the last
+      layer before the classifier (Sandler et al. 2018, section 6.1).
     scope: name of the network.
 
   Returns:
     Logits [batch, num_classes] or features [batch, width], and the end points: `layer_1` to
-    `layer_N` as in TF-Slim, with what `inverted_residual` adds for those that are blocks.
+    `layer_N` as in TF-Slim, with those that `inverted_residual` adds for each block.
 
   Raises:
     ValueError: if `depth_multiplier` is not above zero.

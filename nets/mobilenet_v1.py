@@ -13,7 +13,7 @@ _LAYERS = ((32, 2), (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (
 
 
 def mobilenet_v1_arg_scope(weight_decay: float = 0.00004):
-  """The arg scope of MobileNet V1: batch norm and ReLU6, L2 on all weights but the depthwise."""
+  """The arg scope of MobileNet V1: batch norm, ReLU6, L2 on all weights except depthwise ones."""
   with layers.arg_scope([layers.conv2d, layers.separable_conv2d],
                         weights_initializer=layers.truncated_normal_initializer(0.09),
                         activation_fn=tf.nn.relu6, normalizer_fn=layers.batch_norm), \
@@ -31,12 +31,12 @@ def mobilenet_v1(images: tf.Tensor, num_classes: int | None = 1000, *, is_traini
 
   Args:
     images: [batch, height, width, channels] of any size.
-    num_classes: width of the logits; 0 or None gives the features before them instead.
-    is_training: a Python bool; whether batch norm uses the batch's own statistics and there is
-      dropout.
+    num_classes: number of classes; 0 or None returns features instead of logits.
+    is_training: a Python bool; whether batch norm uses batch statistics and dropout is
+      active.
     dropout_keep_prob: share of the features that dropout keeps.
     depth_multiplier: factor of every layer's number of channels, above zero.
-    min_depth: least number of channels.
+    min_depth: minimum number of channels.
     scope: name of the network.
 
   Returns:

@@ -9,7 +9,7 @@ from nets.variants import variant
 
 mobilenet_v2_arg_scope = mobilenet.mobilenet_arg_scope
 
-# Channels within for each of the input, depth, number of blocks, stride of the first of them.
+# Expansion, depth, number of blocks, stride of the first block.
 _STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1),
            (6, 160, 3, 2), (6, 320, 1, 1))
 

@@ -1,8 +1,8 @@
 """MobileNet V3 (Howard et al. 2019, https://arxiv.org/abs/1905.02244, tables 1 and 2).
 
-And the networks that TF-Slim made of it: the minimalistic ones, without what is slow on some
-devices (squeeze-and-excite, hard swish, 5×5 kernels), and MobileNet EdgeTPU, whose first blocks
-have whole convolutions instead of depthwise ones
+Also TF-Slim's variants: the minimalistic ones, without operations that are slow on some devices
+(squeeze-and-excite, hard swish, 5×5 kernels), and MobileNet EdgeTPU, whose first blocks have full
+convolutions instead of depthwise ones
 (https://github.com/tensorflow/models/tree/master/research/slim/nets/mobilenet).
 """
 
@@ -27,9 +27,8 @@ def _blocks(*rows) -> tuple[mobilenet.Block, ...]:
                for kernel, expansion, depth, has_squeeze_excite, activation, stride in rows)
 
 
-# The rows of the blocks: kernel, channels within for each of the input, depth, squeeze-and-excite,
-# activation, stride. The paper has the channels within themselves; TF-Slim's depth multiplier needs
-# the ratio.
+# Rows of the blocks: kernel, expansion, depth, squeeze-and-excite, activation, stride. The paper
+# lists the number of expanded channels; TF-Slim's depth multiplier needs the ratio.
 _LARGE = mobilenet.Architecture(
     first=16,
     blocks=_blocks((3, 1, 16, False, _RE, 1),
@@ -72,7 +71,7 @@ def _minimalistic(architecture: mobilenet.Architecture) -> mobilenet.Architectur
 
 
 def _stage(depth: int, stride: int, **arguments) -> tuple[mobilenet.Block, ...]:
-  """A block that expands its input eight times, and three that expand it four times."""
+  """A block with expansion 8 and three with expansion 4."""
   is_residual = arguments.pop('is_residual', True)
   first = mobilenet.Block(depth, 8, stride=stride, is_residual=is_residual, **arguments)
   return (first, *[mobilenet.Block(depth, 4, **arguments)] * 3)

@@ -1,9 +1,9 @@
-"""What the networks found by architecture search, NASNet and PNASNet, are made of.
+"""Parts of NASNet and PNASNet, the networks found by architecture search.
 
-Such a network is a stem, a sequence of cells, and a classifier. A cell sees the outputs of the two
-cells before it. It makes states: each is the sum of two operations, on inputs of the cell or on
-states made before. Which ones is data (`Cell`), and so is the sequence of cells (`Placement`);
-`search_network` builds what they describe.
+Such a network is a stem, a sequence of cells, and a classifier. The inputs of a cell are the
+outputs of the two cells before it. A cell computes states: each is the sum of two operations on the
+inputs or on earlier states. The operations are data (`Cell`), as is the sequence of cells
+(`Placement`); `search_network` builds the network that they describe.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from nets import heads, layers
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-  """A cell, as the search found it.
+  """A cell found by the search.
 
   Attributes:
-    blocks: a pair of pairs (state, operation) for each state that the cell makes, whose results
-      are added. State 0 is the output of the cell before, state 1 that of the one before it,
-      state 2 the result of the first block, and so on.
-    outputs: the states whose channels together are the cell's output.
+    blocks: for each new state, two pairs (state, operation) whose results are added. State 0 is the
+      output of the previous cell, state 1 that of the cell before it, state 2 the result of the
+      first block, and so on.
+    outputs: the states that are concatenated as the cell's output.
   """
   blocks: tuple
   outputs: tuple[int, ...]
@@ -38,10 +38,10 @@ class Placement:
   Attributes:
     scope: name of the cell.
     end_point: key of its output.
-    cell: what is in it.
-    depth: channels of each of its states.
+    cell: the cell.
+    depth: number of channels of each of its states.
     stride: of the operations on its two inputs.
-    skipped: cells between the two that it sees.
+    skipped: number of cells between its two inputs.
   """
   scope: str
   end_point: str
@@ -59,7 +59,7 @@ class Architecture:
     stem: `stem(images) -> (tensor, stride)`, the layers before the first cell.
     placements: the cells.
     auxiliary_cell: the number of the cell that the auxiliary classifier follows in training.
-    smallest: least height and width of the images.
+    smallest: minimum height and width of the images.
   """
   stem: Callable
   placements: tuple[Placement, ...]
@@ -83,20 +83,20 @@ def search_arg_scope(weight_decay: float, *, batch_norm_decay: float, batch_norm
 
 
 def _convolve(inputs, depth: int, *, scope: str, batch_norm: str, **arguments) -> tf.Tensor:
-  """Convolves, by default 1×1, and normalizes; neither layer lies within the other's scope."""
+  """Applies a convolution, by default 1×1, and batch norm, each in a scope of its own."""
   net = layers.conv2d(inputs, depth, **{'kernel_size': 1, **arguments}, scope=scope)
   return layers.batch_norm(net, scope=batch_norm)
 
 
 def identity(inputs: tf.Tensor, depth: int, stride: int) -> tf.Tensor:
-  """Returns the inputs, or convolves them 1×1 where depth or size change."""
+  """Returns the inputs, or applies a 1×1 convolution if depth or size change."""
   if stride == 1 and inputs.shape[-1] == depth:
     return inputs
   return _convolve(tf.nn.relu(inputs), depth, stride=stride, scope='1x1', batch_norm='bn_1')
 
 
 def _separable(inputs: tf.Tensor, depth: int, stride: int, *, size: int) -> tf.Tensor:
-  """Two depthwise separable convolutions, activated before and normalized after."""
+  """Two depthwise separable convolutions, each after a ReLU and before batch norm."""
   net = inputs
   for i in (1, 2):
     net = layers.separable_conv2d(tf.nn.relu(net), depth, size, stride=stride if i == 1 else 1,
@@ -120,14 +120,14 @@ separable_7x7 = functools.partial(_separable, size=7)
 
 
 def factorized_reduction(inputs: tf.Tensor, depth: int) -> tf.Tensor:
-  """Halves height and width without losing what lies between the samples.
+  """Halves height and width without discarding the skipped pixels.
 
-  Half of the channels see the pixels in even rows and columns, the others those in odd ones, zeros
-  where an image of odd size has none.
+  Half of the output channels are computed from even rows and columns, the others from odd ones,
+  with zeros where an image of odd size has none.
 
   Args:
     inputs: [batch, height, width, channels].
-    depth: channels of the result.
+    depth: number of output channels.
 
   Returns:
     [batch, ceil(height / 2), ceil(width / 2), depth].
@@ -139,7 +139,7 @@ def factorized_reduction(inputs: tf.Tensor, depth: int) -> tf.Tensor:
 
 
 def _fit(inputs: tf.Tensor, depth: int, is_larger: bool) -> tf.Tensor:
-  """Gives the output of the cell before the last the size of the last one's, and a depth."""
+  """Gives the cell's second input the size of the first, and a depth."""
   if is_larger:
     return factorized_reduction(tf.nn.relu(inputs), depth)
   if inputs.shape[-1] != depth:
@@ -152,7 +152,7 @@ def _output(states: Sequence[tf.Tensor], cell: Cell, depth: int) -> tf.Tensor:
   states = list(states)
   with tf.compat.v1.variable_scope('cell_output'):
     for i in cell.outputs:
-      if states[i].shape[-1] != depth:  # The stem itself, where the first cell sees it twice.
+      if states[i].shape[-1] != depth:  # The stem, which is the first cell's input twice.
         with tf.compat.v1.variable_scope(f'reduction_{i}'):
           states[i] = _convolve(states[i], depth, scope='path_conv', batch_norm='path_bn')
     return tf.concat([states[i] for i in cell.outputs], axis=3)
@@ -163,12 +163,11 @@ def apply_cell(inputs: tf.Tensor, before: tf.Tensor | None, placement: Placement
   """Applies a cell.
 
   Args:
-    inputs: [batch, height, width, channels], the output of the cell before.
-    before: output of the cell before that one; None where there is none: then the inputs count
-      twice.
+    inputs: [batch, height, width, channels], the output of the previous cell.
+    before: output of the cell before that; None means that `inputs` is used twice.
     placement: the cell, its depth and stride.
     before_is_larger: whether `before` is twice as high and wide as the inputs.
-    drop_path: applied to the result of every operation but the identity, in their order.
+    drop_path: applied to the result of every operation except the identity, in order.
 
   Returns:
     [batch, ceil(height / stride), ceil(width / stride), depth * number of output states].
@@ -176,7 +175,7 @@ def apply_cell(inputs: tf.Tensor, before: tf.Tensor | None, placement: Placement
   cell, depth = placement.cell, placement.depth
 
   def apply(operation: Callable, state: int, scope: str) -> tf.Tensor:
-    stride = placement.stride if state < 2 else 1  # Only the cell's inputs are still to be reduced.
+    stride = placement.stride if state < 2 else 1  # States are already reduced.
     with tf.compat.v1.variable_scope(scope):
       net = operation(states[state], depth, stride)
       return net if operation is identity else drop_path(net)
@@ -191,32 +190,32 @@ def apply_cell(inputs: tf.Tensor, before: tf.Tensor | None, placement: Placement
 
 
 def large_image_stem(images: tf.Tensor, *, depth: int) -> tuple[tf.Tensor, int]:
-  """One convolution that halves the images; returns it and its stride."""
+  """Applies a convolution of stride 2; returns its output and its stride."""
   net = _convolve(images, depth, kernel_size=3, stride=2, padding='VALID', scope='conv0',
                   batch_norm='conv0_bn')
   return net, 2
 
 
 def small_image_stem(images: tf.Tensor, *, depth: int) -> tuple[tf.Tensor, int]:
-  """One convolution at the images' own size; returns it and its stride."""
+  """Applies a convolution of stride 1; returns its output and its stride."""
   return _convolve(images, depth, kernel_size=3, scope='l1_stem_3x3', batch_norm='l1_stem_bn'), 1
 
 
 def stem_placements(cell: Cell, depth: int) -> tuple[Placement, ...]:
-  """Returns the two cells that halve large images further, of a quarter and half of the depth."""
+  """Returns the two reduction cells after the stem, with a quarter and half of the depth."""
   return tuple(Placement(f'cell_stem_{i}', 'Stem', cell, depth * 2**i // 4, stride=2)
                for i in (0, 1))
 
 
 def scheduled_keep_prob(position: int, num_cells: int, keep_prob: float) -> float:
-  """Returns a cell's final probability of keeping a path, which falls linearly with its depth.
+  """Returns a cell's final probability of keeping a path, linear in its position.
 
-  `layers.scheduled_drop_path` lets it fall linearly in time too, from one. Both together are what
-  TF-Slim calls version 3 of drop path, the one that it uses.
+  `layers.scheduled_drop_path` also decreases it linearly from one during training. Together they
+  are version 3 of TF-Slim's drop path, the one that it uses.
 
   Args:
-    position: of the cell, from 0, counting those of the stem and those that reduce.
-    num_cells: how many there are.
+    position: of the cell, from 0, including stem and reduction cells.
+    num_cells: total number of cells.
     keep_prob: the probability in the last cell.
   """
   return 1 - (position + 1) / num_cells * (1 - keep_prob)
@@ -224,7 +223,7 @@ def scheduled_keep_prob(position: int, num_cells: int, keep_prob: float) -> floa
 
 def _drop_path(placements: Sequence[Placement], keep_prob: float, *, ramp_steps: int,
                dtype: tf.DType) -> Callable:
-  """Returns a function that is applied to each path in turn, and drops it for some examples."""
+  """Returns a function to apply to each path in order; it drops the path for some examples."""
   if keep_prob == 1:
     return lambda net: net
   keep_probs = [scheduled_keep_prob(position, len(placements), keep_prob)
@@ -236,9 +235,9 @@ def _drop_path(placements: Sequence[Placement], keep_prob: float, *, ramp_steps:
 
 
 def _auxiliary_head(net: tf.Tensor, num_classes: int, *, end_points: dict, scope: str) -> None:
-  """Adds the classifier whose loss helps training, as the end point `AuxLogits`.
+  """Adds the auxiliary classifier, as the end point `AuxLogits`.
 
-  Its second kernel is as large as what it sees, as in TF-Slim: its shape depends on the images'.
+  Its second kernel covers its input, as in TF-Slim: its shape depends on the image size.
   """
   height, width = layers.spatial_size(net)
   if height is None or width is None:
@@ -261,15 +260,15 @@ def search_network(images: tf.Tensor, num_classes: int | None = 1001,
 
   Args:
     images: [batch, height, width, channels] of any size from the architecture's smallest on.
-    num_classes: width of the logits; 0 or None gives the features before them instead.
+    num_classes: number of classes; 0 or None returns features instead of logits.
     architecture: what to build.
     is_training: a Python bool; whether batch norm uses the batch's own statistics, whether there
       are dropout and drop path, and with classes the auxiliary classifier.
     dropout_keep_prob: share of the features that dropout keeps.
-    drop_path_keep_prob: probability that the last cell keeps an operation's result for an example,
-      once training is through; earlier cells keep more, and all of them at first.
-    total_training_steps: length of the training, after which that probability stays.
-    scope: name of the network; None, as in TF-Slim, for no name before those of the layers.
+    drop_path_keep_prob: probability that the last cell keeps an operation's result for an example
+      at the end of training; it is higher in earlier cells, and one in all cells at the start.
+    total_training_steps: number of steps after which the probability is constant.
+    scope: name of the network; None, as in TF-Slim, means no prefix before the layers' names.
 
   Returns:
     Logits [batch, num_classes] or features [batch, width], and the end points `Stem`, `Cell_0` and

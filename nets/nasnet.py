@@ -1,6 +1,6 @@
 """NASNet-A (Zoph et al. 2017, https://arxiv.org/abs/1707.07012, figures 2 and 4, table 7).
 
-The networks have no name of their own: their variables are `conv0/weights`, `cell_0/1x1/weights`
+The variables have no prefix with the network's name: they are `conv0/weights`, `cell_0/1x1/weights`
 and so on, as in TF-Slim.
 """
 
@@ -43,13 +43,13 @@ def nasnet_large_arg_scope(weight_decay: float = 5e-5):
 
 
 def _placements(num_cells: int, depth: int, *, skipped: int) -> list[nas.Placement]:
-  """Places normal cells, with a reduction before the second and the last third of them.
+  """Places normal cells, with a reduction cell before the second and the last third of them.
 
   Args:
     num_cells: number of normal cells.
-    depth: channels of the first third's states; each reduction doubles them.
-    skipped: cells that the one after a reduction skips beside it: with 0 its other input is the
-      output of the cell before the reduction, with 1 that of the one before.
+    depth: number of channels of the first third's states; each reduction doubles it.
+    skipped: of the cell after a reduction: with 0 its second input is the output of the cell before
+      the reduction, with 1 that of the cell before that.
   """
   places = []
   for i in range(num_cells):

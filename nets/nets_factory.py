@@ -1,4 +1,4 @@
-"""The networks by name, each with its record."""
+"""The networks, each with its record, by name."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ NETS: dict[str, Net] = {
     'lenet': Net(
         lenet.lenet, lenet.lenet_arg_scope, preprocessing='lenet', head=('LeNet/fc4',),
         classes=10, channels=1, reference='http://yann.lecun.com/exdb/publis/pdf/lecun-98.pdf'),
-    # Published for these two: the accuracy of the 8-bit networks made of them.
+    # The accuracy published for these two is that of their 8-bit quantized versions.
     'mobilenet_edgetpu': _mobilenet_v3(
         mobilenet_v3.mobilenet_edgetpu, Published('mobilenet_edgetpu_224_1.0', 1001, 75.6),
         'MobilenetEdgeTPU'),
@@ -294,13 +294,13 @@ def get_net(name: str, *, head: str | None = None, head_from: str | None = None,
 
   Args:
     name: a name of `NETS`.
-    head: a head of the user's own in place of the classifier, as `custom_head.parse` takes it.
-    head_from: the end point that it takes; by default what the classifier takes.
-    trunk_classes: width of the network's own logits, where that end point exists with its
-      classifier alone; by default as many as the network was made for.
+    head: a custom head that replaces the classifier; see `custom_head.parse`.
+    head_from: the end point that is its input; by default the classifier's input.
+    trunk_classes: number of classes of the network's own classifier, if that end point needs it; by
+      default the record's.
 
   Raises:
-    ValueError: if there is no network of this name, or `head` is none.
+    ValueError: if there is no network with this name, or `head` is not a head.
     OSError: if the head is a function whose file cannot be read.
   """
   if name not in NETS:
@@ -320,11 +320,11 @@ def get_net(name: str, *, head: str | None = None, head_from: str | None = None,
 
 
 def find_head_from(name: str, head_from: str | None) -> str:
-  """Finds the end point that a head starts from, by its whole name.
+  """Finds the full name of the end point that a head starts from.
 
   Args:
     name: a name of `NETS`.
-    head_from: see `extractors.find_end_point`; empty means what the classifier takes.
+    head_from: see `extractors.find_end_point`; empty means the classifier's input.
 
   Raises:
     ValueError: if there is no such network, or no such end point of it.
@@ -334,30 +334,31 @@ def find_head_from(name: str, head_from: str | None) -> str:
 
 
 def preprocessing_name(name: str) -> str:
-  """Resolves the name of a preprocessing: that of a network means the network's own."""
+  """Returns the preprocessing's name; a network's name means the network's preprocessing."""
   return NETS[name].preprocessing if name in NETS else name
 
 
 def get_network_fn(name: str, num_classes: int | None,  # noqa: PLR0917 (TF-Slim's signature)
                    weight_decay: float = 0.0, is_training: bool = False) -> Callable:
-  """Makes a network's function with its arg scope, as TF-Slim's factory does.
+  """Returns a network's function with its arg scope, as TF-Slim's factory does.
 
-  The function asks for its variables by `tf.compat.v1.get_variable`: it works in a `tf.Graph`,
-  and everywhere else within a `nets.network.Network`, which `build_network` makes.
+  The function creates its variables with `tf.compat.v1.get_variable`: it works in a `tf.Graph`;
+  elsewhere, use `build_network`.
 
   Args:
     name: a name of `NETS`.
-    num_classes: width of the logits; 0 or None gives the features before them instead.
+    num_classes: number of classes; 0 or None returns features instead of logits.
     weight_decay: factor of the L2 regularizers.
     is_training: a Python bool.
 
   Returns:
     `network_fn(images, *, keys=None, step=None, **arguments) -> (logits, end_points)`, with the
-    attribute `default_image_size`. `keys`, from `nets.noise.example_keys`, are needed where
-    training is random, `step` where how random it is changes; `arguments` are the network's own.
+    attribute `default_image_size`. `keys`, from `nets.noise.example_keys`, are needed if
+    the network has dropout or drop path, `step` if its drop path has a schedule; `arguments` are
+    those of the network's function.
 
   Raises:
-    ValueError: if there is no network of this name.
+    ValueError: if there is no network with this name.
   """
   net = get_net(name)
 
@@ -381,7 +382,7 @@ def build_network(name: str, *, head: str | None = None, head_from: str | None =
     **arguments: those of `network.Network`.
 
   Raises:
-    ValueError: if there is no network of this name, if the images are too small for it, or if a
+    ValueError: if there is no network with this name, if the images are too small for it, or if a
       scope of `trainable_scopes` matches nothing.
   """
   return build(get_net(name, head=head, head_from=head_from, trunk_classes=trunk_classes),
@@ -389,5 +390,5 @@ def build_network(name: str, *, head: str | None = None, head_from: str | None =
 
 
 def build(net: Net, **arguments) -> network.Network:
-  """Builds a network of a record; the arguments are those of `network.Network`."""
+  """Builds a network from a record; the arguments are those of `network.Network`."""
   return network.Network(net.function, net.arg_scope, **arguments)

@@ -1,9 +1,9 @@
 """The adapter between slim's networks and TensorFlow 2.
 
-A slim network is a function that asks for its variables while it is traced. `Network` answers
-these requests (a `custom_getter` sees them all), keeps the variables by name, and is then frozen:
-every later trace, in whatever replica or graph, finds the same variables, and an unknown name is
-an error instead of one more untrained variable.
+A slim network is a function that requests its variables while it is traced. `Network` handles these
+requests with a `custom_getter`, keeps the variables by name, and is then frozen: every later trace,
+in any replica or graph, gets the same variables, and an unknown name is an error instead of another
+untrained variable.
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ class Network:
                trainable_scopes: Sequence[str] = (),
                is_frozen: Callable[[str], bool] | None = None, is_training: bool = False,
                dtype: tf.DType = tf.float32, seed: int = 0):
-    """Creates the network's variables, on every replica of the strategy in force.
+    """Creates the network's variables, on every replica of the current strategy.
 
     Args:
       function: `function(images, num_classes, is_training=…) -> (logits, end_points)`.
       arg_scope: `arg_scope(weight_decay=…)`, the arg scope that the function runs under.
       image_shape: [height, width, channels] to trace with.
-      num_classes: width of the logits; 0 or None gives the features before them instead.
+      num_classes: number of classes; 0 or None returns features instead of logits.
       weight_decay: factor of the L2 regularizers.
-      trainable_scopes: what is trained; empty means everything. Batch norm elsewhere keeps its
-        averages as they are.
-      is_frozen: given a variable's name, tells whether it is kept as it is though it lies within
-        `trainable_scopes`, which goes for batch norm's averages as well; None freezes nothing.
-      is_training: whether to create what only training needs, such as auxiliary heads.
-      dtype: the type that layers compute in; the variables are float32.
+      trainable_scopes: scopes that are trained; empty means everything. The moving averages of
+        batch norm in other scopes stay unchanged.
+      is_frozen: given a variable's name, returns whether it stays unchanged although it is in
+        `trainable_scopes`; also applies to moving averages. None freezes nothing.
+      is_training: whether to create variables that only training needs, such as auxiliary heads.
+      dtype: dtype in which layers compute; the variables are float32.
       seed: each variable's initial value is a function of this and its name.
 
     Raises:
-      ValueError: if a scope of `trainable_scopes` matches no variable, or if all that it leaves
-        is frozen.
+      ValueError: if a scope of `trainable_scopes` matches no variable, or if all
+        matching variables are frozen.
     """
     self.variables: dict[str, tf.Variable] = {}
     self._function = function
@@ -83,9 +83,9 @@ class Network:
     Args:
       images: float32 [batch, height, width, channels], preprocessed.
       is_training: a Python bool.
-      keys: int64 [batch, 2] from `nets.noise.example_keys`, for what is random in training.
-      step: scalar integer, the number of steps made, for what changes as training goes on.
-      variables: stand-ins for the variables, to trace the network without using these.
+      keys: int64 [batch, 2] from `nets.noise.example_keys`, for random layers in training.
+      step: scalar integer, the number of completed steps, for layers that depend on it.
+      variables: substitutes for the variables, to trace the network without its own.
 
     Returns:
       Logits, float32 [batch, num_classes], and the end points, `{name: tensor}`.
@@ -105,7 +105,7 @@ class Network:
     return tf.cast(logits, tf.float32), end_points
 
   def regularization_loss(self, names: Sequence[str] | None = None) -> tf.Tensor:
-    """Sums the regularizers of variables, by default of all, float32 and scalar."""
+    """Returns the sum of the variables' regularizers, by default of all; a float32 scalar."""
     wanted = set(self.variables if names is None else names)
     losses = [regularizer(tf.convert_to_tensor(self.variables[name]))
               for name, regularizer in self._regularizers.items() if name in wanted]
@@ -120,8 +120,8 @@ class Network:
 
   def _get(self, getter, name: str, *, variables, shape, dtype, initializer, regularizer=None,
            trainable: bool | None = True, **unused):
-    """Answers `tf.compat.v1.get_variable`."""
-    del getter, unused  # get_variable's own way to make a variable, and its other arguments.
+    """Handles a call of `tf.compat.v1.get_variable`."""
+    del getter, unused  # The default getter of get_variable, and its other arguments.
     variable = variables.get(name)
     if variable is None:
       if self._is_frozen:

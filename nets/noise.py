@@ -1,9 +1,9 @@
-"""Random numbers that depend on the example they are for, not on its place in a batch.
+"""Random numbers that depend on the example, not on its position in the batch.
 
 A mask that is a function of (seed, step, example, layer) is the same on one replica as on two and
-the same after a resume. `tf.random.stateless_uniform` takes one seed for a whole tensor, so the
-bits come from MurmurHash3's 32-bit finaliser (Austin Appleby, public domain) over a per-example
-key and a counter, computed in int64, which every device multiplies and shifts.
+after a resume. `tf.random.stateless_uniform` takes one seed for a whole tensor, so the bits come
+from MurmurHash3's 32-bit finaliser (Austin Appleby, public domain) over a per-example key and a
+counter, computed in int64, which every device supports.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ def example_keys(seed: int, step, ids) -> tf.Tensor:
   Args:
     seed: the run's seed.
     step: scalar integer, the training step.
-    ids: int64 [batch], what identifies the examples in their source.
+    ids: int64 [batch], the examples' identifiers in their source.
 
   Returns:
-    int64 [batch, 2], two independent 32-bit keys an example.
+    int64 [batch, 2], two independent 32-bit keys per example.
   """
   ids = tf.cast(ids, tf.int64)
   keys = [_fold(_fold(_fold(tf.fill(tf.shape(ids), tf.constant(start, tf.int64)), seed), step), ids)
@@ -56,8 +56,8 @@ def uniform(keys: tf.Tensor, shape, layer: str) -> tf.Tensor:
 
   Args:
     keys: int64 [batch, 2], from `example_keys`.
-    shape: shape of one example's numbers; may hold scalar tensors.
-    layer: the name of the layer that draws; two layers draw different numbers.
+    shape: shape of one example's numbers; may contain scalar tensors.
+    layer: name of the layer; different layers draw different numbers.
 
   Returns:
     float32 [batch, *shape] in [0, 1), multiples of 2**-24.

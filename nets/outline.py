@@ -1,4 +1,4 @@
-"""The outline of a network: the shapes of all that it consists of, without a variable."""
+"""The outline of a network: the shapes of its variables and tensors, without creating variables."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from nets import nets_factory
 
 @dataclasses.dataclass(frozen=True)
 class Outline:
-  """What a network consists of in inference.
+  """The variables and tensors of a network in inference.
 
   Attributes:
-    trainable: `{name: shape}` of the variables that training changes, in the order of the layers.
-    others: the same of the variables that it does not.
-    output: what the network returns first: logits, or features.
+    trainable: `{name: shape}` of the trainable variables, in the order of the layers.
+    others: `{name: shape}` of the other variables.
+    output: the logits or features that the network returns.
     end_points: `{name: tensor}`.
-    graph: what computes them from the variables, for which placeholders stand.
+    graph: the graph, with placeholders as variables.
   """
   trainable: dict[str, tuple[int, ...]]
   others: dict[str, tuple[int, ...]]
@@ -29,20 +29,20 @@ class Outline:
 
 
 def trace(name: str, num_classes: int | None, *, image_shape: Sequence[int]) -> Outline:
-  """Traces a network for one image, several times quicker than with variables.
+  """Traces a network for one image; several times faster than with variables.
 
   Args:
     name: a name of `nets_factory.NETS`.
-    num_classes: width of the logits; 0 or None gives the features before them instead.
+    num_classes: number of classes; 0 or None returns features instead of logits.
     image_shape: [height, width, channels].
 
   Raises:
-    ValueError: if there is no network of this name, or if the images are too small for it.
+    ValueError: if there is no network with this name, or if the images are too small for it.
   """
   shapes: dict[bool, dict[str, tuple[int, ...]]] = {True: {}, False: {}}
 
   def answer(getter, name, *, shape, dtype, trainable=True, **unused):
-    del getter, unused  # get_variable's own way to make a variable, and its other arguments.
+    del getter, unused  # The default getter of get_variable, and its other arguments.
     shapes[trainable is not False][name] = tuple(shape)
     return tf.compat.v1.placeholder(dtype, shape)
 

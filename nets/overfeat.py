@@ -1,6 +1,6 @@
 """OverFeat, the fast model (Sermanet et al. 2013, https://arxiv.org/abs/1312.6229, table 1).
 
-As TF-Slim has it: its first convolution has 64 channels, the paper's has 96.
+As in TF-Slim, the first convolution has 64 channels; the paper's has 96.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ def overfeat(images: tf.Tensor, num_classes: int | None = 1000, is_training: boo
   """Five convolutions, three of them with a pooling, and three fully connected layers.
 
   Args:
-    images: [batch, height, width, channels], at least 231×231. From 263 pixels on the answers of
-      several places are averaged.
-    num_classes: width of the logits; 0 or None gives the features before them instead.
-    is_training: a Python bool; whether there is dropout.
+    images: [batch, height, width, channels], at least 231×231. From 263 pixels on, the
+      outputs at several positions are averaged.
+    num_classes: number of classes; 0 or None returns features instead of logits.
+    is_training: a Python bool; whether dropout is active.
     dropout_keep_prob: share of the outputs of `fc6` and `fc7` that dropout keeps.
     scope: name of the network.
 

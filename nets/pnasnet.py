@@ -1,7 +1,7 @@
 """PNASNet-5 (Liu et al. 2018, https://arxiv.org/abs/1712.00559, figure 1, right).
 
-It has one kind of cell, which also reduces. The networks have no name of their own: their variables
-are `conv0/weights`, `cell_0/1x1/weights` and so on, as in TF-Slim.
+It has one kind of cell, which is also used for reductions. The variables have no prefix with the
+network's name: they are `conv0/weights`, `cell_0/1x1/weights` and so on, as in TF-Slim.
 """
 
 from __future__ import annotations

@@ -11,17 +11,17 @@ from nets.variants import NetFunction
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-  """Weights that somebody published for a network, trained on ImageNet.
+  """Published ImageNet weights of a network.
 
   Attributes:
     name: of the checkpoint or file.
-    classes: width of its logits: 1,000, or 1,001 where the first is the background.
-    top_1, top_5: accuracy on ImageNet's validation images that was published with it, in percent;
-      None where none was. Sources: the README of tensorflow/models' research/slim, for MobileNets
+    classes: number of classes: 1,000, or 1,001 if the first is the background.
+    top_1, top_5: published accuracy on ImageNet's validation images, in percent; None if none was
+      published. Sources: the README of tensorflow/models' research/slim, for MobileNets
       those of its nets/mobilenet and nets/mobilenet_v1.md; the READMEs of Caffe's bvlc_alexnet and
       of EfficientNet-Lite; the tables of keras.applications and torchvision.
-    image_size: height and width at which it was measured, where not the network's own.
-    preprocessing: recipe that it was measured with, where not the network's own.
+    image_size: height and width at which it was measured; None means the network's own.
+    preprocessing: recipe with which it was measured; None means the network's own.
   """
   name: str
   classes: int
@@ -33,21 +33,21 @@ class Published:
 
 @dataclasses.dataclass(frozen=True)
 class Net:
-  """What is known about a network.
+  """The facts about a network.
 
   Attributes:
     function: `function(images, num_classes, *, is_training, scope) -> (logits, end_points)`:
-      logits [batch, num_classes], or features [batch, width] where num_classes is 0 or None.
-    arg_scope: `arg_scope(weight_decay=…)`, what the function runs under.
-    preprocessing: name of the recipe that its images are prepared with.
+      logits [batch, num_classes], or features [batch, width] if num_classes is 0 or None.
+    arg_scope: `arg_scope(weight_decay=…)`, the arg scope that the function runs under.
+    preprocessing: name of its preprocessing recipe.
     head: scopes that depend on the number of classes, to exclude and retrain when fine-tuning: the
-      classifier's, then those of auxiliary heads; shell wildcards may stand in them.
-    published: weights for this network's variables; None where there are none.
-    codes: the end point that is known as the network's features, for simple classifiers.
-    classes, channels: of the data that the network was made for.
+      classifier's, then those of auxiliary heads; may contain shell wildcards.
+    published: weights for this network's variables; None if there are none.
+    codes: the end point that is commonly used as the network's features.
+    classes, channels: of the data that the network was designed for.
     xla: whether XLA was measured to make it faster. On CPUs it made every network that was tried
-      slower (`results/`), those with depthwise convolutions by far.
-    reference: address of the paper or the first implementation.
+      slower (`results/`), most of all those with depthwise convolutions.
+    reference: URL of the paper or the first implementation.
   """
   function: NetFunction
   arg_scope: Callable
@@ -63,5 +63,5 @@ class Net:
 
   @property
   def image_size(self) -> int:
-    """Height and width of the images that the network was made for, in pixels."""
+    """Height and width of the images that the network was designed for, in pixels."""
     return self.function.default_image_size

@@ -1,4 +1,4 @@
-"""What residual networks are made of."""
+"""Parts shared by the residual networks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from nets import heads, layers
 
-# Number of units in each of the four blocks, by the number of layers with weights.
+# Number of units in each of the four blocks, by the network's number of layers with weights.
 UNITS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3),
          152: (3, 8, 36, 3), 200: (3, 24, 36, 3)}
 _BASE_DEPTHS = (64, 128, 256, 512)
@@ -17,12 +17,12 @@ _BASE_DEPTHS = (64, 128, 256, 512)
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-  """Residual units of one depth.
+  """Residual units of the same depth.
 
   Attributes:
-    base_depth: channels of a unit's convolutions.
-    depth: channels of a unit's output, which may be more.
-    strides: of each unit.
+    base_depth: number of channels of a unit's convolutions.
+    depth: number of channels of a unit's output, which may be larger.
+    strides: stride of each unit.
   """
   base_depth: int
   depth: int
@@ -30,7 +30,7 @@ class Block:
 
 
 def blocks_with_stride_last(num_layers: int) -> tuple[Block, ...]:
-  """Makes the blocks of TF-Slim's ResNets: the last unit of a block reduces the image.
+  """Returns the blocks of TF-Slim's ResNets, whose last unit has the stride.
 
   Args:
     num_layers: a key of `UNITS`.
@@ -41,11 +41,11 @@ def blocks_with_stride_last(num_layers: int) -> tuple[Block, ...]:
 
 
 def blocks_with_stride_first(num_layers: int, expansion: int = 4) -> tuple[Block, ...]:
-  """Makes the blocks of the paper's ResNets: the first unit of a block reduces the image.
+  """Returns the blocks of the paper's ResNets, whose first unit has the stride.
 
   Args:
     num_layers: a key of `UNITS`.
-    expansion: channels of a unit's output for each of its convolutions' channels.
+    expansion: ratio of a unit's output channels to its convolutions' channels.
   """
   return tuple(Block(base_depth, base_depth * expansion, (stride, *[1] * (count - 1)))
                for base_depth, count, stride
@@ -69,10 +69,10 @@ def subsample(inputs: tf.Tensor, factor: int) -> tf.Tensor:
 
 def conv2d_same(inputs: tf.Tensor, num_outputs: int, kernel_size: int, *,
                 stride: int, scope: str) -> tf.Tensor:
-  """Convolves with a padding that does not depend on the image's size.
+  """Applies a convolution whose padding does not depend on the image size.
 
-  With a stride, TensorFlow's SAME centres the windows of even and odd images differently; this
-  is the convolution of stride 1 whose result is then subsampled.
+  With a stride, TensorFlow's SAME aligns the windows of even and odd images differently; this
+  equals a convolution of stride 1 whose result is subsampled.
 
   Args:
     inputs: [batch, height, width, channels].
@@ -91,11 +91,11 @@ def conv2d_same(inputs: tf.Tensor, num_outputs: int, kernel_size: int, *,
 
 def max_pool2d_same(inputs: tf.Tensor, kernel_size: int, stride: int, *,
                     scope: str) -> tf.Tensor:
-  """Pools with a padding that does not depend on the image's size.
+  """Applies a max pooling whose padding does not depend on the image size.
 
   Args:
-    inputs: [batch, height, width, channels], none below zero, as after a ReLU: the padding is
-      zero, which changes no maximum then.
+    inputs: [batch, height, width, channels], nonnegative, as after a ReLU: padding with zeros then
+      changes no maximum.
     kernel_size, stride, scope: as in `layers.max_pool2d`.
 
   Returns:
@@ -131,11 +131,11 @@ def stack_blocks(net: tf.Tensor, blocks: Sequence[Block], unit: Callable, *,
 
 def classify(net: tf.Tensor, num_classes: int | None,
              end_points: dict) -> tuple[tf.Tensor, dict]:
-  """Ends a residual network: a mean over the image and a classifier.
+  """Applies global average pooling and the classifier.
 
   Args:
     net: [batch, height, width, channels].
-    num_classes: width of the logits; 0 or None leaves the classifier out.
+    num_classes: number of classes; 0 or None omits the classifier.
     end_points: gains `global_pool`, and with classes `…/logits`, `…/spatial_squeeze`, `Logits`,
       `Predictions` and `predictions`, TF-Slim's spelling for residual networks.
 

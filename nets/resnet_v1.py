@@ -1,17 +1,17 @@
 """ResNet V1 (He et al. 2015, https://arxiv.org/abs/1512.03385, table 1), in four layouts.
 
-They differ in where the image is reduced, which does not show in the variables' shapes:
+They differ in the layer that has the stride, which the variables' shapes do not show:
 
-- `resnet_v1_50` to `resnet_v1_200` are TF-Slim's: by the 3×3 convolution in a block's last unit.
-- `resnet50_keras` to `resnet152_keras` are Keras', whose weights were Caffe's, and the paper's: by
-  the first 1×1 convolution in a block's first unit. Their convolutions have biases and batch norm.
+- `resnet_v1_50` to `resnet_v1_200` are TF-Slim's: the 3×3 convolution in a block's last unit.
+- `resnet50_keras` to `resnet152_keras` are Keras', whose weights are Caffe's, and the paper's: the
+  first 1×1 convolution in a block's first unit. Their convolutions have biases and batch norm.
 - `resnet50_torchvision` to `resnet152_torchvision` are torchvision's `resnet50` to `resnet152`,
-  known as version 1.5: by the 3×3 convolution in a block's first unit.
+  known as version 1.5: the 3×3 convolution in a block's first unit.
 - `resnet_v1_18` and `resnet_v1_34`, with units of two 3×3 convolutions, are torchvision's
-  `resnet18` and `resnet34`, and the paper's: by the first convolution in a block's first unit.
+  `resnet18` and `resnet34`, and the paper's: the first convolution in a block's first unit.
 
-The first two compute the same, TF-Slim's with less work, where the pooling's input has an odd size:
-else TF-Slim's pooling looks at other places.
+The first two compute the same, TF-Slim's with less work, if the pooling's input has an odd size;
+otherwise the windows of TF-Slim's pooling are aligned differently.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ resnet_arg_scope = resnet_utils.resnet_arg_scope
 
 
 def biased_batch_norm(inputs: tf.Tensor) -> tf.Tensor:
-  """Adds biases before batch norm, which would do without: Keras' published weights have them."""
+  """Adds biases before batch norm: redundant, but Keras' published weights have them."""
   biases = tf.compat.v1.get_variable('biases', [inputs.shape[-1]], inputs.dtype,
                                      initializer=layers.zeros_initializer())
   return layers.batch_norm(tf.nn.bias_add(inputs, biases))
 
 
 def resnet_keras_arg_scope(weight_decay: float = 0.0001):
-  """The arg scope of Keras' ResNets: biases too, and Keras' constants of batch norm."""
+  """The arg scope of Keras' ResNets: with biases and Keras' batch norm constants."""
   with layers.arg_scope(resnet_arg_scope(weight_decay)), \
       layers.arg_scope([layers.conv2d], normalizer_fn=biased_batch_norm), \
       layers.arg_scope([layers.batch_norm], decay=0.99, epsilon=1.001e-5) as sc:
@@ -43,7 +43,7 @@ def resnet_keras_arg_scope(weight_decay: float = 0.0001):
 
 
 def _shortcut(inputs: tf.Tensor, depth: int, stride: int) -> tf.Tensor:
-  """The path around a unit: the inputs, or their projection if it has another depth."""
+  """The shortcut of a unit: the inputs, or their projection if the depth differs."""
   if depth == inputs.shape[-1]:
     return resnet_utils.subsample(inputs, stride)
   return layers.conv2d(inputs, depth, 1, stride, activation_fn=None, scope='shortcut')
@@ -55,11 +55,11 @@ def bottleneck(inputs: tf.Tensor, depth: int, base_depth: int, *, stride: int, e
 
   Args:
     inputs: [batch, height, width, channels].
-    depth: channels of the result.
-    base_depth: channels inside.
-    stride: of one convolution.
+    depth: number of output channels.
+    base_depth: number of channels inside.
+    stride: of the convolution `stride_in`.
     end_points: gains the unit's output.
-    stride_in: which: `conv1`, the first 1×1, or `conv2`, the 3×3.
+    stride_in: `conv1`, the first 1×1 convolution, or `conv2`, the 3×3.
 
   Returns:
     [batch, ceil(height / stride), ceil(width / stride), depth].
@@ -94,9 +94,9 @@ def resnet_v1(images: tf.Tensor, num_classes: int | None = None,
 
   Args:
     images: [batch, height, width, channels] of any size.
-    num_classes: width of the logits; 0 or None gives the features before them instead.
+    num_classes: number of classes; 0 or None returns features instead of logits.
     blocks: the blocks.
-    is_training: a Python bool; whether batch norm uses the batch's own statistics.
+    is_training: a Python bool; whether batch norm uses batch statistics.
     scope: name of the network.
     unit: the residual unit, `bottleneck` or `basic`.
     pool: `pool(net, kernel_size, stride, scope=…)`, the pooling after the first convolution.
@@ -116,14 +116,14 @@ def resnet_v1(images: tf.Tensor, num_classes: int | None = None,
 
 
 def _slims(num_layers: int) -> NetFunction:
-  """TF-Slim's network of so many layers."""
+  """TF-Slim's network with `num_layers` layers."""
   name = f'resnet_v1_{num_layers}'
   return variant(resnet_v1, name, image_size=224, scope=name,
                  blocks=resnet_utils.blocks_with_stride_last(num_layers))
 
 
 def _basic(num_layers: int) -> NetFunction:
-  """Torchvision's network of so many layers, of units of two convolutions."""
+  """Torchvision's network with `num_layers` layers, with units of two convolutions."""
   name = f'resnet_v1_{num_layers}'
   return variant(resnet_v1, name, image_size=224, scope=name, unit=basic,
                  blocks=resnet_utils.blocks_with_stride_first(num_layers, expansion=1),
@@ -131,7 +131,7 @@ def _basic(num_layers: int) -> NetFunction:
 
 
 def _keras(num_layers: int) -> NetFunction:
-  """Keras' network of so many layers, whose published weights are for BGR images."""
+  """Keras' network with `num_layers` layers, whose published weights are for BGR images."""
   name = f'resnet{num_layers}_keras'
   return variant(resnet_v1, name, image_size=224, scope=name,
                  unit=functools.partial(bottleneck, stride_in='conv1'),
@@ -140,7 +140,7 @@ def _keras(num_layers: int) -> NetFunction:
 
 
 def _torchvisions(num_layers: int) -> NetFunction:
-  """Torchvision's network of so many layers, of units of three convolutions."""
+  """Torchvision's network with `num_layers` layers, with units of three convolutions."""
   name = f'resnet{num_layers}_torchvision'
   return variant(resnet_v1, name, image_size=224, scope=name,
                  blocks=resnet_utils.blocks_with_stride_first(num_layers),

@@ -16,8 +16,8 @@ def bottleneck(inputs: tf.Tensor, depth: int, base_depth: int, *, stride: int,
 
   Args:
     inputs: [batch, height, width, channels], neither normalized nor activated.
-    depth: channels of the result.
-    base_depth: channels inside.
+    depth: number of output channels.
+    base_depth: number of channels inside.
     stride: of the convolution in the middle.
     end_points: gains the unit's output.
 
@@ -44,9 +44,9 @@ def resnet_v2(images: tf.Tensor, num_classes: int | None = None,
 
   Args:
     images: [batch, height, width, channels] of any size.
-    num_classes: width of the logits; 0 or None gives the features before them instead.
+    num_classes: number of classes; 0 or None returns features instead of logits.
     num_layers: 50, 101, 152 or 200.
-    is_training: a Python bool; whether batch norm uses the batch's own statistics.
+    is_training: a Python bool; whether batch norm uses batch statistics.
     scope: name of the network.
 
   Returns:

@@ -1,4 +1,4 @@
-"""Scopes: which variable names a list such as `MobilenetV1/Logits,aux_*` means."""
+"""Scopes: the variable names that a list such as `MobilenetV1/Logits,aux_*` matches."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ def split(scopes: str | None) -> tuple[str, ...]:
 
 
 def matches(name: str, scope: str) -> bool:
-  """Tells whether a variable lies in a scope.
+  """Returns whether a variable is in a scope.
 
-  Whole path components are compared, each with shell wildcards: `cell_1` does not match
+  Whole path components are matched, each with shell wildcards: `cell_1` does not match
   `cell_10/weights`, `aux_*` matches `aux_7/conv/weights`.
 
   Args:
     name: a variable name, such as `alexnet_v2/fc8/weights`.
-    scope: a scope, or a whole variable name.
+    scope: a scope, or a full variable name.
   """
   parts, pattern = name.split('/'), scope.split('/')
   return len(pattern) <= len(parts) and all(
@@ -28,17 +28,17 @@ def matches(name: str, scope: str) -> bool:
 
 
 def matches_any(name: str, scopes: Iterable[str]) -> bool:
-  """Tells whether a variable lies in any of the scopes."""
+  """Returns whether a variable is in any of the scopes."""
   return any(matches(name, scope) for scope in scopes)
 
 
 def select(names: Iterable[str], scopes: Sequence[str], flag: str) -> list[str]:
-  """Returns the names that lie in any of the scopes, in their order.
+  """Returns the names that are in any of the scopes, in their order.
 
   Args:
     names: variable names.
     scopes: scopes, each of which must match something.
-    flag: the flag that they came from, for the error.
+    flag: name of the flag, for the error.
 
   Raises:
     ValueError: if a scope matches no variable; the error names the closest scopes.
@@ -51,12 +51,12 @@ def select(names: Iterable[str], scopes: Sequence[str], flag: str) -> list[str]:
 
 
 def unmatched(scope: str, names: Iterable[str], flag: str) -> ValueError:
-  """Makes the error for a scope that matches no variable.
+  """Returns the error for a scope that matches no variable.
 
   Args:
-    scope: what was asked for.
-    names: what scopes are matched against, among which the closest ones are sought.
-    flag: the flag that it came from.
+    scope: the scope.
+    names: variable names, from which the closest scopes are suggested.
+    flag: name of the flag.
   """
   names = list(names)
   known = sorted({'/'.join(name.split('/')[:depth]) for name in names

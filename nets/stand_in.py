@@ -1,4 +1,4 @@
-"""What takes a variable's place while a network is traced without it."""
+"""A substitute for variables while a network is traced without them."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import tensorflow as tf
 
 
 class StandIn:
-  """A tensor with as much of a variable's interface as layers and heads of users' own use.
+  """A tensor with the part of a variable's interface that layers and custom heads use.
 
   Attributes:
-    tensor: the variable's value at first.
+    tensor: the variable's initial value.
     shape, dtype: of the tensor.
-    update: what is to be subtracted from the variable in the end; None if nothing.
+    update: the tensor to subtract from the variable at the end; None if there is none.
   """
 
-  __array_priority__ = 100  # NumPy's arrays leave operators to it, as they do to a variable.
-  __iter__ = None  # Python would index without an end.
+  __array_priority__ = 100  # NumPy's arrays defer to its operators, as to a variable's.
+  __iter__ = None  # Without it, Python would index forever.
 
   def __init__(self, tensor: tf.Tensor):
     self.tensor, self.shape, self.dtype, self.update = tensor, tensor.shape, tensor.dtype, None
@@ -25,7 +25,7 @@ class StandIn:
     return self._value
 
   def read_value(self) -> tf.Tensor:
-    """Returns the value, with what was assigned before."""
+    """Returns the value, including earlier assignments."""
     return self._value
 
   value = read_value
@@ -35,18 +35,18 @@ class StandIn:
     return self.shape
 
   def assign_sub(self, delta) -> tf.Tensor:
-    """Notes what is to be subtracted; returns the value after it."""
+    """Records a subtraction; returns the new value."""
     delta = tf.convert_to_tensor(delta, self.dtype)
     self.update = delta if self.update is None else self.update + delta
-    self._value = tf.stop_gradient(self._value - delta)  # As what is read of a variable again.
+    self._value = tf.stop_gradient(self._value - delta)  # Like a variable that is read again.
     return self._value
 
   def assign_add(self, delta) -> tf.Tensor:
-    """Notes what is to be added; returns the value after it."""
+    """Records an addition; returns the new value."""
     return self.assign_sub(-tf.convert_to_tensor(delta, self.dtype))
 
   def assign(self, value) -> tf.Tensor:
-    """Notes what is to become the value; returns it."""
+    """Records an assignment; returns the new value."""
     return self.assign_sub(self._value - value)
 
 

@@ -1,4 +1,4 @@
-"""A network's function: its image size, and variants that differ in default arguments only."""
+"""Network functions: their image size, and variants that differ only in default arguments."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Protocol, cast
 
 
 class NetFunction(Protocol):
-  """The function of a network, which knows the size of the images that it was made for.
+  """The function of a network, with the image size that it was designed for.
 
   Attributes:
     default_image_size: height and width in pixels, as in TF-Slim.

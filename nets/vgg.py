@@ -24,11 +24,11 @@ def vgg(images: tf.Tensor, num_classes: int | None, *, repeats: Sequence[int], i
   """Five blocks of 3×3 convolutions and three fully connected layers.
 
   Args:
-    images: [batch, height, width, channels], at least 224×224. From 256 pixels on the answers of
-      several places are averaged.
-    num_classes: width of the logits; 0 or None gives the features before them instead.
+    images: [batch, height, width, channels], at least 224×224. From 256 pixels on, the
+      outputs at several positions are averaged.
+    num_classes: number of classes; 0 or None returns features instead of logits.
     repeats: number of convolutions in each block.
-    is_training: a Python bool; whether there is dropout.
+    is_training: a Python bool; whether dropout is active.
     dropout_keep_prob: share of the outputs of `fc6` and `fc7` that dropout keeps.
     scope: name of the network.
 

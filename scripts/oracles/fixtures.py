@@ -1,4 +1,4 @@
-"""The files in which an oracle's environment leaves its results for the tests."""
+"""The fixture files: an oracle's results, written in its environment and read by the tests."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ import numpy as np
 from scripts.oracles import values
 
 FOLDER = pathlib.Path(__file__).resolve().parents[2] / 'tests' / 'nets' / 'oracles'
-LARGE = 2000  # From so many numbers on, the spread of initial values is compared.
+LARGE = 2000  # Size from which on a variable's initial values are compared.
 
 
 def rounded(array):
-  """Returns numbers as nested lists, with the digits that a float32 has."""
+  """Returns numbers as nested lists, rounded to the digits of a float32."""
   return [rounded(row) for row in array] if np.ndim(array) else float(f'{array:.9g}')
 
 
 def gradient_summary(name: str, gradient: np.ndarray) -> list[float]:
-  """Returns a gradient's norm, and its product with random coefficients, which has a sign."""
+  """Returns a gradient's norm and its product with random coefficients."""
   gradient = np.asarray(gradient, np.float64)
   product = np.sum(gradient * values.coefficients(name, gradient.shape))
   return rounded(np.array([np.linalg.norm(gradient), product]))
 
 
 def path(oracle: str, name: str) -> pathlib.Path:
-  """Where an oracle's results for a network are."""
+  """Returns the path of an oracle's results for a network."""
   return FOLDER / oracle / f'{name}.json.gz'
 
 
 def write(oracle: str, name: str, content: dict) -> pathlib.Path:
-  """Writes a fixture, the same bytes for the same content."""
+  """Writes a fixture; the same content gives the same bytes."""
   file = path(oracle, name)
   file.parent.mkdir(parents=True, exist_ok=True)
   text = json.dumps(content, indent=0, sort_keys=True)
@@ -47,5 +47,5 @@ def read(oracle: str, name: str) -> dict:
 
 
 def names(oracle: str) -> Sequence[str]:
-  """Lists the networks that an oracle has left results for."""
+  """Lists the networks for which there are results of an oracle."""
   return sorted(file.name.removesuffix('.json.gz') for file in (FOLDER / oracle).glob('*.gz'))

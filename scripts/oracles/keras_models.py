@@ -1,4 +1,4 @@
-"""Networks of `keras.applications` with our values, by the names that `weights` knows."""
+"""Networks of `keras.applications` with our variables' values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def variables(network: str, model: keras.Model, ours: Iterable[str]) -> dict[str
   """Maps the names of our variables, in the order of the layers, to Keras' variables.
 
   Raises:
-    ValueError: if Keras' network has variables that no name stands for.
+    ValueError: if a variable of Keras' network has no counterpart.
   """
   dialect, = names.dialects(network)
   theirs = {f'{layer.name}/{variable.name.split("/")[-1]}': variable
@@ -25,16 +25,16 @@ def variables(network: str, model: keras.Model, ours: Iterable[str]) -> dict[str
   takes = dialect.takes(dict.fromkeys(ours, ()), theirs)
   mapped = {name: theirs.pop(take.key) for name, take in takes.items()}
   if theirs:
-    raise ValueError(f'The mapping is not whole: {sorted(theirs)[:6]}.')
+    raise ValueError(f'Expected a name for each variable. Received none for: {sorted(theirs)[:6]}.')
   return mapped
 
 
 def assign(network: str, model: keras.Model,
            values: Mapping[str, np.ndarray]) -> dict[str, keras.Variable]:
-  """Gives Keras' network our values, every one of its variables; not for VGG, whose are for BGR.
+  """Assigns our values to all variables of Keras' network; not for VGG, whose weights are for BGR.
 
   Returns:
-    What `variables` does.
+    As `variables`.
   """
   found = variables(network, model, values)
   takes = names.takes_of(network, values, {}, theirs={})
@@ -45,7 +45,7 @@ def assign(network: str, model: keras.Model,
 
 
 def save(model: keras.Model, folder: pathlib.Path) -> list[pathlib.Path]:
-  """Saves a network in all three formats of Keras; returns the paths."""
+  """Saves a network in Keras' three formats; returns the paths."""
   paths = [folder / name for name in ('model.keras', 'model.h5', 'model.weights.h5')]
   with warnings.catch_warnings():
     warnings.simplefilter('ignore', DeprecationWarning)  # Keras' own use of NumPy.
@@ -55,10 +55,10 @@ def save(model: keras.Model, folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def with_poolings_of_slim(model: keras.Model) -> keras.Model:
-  """Copies a NASNet, with its reductions' poolings as in TF-Slim and in the paper's own code.
+  """Copies a NASNet, with the pooling in reduction cells as in TF-Slim and in the paper's code.
 
-  Keras pads their input with zeros, which then count: as numbers in a maximum of negative ones, and
-  in the number of what is averaged.
+  Keras pads the input with zeros, which affect the maximum of negative numbers and count in
+  averages.
   """
   def copy(layer):
     if layer.name.startswith('reduction_pad_1_'):

@@ -1,4 +1,4 @@
-"""The pixels of photos that an oracle and our network are compared on."""
+"""The photos on which an oracle and our network are compared."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import numpy as np
 import tensorflow as tf
 
 SIZE = 224
-_PADDING = 32  # Of so many pixels more than SIZE, the middle would be cut out.
+_PADDING = 32  # The crop is SIZE / (SIZE + _PADDING) of the shorter side.
 
 
 @dataclasses.dataclass(frozen=True)
 class Photos:
-  """Photos of a folder, in the order of their names.
+  """The photos in a folder, sorted by name.
 
   Attributes:
     names: of the files.
-    labels: int64 [N], what the names begin with.
+    labels: int64 [N], from the start of the names.
     pixels: uint8 [N, SIZE, SIZE, 3].
   """
   names: list[str]
@@ -27,7 +27,7 @@ class Photos:
 
 
 def read(folder: pathlib.Path) -> Photos:
-  """Reads the photos `<label>_<anything>.jpg` as EfficientNet-Lite was evaluated, but for rounding.
+  """Reads photos `<label>_<anything>.jpg`, cropped and resized as EfficientNet-Lite was evaluated.
 
   The central square, 224/256 of the shorter side, is resized (bicubic) to SIZE, as in
   https://github.com/tensorflow/tpu/blob/master/models/official/efficientnet/preprocessing.py.

@@ -1,7 +1,7 @@
-"""TF-Slim's own networks, made to run on today's TensorFlow, for the fixtures.
+"""TF-Slim's own networks, adapted to run on current TensorFlow, for the fixtures.
 
-Nothing of the project imports this. It changes modules of other packages, which is why it is only
-used in a process and an environment of its own.
+The project does not import this module. It patches modules of other packages, so it is used only in
+a separate process and environment.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import tensorflow as tf
 
 
 class HParams(types.SimpleNamespace):
-  """What NASNet used of TensorFlow 1's class of this name."""
+  """The part of TensorFlow 1's class of this name that NASNet uses."""
 
   def set_hparam(self, name: str, value) -> None:
     """Changes a parameter."""
@@ -23,7 +23,7 @@ class HParams(types.SimpleNamespace):
 
 
 def _register_legacy_layers() -> None:
-  """Gives tf-slim the modules under the names that it imports them by."""
+  """Registers modules under the names by which tf-slim imports them."""
   for name in ('', '.base', '.normalization', '.convolutional', '.core', '.pooling'):
     sys.modules[f'tf_keras.legacy_tf_layers{name}'] = importlib.import_module(
         f'tf_keras.src.legacy_tf_layers{name}')
@@ -39,7 +39,7 @@ def _register_contrib() -> None:
 
 
 def _without_randomness(nasnet_utils: types.ModuleType) -> None:
-  """Lets dropout and drop path keep everything, so that training can be compared."""
+  """Disables dropout and drop path, so that training can be compared."""
   import tf_slim
 
   @tf_slim.add_arg_scope
@@ -62,7 +62,7 @@ def load(folder: str):
   Args:
     folder: `research/slim` of https://github.com/tensorflow/models.
   """
-  np.int = int  # Gone since NumPy 1.24; MobileNet V3 uses it.
+  np.int = int  # Removed in NumPy 1.24; MobileNet V3 uses it.
   _register_legacy_layers()
   _register_contrib()
   sys.path.insert(0, folder)

@@ -1,4 +1,4 @@
-"""Makes timm's, torchvision's and lukemelas' networks, in an environment with PyTorch."""
+"""Creates timm's, torchvision's and lukemelas' networks, in an environment with PyTorch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _OPERATORS = ('roi_align', 'roi_pool', 'ps_roi_align', 'ps_roi_pool', 'deform_co
 
 
 def declare_operators() -> None:
-  """Lets torchvision be imported without its compiled operators, which no network here uses."""
+  """Makes torchvision importable without its compiled operators, which no network here uses."""
   library = torch.library.Library('torchvision', 'DEF')
   for name in ('nms', 'qnms', 'qroi_align', *_OPERATORS,
                *(f'_{name}_backward' for name in _OPERATORS)):
@@ -20,7 +20,7 @@ def declare_operators() -> None:
 
 
 def timm(name: str) -> Callable[[], torch.nn.Module]:
-  """Returns a function that makes a network of timm's, for `CLASSES` classes."""
+  """Returns a function that creates one of timm's networks for `CLASSES` classes."""
   def create():
     import timm
     return timm.create_model(name, pretrained=False, num_classes=CLASSES)
@@ -28,7 +28,7 @@ def timm(name: str) -> Callable[[], torch.nn.Module]:
 
 
 def torchvision(name: str, **arguments) -> Callable[[], torch.nn.Module]:
-  """Returns a function that makes a network of torchvision's, for `CLASSES` classes."""
+  """Returns a function that creates one of torchvision's networks for `CLASSES` classes."""
   def create():
     import torchvision
     return getattr(torchvision.models, name)(weights=None, num_classes=CLASSES, **arguments)
@@ -36,7 +36,7 @@ def torchvision(name: str, **arguments) -> Callable[[], torch.nn.Module]:
 
 
 def lukemelas(name: str) -> Callable[[], torch.nn.Module]:
-  """Returns a function that makes a network of lukemelas', for `CLASSES` classes."""
+  """Returns a function that creates one of lukemelas' networks for `CLASSES` classes."""
   def create():
     from efficientnet_lite_pytorch import EfficientNet
     return EfficientNet.from_name(name, num_classes=CLASSES)

@@ -1,8 +1,8 @@
-"""The random weights and images that an oracle and our network are compared on.
+"""The random weights and images with which an oracle and our network are compared.
 
-Each array is a function of its name and shape alone, drawn by NumPy's legacy generator, whose
-streams never change: an oracle's environment and this project's make the same numbers, and a
-fixture need hold only the results.
+Each array is a function of its name and shape only, drawn by NumPy's legacy generator, whose
+streams never change: the oracle's environment and this project's draw the same numbers, so a
+fixture contains only the results.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ def variable(name: str, shape: Sequence[int], squares: Mapping[str, float]) -> n
   """Draws a variable's value.
 
   Args:
-    name: TF-Slim's name of the variable; its last part tells what it is.
+    name: TF-Slim's name of the variable; its last part determines the distribution.
     shape: of the variable, in TF-Slim's layout.
-    squares: `{scope of a batch norm: mean square}` of what comes in there, about which its moving
-      averages are drawn: the numbers within a deep network then neither vanish nor explode, and
-      every layer shows in the logits.
+    squares: `{scope of a batch norm: mean square of its inputs}`, by which its moving averages are
+      scaled: activations of a deep network then neither vanish nor explode, and every layer affects
+      the logits.
 
   Returns:
     float32 of the given shape.
@@ -41,7 +41,7 @@ def variable(name: str, shape: Sequence[int], squares: Mapping[str, float]) -> n
     return _uniform(name, shape, (-0.35, 0.35)) * np.float32(squares.get(scope, 1) ** 0.5)
   if kind in ('beta', 'biases'):
     return _uniform(name, shape, (-0.35, 0.35))
-  # Weights of a variance of two, shared among the inputs that an output sees (He et al. 2015).
+  # A variance of two divided by the number of inputs of an output (He et al. 2015).
   inputs = np.prod(shape[:2] if kind == 'depthwise_weights' else shape[:-1])
   limit = float((6 / inputs) ** 0.5)
   return _uniform(name, shape, (-limit, limit))
@@ -51,12 +51,12 @@ def array_of_torch(key: str, shape: Sequence[int], squares: Mapping[str, float])
   """Draws an array of a PyTorch state dict.
 
   Args:
-    key: its name; the last part tells what it is.
+    key: its name; the last part determines the distribution.
     shape: in PyTorch's layout.
-    squares: `{module of a batch norm: mean square}` of what comes in there, as in `variable`.
+    squares: `{module of a batch norm: mean square of its inputs}`, as in `variable`.
 
   Returns:
-    float32 of the given shape; of int64 for the number of batches, zero.
+    float32 of the given shape; for the number of batches, int64 zeros.
   """
   module, _, kind = key.rpartition('.')
   if kind == 'num_batches_tracked':
@@ -79,5 +79,5 @@ def images(batch: int, size: int, channels: int = 3) -> np.ndarray:
 
 
 def coefficients(name: str, shape: Sequence[int]) -> np.ndarray:
-  """Draws the numbers that a tensor is multiplied by, to sum it up in one number."""
+  """Draws coefficients in [-1, 1), to reduce a tensor to one number."""
   return _uniform(f'coefficients/{name}', shape, (-1, 1))

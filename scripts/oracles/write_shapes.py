@@ -14,7 +14,7 @@ CLASSES = 10
 
 
 def main() -> None:
-  """Writes `{network: {variable: shape}}` to the file that is named."""
+  """Writes `{network: {variable: shape}}` to the given file."""
   shapes = {}
   for name in nets_factory.list_nets():
     size = nets_factory.get_net(name).image_size

@@ -1,6 +1,6 @@
-"""Writes what TF-Slim's own networks answer, for the tests to compare ours with.
+"""Writes the results of TF-Slim's own networks, with which the tests compare ours.
 
-`scripts/oracles/write_fixtures.sh` makes the environment and calls this; see CONTRIBUTING.md.
+`scripts/oracles/write_fixtures.sh` creates the environment and runs this; see CONTRIBUTING.md.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ v1 = tf.compat.v1
 SOURCE = 'slim/nets in tf-models-research-object-detection 2.8.0.post1, on tf-slim 1.1.0'
 CLASSES = 10
 AUXILIARY_WEIGHT = 0.4
-# Families by their prefix: two image sizes, one of them odd, and of `_TRAINED` the training too.
+# Two image sizes, one of them odd, by prefix of the network's name.
 _SIZES = {
     'alexnet_v2': (224, 261), 'cifarnet': (32, 41), 'inception_v1': (96, 131),
     'inception_v2': (96, 131), 'inception_v4': (107, 204), 'inception': (107, 140),
@@ -34,11 +34,11 @@ _TRAINED = (
     'mobilenet_v2_035', 'mobilenet_v3_large', 'mobilenet_v3_small_minimalistic', 'nasnet_cifar',
     'nasnet_mobile', 'overfeat', 'pnasnet_mobile', 'resnet_v1_50', 'resnet_v2_50', 'vgg_a',
 )
-# These return a map of logits, or fail, at other sizes than their own unless they are asked.
+# At other sizes than their own, these need global_pool=True.
 _GLOBAL_POOL = ('alexnet', 'inception_v1', 'inception_v2', 'inception_v3', 'mobilenet_v1',
                 'overfeat', 'vgg')
 _VIDEO = ('i3d', 's3dg')
-# A name that TF-Slim's factory lacks or has wrongly: the function, and the arg scope's owner.
+# Networks missing or wrong in TF-Slim's factory: the function, and the name of the arg scope.
 _MISSING = {'mobilenet_v2_050': ('mobilenet_v2', 'mobilenet_v2_050')}
 
 
@@ -68,14 +68,14 @@ class Slim:
     return sorted(set(self._factory.networks_map) - set(_VIDEO))
 
   def image_size(self, name: str) -> int:
-    """Returns a network's own image size; tf-slim's OverFeat forgot to say it."""
+    """Returns a network's own image size; tf-slim's OverFeat does not define it."""
     return getattr(self._factory.networks_map[name], 'default_image_size', 231)
 
   def build(self, name: str, *, batch: int, size: int, is_training: bool,
             weight_decay: float = 0.0) -> Built:
     """Builds a network."""
     with tf.Graph().as_default() as graph:
-      v1.train.get_or_create_global_step()  # Else NASNet makes it within its scope.
+      v1.train.get_or_create_global_step()  # Otherwise NASNet creates it in its scope.
       function = self._factory.get_network_fn(name, CLASSES, weight_decay, is_training)
       channels = 1 if name == 'lenet' else 3
       images = v1.placeholder(tf.float32, [batch, size, size, channels])
@@ -103,7 +103,7 @@ def _session(built: Built, squares) -> v1.Session:
 
 def _batch_norms(slim: Slim, name: str, *, batch: int,
                  size: int) -> dict[str, tuple[float, float]]:
-  """Measures `{scope: (mean square of what comes in, decay)}` in training."""
+  """Measures `{scope: (mean square of the inputs, decay)}` in training."""
   built = slim.build(name, batch=batch, size=size, is_training=True)
   kinds = ('moving_mean', 'moving_variance')
   moving = {v.op.name: v for v in built.variables if v.op.name.endswith(kinds)}
@@ -140,7 +140,7 @@ def _inference(slim: Slim, name: str, *, size: int, squares) -> dict:
 
 
 def _training(slim: Slim, name: str, *, batch: int, size: int, squares) -> dict:
-  """Measures logits and the gradients of a loss that weighs every one of them."""
+  """Measures logits, and gradients of a weighted sum of them."""
   built = slim.build(name, batch=batch, size=size, is_training=True, weight_decay=1.0)
   with built.graph.as_default():
     outputs = {'logits': built.logits}
@@ -178,7 +178,7 @@ def _shapes(built: Built) -> dict[str, list[int]]:
 
 
 def measure(slim: Slim, name: str) -> dict:
-  """Measures all that is compared of a network."""
+  """Measures everything about a network that is compared."""
   sizes = next(sizes for prefix, sizes in _SIZES.items() if name.startswith(prefix))
   own = slim.image_size(name)
   training = slim.build(name, batch=2, size=own, is_training=True)
@@ -201,7 +201,7 @@ def measure(slim: Slim, name: str) -> dict:
 
 
 def main() -> None:
-  """Writes one file a network."""
+  """Writes one file per network."""
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument('--slim_dir', required=True, help='research/slim of tensorflow/models.')
   parser.add_argument('names', nargs='*', help='Networks; all by default.')

@@ -1,9 +1,9 @@
-"""Writes the names and shapes in PyTorch's state dicts, and what the networks answer with them.
+"""Writes the names and shapes in PyTorch's state dicts, and the networks' logits.
 
-Their arrays are random, drawn from each one's name in the state dict: a test makes the same file,
-loads it under our names and compares the logits.
+The arrays are random, each seeded by its name in the state dict: a test creates the same file,
+loads it into our network and compares the logits.
 
-`scripts/oracles/write_fixtures.sh` makes the environment and calls this; see CONTRIBUTING.md.
+`scripts/oracles/write_fixtures.sh` creates the environment and runs this; see CONTRIBUTING.md.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from scripts.oracles import fixtures, torch_models, values
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-  """A network of PyTorch's.
+  """A PyTorch network.
 
   Attributes:
     name: of the fixture.
-    network: our name of it.
-    create: makes it, for ten classes.
+    network: our name of the network.
+    create: creates it, for ten classes.
     size: of the images.
   """
   name: str
@@ -87,7 +87,7 @@ def _images(batch: int, size: int) -> torch.Tensor:
 
 def _hooked(model: torch.nn.Module, modules: dict[str, torch.nn.Module], *,
             watch: Callable[[str, torch.Tensor], None], images: torch.Tensor) -> torch.Tensor:
-  """Runs a network, and shows `watch(name, inputs)` what comes into some modules."""
+  """Runs a network and calls `watch(name, inputs)` with the inputs of some modules."""
   def hook(name):
     return lambda module, inputs: watch(name, inputs[0])
 
@@ -100,7 +100,7 @@ def _hooked(model: torch.nn.Module, modules: dict[str, torch.nn.Module], *,
 
 
 def _squares(model: torch.nn.Module, size: int) -> dict[str, float]:
-  """Measures `{module: mean square of what comes in}` of the batch norms in training."""
+  """Measures `{module: mean square of the inputs}` of the batch norms in training."""
   norms = {name: module for name, module in model.named_modules()
            if isinstance(module, torch.nn.BatchNorm2d)}
   found = {}
@@ -115,10 +115,10 @@ def _squares(model: torch.nn.Module, size: int) -> dict[str, float]:
 
 @contextlib.contextmanager
 def _pools_without_border() -> Iterator[None]:
-  """Lets no average pool count zeros around the image, as in TensorFlow.
+  """Excludes padding from average pooling, as in TensorFlow.
 
-  They are counted where `avg_pool2d` pads, if it is not told otherwise, and where timm pads before
-  it, as it does for the strided ones of its `AvgPool2dSame`.
+  PyTorch counts it by default, and so does timm's `AvgPool2dSame` with a stride, which pads before
+  it pools.
   """
   import timm
 
@@ -176,7 +176,7 @@ def measure(entry: Model) -> dict:
 
 
 def main() -> None:
-  """Writes one file a network."""
+  """Writes one file per network."""
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument('names', nargs='*', help='Keys of MODELS; all by default.')
   torch_models.declare_operators()

@@ -1,6 +1,6 @@
-"""Writes what timm's and torchvision's networks answer, for the tests to compare ours with.
+"""Writes the results of timm's and torchvision's networks, with which the tests compare ours.
 
-`scripts/oracles/write_fixtures.sh` makes the environment and calls this; see CONTRIBUTING.md.
+`scripts/oracles/write_fixtures.sh` creates the environment and runs this; see CONTRIBUTING.md.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class Oracle:
   """Another implementation of one of our networks.
 
   Attributes:
-    network: our name of it.
-    dialect: how the name of the dialect begins that finds our variables in its state dict.
-    create: makes it, for ten classes.
+    network: our name of the network.
+    dialect: prefix of the dialect that maps its state dict to our variables.
+    create: creates it, for ten classes.
     sizes: image sizes to compare at, one of them odd.
-    is_trained: whether to compare the training, too.
+    is_trained: whether to compare training too.
   """
   network: str
   dialect: str
@@ -69,7 +69,7 @@ _INVERSES = {
 def _to_torch(array: np.ndarray, take: Take, shape: Sequence[int]) -> np.ndarray:
   """Changes an array from our layout to PyTorch's."""
   if take.factor:
-    raise ValueError(f'{take.key} has a factor, which nothing here undoes.')
+    raise ValueError(f'Expected an array without a factor. Received: {take.key}.')
   for step in reversed(take.steps):
     array = _INVERSES[step](array if array.ndim == 4 else array[np.newaxis, np.newaxis])
   return array.reshape(tuple(shape))
@@ -82,12 +82,12 @@ def _takes(oracle: Oracle, shapes: dict) -> dict[str, Take]:
 
 
 def _fill(model: torch.nn.Module, oracle: Oracle, shapes: dict, *, squares: dict) -> None:
-  """Gives a model the random variables; every one of its own must be given."""
+  """Assigns random values to all variables of a model."""
   theirs = {key: value for key, value in model.state_dict().items()
             if not key.endswith('num_batches_tracked')}
   takes = _takes(oracle, shapes)
   if {take.key for take in takes.values()} != set(theirs) or set(takes) != set(shapes):
-    raise ValueError(f'The names of {oracle.network} in {oracle.dialect} are not whole.')
+    raise ValueError(f'{oracle.dialect} lacks names of {oracle.network}.')
   state = {take.key: torch.from_numpy(np.ascontiguousarray(_to_torch(
       values.variable(name, shapes[name], squares), take, theirs[take.key].shape))).double()
            for name, take in takes.items()}
@@ -99,7 +99,7 @@ def _images(batch: int, size: int) -> torch.Tensor:
 
 
 def _squares(model: torch.nn.Module, oracle: Oracle, shapes: dict) -> dict[str, float]:
-  """Measures `{our scope: mean square of what comes in}` of the batch norms in training."""
+  """Measures `{our scope: mean square of the inputs}` of the batch norms in training."""
   scopes = {take.key.rpartition('.')[0]: name.rpartition('/')[0]
             for name, take in _takes(oracle, shapes).items() if name.endswith('/moving_mean')}
   found = {}
@@ -120,7 +120,7 @@ def _squares(model: torch.nn.Module, oracle: Oracle, shapes: dict) -> dict[str, 
 
 
 def _training(model: torch.nn.Module, oracle: Oracle, shapes: dict) -> dict:
-  """Measures logits and gradients in training, nothing dropped."""
+  """Measures logits and gradients in training without dropout and drop path."""
   model.train()
   for module in model.modules():
     if isinstance(module, torch.nn.Dropout):
@@ -161,9 +161,9 @@ def measure(oracle: Oracle, shapes: dict[str, list[int]]) -> dict:
 
 
 def main() -> None:
-  """Writes one file a network."""
+  """Writes one file per network."""
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument('--shapes', required=True, help='What write_shapes.py wrote.')
+  parser.add_argument('--shapes', required=True, help='File written by write_shapes.py.')
   parser.add_argument('names', nargs='*', help='Networks; all by default.')
   arguments = parser.parse_args()
   shapes = json.loads(pathlib.Path(arguments.shapes).read_text())
