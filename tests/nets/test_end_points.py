@@ -116,16 +116,16 @@ def test_where_a_head_starts(wanted, found):
 
 
 def test_an_unknown_end_point_is_told_the_known_ones():
-  with pytest.raises(ValueError, match="pool1.*features.* Received: 'fc9'"):
+  with pytest.raises(ValueError, match="pool1.*features.*'fc9'"):
     nets_factory.get_net('lenet', head='fc', head_from='fc9')
-  with pytest.raises(ValueError, match='expected a --head'):
+  with pytest.raises(ValueError, match='--head_from=pool2.*--head'):
     nets_factory.get_net('lenet', head_from='pool2')
 
 
 @pytest.mark.parametrize('text', ['', 'fc:5', 'pool', 'fc:0,fc', 'fc:x,fc', 'dropout:1,fc',
                                   'dropout,fc', 'pool:2,fc', 'conv:3,fc', 'fc,fc'])
 def test_a_head_that_is_none(text):
-  with pytest.raises(ValueError, match='--head: expected'):
+  with pytest.raises(ValueError, match='--head'):
     custom_head.parse(text)
 
 
@@ -157,8 +157,8 @@ def test_a_function_as_head(tmp_path):
 
 
 @pytest.mark.parametrize('function, message', [
-  ('wrong', r'expected logits \[1, 5\]'), ('few', 'features, num_classes, is_training'),
-  ('number', 'Received: 3'), ('none', 'none of that name')])
+  ('wrong', r'\[1, 5\]'), ('few', 'features, num_classes, is_training'),
+  ('number', "'number'.* 3"), ('none', "'none'.*mine.py")])
 def test_a_function_that_is_no_head(tmp_path, function, message):
   (tmp_path / 'mine.py').write_text(_FUNCTION)
   with pytest.raises(ValueError, match=message):
@@ -168,7 +168,7 @@ def test_a_function_that_is_no_head(tmp_path, function, message):
 
 def test_a_file_that_does_not_run(tmp_path):
   (tmp_path / 'mine.py').write_text('import nothing_of_this_name')
-  with pytest.raises(ValueError, match='mine.py cannot be run: ModuleNotFoundError'):
+  with pytest.raises(ValueError, match='mine.py.*ModuleNotFoundError'):
     custom_head.parse(f'{tmp_path}/mine.py:head')
-  with pytest.raises(FileNotFoundError, match='expected a Python file'):
+  with pytest.raises(FileNotFoundError, match='other.py'):
     custom_head.parse(f'{tmp_path}/other.py:head')

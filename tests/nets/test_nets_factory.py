@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from nets import nets_factory, outline, scopes
+from nets import alexnet, lenet, nasnet, nets_factory, outline, scopes
 
 v1 = tf.compat.v1
 
@@ -250,6 +252,35 @@ def test_unknown_name_suggests_the_closest():
   for function in (nets_factory.get_net, lambda name: nets_factory.get_network_fn(name, 10)):
     with pytest.raises(ValueError, match=r"'vgg16'.* vgg_16"):
       function('vgg16')
+
+
+@pytest.mark.parametrize('name', [
+  name for name in nets_factory.list_nets() if not name.startswith('mobilenet')])
+def test_is_training_is_the_third_argument_as_in_slim(name):
+  """TF-Slim's MobileNets have other arguments there: ours take it by name only."""
+  third = [*inspect.signature(nets_factory.get_net(name).function).parameters.values()][2]
+  assert (third.name, third.kind) == ('is_training', third.POSITIONAL_OR_KEYWORD)
+
+
+@pytest.mark.parametrize(('function', 'size'), [
+  (lenet.lenet, 28), (alexnet.alexnet_v2, 224), (nasnet.nasnet_mobile, 32)])
+def test_networks_are_called_as_in_slim(function, size):
+  with tf.Graph().as_default():
+    logits, _ = function(tf.zeros([2, size, size, 3]), 10, False)
+    assert logits.shape == [2, 10]
+  # In training dropout needs the keys of the examples, which `get_network_fn` passes on.
+  with tf.Graph().as_default(), pytest.raises(ValueError, match='keys'):
+    function(tf.zeros([2, size, size, 3]), 10, True)
+
+
+def test_the_factory_is_called_as_in_slim():
+  with tf.Graph().as_default():
+    function = nets_factory.get_network_fn('lenet', 10, 0.1, True)
+    logits, _ = function(tf.zeros([2, 28, 28, 1]), keys=tf.zeros([2, 2], tf.int64))
+    assert logits.shape == [2, 10]
+    assert len(v1.losses.get_regularization_losses()) == 4
+    with pytest.raises(ValueError, match='keys'):  # It is in training: there is dropout.
+      function(tf.zeros([2, 28, 28, 1]), scope='other')
 
 
 def test_list_nets_takes_wildcards():

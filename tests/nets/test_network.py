@@ -73,21 +73,21 @@ def test_is_frozen_after_the_first_trace():
       logits = layers.fully_connected(logits, num_classes, scope='more')
     return logits, end_points
   net = build(grows)
-  with pytest.raises(ValueError, match="asked for a variable 'more/weights' that it did not have"):
+  with pytest.raises(ValueError, match='more/weights'):
     net(IMAGES, is_training=True, keys=KEYS)
   assert 'more/weights' in build(grows, is_training=True).variables
 
 
 def test_another_image_size_of_a_fully_connected_network():
   net = nets_factory.build_network('lenet', image_shape=[28, 28, 1], num_classes=10)
-  with pytest.raises(ValueError, match=r"'LeNet/fc3/weights' was built with shape \[3136, 1024\]"):
+  with pytest.raises(ValueError, match=r'LeNet/fc3/weights.*\[3136, 1024\]'):
     net(np.zeros([1, 32, 32, 1], np.float32), is_training=False)
 
 
 def test_trainable_scopes():
   net = build(trainable_scopes=['net/head', 'net/first/BatchNorm'])
   assert net.trainable == ['net/first/BatchNorm/beta', 'net/head/weights', 'net/head/biases']
-  with pytest.raises(ValueError, match=r"--trainable_scopes: the scope 'net/heads' .* net/head"):
+  with pytest.raises(ValueError, match=r'--trainable_scopes.*net/heads.* net/head'):
     build(trainable_scopes=['net/heads'])
 
 
@@ -125,7 +125,7 @@ def test_dropout_is_random_in_training_only():
   net = build()
   outputs = [net(IMAGES, is_training=True, keys=KEYS)[1]['features'] for _ in range(2)]
   np.testing.assert_array_equal(outputs[0] == 0, outputs[1] == 0)
-  with pytest.raises(ValueError, match='net/drop is random in training'):
+  with pytest.raises(ValueError, match='net/drop'):
     net(IMAGES, is_training=True)
 
 

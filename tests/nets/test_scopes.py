@@ -38,8 +38,8 @@ def test_select_keeps_the_order_of_names():
 
 def test_select_names_the_closest_scopes():
   names = ['MobilenetV1/Logits/Conv2d_1c_1x1/weights', 'MobilenetV1/Conv2d_0/weights']
-  with pytest.raises(ValueError, match=r"--trainable_scopes: the scope 'MobileNetV1/logits' "
-                     r'matches no variable of the network. Closest scopes: MobilenetV1/Logits'):
+  with pytest.raises(ValueError,
+                     match='--trainable_scopes.*MobileNetV1/logits.* MobilenetV1/Logits'):
     scopes.select(names, ['MobilenetV1/Conv2d_0', 'MobileNetV1/logits'], 'trainable_scopes')
-  with pytest.raises(ValueError, match='Closest scopes: MobilenetV1'):
+  with pytest.raises(ValueError, match='--trainable_scopes.*xyz.* MobilenetV1'):
     scopes.select(names, ['xyz'], 'trainable_scopes')
