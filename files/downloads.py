@@ -1,4 +1,4 @@
-"""Downloads that resume where they broke off, and are checked."""
+"""Downloads that are resumed after an interruption, and checked."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from files.locks import locked
 _CHUNK = 2**18
 _ATTEMPTS = 5
 _TIMEOUT_SECONDS = 60
-# Kinds of digests, and what of the digest's hexadecimal form is compared.
+# The algorithm of each kind of digest.
 _ALGORITHMS = {'md5': 'md5', 'sha1': 'sha1', 'sha256': 'sha256', 'sha256-prefix': 'sha256'}
 
 
@@ -34,8 +34,8 @@ class Resource(NamedTuple):
     url: its address.
     size: in bytes; None if it was not published.
     digest: (kind, hexadecimal digits) as published, of kind 'md5', 'sha1', 'sha256' or
-      'sha256-prefix', the first digits of a sha256; None if there is none.
-    head: what the file begins with, for those that have nothing better to be checked by.
+      'sha256-prefix', the first digits of a SHA-256; None if there is none.
+    head: the first bytes of the file, for files without anything better to check.
   """
   url: str
   size: int | None = None
@@ -48,7 +48,7 @@ class Resource(NamedTuple):
     return self.url.rpartition('/')[2]
 
   def text(self) -> str:
-    """Says what is known about the file."""
+    """Describes what is known about the file."""
     known = []
     if self.size is not None:
       known.append(f'{self.size} bytes')
@@ -60,45 +60,45 @@ class Resource(NamedTuple):
 
 
 class _Announced(NamedTuple):
-  """What a server says about the whole file; None for what it does not say."""
+  """What a server says about the whole file; None if it does not say it."""
   size: int | None = None
   digest: tuple[str, str] | None = None
 
 
 def download(resource: Resource, folder, *, advice: str = '', attempts: int = _ATTEMPTS,
              pause_seconds: float = 2.0) -> Path:
-  """Downloads a file, unless it is there already.
+  """Downloads a file, unless it exists already.
 
-  What arrived of it is kept beside it as `<name>.part`; the next call, also of another process,
-  asks the server for the rest only. Of several processes one downloads, and the others wait. What
-  was not published about the file is taken from the server, which tells its size and, with Google's
-  `x-goog-hash`, a digest: this finds what was damaged on its way.
+  The part that has arrived is kept next to it as `<name>.part`; the next call, from any process,
+  only asks for the rest. If several processes need the file, one downloads it and the others wait.
+  If no size or digest was published, those that the server announces are used (Google's servers
+  send a digest as `x-goog-hash`), which detects damage in transit.
 
   Args:
     resource: the file.
-    folder: where to put it; made if need be.
-    advice: a sentence for the errors: what else the user can do.
-    attempts: how often to go on after the connection broke without bringing anything new.
-    pause_seconds: how long to wait before that.
+    folder: where to put it; created if necessary.
+    advice: a sentence for error messages: what else the user can do.
+    attempts: number of failures in a row, without a new byte, after which it gives up.
+    pause_seconds: how long to wait before the next attempt.
 
   Returns:
     The path of the complete file.
 
   Raises:
-    OSError: if it cannot be had.
-    ValueError: if something else than the file arrived.
+    OSError: if it cannot be downloaded.
+    ValueError: if something other than the file arrived.
   """
   path = Path(folder) / resource.filename
   if _is_complete(path, resource):
     return path
   path.parent.mkdir(parents=True, exist_ok=True)
   with locked(path):
-    if _is_complete(path, resource):  # Another process has brought it meanwhile.
+    if _is_complete(path, resource):  # Another process has downloaded it in the meantime.
       return path
     part = path.with_name(path.name + '.part')
     announced = _receive(resource, part, advice=advice, attempts=attempts,
                          pause_seconds=pause_seconds)
-    # What was published counts; what the server says, where nothing was.
+    # Published values take precedence over what the server says.
     expected = resource._replace(
         size=announced.size if resource.size is None else resource.size,
         digest=resource.digest or announced.digest)
@@ -106,23 +106,23 @@ def download(resource: Resource, folder, *, advice: str = '', attempts: int = _A
       received = _described(part, expected)
       part.unlink()
       raise ValueError(
-          f'Expected {expected.text()} from {resource.url}. Received {received}; removed. Run the '
-          'command again; if this repeats, the file was changed at its source, or a proxy or a '
-          f'login page answers in its place.{_sentence(advice)}')
+          f'Expected: {expected.text()} from {resource.url}. Received: {received}; it was removed. '
+          'Run the command again. If this happens again, the file was changed at its source, or a '
+          f'proxy or login page answers instead.{_sentence(advice)}')
     os.replace(part, path)
   return path
 
 
 def _receive(resource: Resource, part: Path, *, advice: str, attempts: int,
              pause_seconds: float) -> _Announced:
-  """Adds to `part` what it lacks, over as many connections as it takes."""
+  """Completes `part`, over as many connections as necessary."""
   announced = _Announced(resource.size)
   first, failures = _size(part), 0
   while announced.size is None or _size(part) < announced.size:
     before = _size(part)
     try:
       announced = _fetch_rest(resource, part)
-      if announced.size is None:  # It came without its size, and to its end.
+      if announced.size is None:  # The server did not say the size, and sent everything.
         return announced
     except (OSError, http.client.HTTPException) as error:
       failures = 0 if _size(part) > before else failures + 1
@@ -141,12 +141,12 @@ def _failure(resource: Resource, part: Path, error: Exception) -> str:
     text = f'Could not download {resource.url}: {host} cannot be reached ({reason}).'
   if kept := _size(part):
     of = '' if resource.size is None else f' of {resource.size}'
-    text += f' {kept}{of} bytes are kept in {part}: run the command again to go on.'
+    text += f' {kept}{of} bytes are kept in {part}: run the command again to continue.'
   return text
 
 
 def _fetch_rest(resource: Resource, part: Path) -> _Announced:
-  """Adds to `part` what it lacks, as far as the connection lasts."""
+  """Completes `part` as far as one connection goes."""
   start = _size(part)
   request = urllib.request.Request(resource.url)
   if start:
@@ -157,7 +157,7 @@ def _fetch_rest(resource: Resource, part: Path) -> _Announced:
     with error:
       if error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE or not start:
         raise
-      # There is no rest: it was all there, or belongs to another file and is fetched again.
+      # Nothing is missing: it is complete, or belongs to another file and is downloaded again.
       announced = _announced(error)
       if announced.size != start:
         part.unlink()
@@ -166,8 +166,8 @@ def _fetch_rest(resource: Resource, part: Path) -> _Announced:
     announced = _announced(response)
     resumed = response.status == http.client.PARTIAL_CONTENT
     if resumed and not response.headers.get('Content-Range', '').startswith(f'bytes {start}-'):
-      raise OSError('the server sent another part of the file than was asked for')
-    # A server that knows no ranges sends everything again.
+      raise OSError('the server sent another part of the file than requested')
+    # A server without support for ranges sends everything again.
     start = start if resumed else 0
     size = announced.size if resource.size is None else resource.size
     _check_room(part, (size or 0) - start)
@@ -187,7 +187,7 @@ def _fetch_rest(resource: Resource, part: Path) -> _Announced:
 
 
 def _announced(response) -> _Announced:
-  """Reads the headers of an answer."""
+  """Reads the headers of a response."""
   headers = response.headers
   size = re.search(r'/(\d+)$', headers.get('Content-Range', ''))
   if size is None and response.status == http.client.OK:
@@ -203,8 +203,8 @@ def _announced(response) -> _Announced:
 def _check_room(part: Path, needed: int) -> None:
   free = shutil.disk_usage(part.parent).free
   if needed > free:
-    raise OSError(errno.ENOSPC, f'the {needed} bytes to come do not fit on the disk of '
-                  f'{part.parent}, which has {free} free')
+    raise OSError(errno.ENOSPC, f'the missing {needed} bytes do not fit on the disk of '
+                  f'{part.parent}, which has {free} bytes free')
 
 
 def _has_no_connection(error: Exception) -> bool:
@@ -213,7 +213,7 @@ def _has_no_connection(error: Exception) -> bool:
 
 
 def _is_final(error: Exception) -> bool:
-  """Whether to try again would be no use: a refusal by the server, or a problem on this side."""
+  """Returns whether retrying is useless: the server refused, or the problem is on this side."""
   if isinstance(error, urllib.error.HTTPError):
     return error.code < 500
   return isinstance(error, OSError) and error.errno is not None and not isinstance(
@@ -225,14 +225,14 @@ def _is_complete(path: Path, resource: Resource) -> bool:
     return False
   if resource.digest:
     kind, expected = resource.digest
-    # A prefix is compared as far as it goes, and the others have the full length.
+    # A prefix is compared as far as it goes; the others have full length.
     return digest_of(path, _ALGORITHMS[kind])[:len(expected)] == expected.lower()
   with open(path, 'rb') as file:
     return file.read(len(resource.head)) == resource.head
 
 
 def _described(path: Path, resource: Resource) -> str:
-  """Says what a file is, in the terms in which it was expected."""
+  """Describes a file in the terms in which it was expected."""
   text = f'{_size(path)} bytes'
   if resource.digest:
     algorithm = _ALGORITHMS[resource.digest[0]]

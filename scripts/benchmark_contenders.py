@@ -1,4 +1,4 @@
-"""The contenders of `benchmark_training_step.py`, each a process that computes when it is told to.
+"""The contenders of `benchmark_training_step.py`, each a process that computes on command.
 
     python benchmark_contenders.py tf_slim '{"mode": "all", "batch_size": 32, …}'
 

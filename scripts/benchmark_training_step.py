@@ -51,7 +51,7 @@ def define_flags() -> None:
   flags.DEFINE_integer('batch_size', 32, 'Images in a step.', lower_bound=1)
   flags.DEFINE_integer('image_size', 224, 'Their height and width.', lower_bound=195)
   flags.DEFINE_integer('num_classes', 1000, 'Width of the logits.', lower_bound=2)
-  flags.DEFINE_integer('threads', None, 'Threads of each contender; by default one a core.',
+  flags.DEFINE_integer('threads', None, 'Threads of each contender; by default one per core.',
                        lower_bound=1)
   benchmark_results.define_flags(__file__)
 
@@ -217,7 +217,7 @@ def choose(contenders: Sequence[str] | None, torch_python: str | None) -> list[s
 
 def measure(contenders: Sequence[str], settings: benchmark_contenders.Settings,
             common: Mapping[str, object], *, threads: int) -> list[dict[str, object]]:
-  """Measures one mode, prints what came out, and returns the rows of results."""
+  """Measures one mode, prints the results, and returns the rows of results."""
   with contextlib.ExitStack() as stack:
     workers = start_workers(contenders, settings, stack, threads=threads,
                             torch_python=FLAGS.torch_python)

@@ -190,7 +190,7 @@ def train(settings: Settings) -> tuple[list[float], list[float]]:
 
 
 def main() -> None:
-  """Runs the job that the command line describes, and prints what came out."""
+  """Runs the job that the command line describes, and prints the results."""
   import torch
   settings = Settings(**json.loads(sys.argv[1]))
   start = time.perf_counter()

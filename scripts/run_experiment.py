@@ -1,4 +1,4 @@
-"""Runs a classic experiment of transfer learning, and adds a row with what came out.
+"""Runs a classic experiment of transfer learning, and adds a row with the results.
 
     python scripts/run_experiment.py --experiment=mobilenet_v1_on_flowers --data=photos \
       --weights=mobilenet_v1_1.0_224.ckpt
@@ -10,7 +10,7 @@ accuracies after the last validation and at the best one, a seed each, with thei
 standard deviation (n - 1), and the seconds of all commands with their imports. The best is chosen
 on the examples that it is measured on; the last is not chosen.
 
-Where data or weights cannot be had, --missing="GTSRB's train.p" runs nothing, and adds a row that
+If data or weights are not available, --missing="GTSRB's train.p" runs nothing, and adds a row that
 says so.
 """
 
@@ -65,7 +65,8 @@ def define_flags() -> None:
   options.define_path('data', None, 'The data; see the catalogue.')
   options.define_path('weights', None, 'The weights; see the catalogue.')
   flags.DEFINE_enum('checkpoint_channel_order', None, ['rgb', 'bgr'], 'As of the trainer.')
-  flags.DEFINE_string('missing', None, 'What cannot be had: nothing is run, and the row says it.')
+  flags.DEFINE_string('missing', None,
+                      'What is not available; nothing is run, and the row says so.')
   benchmark_results.define_flags('experiments')
 
 
@@ -154,7 +155,7 @@ def read_top_1(folder: pathlib.Path) -> tuple[float, float]:
 
 
 def results(found: Sequence[Trained], before: float) -> dict[str, object]:
-  """Makes the columns of what came out; empty ones if nothing was run."""
+  """Makes the columns of the results; empty ones if nothing was run."""
   columns = {'tested_on': found[0].examples if found else ''}
   for name in ('last', 'best'):
     values = [getattr(trained, name) for trained in found]

@@ -4,8 +4,8 @@
       --output_dir=data/cifar10_100
 
 They are the first 100 of each class of CIFAR-10's training images, in their order, and all 10,000
-test images, or the first --test_images_per_class of each class, as a folder of PNG files a class in
-`train` and in `validation`: to be used with --dataset_name=folder. The records come from
+test images, or the first --test_images_per_class of each class, as one folder of PNG
+files per class in `train` and in `validation`, for --dataset_name=folder. The records come from
 download_and_convert_data.py.
 
 The published experiment (https://github.com/udacity/CarND-Transfer-Learning-Lab) drew its images by

@@ -71,10 +71,10 @@ def _guarded(main: Callable[..., int | None], config_class: type | None, argumen
 
 def call(main: Callable[..., int | None], config_class: type, arguments: list[str], *,
          retired: Retired | None = None, takes_arguments: bool = False) -> int:
-  """Calls a program with arguments, in a process that goes on; returns its exit code.
+  """Calls a program from Python; returns its exit code.
 
   Raises:
-    ValueError: if the arguments cannot be understood, or whatever the program raises.
+    ValueError: if the arguments cannot be understood, or anything that the program raises.
   """
   values = flags.FlagValues()
   define_retired(retired or {}, values)

@@ -1,4 +1,4 @@
-"""What a network says about images: the most likely classes, with their probabilities."""
+"""Predictions: the most likely classes of images, with their probabilities."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ FORMATS = ('.csv', '.json')
 
 
 class Guess(NamedTuple):
-  """One class and how likely the network takes it to be, in [0, 1]."""
+  """A class and its probability, in [0, 1]."""
   label: str
   probability: float
 
 
 class Prediction(NamedTuple):
-  """The most likely classes of one image, the likeliest first."""
+  """The most likely classes of one image, the most likely first."""
   image: str
   guesses: tuple[Guess, ...]
 
   def lines(self) -> str:
-    """Formats it as the image and a line for each class."""
+    """Formats it as the image and one line per class."""
     return '\n'.join([self.image, *(f'  {guess.probability:.4f}  {guess.label}'
                                     for guess in self.guesses)])
 
@@ -43,13 +43,13 @@ def predict(network: Network, batches: Iterable, *, images: Sequence[str],
   Args:
     network: the network.
     batches: of `datasets.input_pipeline.evaluation_batches`, of one replica.
-    images: names of those examples in the batches that have a weight above zero, in order.
-    class_names: one name an output of the network.
-    top_k: how many classes of each image; all, if the network has fewer.
+    images: names of the examples in the batches whose weight is above zero, in order.
+    class_names: one name per output of the network.
+    top_k: number of classes per image; all of them if the network has fewer.
     xla: whether XLA compiles the network.
 
   Yields:
-    A prediction of each image, in order. Equally likely classes come in the order of the outputs.
+    One prediction per image, in order. Equally likely classes are in the order of the outputs.
 
   Raises:
     ValueError: if the network's answer is not finite.

@@ -1,4 +1,4 @@
-"""What an evaluation leaves: lines to read, `eval.json`, and TensorBoard's event file."""
+"""The results of an evaluation: printed lines, `eval.json`, and an event file for TensorBoard."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import tensorflow as tf
 
 from slim_zoo.evaluation.evaluator import Measurement
 
-# A table has all classes up to so many, and of more the worst ones.
+# Up to how many classes a table shows all of them, and how many of the worst it shows otherwise.
 _MOST_CLASSES, _WORST_CLASSES = 20, 10
-_FEW = 20  # Examples that tell nothing about an accuracy.
+_FEW = 20  # Too few examples to say anything about accuracy.
 
 
 def write(folder: str | os.PathLike, found: Measurement, *, step: int, facts: dict,
@@ -23,12 +23,12 @@ def write(folder: str | os.PathLike, found: Measurement, *, step: int, facts: di
   """Writes `eval.json` and TensorBoard scalars.
 
   Args:
-    folder: where to; made if need be.
+    folder: the directory to write to; created if necessary.
     found: the measurement.
     step: the checkpoint's step, for TensorBoard.
     facts: what was measured: checkpoint, dataset, split and so on; for the JSON.
-    class_names: one name an output of the network, each its own, for the recall of each
-      class in the JSON.
+    class_names: one distinct name per output of the network, for the recall of each class in the
+      JSON.
 
   Returns:
     The path of `eval.json`.
@@ -53,10 +53,10 @@ def write(folder: str | os.PathLike, found: Measurement, *, step: int, facts: di
 
 
 def is_chance(found: Measurement) -> bool:
-  """Returns whether top-1 is what guessing among the network's outputs may give.
+  """Returns whether top-1 is no better than guessing among the network's outputs.
 
-  That is up to three standard deviations above the mean of guesses, and 2% where there are 100
-  outputs or more: some classes are right by accident when labels are joined in a wrong order.
+  That is up to three standard deviations above the mean of guessing, or 2% with 100 outputs or more:
+  some classes are right by accident if labels are matched in the wrong order.
   """
   outputs = len(found.class_counts)
   if found.count < _FEW or outputs < 2:
@@ -71,24 +71,24 @@ def per_class(found: Measurement, class_names: Sequence[str]) -> list[tuple[str,
 
   Args:
     found: the measurement.
-    class_names: one name an output, each its own.
+    class_names: one distinct name per output.
   """
   return [row for row in zip(class_names, found.class_counts, found.recalls, strict=True)
           if row[1]]
 
 
 def class_table(found: Measurement, class_names: Sequence[str], *, all_in: str = '') -> str:
-  """Formats the recall of all classes, or of the worst ones where they are many.
+  """Formats the recall of all classes, or of the worst ones if there are many.
 
   Args:
     found: the measurement.
-    class_names: one name an output, each its own.
+    class_names: one distinct name per output.
     all_in: the file that has all of them, if there is one.
   """
   rows = per_class(found, class_names)
   note = ''
   if len(rows) > _MOST_CLASSES:
-    note = (f'\nThe {_WORST_CLASSES} classes of lowest recall, of {len(rows)}'
+    note = (f'\nThe {_WORST_CLASSES} classes with the lowest recall, of {len(rows)}'
             + (f'; all are in {all_in}.' if all_in else '.'))
     rows = sorted(rows, key=lambda row: row[2])[:_WORST_CLASSES]
   cells = [(name, count, f'{recall:.4f}') for name, count, recall in rows]

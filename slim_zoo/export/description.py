@@ -1,4 +1,4 @@
-"""What lies beside an export: what it is and how it is used, and the names of its classes."""
+"""The files next to an export: its description, and the names of its classes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from slim_zoo.export.targets import Target
 
 
 def paths(path: str | os.PathLike[str], target: Target) -> tuple[pathlib.Path, pathlib.Path]:
-  """Names the description and the labels of an export.
+  """Returns the paths of an export's description and labels.
 
   Returns:
-    `model.json` and `labels.txt` in the folder of a SavedModel; `<path>.json` and
-    `<path>.labels.txt` beside a file.
+    `model.json` and `labels.txt` in the directory of a SavedModel; `<path>.json` and
+    `<path>.labels.txt` next to a file.
   """
   if target.is_folder:
     return pathlib.Path(path, 'model.json'), pathlib.Path(path, labels_file.FILENAME)
@@ -31,14 +31,15 @@ def write(path: str | os.PathLike[str], model: Model, target: Target, *, facts: 
           class_names: Sequence[str]) -> None:
   """Writes both.
 
-  What the description has in common with a checkpoint's metadata has the same name, so that the
-  export can be opened as a checkpoint.
+  The description uses the names of a checkpoint's metadata where it has the same content, so that
+  the export can be opened as a checkpoint.
 
   Args:
     path: of the export.
-    model, target: what it is of and for.
-    facts: what else is known of the network.
-    class_names: one name an output, `labels.UNNAMED` where it is not known.
+    model: what was exported.
+    target: the kind of export.
+    facts: what else is known about the network.
+    class_names: one name per output, `labels.UNNAMED` if it is not known.
   """
   about = {**facts, 'preprocessing_name': model.preprocessing_name, 'image_size': model.image_size,
            'channels': model.channels, 'num_classes': len(class_names)}
@@ -53,7 +54,7 @@ def write(path: str | os.PathLike[str], model: Model, target: Target, *, facts: 
 
 
 def _inputs(model: Model, target: Target) -> dict[str, dict]:
-  """Describes each input; of shapes, None stands for any number."""
+  """Describes each input; None in a shape stands for any number."""
   recipe = PREPROCESSING[model.preprocessing_name]
   grey = '; of grey images, with the luma of these numbers' if model.channels == 1 else ''
   found = {target.images: {'dtype': 'float32', 'shape': [target.batch, *model.image_shape],

@@ -18,8 +18,8 @@ from slim_zoo.export import description, targets
 from slim_zoo.export.model import LOGITS, Model
 from slim_zoo.export.targets import Target
 
-_TOLERANCE = 1e-4  # Of the largest logit: what float32's rounding makes of layers upon layers.
-_NUM_IMAGES = 2  # That the logits are compared of.
+_TOLERANCE = 1e-4  # Relative to the largest logit: float32 rounding adds up over the layers.
+_NUM_IMAGES = 2  # Whose logits are compared.
 
 
 def export(model: Model, path: str | os.PathLike[str], *, facts: Mapping[str, Any],
@@ -28,16 +28,17 @@ def export(model: Model, path: str | os.PathLike[str], *, facts: Mapping[str, An
 
   Args:
     model: the network.
-    path: its suffix names the target, see `targets.TARGETS`; its folder is made if need be.
-    facts: what else is known of the network, under the names of a checkpoint's metadata.
-    class_names: one name an output, `labels.UNNAMED` where it is not known.
+    path: its suffix selects the target, see `targets.TARGETS`; its directory is created if
+      necessary.
+    facts: what else is known about the network, by the names of a checkpoint's metadata.
+    class_names: one name per output, `labels.UNNAMED` if it is not known.
 
   Returns:
-    The largest difference between the export's logits and the network's, of random images, as a
-    share of the largest logit.
+    The largest difference between the export's logits and the network's on random images, relative
+    to the largest logit.
 
   Raises:
-    ValueError: if there is something already, or the export computes something else.
+    ValueError: if the path exists already, or the export computes something else.
     OSError: if it cannot be written.
   """
   path, target = pathlib.Path(path), targets.find(path)
@@ -45,7 +46,7 @@ def export(model: Model, path: str | os.PathLike[str], *, facts: Mapping[str, An
   aside = path.with_name(f'{path.name}.part')
   with locked(path):
     check_free(path)
-    shutil.rmtree(aside, ignore_errors=True)  # Of a process that was killed.
+    shutil.rmtree(aside, ignore_errors=True)  # Left by a process that was killed.
     aside.mkdir()
     try:
       with _quiet():
@@ -60,7 +61,7 @@ def export(model: Model, path: str | os.PathLike[str], *, facts: Mapping[str, An
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-  """Leaves out TensorFlow's notes on its own steps, unless debugging is asked for."""
+  """Hides TensorFlow's notes on its own steps, except at debug level."""
   before, logger = logging.get_verbosity(), tf.get_logger()
   level = logger.level
   if before == logging.INFO:
@@ -74,11 +75,11 @@ def _quiet() -> Iterator[None]:
 
 
 def check_free(path: str | os.PathLike[str]) -> None:
-  """Stops if something is where an export, or what is written with it, would go.
+  """Stops if the export, or a file written with it, would overwrite something.
 
   Raises:
-    ValueError: if there is, other than an empty folder where a folder goes; or if the path's suffix
-      is unknown.
+    ValueError: if it would, except for an empty directory in place of a directory; or if the path's
+      suffix is unknown.
   """
   target = targets.find(path)
   may_be_empty = target.is_folder and os.path.isdir(path) and not os.path.islink(path)
@@ -86,35 +87,35 @@ def check_free(path: str | os.PathLike[str]) -> None:
     return
   for place in (path, *description.paths(path, target)):
     if os.path.lexists(place):
-      raise ValueError(f'Expected a place for the export at which there is nothing. Received: '
-                       f'{place}, which exists. Choose another --output_path, or remove it.')
+      raise ValueError(f'Expected: a new path for the export. Received: {place}, which '
+                       f'exists. Choose another --output_path, or remove it.')
 
 
 def _check(model: Model, target: Target, path: pathlib.Path) -> float:
   """Compares an export's logits with the network's.
 
   Raises:
-    ValueError: if they are not the same but for rounding.
+    ValueError: if they differ by more than rounding.
   """
   pixels = np.random.default_rng(0).integers(0, 256, [_NUM_IMAGES, *model.image_shape], np.uint8)
   files = np.array([tf.io.encode_png(image).numpy() for image in pixels])
   images = model.preprocess(tf.constant(files))
   expected = model.outputs(images)[LOGITS].numpy()
   if not np.isfinite(expected).all():
-    raise ValueError('Expected finite outputs. Received: NaN or infinite ones for random images. '
-                     'The weights are broken, or do not belong to this network.')
+    raise ValueError('Expected: finite outputs. Received: NaN or infinity for random images. The '
+                     'weights are broken, or do not belong to this network.')
   scale = max(float(np.abs(expected).max()), float(np.finfo(np.float32).tiny))
   found = np.stack(list(target.logits(path, images.numpy(), files)))
   difference = float(np.abs(found - expected).max()) / scale
   if not difference <= _TOLERANCE:  # NaN is not.
-    raise ValueError(f"Expected the {target.name} to compute the network's logits, but for "
+    raise ValueError(f"Expected: a {target.name} that computes the network's logits, up to "
                      f'{_TOLERANCE:.0e} of the largest. Received: a difference of '
                      f'{difference:.1e} of it. Nothing is kept; choose another target.')
   return difference
 
 
 def _move(aside: pathlib.Path, path: pathlib.Path) -> None:
-  """Moves what is complete to its place, the export itself last."""
+  """Moves the complete files to their places, the export itself last."""
   for file in aside.rglob('*'):
     if file.is_file():
       with open(file, 'r+b') as opened:

@@ -1,4 +1,4 @@
-"""A frozen graph, a `.pb` file: TensorFlow 1's GraphDef with constants in the variables' places."""
+"""Frozen graphs: a `.pb` file, TensorFlow 1's GraphDef with constants instead of variables."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import tensorflow as tf
 
 from slim_zoo.export.model import LOGITS, PROBABILITIES, Model
 
-INPUT = 'input'  # As TF-Slim's exports have it.
+INPUT = 'input'  # The name in TF-Slim's exports.
 
 
 def write(model: Model, path: str | os.PathLike[str]) -> None:
-  """Writes the graph; constants and scopes have the names that TF-Slim's variables have."""
+  """Writes the graph; constants and scopes have the names of TF-Slim's variables."""
   values = model.values()
   with tf.Graph().as_default() as graph:
     images = tf.compat.v1.placeholder(tf.float32, [None, *model.image_shape], INPUT)
@@ -24,7 +24,7 @@ def write(model: Model, path: str | os.PathLike[str]) -> None:
 
 
 def _needed(graph: tf.compat.v1.GraphDef) -> tf.compat.v1.GraphDef:
-  """Leaves out what the outputs do not depend on, such as other end points."""
+  """Removes nodes that the outputs do not depend on, such as other end points."""
   inputs = {node.name: [name.lstrip('^').split(':')[0] for name in node.input]
             for node in graph.node}
   waiting = [LOGITS, PROBABILITIES]
@@ -39,7 +39,7 @@ def _needed(graph: tf.compat.v1.GraphDef) -> tf.compat.v1.GraphDef:
 
 def logits(path: str | os.PathLike[str], images: np.ndarray,
            files: np.ndarray) -> Iterator[np.ndarray]:
-  """Yields the logits of prepared images; graphs take no `files`."""
+  """Yields the logits of preprocessed images; graphs do not take `files`."""
   del files
   definition = tf.compat.v1.GraphDef.FromString(pathlib.Path(path).read_bytes())
   with tf.Graph().as_default(), tf.compat.v1.Session() as session:

@@ -1,4 +1,4 @@
-"""TensorFlow's SavedModel, for servers: a folder with the graph and the variables."""
+"""TensorFlow's SavedModel, for servers: a directory with the graph and the variables."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ IMAGES, FILES = 'images', 'image_bytes'
 
 
 def write(model: Model, path: str | os.PathLike[str]) -> None:
-  """Writes the folder, with a signature for prepared images and one for image files.
+  """Writes the directory, with one signature for preprocessed images and one for image files.
 
-  The variables keep their names: in its `variables/` is an object-based checkpoint of them.
+  The variables keep their names: `variables/` contains an object-based checkpoint of them.
   """
   module = tf.Module()
   module.weights = dict(model.network.variables)
@@ -39,7 +39,7 @@ def write(model: Model, path: str | os.PathLike[str]) -> None:
 
 def logits(path: str | os.PathLike[str], images: np.ndarray,
            files: np.ndarray) -> Iterator[np.ndarray]:
-  """Yields the logits of prepared images, and of the files that they come from."""
+  """Yields the logits of preprocessed images, and of the files that they come from."""
   with plain(path) as place:
     signatures = tf.saved_model.load(place).signatures
   yield signatures[OF_IMAGES](**{IMAGES: tf.constant(images)})[LOGITS].numpy()

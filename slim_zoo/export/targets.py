@@ -1,4 +1,4 @@
-"""The targets, chosen by the suffix of what is written."""
+"""The targets of an export, selected by the suffix of its path."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Target:
   Attributes:
     name: for messages.
     write: writes a model to a path.
-    logits: `logits(path, images, files)` yields what an export computes, in each way that it can be
-      asked: of float32 [n, height, width, channels], or of the image files that these come from.
-    images: name of the input for prepared images.
+    logits: `logits(path, images, files)` yields what an export computes, once per input that it
+      has: for float32 [n, height, width, channels], and for the image files that these come from.
+    images: name of the input for preprocessed images.
     outputs: names of logits and probabilities.
-    files: name of the input for image files; '' where there is none.
-    batch: how many images a call takes; None for any number.
-    is_folder: whether it is a folder.
+    files: name of the input for image files; '' if there is none.
+    batch: number of images per call; None for any number.
+    is_folder: whether the export is a directory.
   """
   name: str
   write: Callable[[Model, str | os.PathLike[str]], None]
@@ -45,15 +45,15 @@ TARGETS = {
                files=saved_model.FILES, is_folder=True),
     '.pb': Target('frozen graph', frozen_graph.write, frozen_graph.logits,
                   f'{frozen_graph.INPUT}:0', outputs=(f'{LOGITS}:0', f'{PROBABILITIES}:0')),
-    '.tflite': Target('model of TensorFlow Lite', tflite.write, tflite.logits, tflite.INPUT,
+    '.tflite': Target('TensorFlow Lite model', tflite.write, tflite.logits, tflite.INPUT,
                       batch=1),
 }
 
 
 def find(path: str | os.PathLike[str]) -> Target:
-  """Finds the target that a path's suffix names; the folder of a SavedModel has none.
+  """Finds the target that a path's suffix selects; the directory of a SavedModel has no suffix.
 
-  What follows on a dot and begins with a digit is no suffix: `mobilenet_v1_1.0_224` is a folder.
+  Text after a dot that begins with a digit is not a suffix: `mobilenet_v1_1.0_224` is a directory.
 
   Raises:
     ValueError: if the suffix is unknown.
@@ -62,6 +62,6 @@ def find(path: str | os.PathLike[str]) -> Target:
   suffix = suffix if re.match(r'\.[^\W\d]', suffix) else ''
   if suffix not in TARGETS or pathlib.Path(path).name in ('', '..'):  # It has no name of its own.
     known = ', '.join(f'{suffix} ({target.name})' for suffix, target in TARGETS.items() if suffix)
-    raise ValueError(f'Expected an output that ends in one of {known}, or the name of a folder '
-                     f'without a suffix ({TARGETS[""].name}). Received: {path}.')
+    raise ValueError(f'Expected: a path that ends in one of {known}, or a directory without a '
+                     f'suffix ({TARGETS[""].name}). Received: {path}.')
   return TARGETS[suffix]

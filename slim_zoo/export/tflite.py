@@ -1,4 +1,4 @@
-"""TensorFlow Lite's model, a `.tflite` file, for phones and the like: floats, one image a call."""
+"""TensorFlow Lite models for phones and the like: `.tflite`, floats, one image per call."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ INPUT = 'images'
 
 
 def write(model: Model, path: str | os.PathLike[str]) -> None:
-  """Converts the network; its batch norm becomes part of the layers before it.
+  """Converts the network; batch norm is folded into the layers before it.
 
   Raises:
     ValueError: if it cannot be converted.
   """
   module, values = tf.Module(), model.values()
-  # Many of TensorFlow Lite's delegates take no batches of a size that is not known.
+  # Many of TensorFlow Lite's delegates need a known batch size.
   module.serve = tf.function(
       lambda images: model.outputs(images, values), autograph=False,
       input_signature=[tf.TensorSpec([1, *model.image_shape], name=INPUT)])
@@ -31,18 +31,18 @@ def write(model: Model, path: str | os.PathLike[str]) -> None:
   try:
     converted = converter.convert()
   except Exception as error:  # Of a private type.
-    reason = str(error).partition('\n')[0]  # What follows is the network, in the converter's terms.
-    raise ValueError('Expected a network that TensorFlow Lite can be given. Received: '
+    reason = str(error).partition('\n')[0]  # The rest is the network, as the converter sees it.
+    raise ValueError('Expected: a network that TensorFlow Lite supports. Received: '
                      f'{reason}. Choose another target.') from error
   pathlib.Path(path).write_bytes(converted)
 
 
 def logits(path: str | os.PathLike[str], images: np.ndarray,
            files: np.ndarray) -> Iterator[np.ndarray]:
-  """Yields the logits of prepared images; such models take no `files`."""
+  """Yields the logits of preprocessed images; these models do not take `files`."""
   del files
   with warnings.catch_warnings():
-    # That it will move to a package of its own; TensorFlow 2.21 still has it.
+    # It will move to a package of its own; TensorFlow 2.21 still has it.
     warnings.filterwarnings('ignore', message=r'\s*Warning: tf.lite.Interpreter is deprecated')
     interpreter = tf.lite.Interpreter(
         model_content=pathlib.Path(path).read_bytes(), experimental_op_resolver_type=(

@@ -106,15 +106,15 @@ def writer(path: str | os.PathLike[str], *, facts: Mapping[str, Any], class_name
            num_examples: int, shape: Sequence[int]) -> Iterator[parts.Part | parts.Finished]:
   """Makes a file of features row by row; it is complete or absent.
 
-  Until all rows are there they lie in `<path>.part`, so that after a kill the next call goes on
-  where this one ended. Of several processes one works, and the others wait.
+  Until all rows are written they are in `<path>.part`, so that after a kill the next call continues
+  where this one stopped. If several processes write the file, one works and the others wait.
 
   Args:
     path: of a suffix in `FORMATS` that can be written.
     facts: what the features depend on, as JSON holds it.
-    class_names: one a label.
-    num_examples: how many rows there will be.
-    shape: of one row's features.
+    class_names: one per label.
+    num_examples: total number of rows.
+    shape: of the features of one row.
 
   Yields:
     What has `.done`, the number of rows that there are, and `.write(names, labels, values)`. It is

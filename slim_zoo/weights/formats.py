@@ -115,7 +115,7 @@ FORMATS = (
     Format("one of Caffe's networks, a .caffemodel file", _ends('.caffemodel'),
            caffe_files.read_caffemodel,
            lambda network, order: caffe.dialects(network, OIHW, order or 'bgr'), takes_order=True),
-    Format("a model of TensorFlow Lite's", _is_tflite, tflite_files.read_tflite, _FROZEN),
+    Format('a TensorFlow Lite model', _is_tflite, tflite_files.read_tflite, _FROZEN),
     Format('a frozen graph, a .pb file', _ends('.pb'), graph_files.read_graph, _FROZEN),
 )
 
