@@ -55,7 +55,7 @@ def write(folder: str | os.PathLike, found: Measurement, *, step: int, facts: di
 def is_chance(found: Measurement) -> bool:
   """Returns whether top-1 is no better than guessing among the network's outputs.
 
-  That is up to three standard deviations above the mean of guessing, or 2% with 100 outputs or more:
+  That is up to three standard deviations above the mean of guessing, or 2% for 100 outputs or more:
   some classes are right by accident if labels are matched in the wrong order.
   """
   outputs = len(found.class_counts)
