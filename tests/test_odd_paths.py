@@ -57,7 +57,7 @@ def test_what_is_trained_is_evaluated_and_starts_other_runs(run, folder):
       '--phases=max_number_of_steps=1; max_number_of_steps=2')
   assert len(list((folder / 'phases').glob('*/model.ckpt-*.index'))) == 2
   report = (folder / 'phases' / 'phase_1' / 'restored.txt').read_bytes()
-  assert os.fsencode(f'{folder}/run/model.ckpt-2') in report
+  assert f'{folder}/run/model.ckpt-2'.encode(errors='backslashreplace') in report
 
 
 @pytest.mark.slow
