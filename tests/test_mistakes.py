@@ -19,7 +19,7 @@ _MISTAKES = {
     'retired flag': (_TRAIN, ['--num_ps_tasks=2'],
                      '--num_ps_tasks .*--num_clones'),
     'no data folder': (_TRAIN, ['--dataset_name=folder', '--dataset_dir=/nowhere'], '/nowhere'),
-    'no checkpoint': (_TRAIN, ['--checkpoint_path=/nowhere'], '--checkpoint_path=/nowhere'),
+    'no checkpoint': (_TRAIN, ['--checkpoint_path=/nowhere'], '/nowhere'),
     'nothing to exclude from': (_TRAIN, ['--checkpoint_exclude_scopes=LeNet/fc4'],
                                 '--checkpoint_exclude_scopes.*--checkpoint_path'),
     'both lengths': (_TRAIN, ['--epochs=1', '--max_number_of_steps=5'],
