@@ -119,7 +119,7 @@ def test_pytorch_needs_its_python(benchmark):
 def test_unequal_work_is_an_error(benchmark):
   benchmark.check_equal_work({'a': {'trained': 1, 'parameters': 2},
                               'b': {'trained': 1, 'parameters': 2}})
-  with pytest.raises(ValueError, match='a'):
+  with pytest.raises(ValueError, match=r"'a': \(1, 2\), 'b': \(2, 2\)"):
     benchmark.check_equal_work({'a': {'trained': 1, 'parameters': 2},
                                 'b': {'trained': 2, 'parameters': 2}})
 
