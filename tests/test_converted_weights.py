@@ -75,7 +75,7 @@ def test_a_conversion_does_not_remove_other_checkpoints(run_here, tmp_path):
   code, _, errors = run_here('convert_weights', f'--checkpoint_path={run}',
                                f'--output_dir={run}')
   assert code == 1
-  assert f'--output_dir={run}' in errors
+  assert '--output_dir' in errors and str(run) in errors
   assert sorted(tmp_path.rglob('*')) == before
   for _ in range(2):  # Its own result may be overwritten.
     code, _, errors = run_here('convert_weights', f'--checkpoint_path={run}',

@@ -19,8 +19,10 @@ import shutil
 import pytest
 
 _RUN = pathlib.Path(__file__).parent / 'old_run'
-# What the earlier version printed when it trained on: the losses of these steps.
-_LOSSES = {21: 2.274045944213867, 25: 2.1669816970825195, 30: 2.275534152984619}
+# The losses of these steps when the earlier version trained on, and how far another number of
+# threads may move them: rounding grows from step to step.
+_LOSSES = {21: (2.274045944213867, 1e-5), 25: (2.1669816970825195, 1e-3),
+           30: (2.275534152984619, 1e-2)}
 
 
 def test_it_evaluates(run_here, tmp_path):
@@ -43,8 +45,9 @@ def test_it_resumes(run_here, tmp_path):
   with open(run / 'metrics.csv', newline='') as file:
     rows = list(csv.DictReader(file))
   losses = {int(row['step']): float(row['loss']) for row in rows if row['loss']}
-  assert {step: losses[step] for step in _LOSSES} == pytest.approx(_LOSSES, rel=1e-4)
-  assert float(rows[-1]['validation_loss']) == pytest.approx(2.3181254107777667, rel=1e-4)
+  for step, (loss, tolerance) in _LOSSES.items():
+    assert losses[step] == pytest.approx(loss, rel=tolerance)
+  assert float(rows[-1]['validation_loss']) == pytest.approx(2.3181254107777667, rel=1e-2)
 
 
 def test_it_refuses_what_contradicts_it(run_here, tmp_path):

@@ -96,7 +96,7 @@ def test_classes_are_not_balanced_twice(in_process, tmp_path):
     run(f'--train_dir={tmp_path}', *_DIGITS, '--sampling=balanced', '--class_weights=balanced')
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_kept_classifier_keeps_its_classes_when_the_auxiliary_head_is_new(run_here, tmp_path):
   flags = ['--dataset_name=digits', '--train_image_size=75', '--batch_size=2',
            '--max_number_of_steps=1', '--validation_fraction=0']
@@ -215,7 +215,9 @@ def test_two_jobs_in_one_folder(start_script, run_here, tmp_path):
   first = start_script(_TRAIN, *flags,
                        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
   try:
-    while not (tmp_path / 'run' / 'metrics.csv').exists() and first.poll() is None:
+    metrics = tmp_path / 'run' / 'metrics.csv'
+    while not (metrics.exists() and len(metrics.read_text().splitlines()) > 1) and (
+        first.poll() is None):  # Until steps are made, which a signal lets end.
       time.sleep(0.1)
     code, _, errors = run_here(_TRAIN, *flags)
     assert code == 1

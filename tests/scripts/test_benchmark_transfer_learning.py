@@ -145,7 +145,7 @@ def test_layers_of_pytorch_are_ours(benchmark, pytorch):
   assert [i for i, (_, stride) in enumerate(pytorch._MOBILENET) if stride == 2] == [0, 2, 4, 6, 12]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_program(benchmark, settings, zoo_assets, tmp_path, capsys):
   for source in [path for folder in sorted((zoo_assets / 'flowers').iterdir())[:2]
                  for path in sorted(folder.iterdir())[:5]]:

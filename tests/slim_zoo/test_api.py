@@ -26,7 +26,7 @@ def folder(tmp_path_factory):
   made = tmp_path_factory.mktemp('api')
   network = nets_factory.build_network('cifarnet', image_shape=[32, 32, 3], num_classes=4, seed=3)
   values = {**network.variables, 'global_step': tf.constant(7, tf.int64)}
-  checkpoints.save(made / 'run', 7, values, {
+  checkpoints.save(made / 'run', 7, values, metadata={
     'model_name': 'cifarnet', 'class_names': _CLASSES, 'image_size': 32, 'channels': 3,
     'preprocessing_name': 'cifarnet'}, max_to_keep=1)
   (made / 'photos').mkdir()
