@@ -1,4 +1,4 @@
-"""Measures transfer learning behind frozen layers: uncached, cached and in PyTorch, on the CPU.
+"""Measures transfer learning on frozen layers on the CPU: uncached, cached, and in PyTorch.
 
     python scripts/benchmark_transfer_learning.py --job=mobilenet_v1 --dataset_dir=photos \
       --checkpoint_path=mobilenet_v1_1.0_224.ckpt --torch_python=/path/to/python
@@ -9,19 +9,18 @@ Jobs train without augmentation, with Adam, and validate after every epoch:
 - `vgg_16_pool`: a classifier of the means of `vgg_16`'s last maps (`--head=pool,fc`);
 - `vgg_16_fc`: `fc6` to `fc8` of `vgg_16`, from scratch.
 
-Contenders take turns. `uncached` is train_image_classifier.py with --cache_features=off, which
+The contenders alternate. `uncached` is train_image_classifier.py with --cache_features=off, which
 computes the frozen layers in every epoch; `cached` the same with --cache_features=disk, first with
 an empty cache (the row `cold`) and then again (`warm`); `pytorch` is the same job there
-(`benchmark_transfer_torch.py`). Each is a process of its own. What counts is the wall time after
-the imports: reading the data, building and restoring the network, training, validating, saving.
-All but `warm` begin with an empty cache, so that ours decode every image once more to find broken
-ones.
+(`benchmark_transfer_torch.py`). Each is a process of its own. The wall time
+after the imports is measured: reading the data, building and restoring the network, training,
+validating, saving. All except `warm` start with an empty cache, so ours decode every image once
+more to find broken ones.
 
-Where an epoch takes very long, --uncached_epochs=2 or --pytorch_epochs=2 lets that one run two; the
-time of all --epochs is then computed, with the last one's for each that is left out, and the row
-says so. The median over the rounds is printed and added to
-`results/benchmark_transfer_learning.csv`, one row a contender; `top_1_then` is the accuracy after
-the epochs that all have run. PyTorch is not among the dependencies: make an environment for it
+If an epoch takes very long, --uncached_epochs=2 or --pytorch_epochs=2 runs two of them; the time of
+all --epochs is then computed, taking the last one's for each that is left out, and the row says so. The median over the rounds is printed and added to
+`results/benchmark_transfer_learning.csv`, one row per contender; `top_1_then` is the accuracy after
+the epochs that all of them ran. PyTorch is not among the dependencies: make an environment for it
 (`python -m venv torch && torch/bin/pip install torch numpy pillow`) and name its Python.
 """
 

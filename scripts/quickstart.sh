@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# The main job on data that need no download, the handwritten digits inside scikit-learn: trains
-# lenet from scratch, fine-tunes a new last layer from that checkpoint, evaluates both.
+# Trains lenet on the handwritten digits that come with scikit-learn, fine-tunes a new last layer from
+# that checkpoint, and evaluates both. Nothing is downloaded except the packages.
 #
 #   scripts/quickstart.sh             into runs/quickstart
 #   scripts/quickstart.sh some/where
 #
-# Two CPU cores need less than three minutes after the installation. A finished run is not trained
-# again: remove the folder to start anew.
+# It takes less than three minutes on two CPU cores, after the installation. A finished run is not
+# trained again: remove the directory to start over.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -15,7 +15,7 @@ common=(--dataset_name=digits --model_name=lenet --optimizer=momentum --learning
 
 scripts/setup_env.sh
 python=.venv/bin/python
-# TensorFlow logs as errors that there is no GPU and no AVX-512; what stops a run is raised anyway.
+# TensorFlow logs missing GPUs and AVX-512 as errors; real errors are raised as exceptions anyway.
 export TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-3}
 
 say() {
@@ -27,16 +27,16 @@ evaluate() {
     --dataset_name=digits --dataset_split_name=validation
 }
 
-say "1. lenet from scratch, into $runs/scratch"
+say "1. Train lenet from scratch, into $runs/scratch"
 "$python" train_image_classifier.py --train_dir="$runs/scratch" "${common[@]}" --epochs=5
 
-say "2. Its last layer anew and alone, from that checkpoint, into $runs/finetuned"
+say "2. Fine-tune a new last layer from that checkpoint, into $runs/finetuned"
 "$python" train_image_classifier.py --train_dir="$runs/finetuned" "${common[@]}" --epochs=2 \
   --checkpoint_path="$runs/scratch" --checkpoint_exclude_scopes=LeNet/fc4 \
   --trainable_scopes=LeNet/fc4
 
-say '3. Trained from scratch, on the validation images'
+say '3. Evaluate the network trained from scratch'
 evaluate "$runs/scratch"
 
-say '4. Fine-tuned, on the validation images'
+say '4. Evaluate the fine-tuned network'
 evaluate "$runs/finetuned"
