@@ -12,16 +12,16 @@ Jobs train without augmentation, with Adam, and validate after every epoch:
 The contenders alternate. `uncached` is train_image_classifier.py with --cache_features=off, which
 computes the frozen layers in every epoch; `cached` the same with --cache_features=disk, first with
 an empty cache (the row `cold`) and then again (`warm`); `pytorch` is the same job there
-(`benchmark_transfer_torch.py`). Each is a process of its own. The wall time
-after the imports is measured: reading the data, building and restoring the network, training,
-validating, saving. All except `warm` start with an empty cache, so ours decode every image once
-more to find broken ones.
+(`benchmark_transfer_torch.py`). Each is a process of its own. The wall time after the imports is
+measured: reading the data, building and restoring the network, training, validating, saving. All
+except `warm` start with an empty cache, so ours decode every image once more to find broken ones.
 
 If an epoch takes very long, --uncached_epochs=2 or --pytorch_epochs=2 runs two of them; the time of
-all --epochs is then computed, taking the last one's for each that is left out, and the row says so. The median over the rounds is printed and added to
-`results/benchmark_transfer_learning.csv`, one row per contender; `top_1_then` is the accuracy after
-the epochs that all of them ran. PyTorch is not among the dependencies: make an environment for it
-(`python -m venv torch && torch/bin/pip install torch numpy pillow`) and name its Python.
+all --epochs is then computed, taking the last one's for each that is left out, and the row says so.
+The median over the rounds is printed and added to `results/benchmark_transfer_learning.csv`, one
+row per contender; `top_1_then` is the accuracy after the epochs that all of them ran. PyTorch is
+not among the dependencies: make an environment for it (`python -m venv torch && torch/bin/pip
+install torch numpy pillow`) and name its Python.
 """
 
 from __future__ import annotations

@@ -3,12 +3,12 @@
     python scripts/run_experiment.py --experiment=mobilenet_v1_on_flowers --data=photos \
       --weights=mobilenet_v1_1.0_224.ckpt
 
-`scripts/experiments/catalogue.py` lists the experiments: the commands of each, its data and weights,
-and the published result. The commands run one after the other, again for every seed, starting with
-an empty cache of features, and print as usual. A row is added to `results/experiments.csv`: the
-accuracies after the last validation and at the best one, one per seed, with their mean and standard
-deviation (n - 1), and the seconds that all commands took, imports included. The best is chosen on
-the examples that it is measured on; the last is not chosen.
+`scripts/experiments/catalogue.py` lists the experiments: the commands of each, its data and
+weights, and the published result. The commands run one after the other, again for every seed,
+starting with an empty cache of features, and print as usual. A row is added to
+`results/experiments.csv`: the accuracies after the last validation and at the best one, one per
+seed, with their mean and standard deviation (n - 1), and the seconds that all commands took,
+imports included. The best is chosen on the examples that it is measured on; the last is not chosen.
 
 If data or weights are not available, --missing="GTSRB's train.p" runs nothing, and adds a row that
 says so.
