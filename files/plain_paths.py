@@ -1,8 +1,8 @@
-r"""Other names for paths that TensorFlow would misread.
+r"""Links to paths that TensorFlow would misread.
 
-Its readers of checkpoints take a path for a pattern: `run[1]` means `run1` to them, and a backslash
-is left out. Some of its functions take no path that is not UTF-8. They get the path of a symbolic
-link without such characters.
+Its checkpoint readers treat a path as a pattern: `run[1]` means `run1` to them, and a backslash is
+dropped. Some of its functions do not accept paths that are not UTF-8. They are given the path of a
+symbolic link without such characters.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ import tempfile
 from collections.abc import Iterator
 
 _PATTERN = re.compile(r'[\[\]*?\\]')
-# Where links may be made: a scheduler's own temporary folder may be called `job[12]`.
+# Alternatives to the temporary directory, which a scheduler may have called `job[12]`.
 _FOLDERS = ('/tmp', '/var/tmp', '/dev/shm')
 _NAME = 'link'
 
 
 def is_plain(path: str | os.PathLike[str]) -> bool:
-  """Tells whether a path means itself to all of TensorFlow's functions."""
+  """Returns whether all of TensorFlow's functions read a path as it is."""
   text = os.fspath(path)
   return not _PATTERN.search(text) and text.isprintable()
 
 
 @contextlib.contextmanager
 def plain(path: str | os.PathLike[str]) -> Iterator[str]:
-  """Gives a plain path of what is at a path, as long as a `with` block lasts.
+  """Provides a plain path to the content of a path, for the duration of a `with` block.
 
   Args:
-    path: a file, a folder, or the prefix of the files of a checkpoint.
+    path: a file, a directory, or the prefix of the files of a checkpoint.
 
   Yields:
-    The path itself if it is plain; else that of a link to the file or folder, beside which there
-    are links to all files that have the path and a dot before the rest of their name.
+    The path itself if it is plain; otherwise that of a link to the file or directory, next to links
+    to all files whose names begin with the path and a dot.
 
   Raises:
     OSError: if no link can be made.
@@ -53,9 +53,9 @@ def plain(path: str | os.PathLike[str]) -> Iterator[str]:
 
 
 def _folder() -> str:
-  """Finds a folder for links."""
+  """Finds a directory for links."""
   for folder in (tempfile.gettempdir(), *_FOLDERS):
     if is_plain(folder) and pathlib.Path(folder).is_dir() and os.access(folder, os.W_OK | os.X_OK):
       return folder
-  raise OSError(f'Expected a folder for temporary files whose path has none of the characters '
-                f'[]*?\\. Received: {tempfile.gettempdir()}. Set TMPDIR to another one.')
+  raise OSError(f'Expected: a directory for temporary files without the characters []*?\\ in its '
+                f'path. Received: {tempfile.gettempdir()}. Set TMPDIR to another one.')

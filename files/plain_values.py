@@ -1,4 +1,4 @@
-"""What may come out of a pickle: arrays, containers, numbers and text, of bounded extent."""
+"""The values that a pickle may contain: arrays, containers, numbers and text, of bounded size."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-_LONGEST_KEY = 4096  # Keys that are equal are compared to their end, as often as a file sets them.
+_LONGEST_KEY = 4096  # Equal keys are compared to the end, each time a file sets them.
 _MOST_NESTED = 64
 _MOST_SHOWN = 32
-_SPARE = 2 ** 28  # What small files may unfold to, in bytes.
+_SPARE = 2 ** 28  # How far small files may expand, in bytes.
 
 
 def check_key(key: Any) -> None:
-  """Refuses keys that are no short text, bytes or integer, which compare at once.
+  """Refuses keys other than short texts, bytes and integers, which are compared quickly.
 
   Raises:
-    ValueError: if the key is another.
+    ValueError: if it is refused.
   """
   if type(key) in (str, bytes):
     if len(key) > _LONGEST_KEY:
@@ -27,20 +27,20 @@ def check_key(key: Any) -> None:
 
 
 def check_tree(root: Any, size: int, leaf_size: Callable[[Any], int | None]) -> None:
-  """Refuses cycles, deep nesting, and what unfolds to far more than the file.
+  """Refuses cycles, deep nesting, and content that expands to far more than the file.
 
   Args:
-    root: of a pickle.
+    root: the root object of a pickle.
     size: of the file, in bytes.
-    leaf_size: the bytes in a value that is no container, or None if it may not be in the result.
+    leaf_size: returns the bytes of a value that is not a container, or None if it is not allowed.
 
   Raises:
-    ValueError: if there is any of it.
+    ValueError: if it is refused.
   """
-  measured: dict[int, tuple[int, int]] = {}  # What is done: how deep it is, and its size.
-  opened: set[int] = set()  # The containers that the present one is in.
+  measured: dict[int, tuple[int, int]] = {}  # Depth and size of finished containers.
+  opened: set[int] = set()  # The containers around the current one.
   waiting: list[tuple[Any, bool]] = [([root], False)]
-  top = waiting[0][0]  # Held, so that no other object gets its id.
+  top = waiting[0][0]  # Kept alive, so that no other object gets its id.
   while waiting:
     node, children_done = waiting.pop()
     key = id(node)
@@ -51,7 +51,7 @@ def check_tree(root: Any, size: int, leaf_size: Callable[[Any], int | None]) -> 
       raise ValueError('a container that holds itself')
     elif key not in measured:
       opened.add(key)
-      _check_depth(len(opened) - 1)  # The list around the root is ours.
+      _check_depth(len(opened) - 1)  # We made the list around the root.
       waiting.append((node, True))
       waiting.extend((child, False) for child in _children(node) if _is_container(child))
   unfolded = measured[id(top)][1]
@@ -62,7 +62,7 @@ def check_tree(root: Any, size: int, leaf_size: Callable[[Any], int | None]) -> 
 
 def _measure(node: Any, measured: Mapping[int, tuple[int, int]],
              leaf_size: Callable[[Any], int | None]) -> tuple[int, int]:
-  """Returns how deep a container is and what it unfolds to, from what its parts do."""
+  """Returns the depth of a container and the size that it expands to, from those of its parts."""
   depth, size = 0, 64
   for child in _children(node):
     if _is_container(child):
@@ -93,7 +93,7 @@ def _children(node: Any) -> list[Any]:
 
 
 def leaf_size(value: Any) -> int | None:
-  """Returns the bytes in a value that is no container; None for what is no plain value."""
+  """Returns the bytes of a value that is not a container; None if it is not a plain value."""
   if type(value) in (str, bytes, bytearray):
     return len(value)
   if type(value) in (int, float, bool, type(None)) or isinstance(value, np.generic):
@@ -102,7 +102,7 @@ def leaf_size(value: Any) -> int | None:
 
 
 def shown(value: Any) -> str:
-  """Shows a value in a message; never a container's parts, which may be without end."""
+  """Formats a value for a message; never the parts of a container, which may be endless."""
   if type(value) is tuple and len(value) <= _MOST_SHOWN and all(type(n) is int for n in value):
     return repr(value)
   return repr(value[:40]) if type(value) is str else f'of the type {type(value).__name__}'

@@ -1,4 +1,4 @@
-"""Showing how far something long is: a bar on a terminal, elsewhere a line a minute."""
+"""Progress of long tasks: a bar on a terminal, otherwise one line per minute."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _SECONDS_A_LINE = 60
 
 
 def show(items: Iterable, total: int, *, unit: str, description: str = '') -> Iterator:
-  """Yields items, and shows how many of them are done with.
+  """Yields items, and shows how many of them are done.
 
   Args:
-    items: what is to be done.
-    total: how many there are.
-    unit: what one of them is.
-    description: what is done.
+    items: the items to process.
+    total: their number.
+    unit: what one of them is called.
+    description: what is being done.
   """
   with counter(total, unit=unit, description=description) as done:
     for item in items:
@@ -29,13 +29,13 @@ def show(items: Iterable, total: int, *, unit: str, description: str = '') -> It
 
 def counter(total: int | None, *, unit: str, description: str = '', initial: int = 0,
             in_thousands: bool = False) -> contextlib.AbstractContextManager:
-  """Makes what shows progress; in a `with` block, its `update(count)` tells of so many more.
+  """Makes a progress display for a `with` block; its `update(count)` adds to the number done.
 
-  It goes to stderr. A log file gets nothing of what takes less than a minute.
+  It is written to stderr. Tasks of less than a minute leave nothing in a log file.
 
   Args:
-    total, unit, description: see `show`; the total is None where nobody knows.
-    initial: how many were done before.
+    total, unit, description: see `show`; the total is None if it is not known.
+    initial: number of items that were done before.
     in_thousands: whether large numbers are shown as 1.2k, 3.4M.
   """
   if sys.stderr.isatty():
@@ -46,7 +46,7 @@ def counter(total: int | None, *, unit: str, description: str = '', initial: int
 
 
 class _Lines:
-  """Tells a log how far something is."""
+  """Writes progress to a log."""
 
   def __init__(self, total: int | None, unit: str, *, description: str, initial: int,
                in_thousands: bool):
@@ -57,7 +57,7 @@ class _Lines:
     self._start = self._told = time.monotonic()
 
   def update(self, count: int) -> None:
-    """Counts, and prints a line if the last one is long ago."""
+    """Counts, and prints a line if the last one was long ago."""
     self._done += count
     now = time.monotonic()
     if now - self._told >= _SECONDS_A_LINE:

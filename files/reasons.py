@@ -1,4 +1,4 @@
-"""What readers raise on damaged files, and the words that tell of it in messages."""
+"""The exceptions that readers raise on damaged files, and their reasons in messages."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import zipfile
 import zlib
 from collections.abc import Iterable
 
-# Whatever damaged data makes the readers of Python and NumPy raise. What is nested too deeply is a
-# RuntimeError. A MemoryError is the file's fault only where the sizes that it claims are believed.
+# All that damaged data makes the readers of Python and NumPy raise. Deep nesting is a RuntimeError.
+# A MemoryError is the file's fault only if the sizes that it claims are believed.
 FAILURES = (ArithmeticError, AttributeError, EOFError, LookupError, OSError, RuntimeError,
             TypeError, ValueError, lzma.LZMAError, struct.error, tarfile.TarError,
             zipfile.BadZipFile, zlib.error)
 _LONGEST = 300
-# How TensorFlow's message of a failed check begins; its parts follow in brackets.
+# Beginning of TensorFlow's message for a failed check, followed by its parts in brackets.
 _ASSERTION = 'assertion failed: ['
 _MOST_NAMES = 20
 
 
 def short_reason(error: BaseException) -> str:
-  """Returns the sentence of an error that tells what is wrong, on one line.
+  """Returns the reason of an error, on one line.
 
-  TensorFlow's names for the parts of a graph are left out. Nothing is cut within a word.
+  TensorFlow's names for the parts of a graph are removed. Words are not cut.
 
   Args:
     error: any exception.
@@ -37,10 +37,10 @@ def short_reason(error: BaseException) -> str:
       isinstance(error.args[0], str) and ' ' in error.args[0]):
     return f'{error.args[0]!r} is missing'
   text = getattr(error, 'message', None) or _text_of(error)
-  # The names of nodes and functions, one in another, come before the reason, and more behind it.
+  # Nested names of nodes and functions come before the reason, and more after it.
   text = re.split(r'\{\{\w+ [^{}]*\}\}\s*', text.split('\n\t [[')[0])[-1].strip()
   lines = text.splitlines() or [type(error).__name__]
-  # Here the reason comes last, behind the way to the node.
+  # Here the reason comes last, after the path to the node.
   line = lines[-1] if lines[0].startswith('Graph execution error') else lines[0]
   line = re.sub(r' \[Op:\w+\].*$', '', line).strip()
   if line.startswith(_ASSERTION) and line.endswith(']'):
@@ -62,7 +62,7 @@ def listed(names: Iterable[object]) -> str:
 
 
 def _text_of(error: BaseException) -> str:
-  """Returns what an error says; a KeyError alone would put it in quotes."""
+  """Returns the message of an error; a KeyError would put it in quotes."""
   if isinstance(error, KeyError) and error.args:
     return str(error.args[0])
   return str(error)

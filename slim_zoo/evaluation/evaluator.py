@@ -15,17 +15,17 @@ from nets.network import Network
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-  """What an evaluation found.
+  """The result of an evaluation.
 
   Attributes:
-    count: how many examples were measured.
+    count: number of examples.
     loss: mean cross-entropy, in nats.
     top_1: share of the examples whose most likely class is right, in [0, 1].
-    top_k: share whose class is among the `k` most likely ones; equal logits count in the
-      order of their classes, as argmax does.
+    top_k: share of the examples whose class is among the `k` most likely ones; equal logits are
+      ordered by class, as argmax does.
     k: min(5, number of classes).
-    class_counts: how many of the examples are of each class, by the network's output.
-    class_right: how many of those have it as their most likely class.
+    class_counts: number of examples of each class, by the network's output.
+    class_right: number of those whose most likely class is right.
   """
   count: int
   loss: float
@@ -37,7 +37,7 @@ class Measurement:
 
   @property
   def recalls(self) -> tuple[float, ...]:
-    """The share of each class's examples whose most likely class it is; NaN without examples."""
+    """The share of each class's examples that are right; NaN for a class without examples."""
     return tuple(right / count if count else math.nan
                  for right, count in zip(self.class_right, self.class_counts, strict=True))
 
@@ -51,7 +51,7 @@ class Measurement:
     return f'eval/Accuracy[{self.top_1:.9g}]eval/Recall_5[{self.top_k:.9g}]'
 
   def scalars(self) -> dict[str, float]:
-    """Returns the metrics by the names that they are logged and chosen under."""
+    """Returns the metrics by the names under which they are logged and selected."""
     return {'top_1': self.top_1, 'top_5': self.top_k, 'mean_recall': self.mean_recall,
             'loss': self.loss}
 

@@ -1,4 +1,4 @@
-"""What is exported: a network in inference, and how its images are prepared."""
+"""The content of an export: a network in inference, and the preprocessing of its images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOGITS, PROBABILITIES = 'logits', 'probabilities'
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-  """A network with what it takes to use it.
+  """A network with what is needed to use it.
 
   Attributes:
     network: computes in float32.
@@ -44,7 +44,7 @@ class Model:
 
     Args:
       images: float32 [batch, height, width, channels], preprocessed.
-      values: from `values`, to have constants of the variables' names in place of the variables.
+      values: from `values`, to use constants with the variables' names instead of the variables.
 
     Returns:
       The logits and probabilities, float32 [batch, num_classes], by their names.
@@ -55,7 +55,7 @@ class Model:
             PROBABILITIES: tf.nn.softmax(logits, name=PROBABILITIES)}
 
   def preprocess(self, files: tf.Tensor) -> tf.Tensor:
-    """Prepares encoded images as for an evaluation.
+    """Preprocesses encoded images as an evaluation does.
 
     Args:
       files: string [batch], image files.
