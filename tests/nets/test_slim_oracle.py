@@ -271,7 +271,8 @@ def test_initial_values(training):
   slims = training.expected['initial']
   assert [key for key in {*slims} ^ {*training.initial}
           if not scopes.matches_any(key, OF_THE_SIZE)] == []
-  assert_initial_values(training.initial, slims)
+  assert_initial_values({key: found for key, found in training.initial.items() if key in slims},
+                        slims)
 
 
 # The first fully connected layer of VGG and OverFeat is left out: the second one's initializer is
