@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -31,8 +32,8 @@ def find(dataset, decode) -> tuple[BadImage, ...]:
   """Decodes every image of a dataset once, in parallel.
 
   Results are cached per piece, keyed by the examples' names and their files' sizes and modification
-  times. If a file changes, only its piece is checked again; if the process is killed, only the
-  current piece is lost.
+  times, or their images if these are in memory. If a file changes, only its piece is checked again;
+  if the process is killed, only the current piece is lost.
 
   Args:
     dataset: a `dataset.Dataset`.
@@ -42,8 +43,6 @@ def find(dataset, decode) -> tuple[BadImage, ...]:
   Returns:
     The images that cannot be read or decoded, in the order of the source.
   """
-  if not dataset.examples.files:
-    return check(dataset, decode)
   pieces = dataset.examples.pieces()
   keys = [_key_of(dataset, piece) for piece in pieces]
   found = [cache.load(key) for key in keys]
@@ -61,10 +60,7 @@ def find(dataset, decode) -> tuple[BadImage, ...]:
 
 
 def check(dataset, decode) -> tuple[BadImage, ...]:
-  """Decodes every image as `find` does, but without the cache.
-
-  Arguments and result are those of `find`.
-  """
+  """Like `find`, but without the cache."""
   whole = Piece(np.arange(dataset.num_examples), (),
                 lambda: dataset.examples.order(0, seed=0, shuffle=False))
   return _named(dataset, zip([whole], _check_pieces(dataset, decode, [whole]), strict=True))
@@ -117,7 +113,7 @@ def check_rest(dataset, bad: Collection[str], *, needs_all_classes: bool) -> str
   left_out = set(bad)
   is_good = np.array([name not in left_out for name in dataset.examples.names])
   if not is_good.any():
-    raise ValueError(f'Expected images that can be decoded in the split {dataset.split_name!r}. '
+    raise ValueError(f'Expected decodable images in the split {dataset.split_name!r}. '
                      f'Received none: all {dataset.num_examples} are bad.')
   left = np.bincount(dataset.labels[is_good], minlength=dataset.num_classes)
   lost = [dataset.class_names[label]
@@ -126,10 +122,10 @@ def check_rest(dataset, bad: Collection[str], *, needs_all_classes: bool) -> str
     return ''
   classes = f'{", ".join(lost[:10])}{", …" if len(lost) > 10 else ""}'
   if needs_all_classes:
-    raise ValueError('Expected at least one image of every class that can be decoded. Received, in '
+    raise ValueError('Expected at least one decodable image of every class. Received, in '
                      f'the split {dataset.split_name!r}, none of: {classes}. Repair or replace the '
                      'images, or remove the class.')
-  return (f'Warning: the split {dataset.split_name!r} has no image that can be decoded of the '
+  return (f'Warning: the split {dataset.split_name!r} has no decodable image of the '
           f'classes: {classes}.')
 
 
@@ -146,7 +142,16 @@ def _key_of(dataset, piece: Piece) -> str:
   """Key of the cache entry for a piece; the entry is a list of [number in the piece, reason]."""
   return cache.key_of('bad images', _VERSION, dataset.channels,
                       [dataset.examples.names[i] for i in piece.positions],
-                      [cache.stamp(file) for file in piece.files])
+                      [cache.stamp(file) for file in piece.files] or _digest(dataset, piece))
+
+
+@tf.autograph.experimental.do_not_convert
+def _digest(dataset, piece: Piece) -> str:
+  """A digest of the images of a piece, which are in memory."""
+  found = hashlib.sha256()
+  for image in piece.order().map(dataset.examples.image).as_numpy_iterator():
+    found.update(hashlib.sha256(image).digest())
+  return found.hexdigest()
 
 
 def _named(dataset, found: Iterable[tuple[Piece, list]]) -> tuple[BadImage, ...]:
@@ -159,7 +164,7 @@ def _named(dataset, found: Iterable[tuple[Piece, list]]) -> tuple[BadImage, ...]
 def _check_pieces(dataset, decode, pieces: Sequence[Piece]) -> Iterator[list]:
   """Yields for each piece the list of [number in the piece, reason] of its bad images."""
 
-  @tf.function  # Traced once for all pieces.
+  @tf.function(autograph=False)  # Traced once for all pieces.
   def decoded(raw):
     # The result must depend on the pixels, or the decoding would be optimised away.
     return tf.reduce_max(decode(dataset.examples.image(raw)))
@@ -176,6 +181,7 @@ def _check_pieces(dataset, decode, pieces: Sequence[Piece]) -> Iterator[list]:
       done.update(len(bad))
 
 
+@tf.autograph.experimental.do_not_convert
 def _good_ones(piece: Piece, decoded: Callable) -> tf.data.Dataset:
   """Returns batches of (number in the piece, …) of the examples that decode without an error."""
   good = piece.order().enumerate().map(
@@ -184,6 +190,7 @@ def _good_ones(piece: Piece, decoded: Callable) -> tf.data.Dataset:
   return good.ignore_errors().batch(_BATCH).prefetch(2)
 
 
+@tf.autograph.experimental.do_not_convert
 def _explain(dataset, decode, *, piece: Piece, bad: list[int]) -> list[list]:
   """Decodes the bad examples again one by one, to find out why they failed."""
   wanted = tf.constant(bad, tf.int64)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import collections
-import os
+import functools
+import itertools
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -25,9 +26,15 @@ from datasets import (
   splits,
 )
 from datasets.list_files import Row
+from files import converted_images
 
 _SUFFIXES = ('.csv', '.tsv', '.txt')
 _SPLITS = ('train', 'validation', 'test')
+_NOT_UNICODE = 'not UTF-8, read as Windows-1252'
+# What else has a suffix of a list and is next to one.
+_NO_LISTS = re.compile(r'readme|licen[cs]e|.*(submission|requirements).*', re.IGNORECASE)
+# A whole number, as it is or as pandas writes it in a column with missing values.
+_INTEGER = re.compile(r'-?\d+(\.0+)?')
 
 
 class ImageList(NamedTuple):
@@ -62,8 +69,8 @@ class _Classes(NamedTuple):
   notes: tuple[str, ...] = ()
 
 
-def get_split(name: str, split_name: str, dataset_dir, *, file_pattern=None,
-              validation_fraction: float = 0.1) -> dataset.Dataset:
+def get_split(name: str, split_name: str, dataset_dir,
+              *, options: dataset.Options = dataset.Options()) -> dataset.Dataset:
   """Makes a split from lists of images.
 
   Columns are separated by comma, semicolon or tab; or by blanks, where the last word is the label.
@@ -74,11 +81,11 @@ def get_split(name: str, split_name: str, dataset_dir, *, file_pattern=None,
   Args:
     name: the dataset's name.
     split_name: 'train', 'validation', 'test' if there is one; 'all' if there is only one.
-    dataset_dir: a list, or a folder of lists named after their splits (`train.csv`, `val.txt` …).
+    dataset_dir: a list, or a folder of lists named after their splits (`train.csv`, `val.txt` …),
+      or with a single list.
       A `labels.txt` in it sets the order of the classes, or names for integer labels. A single list
       may have a column with each image's split.
-    file_pattern: unused.
-    validation_fraction: see `splits.choose`.
+    options: see `dataset.Options`.
 
   Returns:
     A `dataset.Dataset`.
@@ -87,37 +94,61 @@ def get_split(name: str, split_name: str, dataset_dir, *, file_pattern=None,
     ValueError, FileNotFoundError: if a list, a column, an image or a label's name is missing, or
       a label is out of range; the message names the list and the line.
   """
-  del file_pattern
-  lists = {split: read_list(path) for split, path in _find_lists(Path(dataset_dir)).items()}
+  root = Path(dataset_dir)
+  image_dir = Path(options.image_dir) if options.image_dir else None
+  if image_dir and not image_dir.is_dir():
+    raise FileNotFoundError('Expected --image_dir to be a folder of images. Received: '
+                            f'{image_dir}, which does not exist or is not a folder.')
+  lists, unlabelled = _read_lists(root, image_dir)
   rows = _rows_by_split(lists)
-  chosen, part = splits.choose(split_name, tuple(rows), validation_fraction=validation_fraction,
-                               source=str(dataset_dir))
+  chosen, part = splits.choose(
+      split_name, (*rows, *unlabelled), source=str(dataset_dir),
+      validation_fraction=options.validation_fraction)
+  if chosen in unlabelled:
+    raise unlabelled[chosen]
   found = _list_of(lists, chosen)
   classes = _classes(lists, rows, chosen)
   labels = [_label(row, found.path, classes) for row in rows[chosen]]
   # If the column contains no paths at all, the message of a missing file is the right one.
-  list_files.find(rows[chosen][:1], found.path, found.image_column)
-  list_files.check_other_paths(found.rows, found.path)
-  paths = list_files.find(rows[chosen], found.path, found.image_column)
-  names = [row.path.replace(os.sep, '/') for row in rows[chosen]]
-  examples = indexed.IndexedExamples(names, labels, paths=paths)
+  find = functools.partial(list_files.find, path=found.path, column=found.image_column,
+                           folder=image_dir or found.path.parent)
+  find(rows[chosen][:1])
+  names, images, repeated = list_files.names_of(found.rows, found.path)
+  files = find(rows[chosen])
+  is_chosen = [row.split in (None, chosen) for row in found.rows]
+  names, images = (list(itertools.compress(one, is_chosen)) for one in (names, images))
+  readable = converted_images.readable(files.paths)
+  examples = indexed.IndexedExamples(names, labels, paths=readable.paths)
+  keep = np.ones(len(names), bool)
   if part:
-    examples = examples.select(splits.part_of(examples, classes.names, part,
-                                              validation_fraction=validation_fraction))
-  notes = tuple(one.note for one in lists.values() if one.note)
+    keep = splits.part_of(examples, classes.names, part, images=images,
+                          validation_fraction=options.validation_fraction)
+  if (part or chosen) != 'train':  # Repetitions weight images in training, not in a measurement.
+    keep &= np.array(names) == np.array(images)
+  if not keep.all():
+    examples = examples.select(keep)
+  notes = (*(f'Not used: the list of the split {split!r}, which has no labels.'
+             for split in unlabelled),
+           *filter(None, [*(one.note for one in lists.values()), *files.notes, *readable.notes,
+                          repeated]))
   return dataset.Dataset(name, split_name, classes.names, 3, examples, made_split=bool(part),
                          open_ended_labels=classes.open_ended, notes=notes + classes.notes,
                          numbered_by_name=classes.numbered_by_name)
 
 
-def read_list(path: Path) -> ImageList:
-  """Reads a list of images; see `get_split` for the format."""
-  table = list_table.open_table(path)
+def read_list(path: Path, folder: Path) -> ImageList:
+  """Reads a list of images; see `get_split` for the format.
+
+  Args:
+    path: the list.
+    folder: the folder that relative paths of images start from.
+  """
+  table = list_table.open_table(path, folder)
   columns = list_columns.choose(table)
   if columns.label is None:
     labels = list_columns.one_of(table, columns)
   else:
-    labels = list(table.values(columns.label))
+    labels = list_columns.only_label(table, columns.label)
   rows = []
   for line, label in zip(table.lines, labels, strict=True):
     if len(line.cells) < 2 or len(line.cells) <= columns.image or not line.cells[columns.image]:
@@ -129,6 +160,26 @@ def read_list(path: Path) -> ImageList:
                    _note(table, columns, rows))
 
 
+def _read_lists(root: Path, image_dir: Path | None
+                ) -> tuple[dict[str, ImageList], dict[str, splits.UnlabelledSplitError]]:
+  """Reads the list of each split.
+
+  Returns:
+    (the lists; for each split but training whose list has no labels, the error that says so).
+  """
+  lists: dict[str, ImageList] = {}
+  unlabelled: dict[str, splits.UnlabelledSplitError] = {}
+  found = _find_lists(root)
+  for split, path in found.items():
+    try:
+      lists[split] = read_list(path, image_dir or path.parent)
+    except list_columns.NoLabelsError as error:
+      if 'train' not in found or split == 'train':
+        raise
+      unlabelled[split] = splits.UnlabelledSplitError(str(error))
+  return lists, unlabelled
+
+
 def _find_lists(root: Path) -> dict[str, Path]:
   """Finds the list of each split."""
   if root.is_file():
@@ -137,8 +188,7 @@ def _find_lists(root: Path) -> dict[str, Path]:
   if not root.is_dir():
     raise FileNotFoundError('Expected --dataset_dir to be a list of images (.csv, .tsv, .txt) or a '
                             f'folder of such lists. Received: {root}, which does not exist.')
-  lists = [path for path in sorted(root.iterdir())
-           if path.suffix in _SUFFIXES and path.is_file()]
+  lists = _lists(root)
   found = {}
   for split in _SPLITS:
     # The usual names take precedence over other spellings of the split.
@@ -151,10 +201,35 @@ def _find_lists(root: Path) -> dict[str, Path]:
     if paths:
       found[split] = paths[0]
   if not found:
+    others = _others(root)
+    if len(others) == 1:
+      return {'train': others[0]}
     raise FileNotFoundError(
         f'Expected a list named after its split in {root}, such as train.csv or val.txt. Received '
-        'none. If the list has another name, set --dataset_dir to the list itself.')
+        f'{", ".join(path.name for path in others) or "no list"}. If the list has another name, '
+        'set --dataset_dir to the list itself.')
   return found
+
+
+def beside(folder: Path) -> Path | None:
+  """The CSV or TSV file that lists a folder's images; the folder if it has one per split."""
+  if any(path.suffix != '.txt' and split_names.split_of(path.stem) == 'train'
+         for path in _lists(folder)):
+    return folder
+  found = [path for path in _others(folder) if path.suffix != '.txt']
+  return found[0] if len(found) == 1 else None
+
+
+def _lists(root: Path) -> list[Path]:
+  return [path for path in sorted(root.iterdir())
+          if path.suffix in _SUFFIXES and path.is_file() and not path.name.startswith('.')]
+
+
+def _others(root: Path) -> list[Path]:
+  """The files in a folder that may be lists of images and are not named after a split."""
+  return [path for path in _lists(root)
+          if not split_names.split_of(path.stem) and path.name != labels_file.FILENAME
+          and not _NO_LISTS.fullmatch(path.stem)]
 
 
 def _split(table: list_table.Table, column: int | None, line) -> str | None:
@@ -172,10 +247,13 @@ def _split(table: list_table.Table, column: int | None, line) -> str | None:
 
 
 def _note(table: list_table.Table, columns: list_columns.Columns, rows: list[Row]) -> str:
-  """Says how a list was read; '' for the usual layout."""
+  """Describes how a list was read; '' for the usual layout."""
   is_known = not table.header or list_names.is_path(table.name(columns.image))
-  if is_known and columns == list_columns.Columns(0, 1, (), None, ()):
+  is_usual = is_known and columns == list_columns.Columns(0, 1, (), None, ())
+  if is_usual and not table.encoding:
     return ''
+  if is_usual:
+    return f'{cache.printable(table.path.name)}: {_NOT_UNICODE}'
   parts = [f'images in {table.title(columns.image)}']
   if columns.label is None:
     parts[0] += (f', one column per class ({len(columns.classes)} classes): '
@@ -186,6 +264,8 @@ def _note(table: list_table.Table, columns: list_columns.Columns, rows: list[Row
     counts = collections.Counter(row.split for row in rows)
     parts[0] += (f', splits in {table.title(columns.split)} ('
                  + ', '.join(f'{count} {split}' for split, count in counts.items()) + ')')
+  if table.encoding:
+    parts.append(_NOT_UNICODE)
   if columns.ignored:
     parts.append(f'ignored columns: {table.listed(columns.ignored)}')
   return cache.printable(f'{table.path.name}: {"; ".join(parts)}')
@@ -225,9 +305,9 @@ def _classes(lists: Mapping[str, ImageList], rows: Mapping[str, list[Row]],
     _check_none_missing(one, listed)
   texts = {row.label for one in lists.values() for row in one.rows}
   texts.update(*(one.class_names for one in lists.values()))
-  by_number = all(re.fullmatch(r'-?\d+', text) for text in texts)
+  by_number = all(map(_INTEGER.fullmatch, texts))
   if listed:
-    labels = {text: integer_labels.value(text) for text in texts} if by_number else _places(listed)
+    labels = {text: _value(text) for text in texts} if by_number else _places(listed)
     return _Classes(listed, {text: label for text, label in labels.items()
                              if 0 <= label < len(listed)}, open_ended=False,
                     numbered_by_name=False)
@@ -240,7 +320,7 @@ def _classes(lists: Mapping[str, ImageList], rows: Mapping[str, list[Row]],
 
 
 def _integer_classes(lists: Iterable[ImageList], texts: Iterable[str]) -> _Classes:
-  values = {text: integer_labels.value(text) for text in texts}
+  values = {text: _value(text) for text in texts}
   wrong = {text for text, value in values.items() if not 0 <= value <= integer_labels.LARGEST}
   for row, path in ((row, one.path) for one in lists if wrong for row in one.rows):
     if row.label in wrong:
@@ -251,6 +331,11 @@ def _integer_classes(lists: Iterable[ImageList], texts: Iterable[str]) -> _Class
   places = {int(name): place for place, name in enumerate(found.names)}
   return _Classes(found.names, {text: places[value] for text, value in values.items()},
                   open_ended=True, notes=found.notes)
+
+
+def _value(text: str) -> int:
+  """The integer in `7` or `7.0`."""
+  return integer_labels.value(text.partition('.')[0])
 
 
 def _places(names: Iterable[str]) -> dict[str, int]:
@@ -275,7 +360,7 @@ def _label(row: Row, path: Path, classes: _Classes) -> int:
   if label is not None:
     return label
   where = f'in {path}, line {row.line}'
-  if row.label.lstrip('-').isdecimal():
+  if _INTEGER.fullmatch(row.label):
     raise ValueError(f'Expected a label in [0, {len(classes.names)}) {where}. '
                      f'Received: {row.label[:40]}.')
   known = ', '.join(classes.names[:20]) + (', …' if len(classes.names) > 20 else '')

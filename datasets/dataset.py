@@ -18,6 +18,25 @@ from datasets import bad_images, pieces
 _FIRST, _LAST = 8, 3
 
 
+@dataclasses.dataclass(frozen=True)
+class Options:
+  """How a dataset is read; each source uses some of them.
+
+  Attributes:
+    file_pattern: pattern of the names of a split's TFRecord files, with wildcards and '%s' for the
+      split; a pattern without '%s' is for the training files. None uses the source's pattern.
+    record_keys: the keys of the image and of the label in TFRecords; () finds them.
+    image_dir: folder that the paths in a list of images are relative to; None is the list's folder.
+    validation_fraction: fraction of the training examples, in [0, 1), used as the validation split
+      if the source has none; 0 makes none.
+  """
+
+  file_pattern: str | None = None
+  record_keys: tuple[str, ...] = ()
+  image_dir: str | None = None
+  validation_fraction: float = 0.1
+
+
 class Examples(Protocol):
   """The storage of a split: `indexed.IndexedExamples` or `records.RecordExamples`.
 
@@ -139,6 +158,7 @@ class Dataset:
       digest.update(b'%d %s\n' % (label, _bytes(name)))
     return digest.hexdigest()
 
+  @tf.autograph.experimental.do_not_convert
   def epoch(self, epoch, *, seed: int = 0, shuffle: bool = False, skip: int = 0) -> tf.data.Dataset:
     """One pass over the examples.
 

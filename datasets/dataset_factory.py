@@ -13,21 +13,20 @@ DATASETS = {
     'pickled': pickled.get_split,
     **dict.fromkeys(tfrecord.SOURCES, tfrecord.get_split),
 }
+# Options that only some datasets take.
+_TAKEN_BY = {'image_dir': ('csv',), 'record_keys': tuple(tfrecord.SOURCES)}
 # Datasets that need no --dataset_dir.
 _WITHOUT_DIR = (digits.get_split, tfds_source.get_split)
 
 
-def get_dataset(name: str, split_name: str, dataset_dir=None, *, file_pattern: str | None = None,
-                validation_fraction: float = 0.1) -> dataset.Dataset:
+def get_dataset(name: str, split_name: str, dataset_dir=None, **options) -> dataset.Dataset:
   """Gets one split of a dataset.
 
   Args:
     name: a key of `DATASETS`, or 'tfds/<name of a TensorFlow Datasets set>'.
     split_name: 'train', 'validation' or 'test'; 'all' for a source with a single split.
     dataset_dir: directory containing the dataset.
-    file_pattern: pattern of the names of a split's TFRecord files, with '%s' for the split.
-    validation_fraction: fraction of the training examples, in [0, 1), used as the validation split
-      if the source has none; 0 makes none.
+    **options: the fields of `dataset.Options`.
 
   Returns:
     A `dataset.Dataset`.
@@ -41,5 +40,8 @@ def get_dataset(name: str, split_name: str, dataset_dir=None, *, file_pattern: s
     raise unknown_name('dataset', name, [*DATASETS, tfds_source.PREFIX + '<name>'])
   if not dataset_dir and get_split not in _WITHOUT_DIR:
     raise ValueError(f'Expected --dataset_dir for the dataset {name!r}. Received none.')
-  return get_split(name, split_name, dataset_dir, file_pattern=file_pattern,
-                   validation_fraction=validation_fraction)
+  for option, takers in _TAKEN_BY.items():
+    if options.get(option) and name not in takers:
+      raise ValueError(f'Expected --{option} only for --dataset_name={" or ".join(takers)}. '
+                       f'Received: --dataset_name={name}. Leave it out, or change the dataset.')
+  return get_split(name, split_name, dataset_dir, options=dataset.Options(**options))

@@ -15,16 +15,16 @@ from datasets import dataset, indexed, splits
 _CLASS_NAMES = tuple('0123456789')
 
 
-def get_split(name: str, split_name: str, dataset_dir=None, *, file_pattern=None,
-              validation_fraction: float = 0.1) -> dataset.Dataset:
-  """Makes a split of the digits; `dataset_dir` and `file_pattern` are ignored."""
-  del dataset_dir, file_pattern
-  _, part = splits.choose(split_name, ('train',), validation_fraction=validation_fraction,
+def get_split(name: str, split_name: str, dataset_dir=None,
+              *, options: dataset.Options = dataset.Options()) -> dataset.Dataset:
+  """Makes a split of the digits; `dataset_dir` is ignored."""
+  del dataset_dir
+  _, part = splits.choose(split_name, ('train',), validation_fraction=options.validation_fraction,
                           source='the digits')
   examples = _examples()
   if part:
     examples = examples.select(splits.part_of(examples, _CLASS_NAMES, part,
-                                              validation_fraction=validation_fraction))
+                                              validation_fraction=options.validation_fraction))
   return dataset.Dataset(name, split_name, _CLASS_NAMES, 1, examples, made_split=bool(part))
 
 

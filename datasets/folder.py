@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from datasets import dataset, folder_layout, indexed, splits
-from datasets.folder_layout import IMAGE_SUFFIXES
+from datasets import csv_list, dataset, folder_layout, indexed, splits
+from files import converted_images, image_types
 
 
-def get_split(name: str, split_name: str, dataset_dir, *, file_pattern=None,
-              validation_fraction: float = 0.1) -> dataset.Dataset:
+def get_split(name: str, split_name: str, dataset_dir,
+              *, options: dataset.Options = dataset.Options()) -> dataset.Dataset:
   """Makes a split of a folder of images.
 
   Args:
@@ -18,29 +19,35 @@ def get_split(name: str, split_name: str, dataset_dir, *, file_pattern=None,
     split_name: 'train', 'validation', 'test' if there is one; the name of a split's directory;
       'all' if there is only one.
     dataset_dir: the folder; see `folder_layout.find` for the layouts.
-    file_pattern: unused.
-    validation_fraction: see `splits.choose`.
+    options: see `dataset.Options`.
 
   Returns:
-    A `dataset.Dataset`; its classes are the directories' names in sorted order.
+    A `dataset.Dataset`; its classes are the directories' names, sorted as numbers if all are
+    numbers. If there are no class directories but a list of images, see `csv_list`.
 
   Raises:
     ValueError, FileNotFoundError: if the folder has another layout, a class is empty, or the images
       of the split have no classes.
   """
-  del file_pattern
   root = Path(dataset_dir)
   if not root.is_dir():
     raise FileNotFoundError('Expected --dataset_dir to be a folder of images. '
                             f'Received: {root}, which does not exist or is not a folder.')
-  layout = folder_layout.find(root)
+  try:
+    layout = folder_layout.find(root)
+  except folder_layout.NoClassesError:
+    found = csv_list.beside(root)
+    if not found:
+      raise
+    listed = csv_list.get_split(name, split_name, found, options=options)
+    return dataclasses.replace(listed, notes=(f'Classes from {found.name}.', *listed.notes))
   chosen, part = splits.choose(
       layout.folder_names.get(split_name, split_name), (*layout.splits, *layout.unlabelled),
-      validation_fraction=validation_fraction, source=f'the folder {root}')
+      validation_fraction=options.validation_fraction, source=f'the folder {root}')
   if chosen in layout.unlabelled:
-    raise ValueError(_no_classes(chosen, layout.unlabelled[chosen]))
+    raise splits.UnlabelledSplitError(_no_classes(chosen, layout.unlabelled[chosen]))
   folders = layout.splits[chosen]
-  class_names = tuple(layout.splits.get('train', folders))
+  class_names = _in_order(layout.splits.get('train', folders))
   unknown = [class_name for class_name in folders if class_name not in class_names]
   if unknown:
     raise ValueError(f'Expected the classes of the training split in {root}. Received, in the '
@@ -48,22 +55,35 @@ def get_split(name: str, split_name: str, dataset_dir, *, file_pattern=None,
   examples, notes = _read(root, class_names, folders, require_all=chosen == 'train')
   if part:
     examples = examples.select(splits.part_of(examples, class_names, part,
-                                              validation_fraction=validation_fraction))
+                                              validation_fraction=options.validation_fraction))
   return dataset.Dataset(name, split_name, class_names, 3, examples, made_split=bool(part),
-                         notes=(*layout.notes, *notes), numbered_by_name=True)
+                         notes=(*layout.notes, *notes, *_order_note(class_names)),
+                         numbered_by_name=True)
 
 
-def image_files(top) -> list[str]:
+def image_files(top) -> tuple[list[str], str]:
   """Lists the images in a folder and its subfolders, always in the same order.
+
+  Returns:
+    The paths of the images, and a note about other files, '' if there are none.
 
   Raises:
     FileNotFoundError: if the folder does not exist or contains no image.
   """
-  images = _sorted_files(Path(top))[0] if Path(top).is_dir() else []
+  images, others = _sorted_files(Path(top)) if Path(top).is_dir() else ([], [])
   if not images:
-    raise FileNotFoundError(f'Expected a folder with images ({", ".join(IMAGE_SUFFIXES)}). '
-                            f'Received: {top}, which contains none.')
-  return [str(image) for image in images]
+    raise FileNotFoundError(
+        f'Expected a folder with images ({", ".join(image_types.ALL)}). Received: {top}, '
+        f'which contains none{_not_used(others, Path(top), start=". ") if others else "."}')
+  return [str(image) for image in images], _not_used(others, Path(top)) if others else ''
+
+
+def _not_used(files: Sequence[Path], root: Path, start: str = '') -> str:
+  """Names files that are not images."""
+  count = '1 file' if len(files) == 1 else f'{len(files)} files'
+  shown = folder_layout.sample([path.relative_to(root) for path in files])
+  return (f'{start}Not used: {count} of other formats than {", ".join(image_types.ALL)}: '
+          f'{shown}.')
 
 
 def _no_classes(split: str, path: Path) -> str:
@@ -74,6 +94,22 @@ def _no_classes(split: str, path: Path) -> str:
   count = len(folder_layout.loose_images(path))
   return (f'Expected one directory per class in {path}, the split {split!r}. Received: {count} '
           f'images outside class directories. {advice}')
+
+
+def _in_order(names: Iterable[str]) -> tuple[str, ...]:
+  """Sorts the classes: by their numbers if all names are numbers, else by their letters."""
+  names = sorted(names)
+  if all(name.isascii() and name.isdecimal() for name in names):
+    names.sort(key=int)
+  return tuple(names)
+
+
+def _order_note(class_names: tuple[str, ...]) -> tuple[str, ...]:
+  """Notes that the order is one of numbers, if that is another one."""
+  if list(class_names) == sorted(class_names):
+    return ()
+  return ('The names of the classes are numbers: they are in the order of these numbers, '
+          f'{folder_layout.sample(class_names)}',)
 
 
 def _read(root: Path, class_names: tuple[str, ...], folders: Mapping[str, tuple[Path, ...]], *,
@@ -94,19 +130,21 @@ def _read(root: Path, class_names: tuple[str, ...], folders: Mapping[str, tuple[
     ignored += others
   if empty:
     raise ValueError(f'Expected images in every class directory of {root}. Received none in: '
-                     f'{folder_layout.sample(empty)}. Add images or remove the directories. Names '
-                     f'of images end with {" ".join(IMAGE_SUFFIXES)}.')
+                     f'{folder_layout.sample(empty)}. Add images of the formats '
+                     f'{", ".join(image_types.ALL)}, or remove the directories.')
   names = [path.relative_to(root).as_posix() for path in paths]
   notes: tuple[str, ...] = ()
   if ignored:
-    files = '1 file' if len(ignored) == 1 else f'{len(ignored)} files'
-    shown = folder_layout.sample([path.relative_to(root) for path in ignored])
-    notes = (f'Not used: {files} that do not end with {" ".join(IMAGE_SUFFIXES)}: {shown}.',)
-  return indexed.IndexedExamples(names, labels, paths=[str(path) for path in paths]), notes
+    notes = (_not_used(ignored, root),)
+  readable = converted_images.readable([str(path) for path in paths])
+  return (indexed.IndexedExamples(names, labels, paths=readable.paths),
+          (*notes, *readable.notes))
 
 
 def _sorted_files(folder: Path) -> tuple[list[Path], list[Path]]:
-  """The visible files below `folder`, sorted: (images, other files)."""
+  """The visible files below `folder`, sorted: (images, other files); or an image by itself."""
+  if folder.is_file():
+    return [folder], []
   files = sorted(folder_layout.walk(folder))
-  return ([path for path in files if folder_layout.is_image(path.name)],
-          [path for path in files if not folder_layout.is_image(path.name)])
+  images = [path for path in files if folder_layout.is_image(path)]
+  return images, sorted({*files} - {*images})

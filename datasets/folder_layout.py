@@ -10,26 +10,32 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from datasets import split_names
+from datasets import flat_names, ilsvrc, split_names
+from files import image_types
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.png', '.gif', '.bmp', '.webp')
-# Directories that operating systems and programs create. Hidden ones are ignored as well.
-_JUNK = {'__MACOSX', '__pycache__', '@eaDir', '$RECYCLE.BIN', 'System Volume Information',
-         'lost+found'}
+# What operating systems and programs create. Hidden files and directories are ignored as well.
+_JUNK = {'Thumbs.db', 'desktop.ini', '__MACOSX', '__pycache__', '@eaDir', '$RECYCLE.BIN',
+         'System Volume Information', 'lost+found'}
 # Names of splits that are probably classes when they are among classes: trains are vehicles.
 _MAY_BE_A_CLASS = ('train', 'valid', 'dev')
 _PLAIN = {'train': ('train',), 'validation': ('validation', 'val'), 'test': ('test',)}
+# What datasets have next to their images, such as masks.
+_ASIDE = {'annotation', 'annotations', 'imagesets', 'masks', 'trimaps', 'segmentations', 'xmls'}
 _MOST_LEVELS = 3
 _LISTED = 5
 _ADVICE = ('Put the images of each class into its own directory, or list them with their classes '
            'in a CSV file for --dataset_name=csv.')
 
 
+class NoClassesError(ValueError):
+  """There is no directory of a class."""
+
+
 class Layout(NamedTuple):
   """The layout of a folder of images.
 
   Attributes:
-    splits: `{split: {class: the directories with its images}}`.
+    splits: `{split: {class: the directories with its images, or these themselves}}`.
     unlabelled: `{split: directory}` for splits whose images are not in class directories.
     folder_names: `{directory name: its split}`.
     notes: lines for the user about anything unusual.
@@ -65,13 +71,18 @@ def find(root: Path) -> Layout:
       one per class, with split directories inside. The layout may begin a few levels down.
 
   Raises:
+    NoClassesError: if no directory is one of a class.
     ValueError: if it has none of these layouts, or if the layout is ambiguous.
   """
   top = _enter(root)
-  names = subfolders(top)
-  if not names:
-    raise ValueError(f'Expected one directory per class in {top}. Received: '
-                     f'{_count(len(loose_images(top)))} and no directory. {_ADVICE}')
+  names, aside = _divide(subfolders(top))
+  if not names or _is_flat(top, names):
+    folder = top / names[0] if names else top
+    flat = _layout_of_names(top, {'train': folder})
+    if flat:
+      return flat
+    raise NoClassesError(f'Expected one directory per class in {folder}. Received: '
+                         f'{_count(len(loose_images(folder)))} and no directory. {_ADVICE}')
   found = [_inspect_split(top / name, split) for name, split in split_names.find(names).items()]
   others = [name for name in names if name not in {one.name for one in found}]
   others = [name for name in others if has_images(top / name)]
@@ -81,7 +92,12 @@ def find(root: Path) -> Layout:
       others and [one.name.lower() for one in found] in [[word] for word in _MAY_BE_A_CLASS]):
     layout = _layout_of_classes(top, names)
   else:
-    raise ValueError(_ambiguous(top, found, others))
+    flat = None if others else _layout_of_names(top, {one.split: one.path for one in found})
+    if not flat:
+      raise (ValueError if others else NoClassesError)(_ambiguous(top, found, others))
+    layout = flat
+  if aside:
+    layout = layout._replace(notes=(*layout.notes, f'Not used: {", ".join(aside)}.'))
   if top != root:
     layout = layout._replace(notes=(f'The dataset is in {top.relative_to(root)}.', *layout.notes))
   return layout
@@ -110,17 +126,19 @@ def subfolders(folder: Path) -> list[str]:
 def loose_images(folder: Path) -> list[str]:
   """Returns the sorted names of the images directly in a folder."""
   with os.scandir(folder) as entries:
-    return sorted(entry.name for entry in entries if is_image(entry.name) and entry.is_file())
+    return sorted(entry.name for entry in entries if entry.is_file() and is_image(entry.path))
 
 
-def is_image(name: str) -> bool:
-  """Returns whether a file counts as an image, by its name."""
-  return _is_visible(name) and name.lower().endswith(IMAGE_SUFFIXES)
+def is_image(path: str | Path) -> bool:
+  """Returns whether a file counts as an image: by its suffix, or else by its content."""
+  name = os.path.basename(path)
+  return _is_visible(name) and (name.lower().endswith(image_types.SUFFIXES)
+                                or image_types.is_image(path))
 
 
 def has_images(folder: Path) -> bool:
   """Returns whether there is an image in a folder or below it."""
-  return any(is_image(path.name) for path in walk(folder))
+  return any(is_image(path) for path in walk(folder))
 
 
 def walk(folder: Path) -> Iterator[Path]:
@@ -157,7 +175,7 @@ def _enter(folder: Path, *, split: str | None = None) -> Path:
       one called `images`, is then entered even if it contains loose images: `test/test/1.jpg`.
   """
   for _ in range(_MOST_LEVELS):
-    names = subfolders(folder)
+    names, _ = _divide(subfolders(folder))
     if len(names) != 1 or loose_images(folder):
       break
     inner = folder / names[0]
@@ -171,6 +189,20 @@ def _enter(folder: Path, *, split: str | None = None) -> Path:
       break  # A class.
     folder = inner
   return folder
+
+
+def _divide(names: Sequence[str]) -> tuple[list[str], list[str]]:
+  """Separates directories from those that usually describe the images of the others."""
+  aside = [name for name in names if name.lower() in _ASIDE]
+  return ([name for name in names if name not in aside], aside) if len(aside) < len(names) else (
+      list(names), [])
+
+
+def _is_flat(top: Path, names: Sequence[str]) -> bool:
+  """Whether all images are in one directory with a name that is no class, such as `images`."""
+  filled = [name for name in names if has_images(top / name)]
+  return (len(filled) == 1 and split_names.is_filler(filled[0]) and filled == names
+          and not subfolders(top / filled[0]))
 
 
 def _inspect_split(folder: Path, split: str) -> _Split:
@@ -201,10 +233,19 @@ def _layout_of_splits(top: Path, found: Sequence[_Split], others: Sequence[str])
       notes += [*_beside_classes(top, path),
                 *(_below_classes(path, subfolders(path)) if split == 'train' else ())]
     elif loose:
-      unlabelled[split] = loose[0].path
+      # Kaggle's archive has the list three levels above the images.
+      truth = split == 'validation' and ilsvrc.find(
+          (loose[0].path, top, *top.parents[:3]), loose_images(loose[0].path))
+      if truth:
+        splits[split] = {name: tuple(loose[0].path / image for image in images)
+                         for name, images in truth.classes.items()}
+        notes.append(f'Classes of {split} from {truth.path.name}.')
+        loose = loose[1:]
+      else:
+        unlabelled[split] = loose[0].path
     unused += loose
   unused += [one for one in found if one.split == split_names.UNLABELLED]
-  used = {split: next(one for one in found if one.split == split and one.is_labelled)
+  used = {split: next(one for one in found if one.split == split and one not in unused)
           for split in splits}
   if any(one.path.relative_to(top).as_posix() not in _PLAIN[split] for split, one in used.items()):
     notes.insert(0, 'Splits: ' + ', '.join(f'{split} is {one.path.relative_to(top)}'
@@ -213,6 +254,27 @@ def _layout_of_splits(top: Path, found: Sequence[_Split], others: Sequence[str])
             'directories.' for one in unused]
   notes += [f'Not used: {name}, which has images but not the name of a split.' for name in others]
   return Layout(splits, unlabelled, {one.name: one.split for one in found}, tuple(notes))
+
+
+def _layout_of_names(top: Path, folders: Mapping[str, Path]) -> Layout | None:
+  """Reads splits whose images have their classes in their names; None if they do not.
+
+  Args:
+    top: the folder.
+    folders: `{split: the directory with its images}`.
+  """
+  classes = {split: flat_names.find(loose_images(path)) for split, path in folders.items()}
+  if not classes.get('train'):
+    return None
+  splits = {split: {name: tuple(folders[split] / file for file in files)
+                    for name, files in found.items()}
+            for split, found in classes.items() if found}
+  counts = ', '.join(f'{name} ({len(files)})' for name, files in splits['train'].items())
+  unlabelled = {split: path for split, path in folders.items() if split not in splits}
+  notes = [f'Classes from the names of the files: {counts}.',
+           *(f'Not used: {path.relative_to(top)}, {_count(len(loose_images(path)))} without a '
+             'class in their names.' for path in unlabelled.values())]
+  return Layout(splits, unlabelled, {}, tuple(notes))
 
 
 def _layout_of_classes(top: Path, names: Sequence[str]) -> Layout:

@@ -14,7 +14,8 @@ NUM_CLASSES = 1000  # Without the background class, which is output 0 of some ne
 
 
 class _Classes(NamedTuple):
-  """The classes' numbers, in [0, 1000)."""
+  """The names, and the classes' numbers, in [0, 1000)."""
+  names: list[str]
   by_id: dict[str, int]
   by_name: dict[str, int]
 
@@ -39,13 +40,31 @@ def numbers_of(class_names: Sequence[str]) -> tuple[list[int], str] | None:
   return None
 
 
+def output_names(num_outputs: int) -> list[str] | None:
+  """Returns the name of each output of a network that was trained on ImageNet.
+
+  Two names belong to two classes each; they are followed by the id.
+
+  Args:
+    num_outputs: 1000, or 1001 with the background class first.
+
+  Returns:
+    Distinct names; None for another number of outputs.
+  """
+  if num_outputs not in (NUM_CLASSES, NUM_CLASSES + 1):
+    return None
+  return ['background'][:num_outputs - NUM_CLASSES] + _classes().names
+
+
 @functools.cache
 def _classes() -> _Classes:
   path = pathlib.Path(__file__).parent / 'imagenet_labels.tsv'
   with open(path, encoding='utf-8', newline='') as file:
     rows = list(csv.DictReader(file, delimiter='\t'))
   counts = collections.Counter(_plain(row['name']) for row in rows)
-  return _Classes({row['wnid']: int(row['index']) for row in rows},
+  names = [row['name'] if counts[_plain(row['name'])] == 1 else f'{row["name"]} ({row["wnid"]})'
+           for row in rows]
+  return _Classes(names, {row['wnid']: int(row['index']) for row in rows},
                   {_plain(row['name']): int(row['index']) for row in rows
                    if counts[_plain(row['name'])] == 1})
 

@@ -8,6 +8,7 @@ with weight 0.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -24,6 +25,8 @@ SAMPLING = ('uniform', 'balanced')
 _PADDING_ID = -1
 
 
+# Without AutoGraph, which would rewrite the source of all functions at the start of a program.
+@tf.autograph.experimental.do_not_convert
 def training_batches(dataset: dataset_lib.Dataset, preprocess: Callable | None, *,
                      batch_size: int, seed: int, start_step: int = 0, num_views: int | None = None,
                      gather: Callable | None = None, sampling: str = 'uniform',
@@ -105,6 +108,7 @@ def check_sampling(dataset: dataset_lib.Dataset, sampling: str) -> None:
         '--class_weights=balanced, which weights the classes in the loss instead.')
 
 
+@tf.autograph.experimental.do_not_convert
 def view_batches(dataset: dataset_lib.Dataset, preprocess: Callable, *, batch_size: int, seed: int,
                  num_views: int = 1, start: int = 0, bad_images: Sequence = (),
                  num_parallel_calls: int = tf.data.AUTOTUNE) -> tf.data.Dataset:
@@ -138,6 +142,7 @@ def view_batches(dataset: dataset_lib.Dataset, preprocess: Callable, *, batch_si
   return _batched(stream, load, batch_size, num_parallel_calls=num_parallel_calls)
 
 
+@tf.autograph.experimental.do_not_convert
 def evaluation_batches(dataset: dataset_lib.Dataset, preprocess: Callable | None, *,
                        batch_size: int, gather: Callable | None = None,
                        bad_images: Sequence = (), label_map: Sequence[int] | None = None,
@@ -226,7 +231,8 @@ def _loader(dataset: dataset_lib.Dataset, preprocess: Callable | None, *, bad_im
   `preprocess` is called as (encoded, id, view). Without it, an example has its view instead of an
   image, and whole batches of elements can be loaded at once.
   """
-  shape = preprocess and _static_shape(preprocess)
+  traced = preprocess and _traced(preprocess)
+  shape = traced and traced.structured_outputs.shape
   labels = tf.constant(_network_labels(dataset, label_map), tf.int32)
   bad_ids = _ids_of(dataset, bad_images)
 
@@ -235,14 +241,14 @@ def _loader(dataset: dataset_lib.Dataset, preprocess: Callable | None, *, bad_im
     bad = tf.reduce_any(tf.constant(bad_ids, tf.int64) == example['id'][..., tf.newaxis], axis=-1)
     use = element['valid'] & ~bad
 
-    if preprocess:
+    if traced:
       def read():
         encoded = dataset.examples.image(element['raw'])
-        return preprocess(encoded, example['id'], element['view'])
+        return traced(encoded, example['id'], element['view'])
 
       image = tf.cond(use, read, lambda: tf.zeros(shape, tf.float32))
     return {
-        **({'image': tf.ensure_shape(image, shape)} if preprocess else {'view': element['view']}),
+        **({'image': tf.ensure_shape(image, shape)} if traced else {'view': element['view']}),
         # A slot of weight 0 may have any label of the network.
         'label': tf.where(use, tf.gather(labels, example['label']), 0),
         'weight': tf.cast(use, tf.float32),
@@ -271,15 +277,15 @@ def _batched(stream: tf.data.Dataset, load: Callable, batch_size: int, *, num_pa
   return batches.with_options(options)
 
 
-def _static_shape(preprocess: Callable) -> list[int]:
-  """The shape of the images that `preprocess` returns."""
-  traced = tf.function(preprocess).get_concrete_function(
+def _traced(preprocess: Callable) -> Any:
+  """Traces `preprocess` once, and checks that its images have a static shape."""
+  traced = tf.function(preprocess, autograph=False).get_concrete_function(
       tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.int64), tf.TensorSpec([], tf.int64))
   image = traced.structured_outputs
   if not image.shape.is_fully_defined() or image.shape.rank != 3 or image.dtype != tf.float32:
     raise ValueError('Expected preprocessing to return float32 [height, width, channels] with a '
                      f'static shape. Received: {image.dtype.name} {image.shape}.')
-  return image.shape.as_list()
+  return traced
 
 
 def _network_labels(dataset: dataset_lib.Dataset, label_map: Sequence[int] | None) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 LARGEST = 2**63 - 1
-# Labels are sparse from a largest label of 10 times the number of distinct labels plus 1000 on.
+# Labels are sparse if the largest is at least 10 times the number of distinct labels plus 1000.
 _MOST_PER_CLASS, _MOST_EMPTY = 10, 1000
 _SHOWN = 3
 _MOST_DIGITS = len(str(LARGEST))
@@ -60,8 +60,8 @@ def up_to_largest(labels: Sequence[np.ndarray],
                   every_split: Callable[[], Sequence[np.ndarray]]) -> Classes:
   """Makes a class of every integer up to the largest label, as TF-Slim does.
 
-  Sparse labels are something else, such as database keys; each distinct label of all splits becomes
-  a class, as in `of_values`.
+  Sparse labels are not class numbers but, for example, database keys; then each distinct label of
+  all splits becomes a class, as in `of_values`.
 
   Args:
     labels: the split's labels, arrays of integers in [0, 2**63).

@@ -14,7 +14,8 @@ FILENAME = 'labels.txt'
 def read(path) -> tuple[str, ...]:
   """Reads the class names; the position is the label.
 
-  If no line has a label, the lines are the names of the labels 0, 1, ….
+  If no line has a label, the lines are the names of the labels 0, 1, …; these numbers may be
+  written before the names, with a blank or a comma, as Teachable Machine does.
 
   Args:
     path: the file.
@@ -33,7 +34,7 @@ def read(path) -> tuple[str, ...]:
     raise ValueError(f'Expected every line of {path} to be "label:name", like the other lines. '
                      f'Received: {lines[pairs.index(None)]!r}.')
   if lines and not any(pairs):
-    return tuple(lines)
+    return _without_numbers(lines)
   labels = [integer_labels.value(pair[1]) for pair in pairs if pair]
   if not lines or sorted(labels) != list(range(len(lines))):
     raise ValueError(f'Expected {path} to name each of the labels 0, 1, … once, one "label:name" '
@@ -51,8 +52,18 @@ def write(path, class_names: Sequence[str]) -> None:
   Path(path).write_text(''.join(lines), encoding='utf-8', errors='surrogateescape')
 
 
+def _without_numbers(lines: Sequence[str]) -> tuple[str, ...]:
+  """Removes the numbers 0, 1, … from lines such as `0 cat`; other lines are names as they are."""
+  pairs = [re.fullmatch(r'(\d+)[\s,]\s*(.*\S.*)', line) for line in lines]
+  numbers = [int(pair[1]) for pair in pairs if pair and len(pair[1]) < 8]
+  names = tuple(pair[2] for pair in pairs if pair)
+  # Names that differ only in their number, such as `0 years` and `1 years`, keep it.
+  is_numbered = numbers == list(range(len(lines))) and len(set(names)) == len(lines) > 1
+  return names if is_numbered else tuple(lines)
+
+
 def _first_wrong(labels: Sequence[int]) -> str:
-  """Says which label is the first that is missing or repeated."""
+  """Describes the first label that is missing or repeated."""
   for expected, label in enumerate(sorted(labels)):
     if label != expected:
       return f'twice the label {label}' if label < expected else f'without the label {expected}'

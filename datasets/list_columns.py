@@ -11,7 +11,13 @@ from datasets.list_table import LOOKED_AT, Table, is_file, shown
 
 # A column with more distinct values than this does not contain splits.
 _MOST_SPELLINGS = 20
+# What separates several labels in one cell.
+_SEPARATORS = '|;,'
 _ONE = {'1': True, '1.0': True, 'true': True, '0': False, '0.0': False, 'false': False}
+
+
+class NoLabelsError(ValueError):
+  """The list has no column of labels."""
 
 
 class Columns(NamedTuple):
@@ -39,11 +45,12 @@ def choose(table: Table) -> Columns:
   first, the labels come second.
 
   Raises:
+    NoLabelsError: if there is no column of labels.
     ValueError: if the column of labels is ambiguous.
   """
   if table.width < 2:
-    raise ValueError(f'Expected the path and the label of an image in {table.path}, line '
-                     f'{table.lines[0].number}. Received: {shown(table.lines[0])}.')
+    raise NoLabelsError(f'Expected the path and the label of an image in {table.path}, line '
+                        f'{table.lines[0].number}. Received: {shown(table.lines[0])}.')
   image = _image_column(table)
   others = [column for column in range(table.width) if column != image]
   find = _named_roles if table.header else _positional_roles
@@ -72,7 +79,7 @@ def _image_column(table: Table) -> int:
 
 def _holds_files(table: Table, column: int) -> bool:
   cells = (line.cells[column:column + 1] for line in table.lines[:LOOKED_AT])
-  return any(cell and is_file(table.path.parent / cell[0]) for cell in cells)
+  return any(cell and is_file(table.folder / cell[0]) for cell in cells)
 
 
 def _named_roles(table: Table, image: int, others: Sequence[int]
@@ -217,6 +224,28 @@ def one_of(table: Table, columns: Columns) -> list[str]:
   return [classes[0] for classes in found]
 
 
+def only_label(table: Table, column: int) -> list[str]:
+  """The label of each line.
+
+  Raises:
+    ValueError: if some lines have several labels, separated by `|`, `;` or `,`, each of which is
+      the only label of other lines.
+  """
+  labels = list(table.values(column))
+  known = set(labels)
+  for separator in _SEPARATORS:
+    wrong = [place for place, label in enumerate(labels) if separator in label
+             and all(part.strip() in known for part in label.split(separator) if part.strip())]
+    if wrong:
+      first = wrong[0]
+      raise ValueError(
+          f'Expected one label per image in {table.title(column)} of {table.path}. Received more '
+          f'in {len(wrong)} of {len(labels)} lines, first in line {table.lines[first].number}: '
+          f'{labels[first][:80]}. Images with several labels are not supported: remove these '
+          'lines.')
+  return labels
+
+
 def _ambiguous(table: Table, columns: Sequence[int], role: str) -> ValueError:
   """The error for several columns that may contain the paths, labels or splits."""
   advice = "Rename the right one to 'label'" if role == 'labels' else 'Name the right one'
@@ -226,6 +255,6 @@ def _ambiguous(table: Table, columns: Sequence[int], role: str) -> ValueError:
                     f'{table.listed(columns)}. {advice}, or keep only the columns that are needed.')
 
 
-def _no_labels(table: Table, column: int) -> ValueError:
-  return ValueError(f'Expected a column of labels in {table.path}. Received only paths and '
-                    f"{table.title(column)}. Add a column named 'label'.")
+def _no_labels(table: Table, column: int) -> NoLabelsError:
+  return NoLabelsError(f'Expected a column of labels in {table.path}. Received only paths and '
+                       f"{table.title(column)}. Add a column named 'label'.")

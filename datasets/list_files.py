@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import collections
+import functools
 import os
 import stat
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from datasets import cache
+from datasets import cache, split_names
+from files import image_types
+
+# What is added to a name without a suffix.
+_SUFFIXES = (*image_types.SUFFIXES, '.tif', '.tiff', '.avif', '.heic', '.jp2', '.ppm', '.pgm')
 
 
 class Row(NamedTuple):
@@ -27,6 +33,17 @@ class Row(NamedTuple):
   split: str | None = None
 
 
+class Found(NamedTuple):
+  """The files of a list.
+
+  Attributes:
+    paths: the path of each row's image.
+    notes: how paths were read that do not name a file as they are written.
+  """
+  paths: list[str]
+  notes: tuple[str, ...]
+
+
 class _Folder(NamedTuple):
   """The files in a folder, without links.
 
@@ -38,58 +55,172 @@ class _Folder(NamedTuple):
   device: int
 
 
-def find(rows: Sequence[Row], path: Path, column: str) -> list[str]:
-  """Returns the paths of the images; each must be a different existing file.
+def find(rows: Sequence[Row], path: Path, column: str, *, folder: Path) -> Found:
+  """Finds the images; each row must name an existing file.
 
   Whole folders are listed, because checking a million files one by one over a network takes
-  minutes.
+  minutes. A path that is not found as it is written may have Windows' backslashes, lack the suffix
+  of the image, have its accents encoded in another way, be relative to another folder in `folder`,
+  or begin with folders of another computer.
 
   Args:
     rows: the lines of the list.
     path: the list.
     column: title of the column of paths, for messages.
+    folder: the folder that relative paths start from.
 
   Raises:
     FileNotFoundError: if a file does not exist; the message names the line.
-    ValueError: if two lines name the same file; the message names the lines.
+    ValueError: if two paths are the same file; the message names the lines.
   """
-  folders, images, files = {}, [], []
+  finder = _Finder(folder, split_names.split_of(path.stem))
+  images, files = [], []
   for row in rows:
-    image = path.parent / row.path
-    if image.parent not in folders:
-      folders[image.parent] = _listing(image.parent)
-    folder = folders[image.parent]
-    if image.name in folder.inodes:
-      files.append((folder.device, folder.inodes[image.name]))
-    else:
-      # A file that is not in the listing may be a link, or have another case on some file systems.
-      status = _status(image)
-      if status is None or not stat.S_ISREG(status.st_mode):
-        raise FileNotFoundError(
-            f'Expected the path of an image, absolute or relative to the list, in {column} of '
-            f'{path}, line {row.line}. Received: {cache.printable(image)}, which does not exist or '
-            f'is not a file.{_hint(image, folder)}')
-      files.append((status.st_dev, status.st_ino))
+    image, identity = finder.find(row.path)
+    if identity is None:
+      raise FileNotFoundError(
+          f'Expected the path of an image, absolute or relative to {folder}, in {column} of '
+          f'{path}, line {row.line}. Received: {cache.printable(image)}, which does not exist or '
+          f'is not a file.{_hint(image, finder.listing(image.parent)) or finder.hint(row.path)}')
+    files.append(identity)
     images.append(str(image))
   _check_other_files(rows, path, images=images, files=files)
-  return images
+  return Found(images, tuple(f'{path.name}: {note}' for note in finder.notes()))
 
 
-def check_other_paths(rows: Sequence[Row], path: Path) -> None:
-  """Checks that no path occurs twice in a list.
+class _Finder:
+  """Finds files below a folder, and counts what it had to change in their paths."""
+
+  def __init__(self, base: Path, split: str | None):
+    """Looks below `base`; of several folders there, in the one of the list's split."""
+    self._base = base
+    self._split = split
+    self._prefix: tuple[str, ...] | None = None
+    self._listings: dict[Path, _Folder] = {}
+    self._changed: collections.Counter[str] = collections.Counter()
+    self._groups: dict[tuple[Callable, Path], dict[str, list[str]]] = {}
+
+  def listing(self, folder: Path) -> _Folder:
+    """The files in a folder."""
+    if folder not in self._listings:
+      self._listings[folder] = _listing(folder)
+    return self._listings[folder]
+
+  def find(self, written: str) -> tuple[Path, tuple[int, int] | None]:
+    """Returns a file and its device and inode; None instead of these if it is not found."""
+    image = self._base / written
+    identity = self._identity(image)
+    found = (image, []) if identity else self._similar(self._base, written)
+    if not found:
+      inside = self._inside(written)
+      found = next(iter(inside.values())) if len(inside) == 1 else None
+    if found and self._prefix is None:
+      self._prefix = ()
+    found = found or self._moved(written)
+    if not found:
+      return image, None
+    self._changed.update(found[1])
+    return found[0], identity or self._identity(found[0])
+
+  def notes(self) -> list[str]:
+    """Describes the changes."""
+    return [f'{count} {"path" if count == 1 else "paths"}: {change}'
+            for change, count in self._changed.items()]
+
+  def hint(self, written: str) -> str:
+    """Advice for a path that was not found."""
+    inside = self._inside(written)
+    if len(inside) > 1:
+      return (f' It is in several folders: {", ".join(folder.name for folder in inside)}. Set '
+              f'--image_dir to the right one, such as --image_dir={next(iter(inside))}.')
+    missing = '' if (self._base / written).parent.is_dir() else ' The folder does not exist.'
+    return f'{missing} If the images are in another folder, set --image_dir to it.'
+
+  def _inside(self, written: str) -> dict[Path, tuple[Path, list[str]]]:
+    """The files of this name in the folders inside the base; of the split's, if it is there."""
+    found = {folder: one for folder in self._folders if (one := self._similar(folder, written))}
+    of_split = {folder: one for folder, one in found.items()
+                if self._split and split_names.split_of(folder.name) == self._split}
+    return of_split if len(of_split) == 1 else found
+
+  def _moved(self, written: str) -> tuple[Path, list[str]] | None:
+    """The file without folders of another computer, which all paths must begin with."""
+    parts = written.replace('\\', '/').split('/')
+    for count in range(1, len(parts)):
+      prefix = tuple(parts[:count])
+      if self._prefix in (None, prefix):
+        found = self._similar(self._base, '/'.join(parts[count:]))
+        if found:
+          self._prefix = prefix
+          return found[0], [*found[1], f'without {cache.printable("/".join(prefix))}/ at the start']
+    return None
+
+  @functools.cached_property
+  def _folders(self) -> list[Path]:
+    """The folders inside the base."""
+    return sorted(path for path in self._base.iterdir()
+                  if path.is_dir() and not path.name.startswith('.'))
+
+  def _similar(self, folder: Path, written: str) -> tuple[Path, list[str]] | None:
+    """The only file of this name, or of one that means the same, and what was changed."""
+    image = folder / written.replace('\\', '/')
+    changes = [] if '\\' not in written else ['backslashes read as /']
+    if folder != self._base:
+      changes.append(f'found in the folder {folder.name}')
+    if image.name in self.listing(image.parent).inodes:
+      return image, changes
+    for table, key, change in ((_by_stem, image.name, 'the suffix of the image added'),
+                               (_by_form, _normal(image.name), 'an accent encoded otherwise')):
+      names = self._tables(table, image.parent).get(key, ())
+      if len(names) == 1:
+        return image.with_name(names[0]), [*changes, change]
+    return None
+
+  def _tables(self, group: Callable, folder: Path) -> dict[str, list[str]]:
+    """The files in a folder, grouped; kept, as there may be many."""
+    if (group, folder) not in self._groups:
+      self._groups[group, folder] = group(self.listing(folder).inodes)
+    return self._groups[group, folder]
+
+  def _identity(self, image: Path) -> tuple[int, int] | None:
+    folder = self.listing(image.parent)
+    if image.name in folder.inodes:
+      return folder.device, folder.inodes[image.name]
+    # A file that is not in the listing may be a link, or have another case on some file systems.
+    status = _status(image)
+    if status is None or not stat.S_ISREG(status.st_mode):
+      return None
+    return status.st_dev, status.st_ino
+
+
+def names_of(rows: Sequence[Row], path: Path) -> tuple[list[str], list[str], str]:
+  """Names the examples of a list.
+
+  Returns:
+    (a name for each row, different for repeated lines; the name of each row's image; a note about
+    repeated lines, '' if there are none).
 
   Raises:
-    ValueError: if one does; the message names the lines.
+    ValueError: if a path occurs with two labels or in two splits; the message names the lines.
   """
-  seen: dict[str, Row] = {}
-  for row in rows:
-    first = seen.setdefault(row.path.replace(os.sep, '/'), row)
-    if first is not row:
-      advice = f'Their labels are {first.label!r} and {row.label!r}: remove one.'
-      if row.label == first.label:
-        advice = ('Remove one. If images are repeated to balance the classes, remove all '
-                  'repetitions and use --sampling=balanced.')
-      raise _repeated(path, (first, row), received=cache.printable(row.path), advice=advice)
+  names, images = [], [row.path.replace(os.sep, '/') for row in rows]
+  seen: dict[str, list[Row]] = collections.defaultdict(list)
+  for row, image in zip(rows, images, strict=True):
+    seen[image].append(row)
+    first, count = seen[image][0], len(seen[image])
+    for what, one, other in (('labels', first.label, row.label),
+                             ('splits', first.split, row.split)):
+      if one != other:
+        raise _repeated(path, (first, row), received=cache.printable(row.path),
+                        advice=f'Their {what} are {one!r} and {other!r}: remove one.')
+    names.append(image if count == 1 else f'{image} ({count})')
+  repeated = [of_image for of_image in seen.values() if len(of_image) > 1]
+  if not repeated:
+    return names, images, ''
+  extra = sum(map(len, repeated)) - len(repeated)
+  return names, images, (f'{path.name}: {extra} of {len(rows)} lines repeat an image, such as '
+                         f'{cache.printable(repeated[0][0].path)}, which is trained on as often as '
+                         'it is listed. See --sampling=balanced.')
 
 
 def _check_other_files(rows: Sequence[Row], path: Path, *, images: Sequence[str],
@@ -107,8 +238,8 @@ def _check_other_files(rows: Sequence[Row], path: Path, *, images: Sequence[str]
       asked.add(first)
       known.setdefault(_identity(images[first]), first)
     first = known.setdefault(_identity(images[number]), number)
-    if first != number:
-      one, other = rows[first], rows[number]
+    one, other = rows[first], rows[number]
+    if first != number and one.path != other.path:
       raise _repeated(path, (one, other), advice='They are the same file: remove one.',
                       received=f'{cache.printable(one.path)} and {cache.printable(other.path)}')
 
@@ -122,10 +253,30 @@ def _listing(folder: Path) -> _Folder:
   """Lists a folder; a folder that cannot be listed counts as empty."""
   try:
     with os.scandir(folder) as entries:
-      return _Folder({entry.name: entry.inode() for entry in entries
-                      if entry.is_file(follow_symlinks=False)}, os.stat(folder).st_dev)
+      inodes = {entry.name: entry.inode() for entry in entries
+                if entry.is_file(follow_symlinks=False)}
+    device = os.stat(folder).st_dev
   except (OSError, ValueError):
-    return _Folder({}, 0)
+    inodes, device = {}, 0
+  return _Folder(inodes, device)
+
+
+def _by_stem(names: Iterable[str]) -> dict[str, list[str]]:
+  """Groups the names of images by what they are without their suffix."""
+  found = collections.defaultdict(list)
+  for name in names:
+    stem, suffix = os.path.splitext(name)
+    if suffix.lower() in _SUFFIXES:
+      found[stem].append(name)
+  return found
+
+
+def _by_form(names: Iterable[str]) -> dict[str, list[str]]:
+  """Groups names by their normal form: macOS encodes accents differently."""
+  found = collections.defaultdict(list)
+  for name in names:
+    found[_normal(name)].append(name)
+  return found
 
 
 def _status(image) -> os.stat_result | None:
@@ -144,18 +295,15 @@ def _identity(image: str) -> tuple:
 
 def _hint(image: Path, folder: _Folder) -> str:
   """Advice for a missing file: a file of a similar name, or another likely cause."""
-  if '\\' in image.name:
-    return ' It has backslashes, as on Windows: write / instead, relative to the list.'
-  if not image.parent.is_dir():
-    return ' The folder does not exist.'
+  names = _by_stem(folder.inodes).get(image.name, ())
+  if len(names) > 1:
+    return (f' Several images have this name: {", ".join(map(cache.printable, names))}. Add the '
+            'suffix.')
   for name in folder.inodes:
-    if Path(name).stem == image.name:
-      return f' Did you mean {cache.printable(name)}? Add the suffix.'
-    if _alike(name) == _alike(image.name):
-      return (f' Did you mean {cache.printable(name)}? Case or the encoding of an accent differs '
-              f'({name!a}, in the list {image.name!a}). Rename the file, or change the list.')
+    if name.casefold() == image.name.casefold():
+      return f' Did you mean {cache.printable(name)}? Upper and lower case differ.'
   return ''
 
 
-def _alike(name: str) -> str:
-  return unicodedata.normalize('NFC', name).casefold()
+def _normal(name: str) -> str:
+  return unicodedata.normalize('NFC', name)

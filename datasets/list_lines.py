@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import itertools
 import shlex
@@ -22,8 +23,8 @@ class Line(NamedTuple):
   cells: list[str]
 
 
-def read(path: Path, *, delimiter: str | None = None) -> list[Line]:
-  """Reads a UTF-8 file; invalid bytes are kept as surrogates.
+def read(path: Path, *, delimiter: str | None = None, encoding: str = '') -> list[Line]:
+  """Reads a text file; see `read_text`.
 
   Cells may be in double quotes; inside them, a quote is doubled. Cells cannot span lines.
 
@@ -31,36 +32,67 @@ def read(path: Path, *, delimiter: str | None = None) -> list[Line]:
     path: the file.
     delimiter: separator of the cells; None finds it in the first line. If that has no comma,
       semicolon or tab, a line is a path and, after its last blank, a label.
+    encoding: see `read_text`.
 
   Raises:
     ValueError: if it is not a text file, or a quote is not closed; the message names the line.
     OSError: if it cannot be read.
   """
-  lines = read_text(path).splitlines(keepends=True)
+  lines = read_text(path, encoding).splitlines(keepends=True)
   delimiter = delimiter or _delimiter(lines)
   cells = _delimited(path, lines, delimiter) if delimiter else _blank_separated(path, lines)
   return [Line(number, [cell.strip() for cell in found])
           for number, found in enumerate(cells, start=1) if any(found)]
 
 
-def read_text(path: Path) -> str:
-  """Reads a UTF-8 file; invalid bytes are kept as surrogates.
+def read_text(path: Path, encoding: str = '') -> str:
+  """Reads a file in UTF-8 or UTF-16; bytes that are invalid in UTF-8 are kept as surrogates.
+
+  Args:
+    path: the file.
+    encoding: an encoding to use in place of UTF-8.
 
   Raises:
-    ValueError: if it is not a text file.
+    ValueError: if it is not a text file (a UnicodeDecodeError if it is not in `encoding`).
     OSError: if it cannot be read.
   """
   with open(path, 'rb') as file:
     content = file.read(_START_BYTES)
-    if b'\0' not in content:
+    wide = _utf16(content)
+    if wide or b'\0' not in content:
       content += file.read()
+  if wide:
+    return _decoded(path, content, wide)
   if b'\0' in content:
     line = content[:content.index(b'\0')].count(b'\n') + 1
     raise ValueError(
-        f'Expected a UTF-8 text file. Received {cache.printable(path)}, which has a zero byte in '
-        f'line {line}: it is not text, or it is in UTF-16 (called Unicode text by some programs). '
-        'Save it as UTF-8.')
+        f'Expected a text file in UTF-8 or UTF-16. Received {cache.printable(path)}, which has a '
+        f'zero byte in line {line}. Save it as UTF-8.')
+  if encoding:
+    return content.decode(encoding)
   return content.decode('utf-8-sig', 'surrogateescape')
+
+
+def _utf16(start: bytes) -> str | None:
+  """Recognizes UTF-16, called Unicode text by some programs, by its mark or its zero bytes."""
+  if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+    return 'utf-16'
+  head = start[:len(start) // 2 * 2]
+  high, low = head[1::2], head[::2]
+  if head and b'\0' not in low and high.count(0) > len(high) * 0.7:
+    return 'utf-16-le'
+  if head and b'\0' not in high and low.count(0) > len(low) * 0.7:
+    return 'utf-16-be'
+  return None
+
+
+def _decoded(path: Path, content: bytes, encoding: str) -> str:
+  try:
+    return content.decode(encoding)
+  except UnicodeDecodeError as error:
+    raise ValueError(f'Expected a text file in UTF-8 or UTF-16. Received '
+                     f'{cache.printable(path)}, which begins like UTF-16 but has invalid '
+                     f'characters ({error.reason}). Save it as UTF-8.') from error
 
 
 def _delimiter(lines: Sequence[str]) -> str | None:

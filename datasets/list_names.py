@@ -74,7 +74,7 @@ def split_of(value: str) -> str | None:
 
 
 def is_missing(label: str) -> bool:
-  """Whether a label means that there is none, such as 'nan'."""
+  """Whether a label stands for a missing one, such as 'nan'."""
   return label.lower() in _MISSING
 
 

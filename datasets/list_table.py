@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +14,7 @@ from datasets import cache, list_lines, list_names
 # Number of lines in which paths of files are looked for.
 LOOKED_AT = 20
 _LISTED = 8
+_WINDOWS = 'cp1252'
 
 
 class Table(NamedTuple):
@@ -19,14 +22,18 @@ class Table(NamedTuple):
 
   Attributes:
     path: the file.
+    folder: the folder that relative paths of images start from.
     header: the names of the columns; None if there is no header.
     lines: the lines below the header.
     width: number of columns.
+    encoding: the encoding, if it is not Unicode; else ''.
   """
   path: Path
+  folder: Path
   header: list[str] | None
   lines: list[list_lines.Line]
   width: int
+  encoding: str = ''
 
   def values(self, column: int) -> Iterator[str]:
     """Yields the values of a column; '' if a line is too short."""
@@ -46,14 +53,24 @@ class Table(NamedTuple):
     return ', '.join(names[:_LISTED]) + (f', … ({len(names)})' if len(names) > _LISTED else '')
 
 
-def open_table(path: Path) -> Table:
+def open_table(path: Path, folder: Path) -> Table:
   """Reads a list and finds its header.
+
+  A list that is not UTF-8 is read as Windows-1252, which Excel writes, unless it names files by
+  their bytes.
+
+  Args:
+    path: the list.
+    folder: the folder that relative paths of images start from.
 
   Raises:
     ValueError: if it is empty or not a text file, or a line is wrong; the message names the line.
   """
-  lines = list_lines.read(path)
-  header = lines[0].cells if lines and _is_header(lines, path.parent) else None
+  lines, encoding = list_lines.read(path), ''
+  if _is_windows(lines, folder):
+    with contextlib.suppress(UnicodeDecodeError):
+      lines, encoding = list_lines.read(path, encoding=_WINDOWS), _WINDOWS
+  header = lines[0].cells if lines and _is_header(lines, folder) else None
   rows = lines[1:] if header else lines
   if not rows:
     raise ValueError(f'Expected a list of images and labels. Received {path}, which is empty.')
@@ -63,12 +80,19 @@ def open_table(path: Path) -> Table:
       raise ValueError(f'Expected {width} columns, as in the header, in {path}, line '
                        f'{line.number}. Received: {shown(line)}. Put cells that contain a '
                        'separator into double quotes.')
-  return Table(path, header, rows, width)
+  return Table(path, folder, header, rows, width, encoding)
 
 
 def is_file(path) -> bool:
   """Whether a path is an existing file; False for invalid paths."""
   return os.path.isfile(path)
+
+
+def _is_windows(lines: Sequence[list_lines.Line], folder: Path) -> bool:
+  """Whether there are invalid bytes, and none in the path of a file."""
+  cells = [cell for line in lines for cell in line.cells if not cell.isascii()
+           and re.search('[\udc80-\udcff]', cell)]
+  return bool(cells) and not any(is_file(folder / cell) for cell in cells[:LOOKED_AT])
 
 
 def _is_header(lines: Sequence[list_lines.Line], folder: Path) -> bool:

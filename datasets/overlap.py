@@ -31,7 +31,7 @@ def find(datasets: Sequence[Dataset]) -> list[list[Place]]:
   completely. The result is cached until a file changes.
 
   Args:
-    datasets: the splits. Those whose images are not files of their own are skipped.
+    datasets: the splits. Those whose images are not separate files are skipped.
 
   Returns:
     For each repeated image, all its places in order.

@@ -20,13 +20,13 @@ from files.reasons import listed
 _SUFFIXES = ('.p', '.pickle', '.pkl')
 _SPLITS = ('train', 'validation', 'test')
 _NAMES_FILE = 'signnames.csv'
-_FORM = ("a dict with 'features', uint8 [n, height, width, 3 or 1], and 'labels', one integer of 0 "
-         'or more for each')
+_FORM = ("a dict with 'features', uint8 [n, height, width, 3 or 1], and 'labels', n non-negative "
+         'integers')
 _CHUNK = 4096
 
 
-def get_split(name: str, split_name: str, dataset_dir, *, file_pattern=None,
-              validation_fraction: float = 0.1) -> dataset.Dataset:
+def get_split(name: str, split_name: str, dataset_dir,
+              *, options: dataset.Options = dataset.Options()) -> dataset.Dataset:
   """Makes a split of pickled images.
 
   Args:
@@ -36,8 +36,7 @@ def get_split(name: str, split_name: str, dataset_dir, *, file_pattern=None,
       and `test.p`, or with the suffix `.pickle` or `.pkl`; or one file. Classes are named by the
       columns ClassId and SignName of a `signnames.csv` next to them, or by a `labels.txt`; without
       either, the names are '0', '1', …, see `integer_labels.up_to_largest`.
-    file_pattern: unused.
-    validation_fraction: see `splits.choose`.
+    options: see `dataset.Options`.
 
   Returns:
     A `dataset.Dataset`. Its images are in memory, encoded without loss; example 7 of `train.p` is
@@ -47,11 +46,11 @@ def get_split(name: str, split_name: str, dataset_dir, *, file_pattern=None,
     ValueError, FileNotFoundError: if a file is missing, damaged or has another format, or a label
       has no name.
   """
-  del file_pattern
   root = Path(dataset_dir)
   files = _find_files(root)
-  chosen, part = splits.choose(split_name, tuple(files), validation_fraction=validation_fraction,
-                               source=str(root))
+  chosen, part = splits.choose(
+      split_name, tuple(files), source=str(root),
+      validation_fraction=options.validation_fraction)
   path = files[chosen]
   images, own_labels = _read(path)
   labels, class_names = own_labels, _class_names(path.parent)
@@ -70,7 +69,7 @@ def get_split(name: str, split_name: str, dataset_dir, *, file_pattern=None,
                                      files=[str(path)])
   if part:
     examples = examples.select(splits.part_of(examples, class_names, part,
-                                              validation_fraction=validation_fraction))
+                                              validation_fraction=options.validation_fraction))
   return dataset.Dataset(name, split_name, class_names, images.shape[-1], examples,
                          made_split=bool(part), open_ended_labels=open_ended, notes=notes,
                          numbered_by_name=bool(notes))
@@ -160,7 +159,7 @@ def _sign_names(path: Path) -> tuple[str, ...]:
 
 
 def _encode(images: np.ndarray) -> Iterator[bytes]:
-  """Yields each image as a BMP file; encoding is 20 times as fast as to PNG.
+  """Yields each image as a BMP file, which is 20 times as fast to encode as PNG.
 
   Args:
     images: uint8 [n, height, width, 3 or 1].

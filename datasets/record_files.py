@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +18,9 @@ from files.reasons import listed, short_reason
 # A record: its length (8 bytes), the length's checksum (4), the data, their checksum (4).
 _HEADER, _FOOTER = 12, 4
 _BATCH = 256
+# The first bytes of compressed files; they may also be the length of a record.
+_COMPRESSED = {b'\x1f\x8b': 'GZIP', b'\x78\x01': 'ZLIB', b'\x78\x5e': 'ZLIB', b'\x78\x9c': 'ZLIB',
+               b'\x78\xda': 'ZLIB'}
 # The result of a label parser for a record without a label.
 NO_LABEL = -(2**63)
 
@@ -29,10 +32,12 @@ class RecordFile(NamedTuple):
     path: its path.
     offsets: int64 [records + 1], the position of each record in bytes, and the size of the file.
     labels: int64 [records].
+    compression: 'GZIP', 'ZLIB' or ''; offsets are those in the unpacked file.
   """
   path: str
   offsets: np.ndarray
   labels: np.ndarray
+  compression: str = ''
 
   @property
   def num_bytes(self) -> int:
@@ -55,16 +60,81 @@ def scan(paths: Sequence[str], parse_label: Callable, *, kind: str) -> list[Reco
   Raises:
     ValueError: if a file is truncated or damaged, or a record does not have exactly one label.
   """
+  return [file._replace(labels=np.asarray(labels, np.int64))
+          for file, labels in _scanned(paths, parse_label, kind=kind)]
+
+
+def scan_texts(paths: Sequence[str], parse_label: Callable, *, kind: str
+               ) -> list[tuple[RecordFile, list[str]]]:
+  """Does the same for labels that are texts.
+
+  Args:
+    paths, kind: see `scan`.
+    parse_label: function from a record to its label, a string, or '' if it has none.
+
+  Returns:
+    For each path, a `RecordFile` whose labels are all 0, and the text of each record.
+
+  Raises:
+    ValueError: see `scan`.
+  """
+  return list(_scanned(paths, parse_label, kind=f'{kind} text'))
+
+
+def compression_of(path: str) -> str:
+  """Returns 'GZIP' or 'ZLIB' if the file is compressed, and otherwise ''.
+
+  Raises:
+    OSError: if it cannot be read.
+  """
+  with open(path, 'rb') as file:
+    likely = _COMPRESSED.get(file.read(2), '')
+  try:
+    if likely:
+      list(read(path).take(1))
+  except tf.errors.OpError:
+    return likely
+  return ''
+
+
+def read(path: str, compression: str = '') -> tf.data.Dataset:
+  """The records of a file, scalar strings."""
+  # Bytes, because a path need not be UTF-8.
+  return tf.data.TFRecordDataset(tf.constant(os.fsencode(path)), compression_type=compression,
+                                 buffer_size=2**20)
+
+
+def _scanned(paths: Sequence[str], parse_label: Callable, *, kind: str
+             ) -> Iterator[tuple[RecordFile, list]]:
+  """Yields the facts of each file, with labels of 0, and its labels."""
   keys = {path: cache.key_of('records', kind, cache.stamp(path)) for path in paths}
   known = {path: cache.load(key) for path, key in keys.items()}
   unknown = [path for path in paths if known[path] is None]
   for path in progress.show(unknown, len(unknown), unit='file', description='reading labels'):
-    offsets = find_records(path)
-    known[path] = {'offsets': offsets.tolist(),
-                   'labels': _labels(path, len(offsets) - 1, parse_label, kind=kind)}
+    compression = compression_of(path)
+    offsets = _unpacked_records(path, compression) if compression else find_records(path)
+    labels = _labels(read(path, compression), parse_label, path=path, kind=kind,
+                     count=len(offsets) - 1)
+    known[path] = {'offsets': offsets.tolist(), 'labels': labels, 'compression': compression}
     cache.store(keys[path], known[path])
-  return [RecordFile(path, np.asarray(known[path]['offsets'], np.int64),
-                     np.asarray(known[path]['labels'], np.int64)) for path in paths]
+  for path in paths:
+    labels, offsets = known[path]['labels'], np.asarray(known[path]['offsets'], np.int64)
+    yield RecordFile(path, offsets, np.zeros(len(labels), np.int64),
+                     known[path].get('compression', '')), labels
+
+
+def _unpacked_records(path: str, compression: str) -> np.ndarray:
+  """Does the same as `find_records` for a compressed file, which has to be unpacked for this."""
+  lengths: list[int] = []
+  try:
+    for batch in read(path, compression).map(tf.strings.length).batch(_BATCH):
+      lengths += batch.numpy().tolist()
+  except tf.errors.OpError as error:
+    raise ValueError(
+        f'Expected a TFRecord file. Received {cache.printable(path)}, which begins like '
+        f'{compression}, and whose record {len(lengths)} cannot be read: {short_reason(error)}. '
+        'Copy or convert it again.') from error
+  return np.cumsum([0, *(length + _HEADER + _FOOTER for length in lengths)])
 
 
 def find_records(path: str) -> np.ndarray:
@@ -92,15 +162,15 @@ def find_records(path: str) -> np.ndarray:
   return np.array(offsets, np.int64)
 
 
-def _labels(path: str, count: int, parse_label: Callable, *, kind: str) -> list[int]:
+@tf.autograph.experimental.do_not_convert
+def _labels(records: tf.data.Dataset, parse_label: Callable, *, path: str, kind: str,
+            count: int) -> list:
   """Reads the labels of a file's `count` records."""
-  # Bytes, because a path need not be UTF-8.
-  records = tf.data.TFRecordDataset(tf.constant(os.fsencode(path)), buffer_size=2**20)
   parsed = records.map(parse_label, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
   labels = []
   try:
     for batch in parsed.batch(_BATCH):
-      labels += batch.numpy().tolist()
+      labels += _plain(batch)
   except tf.errors.OpError as error:
     # The error does not say which record of the batch failed: read them again, one by one.
     number = _first_failing(parsed)
@@ -108,8 +178,9 @@ def _labels(path: str, count: int, parse_label: Callable, *, kind: str) -> list[
         f'Expected records with one label each ({kind}). Received {cache.printable(path)}, whose '
         f'record {number} cannot be read: {_explain(records, number, kind=kind, error=error)}.'
     ) from error
-  if NO_LABEL in labels:
-    number = labels.index(NO_LABEL)
+  without = [number for number, label in enumerate(labels) if label in (NO_LABEL, '')]
+  if without:
+    number = without[0]
     raise ValueError(
         f'Expected records with one label each ({kind}). Received {cache.printable(path)}, whose '
         f'record {number} has no label: {_explain(records, number, kind=kind)}.')
@@ -117,6 +188,14 @@ def _labels(path: str, count: int, parse_label: Callable, *, kind: str) -> list[
     raise ValueError(f'Expected {count} records in {cache.printable(path)}. '
                      f'Received: {len(labels)}. Did another program change the file?')
   return labels
+
+
+def _plain(batch: tf.Tensor) -> list:
+  """Integers, or texts; bytes that are not UTF-8 become surrogates."""
+  values = batch.numpy().tolist()
+  if batch.dtype != tf.string:
+    return values
+  return [value.decode('utf-8', 'surrogateescape') for value in values]
 
 
 def _first_failing(dataset: tf.data.Dataset) -> int:
@@ -131,7 +210,7 @@ def _first_failing(dataset: tf.data.Dataset) -> int:
 
 def _explain(records: tf.data.Dataset, number: int, *, kind: str,
              error: tf.errors.OpError | None = None) -> str:
-  """Says what is wrong with a record, or what it contains.
+  """Describes what is wrong with a record, or what it contains.
 
   Args:
     records: all records of the file, not parsed.
@@ -161,7 +240,7 @@ def _explain(records: tf.data.Dataset, number: int, *, kind: str,
 
 
 def _content(feature: tf.train.Feature) -> str:
-  """Says what a feature contains, such as '2 × int64'."""
+  """Describes the content of a feature, such as '2 × int64'."""
   kind = feature.WhichOneof('kind')
   if kind is None:
     return 'empty'

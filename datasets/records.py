@@ -36,6 +36,7 @@ class _Tensors(NamedTuple):
     labels: int64 [records].
     keep: bool [records], whether a record is an example.
     offsets: int64 [records + files], see `RecordFile`.
+    compressions: string [files].
   """
   paths: tf.Tensor
   names: tf.Tensor
@@ -44,6 +45,7 @@ class _Tensors(NamedTuple):
   labels: tf.Tensor
   keep: tf.Tensor
   offsets: tf.Tensor
+  compressions: tf.Tensor
 
 
 class RecordExamples:
@@ -164,7 +166,8 @@ class RecordExamples:
     offset = tf.gather(known.offsets, tf.gather(known.starts, file) + file + first)
     read = tf.data.experimental.from_variant(
         tf.raw_ops.TFRecordDatasetV2(
-            filenames=[tf.gather(known.paths, file)], compression_type='',
+            filenames=[tf.gather(known.paths, file)],
+            compression_type=tf.gather(known.compressions, file),
             buffer_size=_READ_BYTES, byte_offsets=[offset]), tf.TensorSpec([], tf.string))
     return tf.data.Dataset.zip({**facts, 'record': unread.concatenate(read)})
 
@@ -199,5 +202,6 @@ class RecordExamples:
           paths=dataset.as_strings(self.files),
           names=dataset.as_strings([os.path.basename(file) for file in self.files]),
           starts=tf.constant(self._starts), counts=tf.constant(self._counts),
+          compressions=dataset.as_strings([file.compression for file in self._record_files]),
           labels=tf.constant(labels), keep=tf.constant(keep),
           offsets=tf.constant(np.concatenate([none, *(f.offsets for f in self._record_files)])))

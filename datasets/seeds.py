@@ -29,6 +29,6 @@ def derive(purpose: int, seed: int, *parts) -> tf.Tensor:
 
 
 def derive_scalar(purpose: int, seed: int, *parts) -> tf.Tensor:
-  """Derives a seed for ops that take a single number: scalar int64."""
+  """Derives a seed for ops with a single number as seed: scalar int64."""
   return tf.random.stateless_uniform([], derive(purpose, seed, *parts), minval=None, maxval=None,
                                      dtype=tf.int64)

@@ -19,7 +19,7 @@ SPELLINGS = {
 _UNLABELLED_WORDS = ('pred', 'predict', 'prediction', 'predictions', 'unlabelled', 'unlabeled')
 _SPLIT_OF = {word: split for split, words in SPELLINGS.items() for word in words} | dict.fromkeys(
     _UNLABELLED_WORDS, UNLABELLED)
-# Words that may be next to the split's without changing its meaning.
+# Words that do not change the meaning of a split's name.
 _FILLERS = ('set', 'sets', 'split', 'data', 'dataset', 'image', 'images', 'img', 'imgs', 'photos',
             'pictures', 'pics', 'dir', 'folder')
 _GLUED = re.compile(rf'({"|".join(sorted(_SPLIT_OF, key=len, reverse=True))})'
@@ -47,7 +47,7 @@ def split_of(name: str) -> str | None:
 
 
 def is_filler(name: str) -> bool:
-  """Returns whether a name says nothing, such as `images` or `data`."""
+  """Returns whether a name is generic, such as `images` or `data`."""
   words = _words(name)
   return bool(words) and all(word in _FILLERS for word in words)
 

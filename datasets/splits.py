@@ -16,6 +16,10 @@ class UnknownSplitError(ValueError):
   """The source has no such split, and it cannot be made."""
 
 
+class UnlabelledSplitError(ValueError):
+  """The images of the split have no classes."""
+
+
 def choose(split_name: str, native: Sequence[str], *, validation_fraction: float, source: str
            ) -> tuple[str, str | None]:
   """Chooses the source's split to read.
@@ -55,39 +59,45 @@ def choose(split_name: str, native: Sequence[str], *, validation_fraction: float
       f'Expected a split of {source}. Received: {split_name!r}. Available: {listed}.')
 
 
-def part_of(examples, class_names: Sequence[str], part: str, *, validation_fraction: float
-            ) -> np.ndarray:
+def part_of(examples, class_names: Sequence[str], part: str, *, validation_fraction: float,
+            images: Sequence[str] | None = None) -> np.ndarray:
   """Divides examples into training and validation by a hash of their names.
 
   An example's part depends only on its name, so that adding files moves no other example. There are
-  two exceptions: if no example of a class falls into validation, the one with the smallest hash is
-  moved there; if all do, the one with the largest hash is kept for training.
+  three exceptions: if no example of a class falls into validation, the one with the smallest hash
+  is moved there; if all do, the one with the largest hash is kept for training; and so is the only
+  one of a class.
 
   Args:
     examples: a `dataset.Examples`.
     class_names: the classes, for messages.
     part: 'train' or 'validation'.
     validation_fraction: fraction of the range of hashes that is validation, in (0, 1).
+    images: names of the images, if several examples may have the same one: they stay together.
 
   Returns:
     bool [num_examples], true for the examples of `part`.
 
   Raises:
-    ValueError: if a class has a single example, which cannot be in both parts.
+    ValueError: if every class has a single image, so that there is nothing to validate on.
   """
-  hashes = np.array([_hash(name) for name in examples.names], np.float64)
+  hashes = np.array([_hash(name) for name in images or examples.names], np.float64)
   validation = hashes < validation_fraction
   for label in np.unique(examples.labels):
     members = np.flatnonzero(examples.labels == label)
-    if len(members) == 1:
-      raise ValueError(
-          'Expected at least two examples per class, one for training and one for validation. '
-          f'Received one of the class {class_names[label]!r}: {examples.names[members[0]]}. '
-          'Add images, or set --validation_fraction=0 to make no validation split.')
-    if not validation[members].any():
-      validation[members[np.argmin(hashes[members])]] = True
+    of_class = hashes[members]
+    if of_class.min() == of_class.max():
+      validation[members] = False
+    elif not validation[members].any():
+      validation[members[of_class == of_class.min()]] = True
     elif validation[members].all():
-      validation[members[np.argmax(hashes[members])]] = False
+      validation[members[of_class == of_class.max()]] = False
+  if len(validation) and not validation.any():
+    raise ValueError(
+        'Expected at least two images of some class, one for training and one for validation. '
+        f'Received one of each: {examples.names[0]} of the class '
+        f'{class_names[examples.labels[0]]!r}, and so on. Add images, or set '
+        '--validation_fraction=0 to make no validation split.')
   return validation if part == 'validation' else ~validation
 
 

@@ -11,13 +11,13 @@ from datasets import dataset, record_files, records, splits, tfrecord
 from files.reasons import short_reason
 
 PREFIX = 'tfds/'
-# If a dataset declares more classes, its labels are numbers of something else. (Each class has a
-# name in memory.)
+# If a dataset declares more classes, its labels are not class numbers. (Each class has a name in
+# memory.)
 _MOST_CLASSES = 2**20
 
 
-def get_split(name: str, split_name: str, dataset_dir=None, *, file_pattern=None,
-              validation_fraction: float = 0.1) -> dataset.Dataset:
+def get_split(name: str, split_name: str, dataset_dir=None,
+              *, options: dataset.Options = dataset.Options()) -> dataset.Dataset:
   """Makes a split of a dataset of TensorFlow Datasets.
 
   Args:
@@ -25,8 +25,7 @@ def get_split(name: str, split_name: str, dataset_dir=None, *, file_pattern=None
     split_name: one of the dataset's splits; 'validation' is made from 'train' if there is none.
     dataset_dir: TensorFlow Datasets' `data_dir`; None is its default, `~/tensorflow_datasets`.
       A dataset that is not prepared there is downloaded.
-    file_pattern: unused.
-    validation_fraction: see `splits.choose`.
+    options: see `dataset.Options`.
 
   Returns:
     A `dataset.Dataset`.
@@ -35,11 +34,10 @@ def get_split(name: str, split_name: str, dataset_dir=None, *, file_pattern=None
     ValueError, OSError: if the dataset is not available, or does not have one image and one label
       per example.
   """
-  del file_pattern
   builder = _prepared_builder(name.removeprefix(PREFIX), dataset_dir)
   image_key, label_key = _feature_keys(builder.info, name)
   native = tuple(split for split, info in builder.info.splits.items() if info.num_examples)
-  chosen, part = splits.choose(split_name, native, validation_fraction=validation_fraction,
+  chosen, part = splits.choose(split_name, native, validation_fraction=options.validation_fraction,
                                source=name)
   parse_image, parse_label = _parsers(builder.info.features, image_key, label_key)
 
@@ -54,7 +52,7 @@ def get_split(name: str, split_name: str, dataset_dir=None, *, file_pattern=None
   examples = records.RecordExamples(files, parse_image)
   if part:
     examples = examples.select(splits.part_of(examples, class_names, part,
-                                              validation_fraction=validation_fraction))
+                                              validation_fraction=options.validation_fraction))
   channels = 1 if builder.info.features[image_key].shape[-1] == 1 else 3
   return dataset.Dataset(name, split_name, class_names, channels, examples,
                          made_split=bool(part), notes=notes, open_ended_labels=listed is None)

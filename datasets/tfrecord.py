@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import glob
 import os
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from datasets import (
   cache,
@@ -17,10 +18,12 @@ from datasets import (
   integer_labels,
   labels_file,
   record_files,
+  record_keys,
   records,
   split_names,
   splits,
 )
+from files.reasons import listed as listed_names
 
 
 class Source(NamedTuple):
@@ -46,19 +49,21 @@ SOURCES = {
     'visualwakewords': Source('%s.record-*'),
     'tfrecord': Source('*%s*.tfrecord*'),
 }
+# Other usual names; those without '%s' are training files.
+_OTHER_PATTERNS = ('*%s*.tfrec', '%s*/*.tfrec*', '*%s*.record*', '%s-?????-of-?????',
+                   '*.tfrec*', '*.record*')
+_NUMBER = re.compile(r'-?\d+')
 
 
-def get_split(name: str, split_name: str, dataset_dir, *, file_pattern: str | None = None,
-              validation_fraction: float = 0.1) -> dataset.Dataset:
+def get_split(name: str, split_name: str, dataset_dir,
+              *, options: dataset.Options = dataset.Options()) -> dataset.Dataset:
   """Makes a split of a folder of TFRecord files.
 
   Args:
     name: a key of `SOURCES`.
     split_name: 'train', 'validation', 'test' if there are such files.
     dataset_dir: the folder, which may contain a `labels.txt`.
-    file_pattern: pattern of a split's files, with wildcards and '%s' for the split; a pattern
-      without '%s' is for the training files. None uses the source's pattern.
-    validation_fraction: see `splits.choose`.
+    options: see `dataset.Options`.
 
   Returns:
     A `dataset.Dataset`.
@@ -68,32 +73,47 @@ def get_split(name: str, split_name: str, dataset_dir, *, file_pattern: str | No
   """
   source = SOURCES[name]
   root = Path(dataset_dir)
-  pattern = file_pattern or source.file_pattern
-  if not root.is_dir():
+  pattern = options.file_pattern or source.file_pattern
+  if not root.exists():
     raise FileNotFoundError('Expected --dataset_dir to be a folder of TFRecord files. '
-                            f'Received: {root}, which does not exist or is not a folder.')
-  native = _native_splits(root, pattern)
+                            f'Received: {root}, which does not exist.')
+  others = _OTHER_PATTERNS if pattern == SOURCES['tfrecord'].file_pattern else ()
+  native = {'train': [str(root)]} if root.is_file() else next(
+      filter(None, (_native_splits(root, one) for one in (pattern, *others))), {})
   if not native:
     raise FileNotFoundError(
         f'Expected TFRecord files named {pattern} in {root}, with %s for the split '
         f'({", ".join(splits.KNOWN)}). Received none. Check --dataset_dir and --file_pattern'
         + (', or run download_and_convert_data.py.' if name in ('flowers', 'cifar10', 'mnist')
            else '.'))
-  chosen, part = splits.choose(split_name, tuple(native), validation_fraction=validation_fraction,
-                               source=f'the TFRecord files in {root}')
+  chosen, part = splits.choose(
+      split_name, tuple(native), source=f'the TFRecord files in {root}',
+      validation_fraction=options.validation_fraction)
+
+  keys = record_keys.find(native[chosen][0], options.record_keys)
+  parse_label = functools.partial(
+      keys.parse_label, missing='' if keys.is_text else record_files.NO_LABEL)
 
   def scan(split: str) -> list[record_files.RecordFile]:
-    return record_files.scan(native[split], _parse_label, kind='image/class/label')
+    return record_files.scan(native[split], parse_label, kind=keys.label)
 
-  listed = _class_names(root, source)
-  files, class_names, notes = with_classes(scan, chosen, tuple(native), class_names=listed)
-  examples = records.RecordExamples(files, _parse_image)
+  listed = _class_names(root if root.is_dir() else root.parent, source)
+  if keys.is_text:
+    files, class_names, notes = _with_text_classes(
+        {split: record_files.scan_texts(paths, parse_label, kind=keys.label)
+         for split, paths in native.items()}, chosen, class_names=listed)
+  else:
+    files, class_names, notes = with_classes(scan, chosen, tuple(native), class_names=listed)
+  is_by_name = keys.is_text and not listed and not all(map(_NUMBER.fullmatch, class_names))
+  examples = records.RecordExamples(files, keys.parse_image)
   if part:
     examples = examples.select(splits.part_of(examples, class_names, part,
-                                              validation_fraction=validation_fraction))
+                                              validation_fraction=options.validation_fraction))
   return dataset.Dataset(name, split_name, class_names, source.channels, examples,
-                         made_split=bool(part), open_ended_labels=listed is None, notes=notes,
-                         numbered_by_name=bool(notes))
+                         made_split=bool(part),
+                         open_ended_labels=listed is None and not is_by_name,
+                         notes=(*filter(None, [keys.note]), *_compression_note(files), *notes),
+                         numbered_by_name=bool(notes) or is_by_name)
 
 
 def with_classes(scan: Callable[[str], list[record_files.RecordFile]], chosen: str,
@@ -127,6 +147,46 @@ def with_classes(scan: Callable[[str], list[record_files.RecordFile]], chosen: s
           classes.notes)
 
 
+def _with_text_classes(
+    scanned: Mapping[str, Sequence[tuple[record_files.RecordFile, list[str]]]], chosen: str, *,
+    class_names: tuple[str, ...] | None
+) -> tuple[list[record_files.RecordFile], tuple[str, ...], tuple[str, ...]]:
+  """Does the same as `with_classes` for labels that are texts.
+
+  Texts that are all integers are the numbers of classes.
+
+  Args:
+    scanned: the files of each split and the texts of their records.
+    chosen, class_names: see `with_classes`.
+  """
+  texts = {text for files in scanned.values() for _, of_file in files for text in of_file}
+  if all(map(_NUMBER.fullmatch, texts)):
+    value = integer_labels.value
+    return with_classes(
+        lambda split: [file._replace(labels=np.array(list(map(value, of_file)), np.int64))
+                       for file, of_file in scanned[split]],
+        chosen, tuple(scanned), class_names=class_names)
+  training = scanned.get('train', scanned[chosen])
+  names = class_names or tuple(sorted({text for _, of_file in training for text in of_file}))
+  places = {name: place for place, name in enumerate(names)}
+  files = []
+  for file, of_file in scanned[chosen]:
+    unknown = next((number for number, text in enumerate(of_file) if text not in places), None)
+    if unknown is not None:
+      raise ValueError(
+          f'Expected one of the {len(names)} classes in every record. Received '
+          f'{cache.printable(of_file[unknown])!r} in record {unknown} of '
+          f'{cache.printable(file.path)}. Known: {listed_names(names)}.')
+    files.append(file._replace(labels=np.array([places[text] for text in of_file], np.int64)))
+  return files, names, ()
+
+
+def _compression_note(files: Sequence[record_files.RecordFile]) -> tuple[str, ...]:
+  packed = [file for file in files if file.compression]
+  return (f'{packed[0].compression}: {len(packed)} of {len(files)} files are compressed.',
+          ) if packed else ()
+
+
 def check_labels(files: Sequence[record_files.RecordFile], num_classes: int) -> None:
   """Raises a ValueError that names the first record with a label outside [0, num_classes)."""
   for file in files:
@@ -141,7 +201,7 @@ def _checked(files: list[record_files.RecordFile]) -> list[record_files.RecordFi
   for file in files:
     wrong = np.flatnonzero(file.labels < 0)
     if len(wrong):
-      raise _wrong_label(file, wrong, expected='of 0 or more',
+      raise _wrong_label(file, wrong, expected='of at least 0',
                          advice='If these records have no class, remove them.')
   return files
 
@@ -180,14 +240,3 @@ def _class_names(root: Path, source: Source) -> tuple[str, ...] | None:
   """The class names; None if they are not listed."""
   path = root / labels_file.FILENAME
   return labels_file.read(path) if path.exists() else source.class_names
-
-
-def _parse_label(record: tf.Tensor) -> tf.Tensor:
-  feature = tf.io.FixedLenFeature([], tf.int64, record_files.NO_LABEL)
-  return tf.io.parse_single_example(record, {'image/class/label': feature})['image/class/label']
-
-
-def _parse_image(record: tf.Tensor) -> tf.Tensor:
-  # A record without an image counts as a bad image.
-  feature = tf.io.FixedLenFeature([], tf.string, '')
-  return tf.io.parse_single_example(record, {'image/encoded': feature})['image/encoded']

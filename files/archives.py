@@ -22,21 +22,21 @@ from files.reasons import FAILURES, short_reason
 
 _CHUNK = 2**20
 # An archive may unpack to this many times its own size, or to this many bytes if that is more. Text
-# and images shrink to a tenth at best; a file that shrinks to a thousandth was made to fill a disk.
+# and images compress to a tenth at best; a file that compresses to a thousandth is an attack.
 _MOST_EXPANSION = 100
 _ALWAYS_ALLOWED = 2**26
-_BLOCK = 4096  # Bytes that even an empty file counts for.
+_BLOCK = 4096  # Bytes counted even for an empty file.
 _LONGEST_HEADER = 2**20
 _COMPRESSED = ((b'\x1f\x8b', gzip.open), (b'BZh', bz2.open), (b'\xfd7zXZ\x00', lzma.open))
 _ZIP = (b'PK\x03\x04', b'PK\x05\x06')
 
 
 class ArchiveError(ValueError):
-  """An archive is damaged or cannot be trusted; the message says which, and what to do."""
+  """An archive is damaged or unsafe; the message says which, and what to do."""
 
 
 class DamagedArchiveError(ArchiveError):
-  """A file is not an archive, or a damaged one; another copy may be intact."""
+  """A file is not an archive or is damaged; another copy may be intact."""
 
 
 class _Member(NamedTuple):
@@ -75,7 +75,7 @@ def unpacked(source, scratch) -> Iterator[Path]:
 
 
 def unpack(source, folder) -> Path:
-  """Unpacks an archive permanently, unless that was done before.
+  """Unpacks an archive permanently, unless it has been already.
 
   The folder is complete or absent. If several processes call this, one unpacks and the others wait.
 
@@ -97,7 +97,7 @@ def unpack(source, folder) -> Path:
     return folder
   folder.parent.mkdir(parents=True, exist_ok=True)
   with locked(folder):
-    if folder.is_dir():  # Another process did it in the meantime.
+    if folder.is_dir():  # Another process has unpacked it in the meantime.
       return folder
     aside = folder.with_name(folder.name + '.part')
     shutil.rmtree(aside, ignore_errors=True)  # Left by a process that was killed.
@@ -140,7 +140,7 @@ def _write(member: _Member, target: Path) -> None:
 
 
 def _most_bytes(source: Path, file: IO[bytes], folder: Path) -> int:
-  """Returns how many bytes an archive may unpack to."""
+  """Returns the number of bytes an archive may unpack to."""
   size = os.fstat(file.fileno()).st_size
   most = max(_MOST_EXPANSION * size, _ALWAYS_ALLOWED)
   free = shutil.disk_usage(folder).free
@@ -159,12 +159,12 @@ def _too_large(source: Path, most: int) -> ArchiveError:
 
 @contextlib.contextmanager
 def _reading(source: Path) -> Iterator[None]:
-  """Turns every error that a bad archive causes into one."""
+  """Converts every error that a bad archive causes to one."""
   try:
     yield
   except ArchiveError:
     raise
-  except (MemoryError, *FAILURES) as error:  # A file in xz format says how much memory it needs.
+  except (MemoryError, *FAILURES) as error:  # An xz file states how much memory it needs.
     if isinstance(error, OSError) and error.errno is not None and not isinstance(
         error, gzip.BadGzipFile):
       raise  # An error of the disk.
@@ -178,7 +178,7 @@ def _damaged(source: Path, reason: str) -> DamagedArchiveError:
 
 def _zip_members(source: Path, file: IO[bytes], *, folder: Path, head: bytes,
                  most: int) -> Generator[_Member, None, None]:
-  del folder, head, most  # zipfile reads no more of a member than the size that it states.
+  del folder, head, most  # zipfile reads no more of a member than its stated size.
   with zipfile.ZipFile(file) as archive:
     for member in archive.infolist():
       kind = stat.S_IFMT(member.external_attr >> 16)
@@ -200,7 +200,7 @@ def _tar_members(source: Path, file: IO[bytes], *, folder: Path, head: bytes,
   opened = next((opener for magic, opener in _COMPRESSED if head.startswith(magic)), None)
   with opened(file) if opened else contextlib.nullcontext(file) as plain:
     bounded = _Bounded(source, plain, most)
-    # Reading, tarfile calls nothing but read, seek and tell.
+    # When reading, tarfile calls only read, seek and tell.
     with tarfile.open(fileobj=bounded, mode='r:') as archive:  # type: ignore[call-overload]
       for member in archive:
         if not (member.isreg() or member.isdir()) or member.issparse():
@@ -214,10 +214,10 @@ def _tar_members(source: Path, file: IO[bytes], *, folder: Path, head: bytes,
           raise _no_plain_file(source, member.name) from error
         yield _Member(member.name, member.size,
                       None if member.isdir() else archive.extractfile(member))
-    # Only zeros follow. Read to the very end, where compressed data have their checksum.
+    # Only zeros may follow. Compressed data have their checksum at the very end.
     while rest := bounded.read(_LONGEST_HEADER):
       if rest.strip(b'\0'):
-        raise _damaged(source, 'data follow after its end')
+        raise _damaged(source, 'data follow its end')
 
 
 def _no_plain_file(source: Path, name: str) -> ArchiveError:
@@ -234,7 +234,7 @@ def _checked_name(source: Path, name: str) -> str:
 
 
 class _Stream(Protocol):
-  """What is read of a stream, compressed or not."""
+  """The readable part of a stream, compressed or not."""
 
   def read(self, size: int, /) -> bytes: ...
 
@@ -246,15 +246,15 @@ class _Stream(Protocol):
 class _Bounded:
   """A stream that raises an error instead of returning more than an archive may contain.
 
-  `tarfile` reads the description of a member, such as a long name, in one piece of any length that
-  it claims: such reads are bounded too.
+  `tarfile` reads a member's metadata, such as a long name, in one piece of any length the header
+  claims; such reads are bounded too.
   """
 
   def __init__(self, source: Path, stream: _Stream, most: int):
     self._source, self._stream, self._most = source, stream, most
 
   def read(self, size: int = -1) -> bytes:
-    """Reads as a file does."""
+    """Like a file's `read`."""
     if not 0 <= size <= _LONGEST_HEADER:
       raise _damaged(self._source, f'a header in it claims {size} bytes')
     data = self._stream.read(size)
@@ -263,11 +263,11 @@ class _Bounded:
     return data
 
   def seek(self, position: int) -> int:
-    """Moves to a position, as a file does."""
+    """Like a file's `seek`."""
     if position > self._most:
       raise _too_large(self._source, self._most)
     return self._stream.seek(position)
 
   def tell(self) -> int:
-    """Returns the position, as a file does."""
+    """Like a file's `tell`."""
     return self._stream.tell()

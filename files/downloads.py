@@ -36,16 +36,26 @@ class Resource(NamedTuple):
     digest: (kind, hexadecimal digits) as published, of kind 'md5', 'sha1', 'sha256' or
       'sha256-prefix', the first digits of a SHA-256; None if there is none.
     head: the first bytes of the file, for files without anything better to check.
+    name: the file's name on disk; '' for the last part of its address.
+    mirrors: where else it can be downloaded, in the order in which they are tried. Each has a size,
+      digest and name of its own, so the same weights in another format are a mirror, too.
   """
   url: str
   size: int | None = None
   digest: tuple[str, str] | None = None
   head: bytes = b''
+  name: str = ''
+  mirrors: tuple[Resource, ...] = ()
 
   @property
   def filename(self) -> str:
-    """The file's name, the last part of its address."""
-    return self.url.rpartition('/')[2]
+    """The file's name on disk."""
+    return self.name or self.url.rpartition('/')[2]
+
+  @property
+  def sources(self) -> tuple[Resource, ...]:
+    """Itself and its mirrors, in the order in which they are tried."""
+    return self, *self.mirrors
 
   def text(self) -> str:
     """Describes what is known about the file."""
@@ -59,6 +69,10 @@ class Resource(NamedTuple):
     return ' with '.join(known) or 'a file'
 
 
+class _LocalError(OSError):
+  """A problem on this side, such as a full disk, which another address does not solve."""
+
+
 class _Announced(NamedTuple):
   """What a server says about the whole file; None if it does not say it."""
   size: int | None = None
@@ -69,16 +83,18 @@ def download(resource: Resource, folder, *, advice: str = '', attempts: int = _A
              pause_seconds: float = 2.0) -> Path:
   """Downloads a file, unless it exists already.
 
-  The part that has arrived is kept next to it as `<name>.part`; the next call, from any process,
-  only asks for the rest. If several processes need the file, one downloads it and the others wait.
-  If no size or digest was published, those that the server announces are used (Google's servers
-  send a digest as `x-goog-hash`), which detects damage in transit.
+  If one of its addresses fails, the reason is printed and the next one is tried. The part that has
+  arrived is kept next to it as `<name>.<digits>.part`, where the digits stand for the address; the
+  next call, from any process, only asks that address for the rest. If several processes need the
+  file, one downloads it and the others wait. If no size or digest was published, those that the
+  server announces are used (Google's servers send a digest as `x-goog-hash`), which detects damage
+  in transit.
 
   Args:
     resource: the file.
     folder: where to put it; created if necessary.
     advice: a sentence for error messages: what else the user can do.
-    attempts: number of failures in a row, without a new byte, after which it gives up.
+    attempts: number of failures in a row, without a new byte, after which an address is given up.
     pause_seconds: how long to wait before the next attempt.
 
   Returns:
@@ -86,34 +102,75 @@ def download(resource: Resource, folder, *, advice: str = '', attempts: int = _A
 
   Raises:
     OSError: if it cannot be downloaded.
-    ValueError: if something other than the file arrived.
+    ValueError: if something other than the file arrived, from every address.
   """
-  path = Path(folder) / resource.filename
-  if _is_complete(path, resource):
+  folder = Path(folder)
+  if path := _existing(resource, folder):
     return path
-  path.parent.mkdir(parents=True, exist_ok=True)
-  with locked(path):
-    if _is_complete(path, resource):  # Another process has downloaded it in the meantime.
+  folder.mkdir(parents=True, exist_ok=True)
+  with locked(folder / resource.filename):
+    if path := _existing(resource, folder):  # Another process has downloaded it in the meantime.
       return path
-    part = path.with_name(path.name + '.part')
-    announced = _receive(resource, part, advice=advice, attempts=attempts,
-                         pause_seconds=pause_seconds)
-    # Published values take precedence over what the server says.
-    expected = resource._replace(
-        size=announced.size if resource.size is None else resource.size,
-        digest=resource.digest or announced.digest)
-    if not _is_complete(part, expected):
-      received = _described(part, expected)
-      part.unlink()
-      raise ValueError(
-          f'Expected: {expected.text()} from {resource.url}. Received: {received}; it was removed. '
-          'Run the command again. If this happens again, the file was changed at its source, or a '
-          f'proxy or login page answers instead.{_sentence(advice)}')
-    os.replace(part, path)
+    errors: list[Exception] = []
+    for number, source in enumerate(resource.sources, start=1):
+      try:
+        path = _download(source, folder, attempts=attempts, pause_seconds=pause_seconds)
+      except _LocalError as error:
+        raise OSError(f'{error}{_sentence(advice)}') from error
+      except (OSError, ValueError) as error:
+        errors.append(error)
+        if number < len(resource.sources):
+          print(f'{error} Trying {resource.sources[number].url}.')
+        continue
+      for other in resource.sources:
+        _part(other, folder).unlink(missing_ok=True)
+      return path
+  raise _failure_of_all(resource, errors, advice) from errors[-1]
+
+
+def _existing(resource: Resource, folder: Path) -> Path | None:
+  """Finds the complete file from any of its addresses."""
+  return next((path for source in resource.sources
+               if _is_complete(path := folder / source.filename, source)), None)
+
+
+def _part(source: Resource, folder: Path) -> Path:
+  """Where the bytes from one address are collected."""
+  digits = hashlib.sha256(source.url.encode()).hexdigest()[:8]
+  return folder / f'{source.filename}.{digits}.part'
+
+
+def _failure_of_all(resource: Resource, errors: list[Exception], advice: str) -> Exception:
+  """Makes one error of those of all addresses."""
+  reasons = ' '.join(map(str, errors))
+  if len(errors) > 1:
+    numbered = ' '.join(f'({number}) {error}' for number, error in enumerate(errors, start=1))
+    reasons = f'All {len(errors)} addresses of {resource.filename} failed: {numbered}'
+  if any(isinstance(error, OSError) for error in errors):
+    return OSError(f'{reasons}{_sentence(advice)}')
+  return ValueError(f'{reasons} Run the command again. If this happens again, the file was changed '
+                    f'at its source, or a proxy or login page answers instead.{_sentence(advice)}')
+
+
+def _download(source: Resource, folder: Path, *, attempts: int, pause_seconds: float) -> Path:
+  """Downloads a file from one address."""
+  part = _part(source, folder)
+  announced = _receive(source, part, attempts=attempts, pause_seconds=pause_seconds)
+  # Published values take precedence over what the server says.
+  expected = source._replace(
+      size=announced.size if source.size is None else source.size,
+      digest=source.digest or announced.digest)
+  if not _is_complete(part, expected):
+    received = _described(part, expected)
+    part.unlink()
+    raise ValueError(
+        f'Expected: {expected.text()} from {source.url}. Received: {received}; it was removed.')
+  path = folder / source.filename
+  os.replace(part, path)
   return path
 
 
-def _receive(resource: Resource, part: Path, *, advice: str, attempts: int,
+def _receive(resource: Resource, part: Path, *, attempts: int,
              pause_seconds: float) -> _Announced:
   """Completes `part`, over as many connections as necessary."""
   announced = _Announced(resource.size)
@@ -128,7 +185,8 @@ def _receive(resource: Resource, part: Path, *, advice: str, attempts: int,
       failures = 0 if _size(part) > before else failures + 1
       is_offline = _has_no_connection(error) and _size(part) <= first
       if failures >= attempts or is_offline or _is_final(error):
-        raise OSError(_failure(resource, part, error) + _sentence(advice)) from error
+        kind = _LocalError if _is_local(error) else OSError
+        raise kind(_failure(resource, part, error)) from error
       time.sleep(pause_seconds)
   return announced
 
@@ -216,8 +274,13 @@ def _is_final(error: Exception) -> bool:
   """Returns whether retrying is useless: the server refused, or the problem is on this side."""
   if isinstance(error, urllib.error.HTTPError):
     return error.code < 500
-  return isinstance(error, OSError) and error.errno is not None and not isinstance(
-      error, (ConnectionError, TimeoutError))
+  return _is_local(error)
+
+
+def _is_local(error: Exception) -> bool:
+  """Returns whether the problem is on this side, such as a full disk."""
+  return (isinstance(error, OSError) and error.errno is not None
+          and not isinstance(error, (ConnectionError, TimeoutError, urllib.error.URLError)))
 
 
 def _is_complete(path: Path, resource: Resource) -> bool:

@@ -1,19 +1,19 @@
-"""A small interpreter of pickle's opcodes that can build plain values and nothing else.
+"""A small interpreter of pickle opcodes that can build plain values and nothing else.
 
-Why not a subclass of the standard library's unpickler with a strict `find_class`: that settles
-which functions run, but not what a file can cost. It allocates memo tables for whatever index a
-file names and strings before they are read, sets attributes of whatever BUILD is aimed at, hashes
-nested tuples until the stack ends, and copies one long argument as often as a file asks. Here
+A subclass of the standard library's unpickler with a strict `find_class` would control which
+functions run, but not the time and memory a file can cost. That unpickler allocates memo tables for
+any index in a file and strings before they are read, sets attributes of any target of BUILD, hashes
+nested tuples until the stack overflows, and copies a long argument any number of times. Here
 
-- a name gives a `Named` of the caller's table, never a module's attribute; nothing is imported;
-- lengths are compared with what is left of the file before anything is read; every opcode
-  costs at most a few hundred bytes besides, and there are at most `_MOST_OPCODES` of them;
-- the memo is a dictionary; the functions of the table pay for what they copy (`spend`), from an
-  allowance of a few times the file's size;
+- a name gives a `Named` from the caller's table, never a module's attribute; nothing is imported;
+- lengths are checked against the rest of the file before reading; apart from that an opcode costs
+  at most a few hundred bytes, and there are at most `_MOST_OPCODES` of them;
+- the memo is a dictionary; functions in the table charge what they copy (`spend`) to an allowance
+  of a few times the file's size;
 - containers are exactly `list`, `tuple` and `dict`, keys are short text, bytes or integers;
-- `check_tree` bounds what the result unfolds to, for what is shared may be walked through often.
+- `check_tree` bounds the size of the result when unfolded, since shared parts may be visited often.
 
-Text of Python 2, whose strings are bytes, is read as latin1.
+Python 2 strings, which are bytes, are read as latin1.
 """
 
 from __future__ import annotations
@@ -28,18 +28,30 @@ from files.plain_values import check_key
 
 _MOST_OPCODES = 2 ** 23
 _MOST_ARGUMENTS = 8
-_SPARE = 2 ** 20  # What small files may spend, in bytes.
+_SPARE = 2 ** 20  # Allowance of small files, in bytes.
+
+
+class UnknownNameError(ValueError):
+  """A pickle has an object of a class that the caller's table lacks.
+
+  Attributes:
+    name: of the class or function, with its module.
+  """
+
+  def __init__(self, name: str):
+    super().__init__(f'the name {name!r}, which is not an array, container, number or text')
+    self.name = name
 
 
 @dataclasses.dataclass(frozen=True)
 class Named:
-  """The stand-in for something that pickles name.
+  """The stand-in for a global named in pickles.
 
   Attributes:
     name: the module and the name.
-    function: `function(spend, *arguments)` where pickles may call it; it checks its arguments and
-      calls `spend(size)`, which refuses, before it makes anything that grows with them.
-    value: what else the caller wants to know about it.
+    function: `function(spend, *arguments)` if pickles may call it; it checks its arguments, and
+      calls `spend(size)`, which may raise, before it creates anything that grows with them.
+    value: anything else the caller needs to know about it.
   """
   name: str
   function: Callable[..., Any] | None = None
@@ -51,23 +63,23 @@ def load(file: BinaryIO, size: int, names: Mapping[str, Named], *,
   """Reads one pickle.
 
   Args:
-    file: open at the pickle; left behind its end.
-    size: how many bytes there are from here on at most.
+    file: open at the start of the pickle; left open after its end.
+    size: maximum number of bytes from here on.
     names: `{'module name': stand-in}`.
-    build: `build(spend, target, state)` changes `target` in place as its pickled state tells.
-    persistent: gives the object for a persistent id.
+    build: `build(spend, target, state)` applies a pickled state to `target`, in place.
+    persistent: returns the object for a persistent id.
 
   Returns:
-    What was pickled; not yet checked by `check_tree`.
+    The pickled value; not yet checked by `check_tree`.
 
   Raises:
-    ValueError, TypeError, LookupError: for what no such pickle has.
+    ValueError, TypeError, LookupError: if the pickle is damaged or not plain data.
   """
   return _Machine(file, size, names, build=build, persistent=persistent).run()
 
 
 class _Machine:
-  """The stack, the memo and the file while one pickle is read."""
+  """Stack, memo and file while one pickle is read."""
 
   def __init__(self, file: BinaryIO, size: int, names: Mapping[str, Named], *,
                build: Callable[..., Any], persistent: Callable[[Any], Any] | None):
@@ -90,10 +102,10 @@ class _Machine:
     raise ValueError(f'a pickle of more than {_MOST_OPCODES:,} opcodes')
 
   def spend(self, size: int) -> None:
-    """Counts bytes that are made from others; refuses when they are far more than the file's."""
+    """Counts copied bytes; raises once they far exceed the size of the file."""
     self._allowance -= size
     if self._allowance < 0:
-      raise ValueError('a pickle that copies its data again and again')
+      raise ValueError('a pickle that copies its data over and over')
 
   # Reading.
 
@@ -102,7 +114,7 @@ class _Machine:
       raise ValueError(f'a length of {length:,} bytes with {self._left:,} left in the file')
     data = self._file.read(length)
     if len(data) != length:
-      raise ValueError('a file that ends too early')
+      raise ValueError('a truncated file')
     self._left -= length
     return data
 
@@ -114,7 +126,7 @@ class _Machine:
     line = self._file.readline(longest)
     self._left -= len(line)
     if not line.endswith(b'\n'):
-      raise ValueError('a line without an end')
+      raise ValueError('an unterminated line')
     return line[:-1]
 
   def constant(self, value: Any) -> None:
@@ -150,7 +162,7 @@ class _Machine:
     line = self._line()
     if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in b'\'"':
       raise ValueError('text without quotes')
-    # What Python 2 wrote for a string has these escapes only.
+    # Python 2 wrote only these escapes in strings.
     if re.search(rb'\\(?![\'"nrtx])', line[1:-1].replace(rb'\\', b'')):
       raise ValueError('text with an unknown escape')
     self._stack.append(line[1:-1].decode('unicode_escape'))
@@ -193,7 +205,7 @@ class _Machine:
 
   def tuple_of(self, count: int) -> None:
     if len(self._stack) < count:
-      raise ValueError('a tuple of nothing')
+      raise ValueError('a tuple without items')
     self._stack[-count:] = [tuple(self._stack[-count:])]
 
   def append(self, items: list[Any]) -> None:
@@ -204,7 +216,7 @@ class _Machine:
 
   def set_items(self, items: list[Any], target: Any) -> None:
     if type(target) is not dict or len(items) % 2:
-      raise ValueError(f'items that are set in {_type_of(target)}')
+      raise ValueError(f'items set in {_type_of(target)}')
     for i in range(0, len(items), 2):
       check_key(items[i])
       target[items[i]] = items[i + 1]
@@ -222,11 +234,11 @@ class _Machine:
 
   def _push_named(self, module: Any, name: Any) -> None:
     if type(module) is not str or type(name) is not str:
-      raise ValueError('a name that is no text')
+      raise ValueError('a name that is not text')
     named = self._names.get(f'{module} {name}') if len(module) + len(name) < 256 else None
     if named is None:
       shown = f'{module[:64]}.{name[:64]}'
-      raise ValueError(f'the name {shown!r}, which is no array, container, number or text')
+      raise UnknownNameError(shown)
     self._stack.append(named)
 
   def global_lines(self) -> None:
@@ -259,7 +271,7 @@ class _Machine:
 
   def frame(self) -> None:
     if self._number(8) > self._left:
-      raise ValueError('a frame that is longer than the file')
+      raise ValueError('a frame longer than the file')
 
 
 def _type_of(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Raw numbers of files as arrays: types, sizes and byte orders."""
+"""Raw numbers in files as arrays: types, sizes and byte orders."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from typing import IO, Any
 
 import numpy as np
 
-BFLOAT16 = 'bfloat16'  # NumPy has no such type: the upper half of a float32.
+BFLOAT16 = 'bfloat16'  # The upper half of a float32; NumPy has no such type.
 MOST_DIMENSIONS = 32
 _CHUNK = 2 ** 20
 
 
 def are_counts(*values: Any) -> bool:
-  """Tells whether all are integers from 0 that could count elements or bytes."""
+  """Returns whether all are non-negative integers that could count elements or bytes."""
   return all(type(value) is int and 0 <= value < 2 ** 48 for value in values)
 
 
 def itemsize(code: str) -> int:
-  """Returns the bytes of an element in a file; the code is NumPy's or `BFLOAT16`."""
+  """Returns the bytes per element in a file; the code is NumPy's or `BFLOAT16`."""
   return 2 if code == BFLOAT16 else np.dtype(code).itemsize
 
 
 def read_bytes(source: IO[bytes], size: int) -> np.ndarray:
-  """Reads uint8 [size] into memory of its own.
+  """Reads uint8 [size] into new memory.
 
   Raises:
-    ValueError: if the file ends before.
+    ValueError: if the file ends before that.
   """
   raw = np.empty(size, np.uint8)
   view, position = raw.data, 0
@@ -35,25 +35,25 @@ def read_bytes(source: IO[bytes], size: int) -> np.ndarray:
     # typeshed's IO lacks it; every binary stream has it.
     count = source.readinto(view[position:position + _CHUNK])  # type: ignore[attr-defined]
     if not count:
-      raise ValueError('a file that ends too early')
+      raise ValueError('a truncated file')
     position += count
   return raw
 
 
 def lay_over(raw: np.ndarray, code: str, shape: Sequence[int], *, order: str = '<',
              offset: int = 0, strides: Sequence[int] | None = None) -> np.ndarray:
-  """Makes an array of bytes; NumPy checks that it stays within them.
+  """Makes an array from bytes; NumPy checks that it stays within them.
 
   Args:
     raw: uint8 [size]; the result may share its memory.
-    code: NumPy's for the elements' type, or `BFLOAT16`.
-    shape: of the result.
-    order: '<' or '>'.
-    offset: of the first element, in bytes.
-    strides: in bytes; None for C's order.
+    code: NumPy's code for the element type, or `BFLOAT16`.
+    shape: shape of the result.
+    order: byte order, '<' or '>'.
+    offset: offset of the first element, in bytes.
+    strides: in bytes; None for C order.
 
   Returns:
-    An array in the machine's byte order, of the code's type; float32 for bfloat16.
+    An array of that type in native byte order; float32 for bfloat16.
 
   Raises:
     ValueError: if the array is not within the bytes.

@@ -1,7 +1,7 @@
-"""Reading arrays out of pickles, `.npy` files of objects among them, without running any code.
+"""Reading arrays from pickles, including `.npy` files of objects, without running any code.
 
-What a file names is looked up in a table of stand-ins below, which check types, shapes and sizes;
-nothing is imported or taken from a real module. `files/pickle_machine.py` has the opcodes.
+Names in a file are looked up in the table of stand-ins below, which check types, shapes and sizes;
+nothing is imported or taken from a real module. `files/pickle_machine.py` interprets the opcodes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _NPY_MAGIC = b'\x93NUMPY'
 _LONGEST_HEADER = 2 ** 16
 _HEADER = re.compile(r"\{'descr': '([^']{1,16})', 'fortran_order': (True|False), "
                      r"'shape': \(((?:\d{1,15}L?(?:, ?|(?=\))))*)\),? ?\}\s*")
-# They may hold each other, and each of them is a step of a recursion in C when they are freed.
+# They can be nested, and each level is a level of recursion in C when they are freed.
 _MOST_OBJECT_ARRAYS = 256
 _LARGEST_CODE_POINT = 0x10FFFF
 
@@ -32,7 +32,7 @@ _LARGEST_CODE_POINT = 0x10FFFF
 @contextlib.contextmanager
 def reading(path: str | os.PathLike[str], expected: str,
             advice: str) -> Iterator[tuple[BinaryIO, int]]:
-  """Opens a file and turns whatever goes wrong while it is read into one ValueError.
+  """Opens a file and converts any error while it is read to one ValueError.
 
   Args:
     path: the file.
@@ -40,10 +40,10 @@ def reading(path: str | os.PathLike[str], expected: str,
     advice: what to do if it is not.
 
   Yields:
-    The file, open at its begin, and its size in bytes.
+    The file, open at its start, and its size in bytes.
 
   Raises:
-    ValueError: for what is raised inside, and for a folder, a device or a pipe.
+    ValueError: for any error raised in the block, and for a folder, a device or a pipe.
     OSError: if it does not exist or may not be read.
   """
   if os.path.exists(path) and not os.path.isfile(path):
@@ -55,7 +55,7 @@ def reading(path: str | os.PathLike[str], expected: str,
     except (MemoryError, *FAILURES) as error:
       reason = short_reason(error)
       if isinstance(error, MemoryError):
-        reason = f'data that take more memory than there is, or than they should ({reason})'
+        reason = f'data that need more memory than is available or plausible ({reason})'
       elif not isinstance(error, ValueError) or isinstance(error, UnicodeError):
         reason = f'damaged data ({type(error).__name__}: {reason})'
       raise ValueError(f'{path} cannot be read. Expected: {expected}. Received: {reason}. '
@@ -66,22 +66,22 @@ def read_pickle(path: str | os.PathLike[str]) -> Any:
   """Reads a pickle or a NumPy file.
 
   Args:
-    path: a `.npy` file, of numbers or of objects such as `bvlc_alexnet.npy`, or a pickle of arrays,
-      of Python 2 or 3.
+    path: a `.npy` file of numbers or objects (such as `bvlc_alexnet.npy`), or a pickle of arrays
+      from Python 2 or 3.
 
   Returns:
-    Arrays, lists, tuples, dicts, numbers, text and bytes as they were saved; an object array
-    without dimensions (what `np.save` makes of a dict) as what it holds. Text of Python 2 is text,
-    read as latin1. Keys are text, bytes or integers. Ordered dicts are plain ones. Some arrays are
+    Arrays, lists, tuples, dicts, numbers, text and bytes as saved. An object array without
+    dimensions (how `np.save` stores a dict) gives its content. Python 2 strings are text, read as
+    latin1. Keys are text, bytes or integers. Ordered dicts become plain ones. Some arrays are
     read-only.
 
   Raises:
-    ValueError: if the file is damaged or holds anything else; nothing in it has been run.
+    ValueError: if the file is damaged or contains anything else; nothing in it has been run.
     OSError: if it does not exist or may not be read.
   """
   expected = 'a .npy file or a pickle of arrays, lists, dicts, numbers and text'
-  advice = ('Copy it again if it should be one; if it holds other objects, save only its arrays '
-            '(with numpy.savez or safetensors) where it was made, and only if you trust it.')
+  advice = ('If it should be one, copy it again; if it contains other objects and you trust it, '
+            'save only its arrays (with numpy.savez or safetensors) where it was made.')
   with reading(path, expected, advice) as (file, size):
     if file.read(len(_NPY_MAGIC)) == _NPY_MAGIC:
       return _read_npy(file, size)
@@ -90,7 +90,7 @@ def read_pickle(path: str | os.PathLike[str]) -> Any:
 
 
 def _read_npy(file: BinaryIO, size: int) -> Any:
-  """Reads the rest of a .npy file behind its magic."""
+  """Reads the rest of a .npy file after its magic."""
   version = file.read(2)
   if version not in (b'\x01\x00', b'\x02\x00', b'\x03\x00'):
     raise ValueError(f'the .npy version {tuple(version)}')
@@ -118,11 +118,11 @@ def _read_npy(file: BinaryIO, size: int) -> Any:
 
 
 def _read_objects(file: BinaryIO, size: int) -> Any:
-  """Reads a pickle that ends the file."""
+  """Reads a pickle that extends to the end of the file."""
   end = file.tell() + size
   result = load(file, size, NAMES, build=StateBuilder())
   if file.tell() != end:
-    raise ValueError(f'{end - file.tell():,} bytes behind the pickle')
+    raise ValueError(f'{end - file.tell():,} bytes after the pickle')
   check_tree(result, size, leaf_size)
   return result
 
@@ -130,7 +130,7 @@ def _read_objects(file: BinaryIO, size: int) -> Any:
 # Stand-ins. The first argument of each, `spend`, bounds what is copied.
 
 class _Type:
-  """A NumPy type while it is read; its byte order comes with its state."""
+  """A NumPy type while it is read; its byte order is part of its state."""
 
   def __init__(self, code: str):
     self.dtype = _dtype_of(code)
@@ -144,7 +144,7 @@ def _dtype_of(code: Any) -> np.dtype:
 
 
 def _checked_count(shape: Any) -> int:
-  """Returns how many elements a shape has."""
+  """Returns the number of elements of a shape."""
   if type(shape) is not tuple or len(shape) > MOST_DIMENSIONS or not are_counts(*shape) or (
       not are_counts(math.prod(n for n in shape if n))):
     raise ValueError(f'the shape {shown(shape)}')
@@ -153,7 +153,7 @@ def _checked_count(shape: Any) -> int:
 
 def _raw(spend: Callable[[int], None], data: Any, *, shape: Any,
          dtype: np.dtype) -> bytes | bytearray:
-  """Checks the bytes of an array against its shape; text is what Python 2 wrote."""
+  """Checks the bytes of an array against its shape; they are text if written by Python 2."""
   size = _checked_count(shape) * dtype.itemsize
   if type(data) not in (bytes, bytearray, str) or len(data) != size:
     length = f'{len(data):,} ' if type(data) in (bytes, bytearray, str) else ''
@@ -165,11 +165,11 @@ def _raw(spend: Callable[[int], None], data: Any, *, shape: Any,
 
 
 def _check_text(raw: bytes | bytearray | np.ndarray, dtype: np.dtype) -> None:
-  """Refuses arrays of text whose characters do not exist: NumPy fails when they are looked at."""
+  """Rejects text arrays with invalid characters, on which NumPy would fail later."""
   if dtype.kind == 'U' and len(raw):
     points = np.frombuffer(raw, np.dtype('u4').newbyteorder(dtype.byteorder))
     if points.max() > _LARGEST_CODE_POINT:
-      raise ValueError('text with characters that do not exist')
+      raise ValueError('text with invalid characters')
 
 
 def _encode(spend, text='', encoding='latin1'):
@@ -228,7 +228,7 @@ def _from_buffer(spend, data, kind, *layout):
 
 
 class StateBuilder:
-  """Gives arrays, types and ordered dicts the states that one pickle has for them."""
+  """Applies pickled states to arrays, types and ordered dicts."""
 
   def __init__(self):
     self._object_arrays = 0
@@ -240,10 +240,10 @@ class StateBuilder:
       spend: counts the bytes that are copied.
       target: a `_Type`, a new array, or a dict, whose attributes (PyTorch's `_metadata`) are
         dropped.
-      state: as pickled.
+      state: the pickled state.
 
     Raises:
-      ValueError: if the target is another or the state is not one of its kind.
+      ValueError: if the target is anything else, or the state is invalid for it.
     """
     if type(target) is dict and type(state) is dict:
       return
@@ -258,26 +258,26 @@ class StateBuilder:
 
   def _build_array(self, spend: Callable[[int], None], target: np.ndarray,
                    state: tuple[Any, ...]) -> None:
-    """Fills a new array; the state is version, shape, type, whether columns go first, and data."""
+    """Fills a new array; the state is version, shape, type, Fortran order, and data."""
     if len(state) != 5 or type(state[2]) is not _Type or type(state[3]) not in (bool, int):
       raise ValueError('an array with an unknown state')
     _, shape, kind, fortran_order, data = state
     dtype = kind.dtype
     if dtype.kind == 'O':
       if type(data) is not list or len(data) != _checked_count(shape):
-        raise ValueError('an array of objects with other data than a list')
+        raise ValueError('an array of objects whose data are not a list')
       spend(8 * len(data))
       self._object_arrays += 1
       if self._object_arrays > _MOST_OBJECT_ARRAYS:
         raise ValueError(f'more than {_MOST_OBJECT_ARRAYS} arrays of objects')
     else:
       data = bytes(_raw(spend, data, shape=shape, dtype=dtype))
-    # NumPy's annotation wants its own bool; pickles have Python's.
+    # NumPy's annotation expects its own bool; pickles have Python's.
     target.__setstate__((1, shape, dtype, bool(fortran_order), data))  # type: ignore[arg-type]
 
 
 def _build_type(target: _Type, state: tuple[Any, ...]) -> None:
-  """Sets a type's byte order; a version is before it, and behind it what structured types have."""
+  """Sets a type's byte order; the state has a version before it, fields of structs after it."""
   if len(state) < 5 or state[1] not in ('<', '>', '|', '=') or any(state[2:5]):
     raise ValueError('a structured array type')
   target.dtype = target.dtype.newbyteorder({'=': '<'}.get(state[1], state[1]))

@@ -86,16 +86,19 @@ def _finish(outputs, *, normalizer_fn, normalizer_params, biases_initializer, bi
   return outputs if activation_fn is None else activation_fn(outputs)
 
 
-def _is_product(inputs: tf.Tensor, kernel: tuple[int, int], *, padding: str,
-                groups: int) -> bool:
+def _is_product(inputs: tf.Tensor, kernel: tuple[int, int], padding: str) -> bool:
   """Returns whether a convolution computes one number per channel from the whole input."""
   size = spatial_size(inputs)
-  return groups == 1 and ((size == kernel and padding == 'VALID') or size == kernel == (1, 1))
+  return (size == kernel and padding == 'VALID') or size == kernel == (1, 1)
 
 
 def _convolve(inputs, weights, *, stride=1, padding='VALID', rate=1, groups=1) -> tf.Tensor:
+  if groups > 1:
+    # TensorFlow has no gradient of grouped kernels on CPUs without oneDNN's instructions (AVX-512).
+    return tf.concat([_convolve(*part, stride=stride, padding=padding, rate=rate) for part in zip(
+        tf.split(inputs, groups, 3), tf.split(weights, groups, 3), strict=True)], 3)
   kernel = (weights.shape[0], weights.shape[1])
-  if _is_product(inputs, kernel, padding=padding, groups=groups):
+  if _is_product(inputs, kernel, padding):
     width = kernel[0] * kernel[1] * weights.shape[2]
     outputs = tf.reshape(inputs, [-1, width]) @ tf.reshape(weights, [width, weights.shape[3]])
     return outputs[:, tf.newaxis, tf.newaxis, :]

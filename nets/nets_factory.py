@@ -25,8 +25,6 @@ from nets import (
   layers,
   lenet,
   mobilenet_v1,
-  mobilenet_v2,
-  mobilenet_v3,
   nasnet,
   network,
   overfeat,
@@ -36,6 +34,7 @@ from nets import (
   squeezenet,
   vgg,
 )
+from nets.mobilenet import mobilenet_v2, mobilenet_v3
 from nets.record import Net, Published
 from nets.variants import NetFunction
 
@@ -95,7 +94,7 @@ def _resnet_v1(function: NetFunction, published: Published | None, *,
 
 def _resnet_keras(function: NetFunction, published: Published) -> Net:
   return _resnet_v1(function, published, arg_scope=resnet_v1.resnet_keras_arg_scope,
-                    preprocessing='caffe')
+                    preprocessing='resnet_keras')
 
 
 def _resnet_torchvision(function: NetFunction, published: Published) -> Net:
@@ -186,7 +185,7 @@ NETS: dict[str, Net] = {
         mobilenet_v1.mobilenet_v1_050,
         Published('mobilenet_v1_0.50_160', 1001, 59.1, 81.9, image_size=160)),
     'mobilenet_v1_075': _mobilenet_v1(
-        mobilenet_v1.mobilenet_v1_075, Published('mobilenet_v1_0.75_224', 1001)),
+        mobilenet_v1.mobilenet_v1_075, Published('mobilenet_v1_0.75_224', 1001, 68.4, 88.2)),
     'mobilenet_v2': _mobilenet_v2(
         mobilenet_v2.mobilenet_v2, Published('mobilenet_v2_1.0_224', 1001, 71.8, 91.0)),
     'mobilenet_v2_035': _mobilenet_v2(
@@ -228,17 +227,17 @@ NETS: dict[str, Net] = {
         Published('pnasnet-5_mobile_2017_12_13', 1001, 74.2, 91.9),
         reference='https://arxiv.org/abs/1712.00559'),
     'resnet101_keras': _resnet_keras(
-        resnet_v1.resnet101_keras, Published('Keras ResNet101', 1000, 76.4, 92.8)),
+        resnet_v1.resnet101_keras, Published('Keras ResNet101', 1000, 76.42, 92.786)),
     'resnet101_torchvision': _resnet_torchvision(
         resnet_v1.resnet101_torchvision,
         Published('torchvision resnet101-63fe2227', 1000, 77.374, 93.546)),
     'resnet152_keras': _resnet_keras(
-        resnet_v1.resnet152_keras, Published('Keras ResNet152', 1000, 76.6, 93.1)),
+        resnet_v1.resnet152_keras, Published('Keras ResNet152', 1000, 76.604, 93.118)),
     'resnet152_torchvision': _resnet_torchvision(
         resnet_v1.resnet152_torchvision,
         Published('torchvision resnet152-394f9c45', 1000, 78.312, 94.046)),
     'resnet50_keras': _resnet_keras(
-        resnet_v1.resnet50_keras, Published('Keras ResNet50', 1000, 74.9, 92.1)),
+        resnet_v1.resnet50_keras, Published('Keras ResNet50', 1000, 74.928, 92.06)),
     'resnet50_torchvision': _resnet_torchvision(
         resnet_v1.resnet50_torchvision,
         Published('torchvision resnet50-0676ba61', 1000, 76.13, 92.862)),
@@ -271,16 +270,22 @@ NETS: dict[str, Net] = {
         Published('resnet_v2_50_2017_04_14', 1001, 75.6, 92.8, image_size=299,
                   preprocessing='inception')),
     'squeezenet': _squeezenet(
-        squeezenet.squeezenet, Published('torchvision squeezenet1_0-b66bff10', 1000, 58.1, 80.4,
-                                         image_size=224, preprocessing='torchvision')),
+        squeezenet.squeezenet,
+        Published('torchvision squeezenet1_0-b66bff10', 1000, 58.092, 80.42, image_size=224,
+                  preprocessing='torchvision')),
     'squeezenet_1_1': _squeezenet(
-        squeezenet.squeezenet_1_1, Published('torchvision squeezenet1_1-b8a52dc0', 1000, 58.2, 80.6,
-                                             image_size=224, preprocessing='torchvision')),
+        squeezenet.squeezenet_1_1,
+        Published('torchvision squeezenet1_1-b8a52dc0', 1000, 58.178, 80.624, image_size=224,
+                  preprocessing='torchvision')),
     'vgg_16': _vgg(vgg.vgg_16, 'vgg_16', Published('vgg_16_2016_08_28', 1000, 71.5, 89.8)),
     'vgg_19': _vgg(vgg.vgg_19, 'vgg_19', Published('vgg_19_2016_08_28', 1000, 71.1, 89.8)),
     'vgg_a': _vgg(vgg.vgg_a, 'vgg_a', Published('torchvision vgg11-8a719046', 1000, 69.02, 88.628,
                                                 preprocessing='torchvision')),
 }
+
+# TF-Slim's names of these two, made from the records.
+networks_map = {name: net.function for name, net in NETS.items()}
+arg_scopes_map = {name: net.arg_scope for name, net in NETS.items()}
 
 
 def list_nets(pattern: str = '*') -> list[str]:
@@ -342,8 +347,8 @@ def get_network_fn(name: str, num_classes: int | None,  # noqa: PLR0917 (TF-Slim
                    weight_decay: float = 0.0, is_training: bool = False) -> Callable:
   """Returns a network's function with its arg scope, as TF-Slim's factory does.
 
-  The function creates its variables with `tf.compat.v1.get_variable`: it works in a `tf.Graph`;
-  elsewhere, use `build_network`.
+  The function creates its variables with `tf.compat.v1.get_variable`: it works in a `tf.Graph`,
+  where TF-Slim's users call it; elsewhere, use `build_network`.
 
   Args:
     name: a name of `NETS`.
@@ -358,13 +363,20 @@ def get_network_fn(name: str, num_classes: int | None,  # noqa: PLR0917 (TF-Slim
     those of the network's function.
 
   Raises:
-    ValueError: if there is no network with this name.
+    ValueError: if there is no network with this name; and the function, if it is called eagerly:
+      each call would have new random weights.
   """
   net = get_net(name)
 
   @functools.wraps(net.function)
   def network_fn(images: tf.Tensor, *, keys: tf.Tensor | None = None,
                  step: tf.Tensor | None = None, **arguments):
+    if tf.executing_eagerly() and not tf.compat.v1.get_variable_scope().custom_getter:
+      raise ValueError(
+          f'get_network_fn({name!r}, …): expected a call in a tf.Graph, which keeps the variables. '
+          'Received: an eager call, which would have new random weights every time. Build the '
+          f'network once with nets_factory.build_network({name!r}, image_shape=[height, width, '
+          'channels], num_classes=…), and call that.')
     with layers.arg_scope(net.arg_scope(weight_decay=weight_decay)), \
         layers.arg_scope(layers.RANDOM, keys=keys), \
         layers.arg_scope([layers.scheduled_drop_path], step=step):

@@ -7,19 +7,18 @@ are taken from them, mirrored in training, in BGR, and the mean colour is subtra
 
 from __future__ import annotations
 
-import tensorflow as tf
+from preprocessing import decoding, image_ops, resizing
+from preprocessing.transform import SQUEEZE, Transform
 
-from preprocessing import decoding, image_ops
-
-_MEAN = (124.0, 117.0, 104.0)  # red, green, blue
-_STORED_SIZE, _CROP_SIZE = 256, 227
+TRANSFORM = Transform(resize_mode=SQUEEZE, crop_fraction=227 / 256, channel_order='bgr',
+                      interpolation='bilinear_no_antialias', mean=(124.0, 117.0, 104.0))
 
 # The random decisions about an image, each with its own seed.
 _CROP_Y, _CROP_X, _FLIP = range(3)
 
 
-def preprocess_for_train(image, height, width, *, channels=3, seed):
-  """Resizes without keeping the aspect ratio, crops at random, mirrors, subtracts the mean.
+def random_crop(image, height, width, *, channels=3, seed):
+  """Resizes without keeping the aspect ratio, and crops at random.
 
   Args:
     image: scalar string (a file), or uint8 [in_height, in_width, 1 to 4].
@@ -28,36 +27,17 @@ def preprocess_for_train(image, height, width, *, channels=3, seed):
     seed: integer tensor [2]; the result is a function of it and the image.
 
   Returns:
-    float32 [height, width, channels]: [0, 255] minus the mean (104, 117, 124), BGR, or its luma.
+    float32 [height, width, channels] in [0, 255].
   """
-  image = image_ops.random_crop(_resize(image, height, width, channels=channels), height, width,
-                                y_seed=image_ops.decision_seed(seed, _CROP_Y),
-                                x_seed=image_ops.decision_seed(seed, _CROP_X))
-  image = tf.image.stateless_random_flip_left_right(image, image_ops.decision_seed(seed, _FLIP))
-  return _to_bgr(image)
+  resize = resizing.INTERPOLATIONS[TRANSFORM.interpolation]
+  pixels = decoding.pixels_of(
+      decoding.open_image(image, channels, dct_method=resize.dct_method))
+  pixels = resize.resize(pixels, *(TRANSFORM.resized(size) for size in (height, width)))
+  return image_ops.random_crop(pixels, height, width,
+                               y_seed=image_ops.decision_seed(seed, _CROP_Y),
+                               x_seed=image_ops.decision_seed(seed, _CROP_X))
 
 
-def preprocess_for_eval(image, height, width, *, channels=3):
-  """Resizes without keeping the aspect ratio, crops the centre, subtracts the mean.
-
-  Args:
-    image: scalar string (a file), or uint8 [in_height, in_width, 1 to 4].
-    height, width: size of the result, in pixels. The crop is 227 / 256 of each resized side.
-    channels: 3, or 1 for grey.
-
-  Returns:
-    float32 [height, width, channels]: [0, 255] minus the mean (104, 117, 124), BGR, or its luma.
-  """
-  image = _resize(image, height, width, channels=channels)
-  return _to_bgr(image_ops.central_crop(image, height, width))
-
-
-def _resize(image, height, width, *, channels):
-  """Resizes a whole image like OpenCV (half-pixel centres, no antialiasing): float32 [0, 255]."""
-  image = decoding.pixels_of(decoding.open_image(image, channels))
-  size = [round(side * _STORED_SIZE / _CROP_SIZE) for side in (height, width)]
-  return tf.image.resize(image, size, method='bilinear', antialias=False)
-
-
-def _to_bgr(image):
-  return tf.reverse(image_ops.subtract_mean(image, _MEAN), [2])
+def distort(image, seed):
+  """Mirrors at random: float32 [height, width, channels]."""
+  return image_ops.random_flip(image, image_ops.decision_seed(seed, _FLIP))

@@ -5,6 +5,9 @@ from __future__ import annotations
 import tensorflow as tf
 
 from preprocessing import decoding, image_ops
+from preprocessing.transform import CROP_OR_PAD, Transform
+
+TRANSFORM = Transform(resize_mode=CROP_OR_PAD, interpolation='bilinear_tf1', mean=None, scale=None)
 
 _PADDING = 4
 _MAX_BRIGHTNESS_DELTA = 63.0
@@ -14,8 +17,8 @@ _CONTRAST_RANGE = (0.2, 1.8)
 _CROP_Y, _CROP_X, _FLIP, _BRIGHTNESS, _CONTRAST = range(5)
 
 
-def preprocess_for_train(image, height, width, *, channels=3, seed):
-  """Pads by 4 pixels, crops at random, flips, changes brightness and contrast, standardizes.
+def random_crop(image, height, width, *, channels=3, seed):
+  """Pads by 4 pixels, and crops at random.
 
   Args:
     image: scalar string (a file), or uint8 [in_height, in_width, 1 to 4].
@@ -25,7 +28,7 @@ def preprocess_for_train(image, height, width, *, channels=3, seed):
     seed: integer tensor [2]; the result is a function of it and the image.
 
   Returns:
-    float32 [height, width, channels] with mean 0 and standard deviation 1.
+    float32 [height, width, channels] in [0, 255].
   """
   image = decoding.pixels_of(decoding.open_image(image, channels))
   in_height, in_width = decoding.shape_of(image)
@@ -36,25 +39,21 @@ def preprocess_for_train(image, height, width, *, channels=3, seed):
   image = image_ops.random_crop(image, height, width,
                                 y_seed=image_ops.decision_seed(seed, _CROP_Y),
                                 x_seed=image_ops.decision_seed(seed, _CROP_X))
-  image = tf.image.stateless_random_flip_left_right(
-      tf.cast(image, tf.float32), image_ops.decision_seed(seed, _FLIP))
-  image = tf.image.stateless_random_brightness(
-      image, _MAX_BRIGHTNESS_DELTA, image_ops.decision_seed(seed, _BRIGHTNESS))
-  image = tf.image.stateless_random_contrast(
-      image, *_CONTRAST_RANGE, image_ops.decision_seed(seed, _CONTRAST))
-  return tf.image.per_image_standardization(image)
+  return tf.cast(image, tf.float32)
 
 
-def preprocess_for_eval(image, height, width, *, channels=3):
-  """Crops or pads an image centrally, and standardizes it.
+def distort(image, seed):
+  """Flips, and changes brightness and contrast; values may leave [0, 255].
 
   Args:
-    image: scalar string (a file), or uint8 [in_height, in_width, 1 to 4].
-    height, width: size of the result, in pixels.
-    channels: 3, or 1 for grey.
+    image: float32 [height, width, channels] in [0, 255].
+    seed: integer tensor [2]; the result is a function of it and the image.
 
   Returns:
-    float32 [height, width, channels] with mean 0 and standard deviation 1.
+    float32 [height, width, channels].
   """
-  image = image_ops.central_crop_or_pad(decoding.open_image(image, channels), height, width)
-  return tf.image.per_image_standardization(image)
+  image = image_ops.random_flip(image, image_ops.decision_seed(seed, _FLIP))
+  image = tf.image.stateless_random_brightness(
+      image, _MAX_BRIGHTNESS_DELTA, image_ops.decision_seed(seed, _BRIGHTNESS))
+  return tf.image.stateless_random_contrast(
+      image, *_CONTRAST_RANGE, image_ops.decision_seed(seed, _CONTRAST))

@@ -9,6 +9,8 @@ Exif 2.32 (CIPA DC-008), sections 4.5 and 4.6.
 
 from __future__ import annotations
 
+import functools
+
 import tensorflow as tf
 
 from preprocessing import tracing
@@ -55,27 +57,26 @@ def _walk_to_orientation(encoded):
 def _exif_payload(encoded):
   """The data of the first Exif segment; scalar string, empty if there is none."""
   length = tf.strings.length(encoded)
-  position = tf.constant(2)
-  payload = tf.constant(b'')
-  while position + 4 <= length:
+
+  def step(position, payload):
     head = tf.cast(tf.io.decode_raw(tf.strings.substr(encoded, position, 4), tf.uint8), tf.int32)
     marker = head[1]
     size = head[2] * 256 + head[3]
-    if head[0] != 0xFF or marker == 0xDA or marker == 0xD9:
-      position = length  # image data begin, the file ends, or this is not a marker
-    elif marker == 0xFF:
-      position += 1  # fill byte
-    elif marker == 0x01 or (marker >= 0xD0 and marker <= 0xD7):
-      position += 2  # markers without a segment
-    else:
-      if marker == 0xE1 and size >= 8 and position + 2 + size <= length:
-        if tf.strings.substr(encoded, position + 4, 6) == _PREFIX:
-          payload = tf.strings.substr(encoded, position + 4, size - 2)
-          position = length
-      position += 2 + tf.maximum(size, 2)
-  return payload
+    # The image data begin, the file ends, or this is not a marker.
+    is_end = (head[0] != 0xFF) | (marker == 0xDA) | (marker == 0xD9)
+    is_fill = marker == 0xFF
+    is_alone = (marker == 0x01) | ((marker >= 0xD0) & (marker <= 0xD7))  # Without a segment.
+    is_exif = (~is_end & (marker == 0xE1) & (size >= 8) & (position + 2 + size <= length) &
+               (tf.strings.substr(encoded, position + 4, 6) == _PREFIX))
+    payload = tf.where(is_exif, tf.strings.substr(encoded, position + 4, size - 2), payload)
+    taken = tf.where(is_fill, 1, tf.where(is_alone, 2, 2 + tf.maximum(size, 2)))
+    return tf.where(is_end | is_exif, length, position + taken), payload
+
+  return tf.while_loop(lambda position, _: position + 4 <= length, step,
+                       (tf.constant(2), tf.constant(b'')))[1]
 
 
+@functools.partial(tracing.apart, input_signature=[tf.TensorSpec([None], tf.uint8)])
 def orientation_of(exif):
   """Reads the orientation from Exif data.
 
@@ -105,7 +106,7 @@ def _tiff_orientation(tiff):
 
   size = tf.size(tiff)
   directory = integers(tf.constant([4]), 4)[0]
-  valid = (little or big) and directory >= 8 and directory <= size - 2
+  valid = (little | big) & (directory >= 8) & (directory <= size - 2)
   directory = tf.where(valid, directory, 0)
   count = tf.where(valid, integers(tf.reshape(directory, [1]), 2)[0], 0)
   # Limit the count to the entries that fit into the segment.

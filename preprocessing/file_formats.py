@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from files import image_types
+
 # Supported formats, in the order of their numbers: (position, bytes at this position).
-_SIGNATURES = ((0, b'\xff\xd8\xff'), (0, b'\x89PNG'), (0, b'GIF8'), (0, b'BM'), (8, b'WEBP'))
+_SIGNATURES = [*image_types.SIGNATURES.values()]
 JPEG, PNG, GIF, BMP, WEBP = range(len(_SIGNATURES))
 OTHER = len(_SIGNATURES)
 
@@ -15,7 +17,8 @@ _OTHERS = (
     (r'', 'an empty file'),
     (r'\x00*', 'only zero bytes; the file is damaged'),
     (r'(II[*+]\x00|MM\x00[*+])\C*', f'a TIFF file; {_CONVERT}'),
-    (r'\C{4}ftyp(avi[fs]|he[iv]|mif1|msf1)\C*', f'a HEIC or AVIF file; {_CONVERT}'),
+    (r'\C{4}ftypavi[fs]\C*', f'an AVIF file; {_CONVERT}'),
+    (r'\C{4}ftyp(he[iv]|mif1|msf1)\C*', f'a HEIC file; {_CONVERT}'),
     (r'\x00\x00\x00\x0cJXL \C*', f'a JPEG XL file; {_CONVERT}'),
     (r'\x00\x00\x00\x0cjP  \C*', f'a JPEG 2000 file; {_CONVERT}'),
     (r'8BPS\C*', f'a Photoshop file; {_CONVERT}'),

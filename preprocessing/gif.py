@@ -127,23 +127,28 @@ def _find_blocks(encoded):
   """Walks through the blocks of a GIF; returns the fields of a `_Layout`."""
   data = tf.cast(tf.io.decode_raw(encoded, tf.uint8), tf.int32)
   palette_end = _HEADER_BYTES + _palette_bytes(_byte(data, 10))
-  position = palette_end
-  frame, frame_palette_end, frame_end = tf.constant(0), tf.constant(0), tf.constant(0)
-  is_transparent = tf.constant(False)
-  block = _byte(data, position)
-  while block == _EXTENSION or block == _FRAME:  # noqa: SIM109 (AutoGraph does not support `in`)
-    if block == _EXTENSION:
-      if frame == 0 and _byte(data, position + 1) == _GRAPHIC_CONTROL:
-        is_transparent = tf.bitwise.bitwise_and(_byte(data, position + 3), 1) == 1
-      position = _after_sub_blocks(data, position + 2)
-    else:
-      pixels_start = position + 10 + _palette_bytes(_byte(data, position + 9))
-      end = _after_sub_blocks(data, pixels_start + 1)
-      if frame == 0:
-        frame, frame_palette_end, frame_end = position, pixels_start, end
-      position = end
-    block = _byte(data, position)
-  return palette_end, frame, frame_palette_end, frame_end, is_transparent, block >= 0
+
+  def step(position, *found):
+    frame, frame_palette_end, frame_end, is_transparent = found
+    is_frame = _byte(data, position) == _FRAME
+    is_control = ~is_frame & (frame == 0) & (_byte(data, position + 1) == _GRAPHIC_CONTROL)
+    pixels_start = position + 10 + _palette_bytes(_byte(data, position + 9))
+    end = _after_sub_blocks(data, tf.where(is_frame, pixels_start + 1, position + 2))
+    is_first = is_frame & (frame == 0)
+    return (end,
+            tf.where(is_first, position, frame),
+            tf.where(is_first, pixels_start, frame_palette_end),
+            tf.where(is_first, end, frame_end),
+            tf.where(is_control, tf.bitwise.bitwise_and(_byte(data, position + 3), 1) == 1,
+                     is_transparent))
+
+  def has_block(position, *_):
+    return tf.reduce_any(_byte(data, position) == [_EXTENSION, _FRAME])
+
+  zero = tf.constant(0)
+  position, *found = tf.while_loop(has_block, step,
+                                   (palette_end, zero, zero, zero, tf.constant(False)))
+  return palette_end, *found, _byte(data, position) >= 0
 
 
 def _byte(data, position):
@@ -162,8 +167,7 @@ def _palette_bytes(flags):
 
 def _after_sub_blocks(data, position):
   """Position after a chain of sub-blocks, including the empty one at its end."""
-  size = _byte(data, position)
-  while size > 0:
-    position += size + 1
-    size = _byte(data, position)
-  return position + 1
+  def step(position):
+    return [position + _byte(data, position) + 1]
+
+  return tf.while_loop(lambda position: _byte(data, position) > 0, step, [position])[0] + 1

@@ -29,9 +29,9 @@ def uniform_integer(seed, low, high):
   return tf.random.stateless_uniform([], seed, low, high + 1, tf.int32)
 
 
-def to_float(pixels):
-  """Scales uint8 pixels from [0, 255] to float32 in [0, 1]."""
-  return tf.image.convert_image_dtype(pixels, tf.float32)
+def random_flip(image, seed):
+  """Flips an image horizontally with probability 1/2."""
+  return tf.image.stateless_random_flip_left_right(image, seed)
 
 
 def legacy_resize(image, height, width):

@@ -9,6 +9,11 @@ from __future__ import annotations
 import tensorflow as tf
 
 from preprocessing import decoding, image_ops
+from preprocessing.transform import SQUEEZE, Transform
+
+TRANSFORM = Transform(resize_mode=SQUEEZE, crop_fraction=0.875, crops_first=True,
+                      interpolation='bilinear_tf1', mean=(127.5, 127.5, 127.5),
+                      scale=(127.5, 127.5, 127.5))
 
 _AREA_RANGE = (0.05, 1.0)
 _ASPECT_RATIO_RANGE = (0.75, 1.33)
@@ -22,49 +27,36 @@ _COLOUR_ORDERS = 4
 _BOX, _FLIP, _ORDER, _BRIGHTNESS, _SATURATION = range(5)
 
 
-def preprocess_for_train(image, height, width, *, channels=3, seed):
-  """Crops a random box, resizes it without keeping its aspect ratio, flips, distorts colours.
-
-  Args:
-    image: scalar string (a file), or uint8 [in_height, in_width, 1 to 4].
-    height, width: size of the result, in pixels.
-    channels: 3, or 1 for grey, which has no saturation to distort.
-    seed: integer tensor [2]; the result is a function of it and the image.
-
-  Returns:
-    float32 [height, width, channels] in [-1, 1].
-  """
-  image = decoding.open_image(image, channels)
-  in_height, in_width = decoding.shape_of(image)
-  box = random_box(in_height, in_width, image_ops.decision_seed(seed, _BOX))
-  image = decoding.crop(image, box)
-  image = image_ops.legacy_resize(image_ops.to_float(image), height, width)
-  image = tf.image.stateless_random_flip_left_right(image, image_ops.decision_seed(seed, _FLIP))
-  return _scaled(_distort_colour(image, seed))
-
-
-def preprocess_for_eval(image, height, width, *, channels=3, central_fraction=0.875):
-  """Crops the centre of an image and resizes it without keeping its aspect ratio.
+def random_crop(image, height, width, *, channels=3, seed):
+  """Crops a random box, and resizes it without keeping its aspect ratio.
 
   Args:
     image: scalar string (a file), or uint8 [in_height, in_width, 1 to 4].
     height, width: size of the result, in pixels.
     channels: 3, or 1 for grey.
-    central_fraction: fraction of each side that is kept, in (0, 1].
+    seed: integer tensor [2]; the result is a function of it and the image.
 
   Returns:
-    float32 [height, width, channels] in [-1, 1].
-
-  Raises:
-    ValueError: if `central_fraction` is outside (0, 1].
+    float32 [height, width, channels] in [0, 255].
   """
-  if not 0.0 < central_fraction <= 1.0:
-    raise ValueError(f'Expected central_fraction in (0, 1]. Received: {central_fraction}.')
   image = decoding.open_image(image, channels)
   in_height, in_width = decoding.shape_of(image)
-  box = central_box(in_height, in_width, central_fraction)
-  image = image_ops.to_float(decoding.crop(image, box))
-  return _scaled(image_ops.legacy_resize(image, height, width))
+  box = random_box(in_height, in_width, image_ops.decision_seed(seed, _BOX))
+  return image_ops.legacy_resize(decoding.crop(image, box), height, width)
+
+
+def distort(image, seed):
+  """Flips, and changes brightness and, of colour images, saturation.
+
+  Args:
+    image: float32 [height, width, channels] in [0, 255].
+    seed: integer tensor [2]; the result is a function of it and the image.
+
+  Returns:
+    float32 [height, width, channels] in [0, 255].
+  """
+  image = image_ops.random_flip(image, image_ops.decision_seed(seed, _FLIP))
+  return _distort_colour(image / 255.0, seed) * 255.0
 
 
 def random_box(height, width, seed):
@@ -82,16 +74,6 @@ def random_box(height, width, seed):
       min_object_covered=_MIN_OBJECT_COVERED, aspect_ratio_range=_ASPECT_RATIO_RANGE,
       area_range=_AREA_RANGE, max_attempts=_MAX_ATTEMPTS)
   return begin[0], begin[1], size[0], size[1]
-
-
-def central_box(height, width, fraction):
-  """The box of `tf.image.central_crop`: (y, x, height, width), int32 scalars."""
-  def start(side):
-    side = tf.cast(side, tf.float64)
-    return tf.cast((side - side * fraction) / 2, tf.int32)
-
-  y, x = start(height), start(width)
-  return y, x, height - 2 * y, width - 2 * x
 
 
 def _distort_colour(image, seed):
@@ -112,8 +94,3 @@ def _distort_colour(image, seed):
     image = tf.cond(order == 0, lambda: saturation(brightness(image)),
                     lambda: brightness(saturation(image)))
   return tf.clip_by_value(image, 0.0, 1.0)
-
-
-def _scaled(image):
-  """Scales from [0, 1] to [-1, 1]."""
-  return (image - 0.5) * 2.0

@@ -65,24 +65,23 @@ def _orientation(encoded):
 def _walk_to_orientation(encoded):
   """Reads the orientation from the first `eXIf`, or else from a text; int32 scalar."""
   length = tf.strings.length(encoded)
-  position = tf.constant(_SIGNATURE_BYTES)
-  payload, text = tf.constant(b''), tf.constant(b'')
-  while position <= length - _CHUNK_BYTES:
+
+  def step(position, payload, text):
     size = _integer(encoded, position)
     kind = tf.strings.substr(encoded, position + 4, 4)
-    if size < 0 or size > length - _CHUNK_BYTES - position:
-      position = length  # Truncated.
-    elif kind == _EXIF:
-      payload = tf.strings.substr(encoded, position + 8, size)
-      position = length
-    else:
-      if kind == _TEXT and text == b'':
-        text = _profile_text(tf.strings.substr(encoded, position + 8, size))
-      position += _CHUNK_BYTES + size
-  data = tf.io.decode_raw(payload, tf.uint8)
-  if payload == b'':
-    data = _from_hexadecimal(text)
-  return exif.orientation_of(data)
+    is_truncated = (size < 0) | (size > length - _CHUNK_BYTES - position)
+    is_exif = ~is_truncated & (kind == _EXIF)
+    is_text = ~is_truncated & (kind == _TEXT) & (text == b'')
+    data = tf.strings.substr(encoded, position + 8, tf.where(is_exif | is_text, size, 0))
+    return (tf.where(is_truncated | is_exif, length, position + _CHUNK_BYTES + size),
+            tf.where(is_exif, data, payload),
+            tf.cond(is_text, lambda: _profile_text(data), lambda: text))
+
+  _, payload, text = tf.while_loop(
+      lambda position, *_: position <= length - _CHUNK_BYTES, step,
+      (tf.constant(_SIGNATURE_BYTES), tf.constant(b''), tf.constant(b'')))
+  return exif.orientation_of(tf.cond(payload == b'', lambda: _from_hexadecimal(text),
+                                     lambda: tf.io.decode_raw(payload, tf.uint8)))
 
 
 def _profile_text(text):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import pathlib
+import re
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -19,6 +20,7 @@ from preprocessing import (
   torchvision,
   vgg,
 )
+from preprocessing.transform import LETTERBOX, Transform
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,37 +28,43 @@ class Recipe:
   """How images are converted to a network's input.
 
   Attributes:
-    preprocess_for_train: (image, height, width, *, channels) -> float32 [height, width, channels];
-      also takes `seed` if the recipe is random.
-    preprocess_for_eval: the same without `seed`.
-    values: the order of the channels, and the formula for `value` in [0, 255] of red, green and
-      blue; for users who prepare images by other means. Grey images use the luma of its numbers.
-    is_random: whether the training function is random.
+    transform: for evaluation; its normalization is also that of training.
+    random_crop: (image, height, width, *, channels, seed) -> float32 [height, width, channels] in
+      [0, 255], for training; None to train on the images of an evaluation.
+    distort: (image, seed) -> image, applied to the crop: flips and changes of colours.
   """
-  preprocess_for_train: Callable[..., tf.Tensor]
-  preprocess_for_eval: Callable[..., tf.Tensor]
-  _: dataclasses.KW_ONLY
-  values: str
-  is_random: bool = True
+  transform: Transform
+  random_crop: Callable[..., tf.Tensor] | None = None
+  distort: Callable[..., tf.Tensor] | None = None
+
+  @property
+  def is_random(self) -> bool:
+    """Whether training images are augmented at random."""
+    return self.distort is not None
+
+
+def _recipe(module, transform: Transform | None = None) -> Recipe:
+  return Recipe(transform or module.TRANSFORM, module.random_crop, module.distort)
 
 
 PREPROCESSING = {
-    'caffe': Recipe(caffe.preprocess_for_train, caffe.preprocess_for_eval,
-                    values='BGR: value - (104, 117, 124)'),
-    'cifarnet': Recipe(cifarnet.preprocess_for_train, cifarnet.preprocess_for_eval,
-                       values='RGB: (value - mean) / deviation, over all values of the image'),
-    'efficientnet_lite': Recipe(efficientnet_lite.preprocess_for_train,
-                                efficientnet_lite.preprocess_for_eval,
-                                values='RGB: (value - 127) / 128'),
-    'inception': Recipe(inception.preprocess_for_train, inception.preprocess_for_eval,
-                        values='RGB: value / 127.5 - 1'),
-    'lenet': Recipe(lenet.preprocess, lenet.preprocess, values='RGB: (value - 128) / 128',
-                    is_random=False),
-    'torchvision': Recipe(torchvision.preprocess_for_train, torchvision.preprocess_for_eval,
-                          values='RGB: (value - (123.675, 116.28, 103.53)) / '
-                          '(58.395, 57.12, 57.375)'),
-    'vgg': Recipe(vgg.preprocess_for_train, vgg.preprocess_for_eval,
-                  values='RGB: value - (123.68, 116.78, 103.94)'),
+    'caffe': _recipe(caffe),
+    'cifarnet': _recipe(cifarnet),
+    'efficientnet_lite': _recipe(efficientnet_lite),
+    'inception': _recipe(inception),
+    'lenet': Recipe(lenet.TRANSFORM),
+    'resnet_keras': _recipe(vgg, vgg.KERAS_RESNET),
+    'torchvision': _recipe(torchvision),
+    'vgg': _recipe(vgg),
+}
+
+
+# Patterns of the names of TF-Slim's networks and their siblings; the records in `nets` say the
+# same.
+_OF_NETWORKS = {
+    'inception': (r'inception_(v[1-4]|resnet_v2)|p?nasnet_(mobile|large)'
+                  r'|mobilenet_(v1|v2|edgetpu)(_\d{3})?|mobilenet_v3_(small|large)(_minimalistic)?'),
+    'vgg': r'vgg_(a|16|19)|resnet_v[12]_(18|34|50|101|152|200)',
 }
 
 
@@ -71,22 +79,32 @@ def code_digest() -> str:
 def get_recipe(name: str) -> Recipe:
   """Finds a recipe.
 
+  Args:
+    name: a name in `PREPROCESSING`; or of one of TF-Slim's networks, as in its preprocessing
+      factory.
+
   Raises:
-    ValueError: if `name` is not in the table.
+    ValueError: if it is neither.
   """
   if name not in PREPROCESSING:
+    of_network = [recipe for recipe, names in _OF_NETWORKS.items() if re.fullmatch(names, name)]
+    if of_network:
+      return PREPROCESSING[of_network[0]]
     raise unknown_name('preprocessing', name, PREPROCESSING)
   return PREPROCESSING[name]
 
 
-def get_preprocessing(name, is_training=False, use_grayscale=False, *, channels=3):
+def get_preprocessing(name, is_training=False, use_grayscale=False, *, channels=3,
+                      transform=None):
   """Returns a function that converts one image to a network's input.
 
   Args:
-    name: a name in `PREPROCESSING`.
+    name: see `get_recipe`.
     is_training: whether to augment images at random, for training.
     use_grayscale: whether to convert to grey.
     channels: channels of the dataset's images, 1 or 3; files with other channels are converted.
+    transform: a `Transform` to use instead of the recipe's. In training, its normalization is used,
+      and letterboxed images are not cropped at random.
 
   Returns:
     preprocess(image, height, width, *, seed=None) -> float32 [height, width, C], where C is 1 if
@@ -101,12 +119,13 @@ def get_preprocessing(name, is_training=False, use_grayscale=False, *, channels=
     ValueError: if `name` is not in the table or `channels` is neither 1 nor 3.
   """
   recipe = get_recipe(name)
+  transform = transform or recipe.transform
   if channels not in (1, 3):
     raise ValueError(f'Expected channels to be 1 (grey) or 3 (RGB). Received: {channels!r}.')
   out_channels = 1 if use_grayscale else channels
   draws = is_training and recipe.is_random
-  function = recipe.preprocess_for_train if is_training else recipe.preprocess_for_eval
 
+  @tf.autograph.experimental.do_not_convert
   def preprocess(image, height, width, *, seed=None):
     height, width = int(height), int(width)
     if height < 1 or width < 1:
@@ -115,8 +134,13 @@ def get_preprocessing(name, is_training=False, use_grayscale=False, *, channels=
     if draws and seed is None:
       raise ValueError(f'Expected `seed`, an integer tensor of shape [2], because the recipe '
                        f'{name!r} is random in training. Received: None.')
-    arguments = {'seed': seed} if draws else {}
-    result = function(image, height, width, channels=out_channels, **arguments)
-    return tf.ensure_shape(result, [height, width, out_channels])
+    if not draws or recipe.random_crop is None or recipe.distort is None:
+      return transform(image, height, width, channels=out_channels)
+    if transform.resize_mode == LETTERBOX:
+      image = transform.pixels(image, height, width, channels=out_channels)
+    else:
+      image = recipe.random_crop(image, height, width, channels=out_channels, seed=seed)
+    image = tf.ensure_shape(image, [height, width, out_channels])
+    return transform.normalize(recipe.distort(image, seed))
 
   return preprocess

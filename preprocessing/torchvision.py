@@ -10,11 +10,12 @@ import math
 
 import tensorflow as tf
 
-from preprocessing import decoding, image_ops
+from preprocessing import decoding, image_ops, resizing
+from preprocessing.transform import Transform
 
-_MEAN = (123.675, 116.28, 103.53)  # 0.485, 0.456, 0.406 of 255.
-_STD = (58.395, 57.12, 57.375)  # 0.229, 0.224, 0.225 of 255.
-_RESIZED_SIZE, _CROP_SIZE = 256, 224
+TRANSFORM = Transform(
+    crop_fraction=224 / 256, mean=(123.675, 116.28, 103.53),  # 0.485, 0.456, 0.406 of 255.
+    scale=(58.395, 57.12, 57.375))  # 0.229, 0.224, 0.225 of 255.
 _AREA_RANGE = (0.08, 1.0)
 _ASPECT_RATIO_RANGE = (3 / 4, 4 / 3)
 _ATTEMPTS = 10
@@ -23,8 +24,8 @@ _ATTEMPTS = 10
 _AREA, _ASPECT_RATIO, _CROP_Y, _CROP_X, _FLIP = range(5)
 
 
-def preprocess_for_train(image, height, width, *, channels=3, seed):
-  """Crops a random box, resizes it without keeping its aspect ratio, flips, normalizes.
+def random_crop(image, height, width, *, channels=3, seed):
+  """Crops a random box, and resizes it without keeping its aspect ratio.
 
   Args:
     image: scalar string (a file), or uint8 [in_height, in_width, 1 to 4].
@@ -33,39 +34,18 @@ def preprocess_for_train(image, height, width, *, channels=3, seed):
     seed: integer tensor [2]; the result is a function of it and the image.
 
   Returns:
-    float32 [height, width, channels]: the pixels minus ImageNet's mean, divided by its standard
-    deviation; for grey images, the luma of both is used.
+    float32 [height, width, channels] in [0, 255].
   """
-  image = decoding.open_image(image, channels)
+  resize = resizing.INTERPOLATIONS[TRANSFORM.interpolation]
+  image = decoding.open_image(image, channels, dct_method=resize.dct_method)
   in_height, in_width = decoding.shape_of(image)
-  image = decoding.crop(image, random_box(in_height, in_width, seed))
-  image = _resize(image, height, width)
-  image = tf.image.stateless_random_flip_left_right(image, image_ops.decision_seed(seed, _FLIP))
-  return _normalized(image)
+  box = random_box(in_height, in_width, seed)
+  return resize.resize(decoding.crop(image, box), height, width)
 
 
-def preprocess_for_eval(image, height, width, *, channels=3):
-  """Resizes the shorter side to 256 / 224 of the crop, crops the centre, normalizes.
-
-  Args:
-    image: scalar string (a file), or uint8 [in_height, in_width, 1 to 4].
-    height, width: size of the result, in pixels; the longer one determines the resizing.
-    channels: 3, or 1 for grey.
-
-  Returns:
-    float32 [height, width, channels]: the pixels minus ImageNet's mean, divided by its standard
-    deviation; for grey images, the luma of both is used.
-  """
-  image = decoding.pixels_of(decoding.open_image(image, channels))
-  in_height, in_width = decoding.shape_of(image)
-  side = round(max(height, width) * _RESIZED_SIZE / _CROP_SIZE)
-  shorter = tf.minimum(in_height, in_width)
-  resized = [tf.cast(side * tf.cast(length, tf.int64) // tf.cast(shorter, tf.int64), tf.int32)
-             for length in (in_height, in_width)]
-  image = _resize(image, *resized)
-  y, x = (tf.cast(tf.round((length - kept) / 2), tf.int32)  # Rounds halves to even, like PyTorch.
-          for length, kept in zip(resized, (height, width), strict=True))
-  return _normalized(tf.ensure_shape(image[y:y + height, x:x + width], [height, width, channels]))
+def distort(image, seed):
+  """Flips at random: float32 [height, width, channels]."""
+  return image_ops.random_flip(image, image_ops.decision_seed(seed, _FLIP))
 
 
 def random_box(height, width, seed):
@@ -105,18 +85,3 @@ def _central_box(sides):
   ratio = width / height
   return tf.stack([tf.where(ratio < low, tf.maximum(tf.round(width / low), 1), height),
                    tf.where(ratio > high, tf.maximum(tf.round(height * high), 1), width)])
-
-
-def _resize(pixels, height, width):
-  """Resizes like Pillow: antialiased, the width first, rounding after each of both directions.
-
-  Pillow 13 resizes the height first if that is less work, which changes some pixels by one.
-  """
-  for size in ([tf.shape(pixels)[0], width], [height, width]):
-    resized = tf.image.resize(pixels, size, method='bilinear', antialias=True)
-    pixels = tf.floor(resized + 0.5)  # tf.round would round halves to even.
-  return pixels
-
-
-def _normalized(image):
-  return image_ops.subtract_mean(image, _MEAN) / image_ops.luma_of(_STD, image.shape[2])

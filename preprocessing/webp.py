@@ -85,15 +85,15 @@ def _bits(head, at, *, first, count):
 def _walk_to_orientation(encoded):
   """Reads the orientation from the first chunk of Exif data; int32 scalar in [1, 8]."""
   length = tf.strings.length(encoded)
-  position = tf.constant(12)
-  payload = tf.constant(b'')
-  while position <= length - 8:
+
+  def step(position, payload):
     size = tf.io.decode_raw(tf.strings.substr(encoded, position + 4, 4), tf.int32)[0]
-    if size < 0 or size > length - 8 - position:
-      position = length  # Truncated.
-    elif tf.strings.substr(encoded, position, 4) == b'EXIF':
-      payload = tf.strings.substr(encoded, position + 8, size)
-      position = length
-    else:
-      position += 8 + size + size % 2
+    is_truncated = (size < 0) | (size > length - 8 - position)
+    is_exif = ~is_truncated & (tf.strings.substr(encoded, position, 4) == b'EXIF')
+    data = tf.strings.substr(encoded, position + 8, tf.where(is_exif, size, 0))
+    return (tf.where(is_truncated | is_exif, length, position + 8 + size + size % 2),
+            tf.where(is_exif, data, payload))
+
+  _, payload = tf.while_loop(lambda position, _: position <= length - 8, step,
+                             (tf.constant(12), tf.constant(b'')))
   return exif.orientation_of(tf.io.decode_raw(payload, tf.uint8))

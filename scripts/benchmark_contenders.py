@@ -1,14 +1,13 @@
-"""The contenders of `benchmark_training_step.py`, each a process that computes on command.
+"""The contenders of `benchmark_training_step.py`, each a process that runs steps on request.
 
     python benchmark_contenders.py tf_slim '{"mode": "all", "batch_size": 32, …}'
 
-A line on standard input holds a number of steps; the answer, a line on standard output, holds the
-seconds that they took. Before that the process says in one line of JSON that it is ready. It ends
-with its input. Only the contender's own framework is imported: the file also runs where TensorFlow
-is not installed.
+When ready, the process prints one line of JSON. Each line of standard input is then a number of
+steps to run, answered by a line with the seconds they took. The process exits at end of input. Only
+the contender's own framework is imported, so the file also runs where TensorFlow is not installed.
 
-All compute `alexnet_v2` in float32 on the same fixed images: softmax cross-entropy, L2 on the
-weights, dropout and momentum, with the same hyper-parameters.
+All run `alexnet_v2` in float32 on the same fixed images, with softmax cross-entropy, L2 on the
+weights, dropout, momentum and the same hyper-parameters.
 """
 
 from __future__ import annotations
@@ -36,12 +35,12 @@ _WARM_UP_STEPS = 3  # The first steps trace, compile and allocate.
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-  """What is computed.
+  """What to run.
 
   Attributes:
     mode: 'all' trains every layer, 'head' only `fc8` behind a frozen trunk, 'inference' nothing.
-    batch_size: images in a step.
-    image_size: their height and width.
+    batch_size: images per step.
+    image_size: height and width of the images.
     num_classes: width of the logits.
   """
   mode: str
@@ -51,7 +50,7 @@ class Settings:
 
   def __post_init__(self):
     if self.mode not in MODES:
-      raise ValueError(f'Expected a mode of {", ".join(MODES)}. Received: {self.mode!r}.')
+      raise ValueError(f'Expected one of the modes {", ".join(MODES)}. Received: {self.mode!r}.')
 
   def batch(self) -> tuple[np.ndarray, np.ndarray]:
     """Makes images, float32 [batch, size, size, 3] in [-1, 1), and labels, int32 [batch]."""
@@ -66,10 +65,10 @@ class Contender:
   """A contender that is ready.
 
   Attributes:
-    run: makes a number of steps.
-    trained: how many numbers a step changes.
-    parameters: how many numbers the network has.
-    packages: the packages that computing rests on.
+    run: runs a number of steps.
+    trained: number of parameters that are trained.
+    parameters: number of parameters of the network.
+    packages: the packages it runs on.
   """
   run: Callable[[int], object]
   trained: int
@@ -78,7 +77,7 @@ class Contender:
 
 
 def tf_slim_graph(settings: Settings) -> Contender:
-  """TF-Slim's own network in a graph and a session, as its programs ran it."""
+  """TF-Slim's own network in a graph and a session, as in its own programs."""
   import tensorflow as tf
   import tf_slim
   from tf_slim.nets import alexnet
@@ -148,7 +147,7 @@ def _size(variables) -> int:
 
 
 def _torch_trunk() -> list:
-  """Returns the layers of `alexnet_v2` before `fc8`, from [batch, 3, 224, 224]."""
+  """Returns the layers of `alexnet_v2` before `fc8`, for inputs [batch, 3, 224, 224]."""
   from torch import nn
 
   def conv(inputs, outputs, kernel_size, **arguments):
@@ -167,14 +166,14 @@ def _torch_trunk() -> list:
 
 
 def pytorch(settings: Settings) -> Contender:
-  """The same network in PyTorch, eager, its images and kernels in channels_last order."""
+  """The same network in eager PyTorch, with images and kernels in channels_last order."""
   import torch
   from torch import nn
   trunk, head = nn.Sequential(*_torch_trunk()), nn.Linear(4096, settings.num_classes)
   whole = nn.Sequential(trunk, head).to(memory_format=torch.channels_last)
   whole.train(settings.mode != 'inference')
   images, labels = (torch.from_numpy(value) for value in settings.batch())
-  images = images.permute(0, 3, 1, 2)  # A view: the memory stays in the order of channels_last.
+  images = images.permute(0, 3, 1, 2)  # A view: the memory stays in channels_last order.
   labels = labels.long()
   trained = {'all': whole, 'head': head, 'inference': nn.Identity()}[settings.mode]
   trained = list(trained.named_parameters())
@@ -216,15 +215,15 @@ CONTENDERS: dict[str, Callable[[Settings], Contender]] = {
 
 
 def versions(contender: Contender) -> str:
-  """Tells the versions that a contender runs on, as in 'python 3.11.7, torch 2.13.0'."""
+  """Returns the versions a contender runs on, such as 'python 3.11.7, torch 2.13.0'."""
   packages = [f'{name} {importlib.metadata.version(name)}' for name in contender.packages]
   return ', '.join([f'python {platform.python_version()}', *packages])
 
 
 def main() -> None:
-  """Builds the contender that the command line names, and serves."""
+  """Builds the contender named on the command line and runs steps on request."""
   answers = os.fdopen(os.dup(1), 'w', buffering=1)
-  os.dup2(2, 1)  # Whatever else is printed does not belong to the answers.
+  os.dup2(2, 1)  # Keeps other output apart from the answers.
   contender = CONTENDERS[sys.argv[1]](Settings(**json.loads(sys.argv[2])))
   contender.run(_WARM_UP_STEPS)
   print(json.dumps({'trained': contender.trained, 'parameters': contender.parameters,

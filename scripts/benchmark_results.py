@@ -1,4 +1,4 @@
-"""What the benchmarks share: rows of results, the commit they are of, and how mistakes end them."""
+"""Shared by the benchmarks: rows of results, the measured commit, and handling of user errors."""
 
 from __future__ import annotations
 
@@ -22,14 +22,20 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 def define_flags(program: str) -> None:
-  """Defines the flag for the file of results, which is called after the program."""
+  """Defines --results, a file named after the program by default."""
   path = ROOT / 'results' / f'{pathlib.Path(program).stem}.csv'
-  options.define_path('results', str(path), 'The file that gets the rows; empty for none.',
+  options.define_path('results', str(path), 'CSV file to append the rows to; empty for none.',
                          is_written=True)
 
 
-def append(path: pathlib.Path, new: Sequence[Mapping[str, object]]) -> None:
-  """Adds rows to a CSV file, which is made with its header if it does not exist.
+def append(path: pathlib.Path, new: Sequence[Mapping[str, object]], *,
+           flag: str = '--results') -> None:
+  """Appends rows to a CSV file, creating it with a header if it does not exist.
+
+  Args:
+    path: the file.
+    new: the rows, all with the same columns.
+    flag: the one that names the file, for the message.
 
   Raises:
     ValueError: if the file has other columns.
@@ -40,7 +46,7 @@ def append(path: pathlib.Path, new: Sequence[Mapping[str, object]]) -> None:
     header, columns = next(csv.reader(file), None), list(new[0])
     if header not in (None, columns):
       raise ValueError(f'{path}: expected the columns {columns}. Received: {header}. Move the file '
-                       'away, or name another with --results.')
+                       f'away, or choose another with {flag}.')
     file.seek(0, os.SEEK_END)
     writer = csv.DictWriter(file, columns, lineterminator='\n')
     if header is None:
@@ -49,7 +55,7 @@ def append(path: pathlib.Path, new: Sequence[Mapping[str, object]]) -> None:
 
 
 def commit() -> str:
-  """Returns the commit that is measured, with '-dirty' if files differ from it; '' without git."""
+  """Returns the measured commit, with '-dirty' if files differ from it; '' without git."""
   with contextlib.suppress(OSError):
     return subprocess.run(['git', 'describe', '--always', '--dirty', '--abbrev=12', '--exclude=*'],
                           cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
@@ -57,7 +63,7 @@ def commit() -> str:
 
 
 def processor() -> str:
-  """Returns the name of the processor, '' where it is not told."""
+  """Returns the name of the processor, '' if unknown."""
   with contextlib.suppress(OSError, TypeError):
     text = pathlib.Path('/proc/cpuinfo').read_text(encoding='utf-8')
     return re.search(r'^model name\s*: (.*)$', text, re.MULTILINE)[1]
@@ -65,10 +71,7 @@ def processor() -> str:
 
 
 def run(main: Callable[[], None]) -> None:
-  """Runs a program once its flags are defined.
-
-  A user's mistake ends it with one message and exit code 1.
-  """
+  """Runs a program whose flags are defined; a user error is one message and exit code 1."""
   def guarded(arguments: Sequence[str]) -> int:
     try:
       if len(arguments) > 1:

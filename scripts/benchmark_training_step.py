@@ -1,14 +1,14 @@
-"""Measures the training step of `alexnet_v2` here, in TF-Slim and in PyTorch, on the CPU.
+"""Times the training step of `alexnet_v2` in this project, TF-Slim and PyTorch, on the CPU.
 
     python scripts/benchmark_training_step.py --torch_python=/path/to/python
 
-Each contender is a process of its own (`benchmark_contenders.py`). They take turns, round by
-round, so that what else the machine does hits all alike; while one computes the others wait.
-Modes: `all` trains every layer, `head` only `fc8` behind a frozen trunk, `inference` nothing.
+Each contender runs in its own process (`benchmark_contenders.py`). They take turns, one at a time,
+so that other load on the machine affects all alike. Modes: `all` trains every layer, `head` only
+`fc8` behind a frozen trunk, `inference` nothing.
 
-The median over the rounds is printed and added to `results/benchmark_training_step.csv`, one row a
-contender. PyTorch is not among the dependencies: make an environment for it
-(`python -m venv torch && torch/bin/pip install torch numpy`) and name its Python.
+The median over the rounds is printed and appended to `results/benchmark_training_step.csv`, one row
+per contender. PyTorch is not a dependency of the project: create an environment for it
+(`python -m venv torch && torch/bin/pip install torch numpy`) and pass its Python.
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ from slim_zoo.config import option as options
 
 FLAGS = flags.FLAGS
 
-_SETTLE_SECONDS = 0.2  # The threads of a contender that has finished spin for a moment.
+_SETTLE_SECONDS = 0.2  # A contender's threads keep spinning for a moment after it finishes.
 
 
 def define_flags() -> None:
-  """Defines the flags: only where this is the program, for its names are those of others."""
+  """Defines the flags; not on import, since other programs define flags with the same names."""
   contenders = list(benchmark_contenders.CONTENDERS)
   flags.DEFINE_multi_enum('modes', ['all', 'head'], list(benchmark_contenders.MODES),
                           'What to measure.')
-  flags.DEFINE_multi_enum('contenders', None, contenders, 'By default all that can run; ratios '
-                          'are to the first.')
-  options.define_path('torch_python', None, 'The Python that has PyTorch; without it PyTorch is '
-                         'left out.')
-  flags.DEFINE_integer('rounds', 11, 'Turns of each contender.', lower_bound=1)
-  flags.DEFINE_integer('steps', 2, 'Steps in a turn.', lower_bound=1)
-  flags.DEFINE_integer('batch_size', 32, 'Images in a step.', lower_bound=1)
-  flags.DEFINE_integer('image_size', 224, 'Their height and width.', lower_bound=195)
+  flags.DEFINE_multi_enum('contenders', None, contenders, 'Contenders to measure; by default all '
+                          'that can run. Ratios are relative to the first.')
+  options.define_path('torch_python', None, 'Python of an environment with PyTorch; without it, '
+                         'PyTorch is left out.')
+  flags.DEFINE_integer('rounds', 11, 'Number of turns per contender.', lower_bound=1)
+  flags.DEFINE_integer('steps', 2, 'Steps per turn.', lower_bound=1)
+  flags.DEFINE_integer('batch_size', 32, 'Images per step.', lower_bound=1)
+  flags.DEFINE_integer('image_size', 224, 'Height and width of the images.', lower_bound=195)
   flags.DEFINE_integer('num_classes', 1000, 'Width of the logits.', lower_bound=2)
-  flags.DEFINE_integer('threads', None, 'Threads of each contender; by default one per core.',
+  flags.DEFINE_integer('threads', None, 'Threads per contender; by default one per core.',
                        lower_bound=1)
   benchmark_results.define_flags(__file__)
 
@@ -60,10 +60,10 @@ class Worker:
   """A contender in its own process."""
 
   def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str]):
-    """Starts it; `wait` for it before the first turn.
+    """Starts the process; call `wait` before the first turn.
 
     Args:
-      name: of the contender, for messages.
+      name: name of the contender, for messages.
       command: the program with its arguments.
       environment: its environment variables.
     """
@@ -74,10 +74,10 @@ class Worker:
                                      stderr=self._errors, env=environment, text=True)
 
   def wait(self) -> dict:
-    """Waits until it is ready.
+    """Waits until the contender is ready.
 
     Returns:
-      What it says of itself: `trained`, `parameters` and `versions`.
+      Its facts: `trained`, `parameters` and `versions`.
 
     Raises:
       ChildProcessError: if it ended.
@@ -85,7 +85,7 @@ class Worker:
     return json.loads(self._answer())
 
   def seconds(self, steps: int) -> float:
-    """Lets it make some steps, and returns the seconds that they took.
+    """Runs some steps and returns the seconds they took.
 
     Raises:
       ChildProcessError: if it ended.
@@ -99,8 +99,8 @@ class Worker:
     if not line:
       code = self._process.wait()
       self._errors.seek(0)
-      last = (self._errors.read().strip().splitlines() or ['it said nothing'])[-1]
-      raise ChildProcessError(f'{self.name}: expected an answer. Received: its end, code {code}: '
+      last = (self._errors.read().strip().splitlines() or ['no output'])[-1]
+      raise ChildProcessError(f'{self.name}: expected an answer. Received: exit code {code}: '
                               f'{last}')
     return line
 
@@ -118,10 +118,10 @@ def start_workers(contenders: Iterable[str], settings: benchmark_contenders.Sett
 
   Args:
     contenders: names in `benchmark_contenders.CONTENDERS`.
-    settings: what they compute.
-    stack: ends them.
-    threads: threads of each.
-    torch_python: the Python for PyTorch.
+    settings: what they run.
+    stack: closes them on exit.
+    threads: threads per contender.
+    torch_python: Python of an environment with PyTorch.
   """
   environment = {
       'TF_CPP_MIN_LOG_LEVEL': '2', **os.environ, 'CUDA_VISIBLE_DEVICES': '-1',
@@ -138,10 +138,10 @@ def start_workers(contenders: Iterable[str], settings: benchmark_contenders.Sett
 
 
 def take_turns(workers: Sequence[Worker], rounds: int, steps: int) -> dict[str, list[float]]:
-  """Lets the workers compute one after the other, each round beginning with another.
+  """Runs the workers in turn, starting each round with a different one.
 
   Returns:
-    `{contender: seconds a step, one number a round}`.
+    `{contender: seconds per step, one number per round}`.
   """
   seconds = {worker.name: [] for worker in workers}
   for number in range(rounds):
@@ -153,27 +153,27 @@ def take_turns(workers: Sequence[Worker], rounds: int, steps: int) -> dict[str, 
 
 
 def check_equal_work(facts: Mapping[str, dict]) -> None:
-  """Checks that all contenders train as many numbers of as large a network.
+  """Checks that all contenders have the same numbers of parameters and of trained ones.
 
   Args:
-    facts: `{contender: what it says of itself}`.
+    facts: `{contender: its facts}`, from `Worker.wait`.
 
   Raises:
     ValueError: if they do not.
   """
   sizes = {name: (fact['trained'], fact['parameters']) for name, fact in facts.items()}
   if len(set(sizes.values())) > 1:
-    raise ValueError('Expected the same numbers of trained and of all parameters everywhere. '
+    raise ValueError('Expected the same numbers of all and of trained parameters. '
                      f'Received: {sizes}.')
 
 
 def images_a_second(seconds: Mapping[str, Sequence[float]],
                     batch_size: int) -> dict[str, tuple[float, float, float]]:
-  """Turns seconds a step into images a second.
+  """Converts seconds per step to images per second.
 
   Args:
-    seconds: `{contender: seconds a step}`.
-    batch_size: images in a step.
+    seconds: `{contender: seconds per step}`.
+    batch_size: images per step.
 
   Returns:
     `{contender: (lower quartile, median, upper quartile)}`.
@@ -188,8 +188,8 @@ def rows(rates: Mapping[str, tuple[float, float, float]], common: Mapping[str, o
   """Yields a row of results for each contender.
 
   Args:
-    rates: from `images_a_second`; ratios are to the first.
-    common: the columns that all rows share; they come first.
+    rates: from `images_a_second`; ratios are relative to the first.
+    common: the first columns, the same in all rows.
     versions: `{contender: versions}`.
   """
   first = next(iter(rates.values()))[1]
@@ -200,24 +200,24 @@ def rows(rates: Mapping[str, tuple[float, float, float]], common: Mapping[str, o
 
 
 def choose(contenders: Sequence[str] | None, torch_python: str | None) -> list[str]:
-  """Chooses the contenders, and says if PyTorch is not among them.
+  """Chooses the contenders; prints a line if PyTorch is left out.
 
   Raises:
-    ValueError: if PyTorch is asked for without a Python that has it.
+    ValueError: if PyTorch is requested without --torch_python.
   """
   if contenders and 'pytorch' in contenders and not torch_python:
-    raise ValueError('--contenders=pytorch: expected --torch_python, the Python that has PyTorch. '
+    raise ValueError('--contenders=pytorch: expected --torch_python, a Python with PyTorch. '
                      'Received: none.')
   if contenders:
     return list(dict.fromkeys(contenders))
   if not torch_python:
-    print('Without PyTorch: --torch_python names no Python that has it.')
+    print('PyTorch is left out: --torch_python is not set.')
   return [name for name in benchmark_contenders.CONTENDERS if torch_python or name != 'pytorch']
 
 
 def measure(contenders: Sequence[str], settings: benchmark_contenders.Settings,
             common: Mapping[str, object], *, threads: int) -> list[dict[str, object]]:
-  """Measures one mode, prints the results, and returns the rows of results."""
+  """Measures one mode, prints the results and returns them as rows."""
   with contextlib.ExitStack() as stack:
     workers = start_workers(contenders, settings, stack, threads=threads,
                             torch_python=FLAGS.torch_python)
@@ -228,8 +228,9 @@ def measure(contenders: Sequence[str], settings: benchmark_contenders.Settings,
   found = list(rows(images_a_second(seconds, settings.batch_size), common,
                     {name: fact['versions'] for name, fact in facts.items()}))
   fact = facts[contenders[0]]
-  print(f'\n{settings.mode}: {fact["trained"]:,} of {fact["parameters"]:,} numbers trained, batch '
-        f'{settings.batch_size}, {threads} threads, {FLAGS.rounds} rounds of {FLAGS.steps} steps')
+  print(f'\n{settings.mode}: {fact["trained"]:,} of {fact["parameters"]:,} parameters trained, '
+        f'batch {settings.batch_size}, {threads} threads, '
+        f'{FLAGS.rounds} rounds of {FLAGS.steps} steps')
   print(f'  {"":14} images/s  (quartiles)       ratio')
   for row in found:
     quartiles = f'({row["lower_quartile"]} to {row["upper_quartile"]})'
@@ -239,7 +240,7 @@ def measure(contenders: Sequence[str], settings: benchmark_contenders.Settings,
 
 
 def main() -> None:
-  """Measures each mode, and adds the rows to the results."""
+  """Measures each mode and appends the rows to the results."""
   contenders = choose(FLAGS.contenders, FLAGS.torch_python)
   cores = len(os.sched_getaffinity(0))
   threads = FLAGS.threads or cores

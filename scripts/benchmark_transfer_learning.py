@@ -1,27 +1,28 @@
-"""Measures transfer learning on frozen layers on the CPU: uncached, cached, and in PyTorch.
+"""Times transfer learning on frozen layers on the CPU: uncached, cached, and in PyTorch.
 
     python scripts/benchmark_transfer_learning.py --job=mobilenet_v1 --dataset_dir=photos \
       --checkpoint_path=mobilenet_v1_1.0_224.ckpt --torch_python=/path/to/python
 
-Jobs train without augmentation, with Adam, and validate after every epoch:
+The jobs train with Adam, without augmentation, and validate after every epoch:
 
 - `mobilenet_v1`: the classifier of `mobilenet_v1`;
-- `vgg_16_pool`: a classifier of the means of `vgg_16`'s last maps (`--head=pool,fc`);
+- `vgg_16_pool`: a classifier on the means of `vgg_16`'s last feature maps (`--head=pool,fc`);
 - `vgg_16_fc`: `fc6` to `fc8` of `vgg_16`, from scratch.
 
 The contenders alternate. `uncached` is train_image_classifier.py with --cache_features=off, which
-computes the frozen layers in every epoch; `cached` the same with --cache_features=disk, first with
-an empty cache (the row `cold`) and then again (`warm`); `pytorch` is the same job there
-(`benchmark_transfer_torch.py`). Each is a process of its own. The wall time after the imports is
-measured: reading the data, building and restoring the network, training, validating, saving. All
-except `warm` start with an empty cache, so ours decode every image once more to find broken ones.
+computes the frozen layers in every epoch; `cached` uses --cache_features=disk, first with an empty
+cache (the row `cold`), then again (`warm`); `pytorch` is the same job in PyTorch
+(`benchmark_transfer_torch.py`). Each runs in its own process. The measured wall time excludes
+imports and includes reading the data, building and restoring the network, training, validating and
+saving. All except `warm` start with an empty cache, so ours also decode every image once to find
+broken ones.
 
-If an epoch takes very long, --uncached_epochs=2 or --pytorch_epochs=2 runs two of them; the time of
-all --epochs is then computed, taking the last one's for each that is left out, and the row says so.
-The median over the rounds is printed and added to `results/benchmark_transfer_learning.csv`, one
-row per contender; `top_1_then` is the accuracy after the epochs that all of them ran. PyTorch is
-not among the dependencies: make an environment for it (`python -m venv torch && torch/bin/pip
-install torch numpy pillow`) and name its Python.
+If epochs take very long, --uncached_epochs=2 or --pytorch_epochs=2 runs only two; the time of all
+--epochs is then extrapolated from the last one, and the row says so. The median over the rounds is
+printed and appended to `results/benchmark_transfer_learning.csv`, one row per contender;
+`top_1_then` is the accuracy after the number of epochs that all of them ran. PyTorch is not a
+dependency of the project: create an environment for it (`python -m venv torch && torch/bin/pip
+install torch numpy pillow`) and pass its Python.
 """
 
 from __future__ import annotations
@@ -51,20 +52,20 @@ FLAGS = flags.FLAGS
 
 _CONTENDERS = {'uncached': ('uncached',), 'cached': ('cold', 'warm'), 'pytorch': ('pytorch',)}
 _SECONDS = re.compile(r'^Finished at step \d+, ([\d.]+) s after the start', re.MULTILINE)
-# The same for all: the trainer's defaults are TF-Slim's, which PyTorch has not.
+# The same for all contenders. The trainer's own defaults are TF-Slim's, which PyTorch lacks.
 _FLAGS = ('--dataset_name=folder', '--optimizer=adam', '--opt_epsilon=1e-8', '--weight_decay=0',
           '--learning_rate_decay_type=fixed', '--augmentations_per_image=0', '--max_to_keep=1')
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-  """What is trained.
+  """What to train.
 
   Attributes:
-    model_name: of the network.
-    new: the scopes that are not restored.
-    learning_rate: of Adam.
-    head, head_from: the flags.
+    model_name: name of the network.
+    new: scopes that are trained from scratch.
+    learning_rate: Adam's learning rate.
+    head, head_from: values of the flags.
   """
   model_name: str
   new: tuple[str, ...] = ()
@@ -96,10 +97,10 @@ class Measured:
   """One run of a contender.
 
   Attributes:
-    seconds: of the run.
-    top_1: after each epoch that it ran.
-    last_epoch: its seconds; None of a single epoch.
-    versions: what it ran on.
+    seconds: duration of the run.
+    top_1: accuracy after each epoch.
+    last_epoch: seconds the last epoch took; None if there was only one.
+    versions: versions of Python and the framework.
   """
   seconds: float
   top_1: tuple[float, ...]
@@ -108,22 +109,23 @@ class Measured:
 
 
 def define_flags() -> None:
-  """Defines the flags: only where this is the program, for its names are those of others."""
+  """Defines the flags; not on import, since other programs define flags with the same names."""
   flags.DEFINE_enum('job', 'mobilenet_v1', list(JOBS), 'What to train.')
-  options.define_path('dataset_dir', None, 'A folder with a folder of photos a class.')
-  options.define_path('checkpoint_path', None, 'Weights of the network.')
-  flags.DEFINE_enum('checkpoint_channel_order', None, ['rgb', 'bgr'], 'As of the trainer.')
-  flags.DEFINE_multi_enum('contenders', None, list(_CONTENDERS), 'By default all that can run; '
-                          'ratios are to the first.')
-  options.define_path('torch_python', None, 'The Python that has PyTorch; without it PyTorch is '
-                         'left out.')
-  flags.DEFINE_integer('rounds', 1, 'Turns of each contender.', lower_bound=1)
+  options.define_path('dataset_dir', None, 'Directory with one folder of photos per class.')
+  options.define_path('checkpoint_path', None, 'Checkpoint to restore.')
+  flags.DEFINE_enum('checkpoint_channel_order', None, ['rgb', 'bgr'],
+                    'As for train_image_classifier.py.')
+  flags.DEFINE_multi_enum('contenders', None, list(_CONTENDERS), 'Contenders to measure; by '
+                          'default all that can run. Ratios are relative to the first.')
+  options.define_path('torch_python', None, 'Python of an environment with PyTorch; without it, '
+                         'PyTorch is left out.')
+  flags.DEFINE_integer('rounds', 1, 'Number of runs per contender.', lower_bound=1)
   flags.DEFINE_integer('epochs', 30, 'Epochs to train.', lower_bound=1)
   for name in ('uncached', 'pytorch'):
-    flags.DEFINE_integer(f'{name}_epochs', None, f'Epochs that {name} runs; by default all.',
+    flags.DEFINE_integer(f'{name}_epochs', None, f'Epochs to run for {name}; by default all.',
                          lower_bound=2)
-  flags.DEFINE_integer('batch_size', 32, 'Images in a step.', lower_bound=1)
-  flags.DEFINE_integer('image_size', 224, 'Their height and width.', lower_bound=32)
+  flags.DEFINE_integer('batch_size', 32, 'Images per step.', lower_bound=1)
+  flags.DEFINE_integer('image_size', 224, 'Height and width of the images.', lower_bound=32)
   benchmark_results.define_flags(__file__)
 
 
@@ -131,9 +133,9 @@ def train_here(cache: pathlib.Path, epochs: int, mode: str) -> Measured:
   """Runs train_image_classifier.py.
 
   Args:
-    cache: the user's cache folder for the run.
-    epochs: to train.
-    mode: the value of --cache_features.
+    cache: cache folder for the run.
+    epochs: number of epochs.
+    mode: value of --cache_features.
 
   Raises:
     ChildProcessError: if it fails.
@@ -155,18 +157,18 @@ def train_here(cache: pathlib.Path, epochs: int, mode: str) -> Measured:
 
 
 def _run(command: Sequence[str], environment: Mapping[str, str]) -> str:
-  """Runs a program, and returns what it printed."""
+  """Runs a program and returns its output."""
   ended = subprocess.run(command, capture_output=True, text=True, check=False,
                          env={**os.environ, 'CUDA_VISIBLE_DEVICES': '-1', **environment})
   if ended.returncode:
-    last = (ended.stderr.strip().splitlines() or ['it said nothing'])[-1]
+    last = (ended.stderr.strip().splitlines() or ['no output'])[-1]
     raise ChildProcessError(f'{pathlib.Path(command[1]).name}: expected it to succeed. Received: '
-                            f'code {ended.returncode}: {last}')
+                            f'exit code {ended.returncode}: {last}')
   return ended.stdout
 
 
 def read_validations(folder: pathlib.Path) -> tuple[tuple[float, ...], list[float]]:
-  """Reads a run's top-1 after each epoch, and when that was measured, in seconds."""
+  """Reads a run's top-1 accuracy after each epoch and the seconds at which it was measured."""
   import tensorflow as tf
   with open(folder / 'metrics.csv', newline='', encoding='utf-8') as file:
     top_1 = [float(row['validation_top_1']) for row in csv.DictReader(file)
@@ -181,8 +183,8 @@ def train_in_torch(epochs: int, scratch: pathlib.Path) -> Measured:
   """Runs the same job in PyTorch.
 
   Args:
-    epochs: to train.
-    scratch: a folder; holds what the program reads, for all rounds.
+    epochs: number of epochs.
+    scratch: folder for the program's inputs, shared by all rounds.
 
   Raises:
     ChildProcessError: if it fails.
@@ -204,7 +206,7 @@ def train_in_torch(epochs: int, scratch: pathlib.Path) -> Measured:
 
 
 def write_weights(job: Job, path: pathlib.Path) -> None:
-  """Writes what is restored as arrays, by the names of our variables."""
+  """Writes the restored variables as arrays, under our names."""
   import numpy as np
 
   from nets import nets_factory, outline
@@ -222,7 +224,7 @@ def write_weights(job: Job, path: pathlib.Path) -> None:
 
 
 def list_examples(dataset_dir: str) -> dict[str, list]:
-  """Lists the splits that the trainer makes: {split: [[path, label], …]}."""
+  """Lists the trainer's splits: {split: [[path, label], …]}."""
   from datasets import dataset_factory
   splits = {name: dataset_factory.get_dataset('folder', name, dataset_dir)
             for name in ('train', 'validation')}
@@ -232,10 +234,10 @@ def list_examples(dataset_dir: str) -> dict[str, list]:
 
 
 def take_turns(contenders: Sequence[str], scratch: pathlib.Path) -> dict[str, list[Measured]]:
-  """Runs the contenders one after the other, each round beginning with another.
+  """Runs the contenders in turn, starting each round with a different one.
 
   Returns:
-    `{row: its runs}`, where 'cached' makes the rows 'cold' and 'warm'.
+    `{row: its runs}`; 'cached' gives the rows 'cold' and 'warm'.
   """
   found = {name: [] for contender in contenders for name in _CONTENDERS[contender]}
   epochs = {name: min(chosen or FLAGS.epochs, FLAGS.epochs) for name, chosen in (
@@ -260,15 +262,15 @@ def take_turns(contenders: Sequence[str], scratch: pathlib.Path) -> dict[str, li
 
 
 def total_seconds(measured: Measured, epochs: int) -> float:
-  """Returns the seconds of all epochs; those that were not run take as long as the last that was.
+  """Returns the seconds of all epochs; each that was not run counts as the last that was.
 
   Raises:
-    ValueError: if the last one's seconds are needed and not known.
+    ValueError: if the duration of the last epoch is needed but unknown.
   """
   missing = epochs - len(measured.top_1)
   if missing > 0 and measured.last_epoch is None:
-    raise ValueError('Expected two measured epochs or more. Received: one, of which it is not '
-                     'known what it takes without the start.')
+    raise ValueError('Expected at least two epochs to extrapolate from. Received: one, whose time '
+                     'includes the start.')
   return measured.seconds + (missing * measured.last_epoch if missing > 0 else 0)
 
 
@@ -277,9 +279,9 @@ def rows(found: Mapping[str, Sequence[Measured]], common: Mapping[str, object],
   """Yields a row of results for each contender.
 
   Args:
-    found: `{contender: its runs}`; ratios are to the first.
-    common: the columns that all rows share; they come first.
-    epochs: that times are for.
+    found: `{contender: its runs}`; ratios are relative to the first.
+    common: the first columns, the same in all rows.
+    epochs: number of epochs that the times are given for.
   """
   seconds = {name: statistics.median(total_seconds(run, epochs) for run in runs)
              for name, runs in found.items()}
@@ -296,25 +298,25 @@ def rows(found: Mapping[str, Sequence[Measured]], common: Mapping[str, object],
 
 
 def choose(contenders: Sequence[str] | None, job: str, torch_python: str | None) -> list[str]:
-  """Chooses the contenders, and says if PyTorch is not among them.
+  """Chooses the contenders; prints a line if PyTorch is left out.
 
   Raises:
-    ValueError: if PyTorch is asked for and cannot run.
+    ValueError: if PyTorch is requested but cannot run.
   """
   can_run = torch_python and job not in _WITHOUT_TORCH
-  reason = (f'it has no {job}' if job in _WITHOUT_TORCH else
-            '--torch_python names no Python that has it')
+  reason = (f'it does not support --job={job}' if job in _WITHOUT_TORCH else
+            '--torch_python is not set')
   if contenders and 'pytorch' in contenders and not can_run:
     raise ValueError(f'--contenders=pytorch: {reason}. Leave PyTorch out, or change that.')
   if contenders:
     return list(dict.fromkeys(contenders))
   if not can_run:
-    print(f'Without PyTorch: {reason}.')
+    print(f'PyTorch is left out: {reason}.')
   return [name for name in _CONTENDERS if can_run or name != 'pytorch']
 
 
 def main() -> None:
-  """Measures the contenders, and adds the rows to the results."""
+  """Measures the contenders and appends the rows to the results."""
   if not FLAGS.dataset_dir or not FLAGS.checkpoint_path:
     raise ValueError('Expected --dataset_dir and --checkpoint_path. Received: '
                      f'{FLAGS.dataset_dir or ""} and {FLAGS.checkpoint_path or ""}.')

@@ -1,10 +1,10 @@
-"""The PyTorch contender of `benchmark_transfer_learning.py`: a linear classifier, frozen layers.
+"""The PyTorch contender of `benchmark_transfer_learning.py`: a classifier on frozen layers.
 
     python benchmark_transfer_torch.py '{"model_name": "mobilenet_v1", …}'
 
-As its users do it: images are decoded by worker processes in every epoch, the frozen layers run in
-inference mode without gradients. The last line of the output is the result, in JSON. Only PyTorch,
-NumPy and Pillow are imported: the file also runs where TensorFlow is not installed.
+As is usual in PyTorch, worker processes decode the images in every epoch, and the frozen layers run
+in inference mode without gradients. The last line of output is the result, in JSON. Only PyTorch,
+NumPy and Pillow are imported, so the file also runs where TensorFlow is not installed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _VALIDATION_BATCH = 100
 _VGG_MEAN = (123.68, 116.78, 103.94)
 _VGG_SIDE = 256
 _CENTRAL_FRACTION = 0.875
-# Depth and stride of MobileNetV1's layers, and the depths of VGG-16's, a list for each maximum.
+# (depth, stride) of MobileNetV1's layers; (depth, number of layers) of VGG-16's blocks.
 _MOBILENET = ((32, 2), (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2),
               *((512, 1),) * 5, (1024, 2), (1024, 1))
 _VGG = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
@@ -33,14 +33,16 @@ _VGG = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-  """What is computed.
+  """What to train.
 
   Attributes:
     model_name: 'mobilenet_v1' or 'vgg_16'.
     weights: an .npz file of the frozen layers' arrays, by TF-Slim's names.
     examples: a JSON file, {'train': [[path, label], …], 'validation': …}.
-    epochs, batch_size, image_size: of the training.
-    learning_rate: of Adam.
+    epochs: number of epochs.
+    batch_size: images per step.
+    image_size: height and width of the images.
+    learning_rate: Adam's learning rate.
   """
   model_name: str
   weights: str
@@ -52,7 +54,7 @@ class Settings:
 
 
 def read_inception(path: str, size: int) -> np.ndarray:
-  """Decodes an image: float32 [3, size, size] in [-1, 1], its central part, resized."""
+  """Decodes an image and resizes its centre to float32 [3, size, size] in [-1, 1]."""
   with PIL.Image.open(path) as file:
     image = file.convert('RGB')
   left, top = (int((side - side * _CENTRAL_FRACTION) / 2) for side in image.size)
@@ -62,7 +64,7 @@ def read_inception(path: str, size: int) -> np.ndarray:
 
 
 def read_vgg(path: str, size: int) -> np.ndarray:
-  """Decodes an image: float32 [3, size, size], its centre at a shorter side of 256, less a mean."""
+  """Resizes an image's shorter side to 256; returns its centre less the mean, [3, size, size]."""
   with PIL.Image.open(path) as file:
     image = file.convert('RGB')
   scale = _VGG_SIDE / min(image.size)
@@ -74,7 +76,7 @@ def read_vgg(path: str, size: int) -> np.ndarray:
 
 
 def mobilenet_v1(arrays: Mapping[str, np.ndarray]):
-  """Returns MobileNetV1 up to its mean, from [batch, 3, height, width] of even sizes."""
+  """Returns MobileNetV1 up to global pooling, for [batch, 3, height, width] of even sizes."""
   import torch
   from torch import nn
 
@@ -91,7 +93,7 @@ def mobilenet_v1(arrays: Mapping[str, np.ndarray]):
                              (norm.running_mean, 'moving_mean'),
                              (norm.running_var, 'moving_variance')):
         target.copy_(torch.from_numpy(arrays[f'{name}/BatchNorm/{source}']))
-    # TensorFlow pads even sides for a stride of 2 behind them only.
+    # At stride 2, TensorFlow pads even sizes only at the bottom and right.
     padding = [nn.ZeroPad2d((0, 1, 0, 1))] if stride == 2 else []
     return [*padding, convolution, norm, nn.ReLU6(inplace=True)]
 
@@ -108,7 +110,7 @@ def mobilenet_v1(arrays: Mapping[str, np.ndarray]):
 
 
 def vgg_16(arrays: Mapping[str, np.ndarray]):
-  """Returns VGG-16 up to the mean of its last maps, from [batch, 3, height, width]."""
+  """Returns VGG-16's convolutions and global pooling, for [batch, 3, height, width]."""
   import torch
   from torch import nn
   layers, inputs = [], 3
@@ -125,7 +127,7 @@ def vgg_16(arrays: Mapping[str, np.ndarray]):
   return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
-# The frozen layers, how images are read for them, how many features they give, and dropout.
+# Builder of the frozen layers, image reader, number of features, dropout rate.
 _NETWORKS: dict[str, tuple[Callable, Callable, int, float]] = {
     'mobilenet_v1': (mobilenet_v1, read_inception, 1024, 0.001),
     'vgg_16': (vgg_16, read_vgg, 512, 0.0),
@@ -133,10 +135,10 @@ _NETWORKS: dict[str, tuple[Callable, Callable, int, float]] = {
 
 
 class Photos:
-  """A data set for PyTorch's loader."""
+  """A dataset for PyTorch's `DataLoader`."""
 
   def __init__(self, examples: list, read: Callable[[str, int], np.ndarray], size: int):
-    """Takes [[path, label], …], and what reads a path at a size."""
+    """Takes [[path, label], …] and `read(path, size)`."""
     self._examples, self._read, self._size = examples, read, size
 
   def __len__(self) -> int:
@@ -148,7 +150,7 @@ class Photos:
 
 
 def train(settings: Settings) -> tuple[list[float], list[float]]:
-  """Trains; returns the top-1 after each epoch, and the seconds that each took."""
+  """Trains; returns top-1 accuracy and seconds per epoch."""
   import torch
   from torch import nn
   from torch.utils import data
@@ -190,7 +192,7 @@ def train(settings: Settings) -> tuple[list[float], list[float]]:
 
 
 def main() -> None:
-  """Runs the job that the command line describes, and prints the results."""
+  """Runs the job described on the command line and prints the results."""
   import torch
   settings = Settings(**json.loads(sys.argv[1]))
   start = time.perf_counter()

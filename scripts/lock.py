@@ -1,13 +1,13 @@
-"""Makes requirements.lock from the dependencies in pyproject.toml.
+"""Writes requirements.lock from the dependencies in pyproject.toml.
 
     python scripts/lock.py                        # changes only what has to change
-    python scripts/lock.py --upgrade              # takes the newest version of everything
+    python scripts/lock.py --upgrade              # upgrades everything
     python scripts/lock.py --upgrade-package=NAME
 
-One resolution covers Python 3.10 to 3.13, the extra `gpu` and the groups `dev` and `install`. A
-line that only one of these needs has the condition `extra == '<its name>'`, so that
-`pip install --no-deps -r requirements.lock` alone installs what the programs need to run.
-`scripts/setup_env.sh` fulfils the conditions of the extras it is asked for.
+One resolution covers Python 3.10 to 3.13, the extras `gpu` and `heic`, and the groups `dev` and
+`install`. A package that only one of these needs has the marker `extra == '<its name>'`, so that
+`pip install --no-deps -r requirements.lock` installs only what the programs need to run.
+`scripts/setup_env.sh` also installs the requested extras.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ _LOCK = _ROOT / 'requirements.lock'
 _PARTS = {
     'dev': ['--group=dev'],
     'gpu': ['--extra=gpu'],
+    'heic': ['--extra=heic'],
     'install': ['--group=install'],
 }
 _HEADER = """\
@@ -34,7 +35,7 @@ _ENTRY = re.compile(r'^(\S+)(?: ; (.+?))? \\\n((?: +--hash=.*\n)+)', re.MULTILIN
 
 
 def main(options: list[str]) -> None:
-  """Resolves everything once, then each part with the versions that were found."""
+  """Resolves everything once, then each part with those versions."""
   with tempfile.TemporaryDirectory() as folder:
     everything = Path(folder, 'everything.txt')
     if _LOCK.exists():

@@ -1,10 +1,10 @@
-"""Decodes thousands of damaged images of every format: each must decode, or be one clear error.
+"""Decodes thousands of damaged images of every format: each must decode or give one clear error.
 
     python scripts/mutate_images.py --count=10000
 
-The damage follows from --seed and the file's number: --formats=png --first=1234 --count=1 repeats
-one. The exit code is 1 if any file crashed or hung its decoder, or raised anything but the error of
-a bad image; such files are kept in --bad_files_dir.
+The damage is determined by --seed and the file's number: --formats=png --first=1234 --count=1
+repeats one. The exit code is 1 if any file made its decoder crash, hang or raise anything except
+the error for a bad image; such files are kept in --bad_files_dir.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ def define_flags() -> None:
   """Defines this script's flags."""
   program.define_flags(seconds=60)
   flags.DEFINE_multi_enum('formats', list(image_samples.FORMATS), list(image_samples.FORMATS),
-                          'Formats to damage; may be given several times.')
+                          'Formats to damage; can be repeated.')
   options.define_path('bad_files_dir', os.path.join(tempfile.gettempdir(), 'mutate_images'),
                          'Directory for files that crash or hang.', is_written=True)
 
 
 def keep(name: str, result: runs.Result, *, seed: str, folder: pathlib.Path) -> str:
-  """Writes the file of a result to a folder; returns a line about it."""
+  """Saves a result's damaged file to a folder; returns a line that describes it."""
   samples = [*image_samples.samples(name).values()]
   folder.mkdir(parents=True, exist_ok=True)
   path = folder / f'{seed}_{result.number}.{name}'

@@ -1,10 +1,10 @@
-"""Reads thousands of damaged weights of every format: each must load, or be one clear error.
+"""Reads thousands of damaged weight files of every format: each must load or give one clear error.
 
     python scripts/mutate_weights.py --count=10000
 
-The damage follows from --seed and the file's number: --formats=npy --first=1234 --count=1 repeats
-one. The exit code is 1 if any file crashed or hung its reader, raised anything but one ValueError,
-did anything but read, or took more memory than --most_mebibytes.
+The damage is determined by --seed and the file's number: --formats=npy --first=1234 --count=1
+repeats one. The exit code is 1 if any file made its reader crash, hang, raise anything except one
+ValueError, do anything besides reading, or use more memory than --most_mebibytes.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ def define_flags() -> None:
   """Defines this script's flags."""
   program.define_flags(seconds=120)
   flags.DEFINE_list('formats', [], 'Formats to damage; by default all: ' + '; '.join(SAMPLES)
-                    + '. A name with a comma is chosen by its beginning.')
-  flags.DEFINE_float('most_mebibytes', 256, 'Memory that a file may take, in MiB.')
-  flags.DEFINE_integer('processes', 2, 'Number of formats that are read at a time.', lower_bound=1)
+                    + '. A prefix selects all names that start with it.')
+  flags.DEFINE_float('most_mebibytes', 256, 'Memory allowed per file, in MiB.')
+  flags.DEFINE_integer('processes', 2, 'Number of formats to read in parallel.', lower_bound=1)
 
 
 def chosen(names: Sequence[str]) -> list[str]:
-  """Lists the samples whose names begin with one of these; all if there are none.
+  """Lists the samples whose names start with one of the given prefixes; all without prefixes.
 
   Raises:
-    ValueError: if no sample's name begins with one of them.
+    ValueError: if a prefix matches no sample.
   """
   for name in names:
     if not any(known.startswith(name) for known in SAMPLES):
@@ -48,7 +48,7 @@ def chosen(names: Sequence[str]) -> list[str]:
 
 
 def describe(name: str, result: runs.Result) -> str:
-  """Says what a file did that none may."""
+  """Describes what a file did wrong."""
   return (f'{name}, damage {result.number}: {result.outcome}, {result.mebibytes:.0f} MiB, '
           f'{result.reason:.200} {" ".join(result.events):.300}')
 

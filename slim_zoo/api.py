@@ -12,7 +12,6 @@ import tensorflow as tf
 from datasets import labels
 from nets import nets_factory
 from nets.network import Network
-from preprocessing import preprocessing_factory
 from slim_zoo.config.flag_values import Parsed
 from slim_zoo.config.option import expand
 from slim_zoo.config.programs import Predict
@@ -115,6 +114,7 @@ class Model:
     image_size: height and width of its images, in pixels.
     channels: of its images.
     preprocessing_name: a name in `preprocessing_factory.PREPROCESSING`.
+    transform: how its images are prepared.
   """
 
   def __init__(self, found: classifier.Classifier):
@@ -122,8 +122,7 @@ class Model:
     self.class_names = labels.distinct_names(found.class_names)
     self.image_size, self.channels = found.image_size, found.channels
     self.preprocessing_name = found.preprocessing_name
-    self._preprocess = preprocessing_factory.get_preprocessing(self.preprocessing_name,
-                                                               channels=self.channels)
+    self.transform = found.transform
     self._forward = tf.function(lambda images: self.network(images, is_training=False)[0],
                                 autograph=False, reduce_retracing=True)
 
@@ -177,13 +176,16 @@ class Model:
   def _prepare(self, image: Any) -> tf.Tensor:
     """Prepares one image."""
     if not isinstance(image, str | os.PathLike):
-      return self._preprocess(np.asarray(image), self.image_size, self.image_size)
+      return self._transformed(np.asarray(image))
     with open(_path(image), 'rb') as file:
       content = file.read()
     try:
-      return self._preprocess(tf.constant(content), self.image_size, self.image_size)
+      return self._transformed(tf.constant(content))
     except tf.errors.InvalidArgumentError as error:
       raise ValueError(f'{image} cannot be decoded: {error.message}') from error
+
+  def _transformed(self, image: Any) -> tf.Tensor:
+    return self.transform(image, self.image_size, self.image_size, channels=self.channels)
 
 
 def _listed(images: Sequence[Any]) -> Sequence[Any]:

@@ -1,4 +1,4 @@
-"""The documents' text, and the command lines in it as the programs parse them."""
+"""Reading the documents, and parsing the command lines in them like the programs."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ PROGRAMS = (TRAIN, EVAL, 'extract_features.py', 'train_on_features.py', 'predict
             'list_networks.py', 'scripts/benchmark_training_step.py',
             'scripts/benchmark_transfer_learning.py', 'scripts/experiments/cifar10_subset.py',
             'scripts/experiments/split_features.py', 'scripts/experiments/write_list.py',
-            'scripts/mutate_images.py', 'scripts/mutate_weights.py', 'scripts/run_experiment.py')
-# Programs that take more than flags: names of images.
+            'scripts/mutate_images.py', 'scripts/mutate_weights.py', 'scripts/run_experiment.py',
+            'scripts/validate_weights.py')
+# Programs with positional arguments: names of images.
 TAKES_ARGUMENTS = ('predict_image.py',)
 # Commands in the documents that don't belong to this project.
 FOREIGN = {'source', 'tensorboard', 'uv', 'echo', 'if', 'fi'}
-FOREIGN_OPTIONS = {'upgrade'}  # Of uv, mentioned outside of its command line.
+# Options of uv and of Slurm, mentioned outside a command line.
+FOREIGN_OPTIONS = {'signal', 'upgrade'}
 
 
 def read(name: str) -> str:
@@ -56,7 +58,7 @@ def section(name: str, title: str) -> str:
 
 @functools.cache
 def defined_flags(program: str) -> flags.FlagValues:
-  """The flags that a program defines, apart from those of this process."""
+  """The flags that a program defines, separate from those of this process."""
   values = flags.FlagValues()
   spec = importlib.util.spec_from_file_location(f'_{pathlib.Path(program).stem}', ROOT / program)
   module = importlib.util.module_from_spec(spec)
@@ -88,13 +90,13 @@ def parse(program: str, arguments: list[str]) -> flags.FlagValues:
 
 
 def options_of(script: pathlib.Path) -> set[str]:
-  """What a shell script compares its arguments with, in `case` or `[[ … == --all ]]`."""
+  """The options that a shell script checks for, in `case` or `[[ … == --all ]]`."""
   return set(re.findall(r'(?:==|^|\|) *--([a-z-]+)(?=\)| \]\]| \|)', script.read_text(),
                         re.MULTILINE))
 
 
 def check_command(words: list[str]) -> None:
-  """A command names a program of this project, with flags and values that it takes."""
+  """Checks that a command names a program of this project, with valid flags and values."""
   if words == ['python', 'scripts/lock.py']:
     assert (ROOT / words[1]).is_file()
   elif words[:3] == ['python', '-m', 'pytest']:

@@ -1,4 +1,4 @@
-"""What every test stands on: a quiet TensorFlow on two logical CPUs, and no trace left behind."""
+"""Set-up of all tests: a quiet TensorFlow on two logical CPUs, and temporary caches."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from slim_zoo.config import command_line
 _HOME = tempfile.mkdtemp(prefix='slim-zoo-tests-')
 os.environ.update({
   'TF_CPP_MIN_LOG_LEVEL': '3',  # Else it logs as errors that there is no GPU and no AVX-512.
-  'CUDA_VISIBLE_DEVICES': '-1',  # One result on every machine.
-  'XDG_CACHE_HOME': os.path.join(_HOME, 'cache'),  # The user's caches stay as they are.
+  'CUDA_VISIBLE_DEVICES': '-1',  # The same result on every machine.
+  'XDG_CACHE_HOME': os.path.join(_HOME, 'cache'),  # Leaves the user's caches unchanged.
   'KERAS_HOME': os.path.join(_HOME, 'keras'),
   'TFDS_DATA_DIR': os.path.join(_HOME, 'tfds'),
 })
@@ -35,7 +35,7 @@ if int(os.environ.get('PYTEST_XDIST_WORKER_COUNT', '1')) > 1:
 
 def pytest_configure(config):
   if config.getoption('dist', 'no') != 'no' and not hasattr(config, 'workerinput'):
-    return  # This process only hands tests to xdist's workers: it needs no TensorFlow.
+    return  # This process only distributes tests to xdist's workers and needs no TensorFlow.
   import tensorflow as tf
 
   # Tests of replicas need a second device, and the number of devices cannot change once TensorFlow
@@ -51,7 +51,7 @@ def pytest_unconfigure():
 
 @pytest.fixture(scope='session')
 def zoo_assets() -> pathlib.Path:
-  """The folder of real images and weights that the environment variable ZOO_ASSETS names."""
+  """The folder of real images and weights in the environment variable ZOO_ASSETS."""
   folder = os.environ.get('ZOO_ASSETS')
   if not folder:
     pytest.skip('needs real images and weights: set ZOO_ASSETS to their folder')
@@ -112,9 +112,9 @@ def in_process():
 
 @pytest.fixture(scope='session')
 def run_here(in_process):
-  """Does what `run_script` does in this process, which saves starting another one.
+  """Like `run_script`, but in this process, which is faster.
 
-  Tests that are about processes need `run_script`. An error that is not a user's is raised.
+  Tests about processes need `run_script`. Errors other than user errors are raised.
   """
   import tensorflow as tf
 
@@ -133,15 +133,15 @@ def run_here(in_process):
 
 
 class _Killed(BaseException):
-  """Stands for the end of the process."""
+  """Simulates the end of the process."""
 
 
 @pytest.fixture
 def killed(monkeypatch):
-  """Ends what changes the disk at any of its steps, as a kill would.
+  """Simulates a kill at any step that changes the disk.
 
-  `with killed(n) as outcome:` ends the block at its n-th step; `outcome.reached` then tells whether
-  there were so many.
+  `with killed(n) as outcome:` ends the block at its n-th step; `outcome.reached` then states
+  whether there were that many.
   """
   names = ('fsync', 'replace', 'truncate', 'posix_fallocate', 'mkdir', 'rmdir', 'unlink')
 

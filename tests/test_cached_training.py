@@ -1,4 +1,4 @@
-"""Training behind frozen layers whose features are kept, as users run it: the same as without."""
+"""Training on cached features of frozen layers, as users run it, equals training without."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nets import nets_factory
 from slim_zoo.training import bad_images, checkpoints
 
 _PROGRAM = 'train_image_classifier'
-# Augmentation, dropout, slots, averages and validation: whatever kept features could change.
+# Augmentation, dropout, slots, averages and validation: everything the cache could affect.
 _FLAGS = ['--dataset_name=digits', '--model_name=lenet', '--preprocessing_name=cifarnet',
           '--trainable_scopes=LeNet/fc3,LeNet/fc4', '--augmentations_per_image=2',
           '--optimizer=momentum', '--learning_rate=0.003', '--moving_average_decay=0.9',
@@ -27,7 +27,7 @@ def train(in_process):
 
 @pytest.fixture
 def start(tmp_path, monkeypatch):
-  """Flags of a warm start, whose features are not those of the initial values."""
+  """Flags of a warm start, whose features differ from those of the initial values."""
   monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
   network = nets_factory.build_network('lenet', image_shape=[28, 28, 1], num_classes=10, seed=5)
   prefix = checkpoints.save(tmp_path / 'start', 0, network.variables, metadata={}, max_to_keep=1)
@@ -49,8 +49,10 @@ def _assert_close(folder, other):
 @pytest.mark.slow
 @pytest.mark.parametrize('clones', [
   pytest.param([], id='one replica', marks=pytest.mark.thorough),
-  pytest.param(['--num_clones=2', '--clone_on_cpu', '--batch_size=8'], id='two replicas')])
-def test_kept_features_change_nothing(train, start, tmp_path, capsys, clones):
+  # CI trains heads on two replicas in tests/nets/test_cut.py.
+  pytest.param(['--num_clones=2', '--clone_on_cpu', '--batch_size=8'], id='two replicas',
+               marks=pytest.mark.thorough)])
+def test_cached_features_give_the_same_training(train, start, tmp_path, capsys, clones):
   for place in ('off', 'disk'):
     assert train(*start, *clones, f'--train_dir={tmp_path}/{place}', f'--cache_features={place}',
                  '--max_number_of_steps=16') == 0
@@ -66,7 +68,7 @@ def test_kept_features_change_nothing(train, start, tmp_path, capsys, clones):
 
 
 @pytest.mark.slow
-def test_a_resumed_run_has_the_same_bits(train, start, tmp_path, capsys):
+def test_resumed_cached_run_is_bit_identical(train, start, tmp_path, capsys):
   # 26 steps per epoch: the first view is used again after 51.
   flags = [*start, '--cache_features=auto', '--batch_size=64', '--validation_interval_steps=30']
   assert train(*flags, f'--train_dir={tmp_path}/whole', '--max_number_of_steps=58') == 0
@@ -81,7 +83,7 @@ def test_a_resumed_run_has_the_same_bits(train, start, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_an_image_that_broke_meanwhile_is_named(train, start, tmp_path, monkeypatch):
+def test_image_damaged_during_the_run_is_named(train, start, tmp_path, monkeypatch):
   for name in ('a', 'b'):
     for number in range(4):
       path = tmp_path / 'photos' / name / f'{number}.png'

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from nets import nets_factory
+
 _TRAIN = 'train_image_classifier'
 _EVAL = 'eval_image_classifier'
 _DIGITS = ['--dataset_name=digits', '--model_name=lenet', '--optimizer=momentum', '--xla=off']
@@ -27,7 +29,7 @@ def test_weights_without_a_network_need_its_name(run_here, tmp_path):
 
 
 @pytest.mark.slow
-def test_weights_of_keras_directly_and_converted(run_here, tmp_path):
+def test_keras_weights_directly_and_converted(run_here, tmp_path):
   import keras
   model = keras.applications.MobileNet(alpha=0.25, input_shape=(32, 32, 3), classes=10,
                                        weights=None)
@@ -62,13 +64,13 @@ def test_weights_of_keras_directly_and_converted(run_here, tmp_path):
   assert [found[0][key] for key in ('top_1', 'top_5', 'loss', 'count')] == \
       [found[1][key] for key in ('top_1', 'top_5', 'loss', 'count')]
 
-  # TF-Slim's graph takes it.
+  # TF-Slim's graph can restore it.
   names = {name for name, _ in tf.train.list_variables(str(out_dir))}
   assert 'MobilenetV1/Logits/Conv2d_1c_1x1/weights' in names
 
 
 @pytest.mark.slow
-def test_a_conversion_does_not_remove_other_checkpoints(run_here, tmp_path):
+def test_conversion_does_not_remove_other_checkpoints(run_here, tmp_path):
   run = tmp_path / 'run'
   assert run_here(_TRAIN, f'--train_dir={run}', *_DIGITS, '--max_number_of_steps=1')[0] == 0
   before = sorted(tmp_path.rglob('*'))
@@ -90,8 +92,44 @@ def test_a_conversion_does_not_remove_other_checkpoints(run_here, tmp_path):
   code, _, errors = run_here(_TRAIN, *train, f'--train_dir={tmp_path}/out')
   assert code == 1
   assert f'--train_dir={tmp_path}/out' in errors
-  # Grey images are remembered.
+  # The conversion to grey images is recorded.
   code, _, errors = run_here(
       _EVAL, f'--checkpoint_path={tmp_path}/out', '--dataset_name=digits',
       f'--eval_dir={tmp_path}/eval', '--dataset_split_name=validation')
   assert code == 0, errors
+
+
+@pytest.fixture(scope='module')
+def quantized_lenet(tmp_path_factory):
+  """LeNet for ten digits with kernels of int8."""
+  network = nets_factory.build_network('lenet', image_shape=[28, 28, 1], num_classes=10)
+  for name, variable in network.variables.items():
+    if name.endswith('/biases'):  # The converter removes zeros.
+      variable.assign(tf.ones_like(variable) / 10)
+  module = tf.Module()
+  module.variables_of_network = list(network.variables.values())
+  module.logits = tf.function(lambda images: network(images, is_training=False)[0],
+                              autograph=False, input_signature=[tf.TensorSpec([1, 28, 28, 1])])
+  converter = tf.lite.TFLiteConverter.from_concrete_functions(
+    [module.logits.get_concrete_function()], module)
+  converter.optimizations = [tf.lite.Optimize.DEFAULT]
+  path = tmp_path_factory.mktemp('lenet') / 'quantized.tflite'
+  path.write_bytes(converter.convert())
+  return str(path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('script, flags, files, warns', [
+  (_EVAL, ['--dataset_split_name=validation', '--eval_dir={}'], ['eval.json'], False),
+  (_TRAIN, ['--max_number_of_steps=1', '--train_dir={}'], ['model.ckpt-1.index'], True),
+  ('convert_weights', ['--output_dir={}'], ['model.ckpt-0.index'], False),
+  ('extract_features', ['--dataset_split_name=validation', '--output_path={}/f.npz'], ['f.npz'],
+   False)])
+def test_quantized_weights(run_here, quantized_lenet, tmp_path, script, flags, files, warns):
+  common = [f'--checkpoint_path={quantized_lenet}', '--model_name=lenet']
+  data = ['--dataset_name=digits'] if script != 'convert_weights' else []
+  code, out, errors = run_here(script, *common, *data, *(flag.format(tmp_path) for flag in flags))
+  assert code == 0, errors
+  assert len(re.findall('^Note: .*int8.*$', out, re.MULTILINE)) == 1
+  assert len(re.findall('^Warning: .*int8.*$', out, re.MULTILINE)) == warns
+  assert [file for file in files if not (tmp_path / file).is_file()] == []

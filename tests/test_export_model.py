@@ -1,4 +1,4 @@
-"""Exports: what they compute, in TensorFlow's own hands, and what lies beside them."""
+"""Exports: their outputs when loaded by TensorFlow itself, and the files next to them."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _save(folder, name):
 
 
 def _run(path, images) -> tuple[dict[str, np.ndarray], set[str]]:
-  """What an export computes, and the kinds of its operators, read with TensorFlow alone."""
+  """The outputs of an export and its kinds of operators, using only TensorFlow."""
   if path.suffix == '.pb':
     definition = tf.compat.v1.GraphDef.FromString(path.read_bytes())
     with tf.Graph().as_default() as graph, tf.compat.v1.Session() as session:
@@ -114,13 +114,13 @@ def _check(path, network):
   assert found.keys() == {'logits', 'probabilities'}
   assert np.abs(found['logits'] - expected).max() <= 1e-4 * np.abs(expected).max()
   np.testing.assert_allclose(found['probabilities'], tf.nn.softmax(expected), atol=1e-3)
-  assert np.ptp(expected, axis=0).max() > 0.1 * np.abs(expected).max()  # They tell images apart.
+  assert np.ptp(expected, axis=0).max() > 0.1 * np.abs(expected).max()  # Images differ.
   assert not any('Random' in operator for operator in operators)
   return operators
 
 
 def _check_files(path, network):
-  """Compares what an export makes of image files with what an evaluation does."""
+  """Compares an export's outputs for image files with those of an evaluation."""
   y, x = np.mgrid[:90, :120]
   photo = np.stack([2 * y, x, 255 - x], axis=-1).astype(np.uint8)
   files = [tf.io.encode_jpeg(photo).numpy(), tf.io.encode_png(photo[:50, :40]).numpy(),
@@ -137,7 +137,7 @@ def _check_files(path, network):
 @pytest.mark.parametrize('name, export', [
   ('mobilenet_v1_025', 'model'), ('mobilenet_v1_025', 'model.pb'), ('cifarnet', 'model.pb'),
   ('cifarnet', 'model.tflite')])
-def test_exports_compute_what_the_network_does(program, trained, tmp_path, name, export, capsys):
+def test_exports_equal_the_network(program, trained, tmp_path, name, export, capsys):
   path = _export(program, trained, name, export, tmp_path)
   *_, last = capsys.readouterr().out.splitlines()
   assert last.startswith(f'Wrote {path}, a ') and "difference from the network's logits" in last
@@ -145,7 +145,7 @@ def test_exports_compute_what_the_network_does(program, trained, tmp_path, name,
   operators = _check(path, network)
   if export == 'model':
     _check_files(path, network)
-  if export == 'model.pb':  # Nothing that only training, or nothing at all, needs.
+  if export == 'model.pb':  # No operators that are unused or only for training.
     assert operators <= {'Placeholder', 'Const', 'Conv2D', 'DepthwiseConv2dNative', 'MatMul',
                          'BiasAdd', 'Relu', 'Relu6', 'MaxPool', 'AvgPool', 'LRN', 'Reshape',
                          'FusedBatchNormV3', 'EnsureShape', 'StridedSlice', 'Squeeze', 'Mean',
@@ -167,7 +167,7 @@ def test_exports_compute_what_the_network_does(program, trained, tmp_path, name,
 
 @pytest.mark.parametrize('name, source', [
   ('mobilenet_v1_025', 'model.tflite'), ('cifarnet', 'model.pb'), ('cifarnet', 'model.tflite')])
-def test_exports_are_weights_that_need_no_flags(program, trained, tmp_path, name, source):
+def test_exports_can_be_used_as_weights_without_flags(program, trained, tmp_path, name, source):
   network = trained(name)[1]
   path = _export(program, trained, name, source, tmp_path)
   _check(path, network)
@@ -189,7 +189,7 @@ def test_weights_without_metadata(program, trained, tmp_path):
   assert program(f'--checkpoint_path={tmp_path}', '--model_name=lenet', f'--output_path={path}',
                  f'--labels_path={tmp_path}/names.txt') == 0
   assert _description(path)['class_names'] == [f'name {i}' for i in range(5)]
-  # The variables in a SavedModel are weights as well; nothing tells what they are of.
+  # The variables in a SavedModel are weights as well, but of an unstated network.
   assert program(f'--checkpoint_path={path}/variables/variables', '--model_name=lenet',
                  f'--output_path={tmp_path}/again.pb') == 0
   found = _description(tmp_path / 'again.pb')
@@ -200,7 +200,7 @@ def test_weights_without_metadata(program, trained, tmp_path):
 @pytest.mark.parametrize('export, there', [
   ('model', 'model/note.txt'), ('model', 'model'), ('model.pb', 'model.pb'),
   ('model.tflite', 'model.tflite.json'), ('model.pb', 'model.pb.labels.txt')])
-def test_what_is_there_is_kept(program, trained, tmp_path, export, there):
+def test_existing_files_are_kept(program, trained, tmp_path, export, there):
   (tmp_path / there).parent.mkdir(exist_ok=True)
   (tmp_path / there).write_text('mine')
   with pytest.raises(ValueError, match=f'/{there.removesuffix("/note.txt")}\\b.*--output_path'):
@@ -210,13 +210,13 @@ def test_what_is_there_is_kept(program, trained, tmp_path, export, there):
 
 
 @pytest.mark.parametrize('export', ['model.pb', 'model.pb.json'])
-def test_an_empty_folder_is_in_the_way_of_a_file(tmp_path, export):
+def test_empty_folder_blocks_a_file_export(tmp_path, export):
   (tmp_path / export).mkdir()
   with pytest.raises(ValueError, match=f'/{export}\\b.*--output_path'):
     exporter.check_free(tmp_path / 'model.pb')
 
 
-def test_a_link_to_an_empty_folder_is_no_empty_folder(tmp_path):
+def test_link_to_an_empty_folder_is_not_replaced(tmp_path):
   (tmp_path / 'empty').mkdir()
   exporter.check_free(tmp_path / 'empty')
   (tmp_path / 'link').symlink_to('empty')
@@ -224,34 +224,36 @@ def test_a_link_to_an_empty_folder_is_no_empty_folder(tmp_path):
     exporter.check_free(tmp_path / 'link')
 
 
-def test_classes_are_called_as_their_folders_are(tmp_path):
+def test_class_names_need_not_be_utf8(tmp_path):
   path, names = tmp_path / 'model.pb', ['caf\udce9', 'two\nlines']
-  description.write(path, Model(None, 4, 3, 'lenet'), targets.find(path), facts={},
+  transform = preprocessing_factory.get_recipe('lenet').transform
+  description.write(path, Model(None, 4, 3, 'lenet', transform), targets.find(path), facts={},
                     class_names=names)
   assert checkpoint_files.read_metadata(str(path), of_export=True)['class_names'] == names
   assert labels_file.read(f'{path}.labels.txt') == ('caf\udce9', 'two lines')
 
 
 @pytest.mark.parametrize('path', ['.', '..', '/'])
-def test_a_path_without_a_name_is_none(path, tmp_path, monkeypatch):
+def test_path_without_a_name_is_rejected(path, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   with pytest.raises(ValueError, match=rf'\.pb .*\.tflite.*Received: {re.escape(path)}\.$'):
     exporter.check_free(path)
 
 
-def test_what_tensorflow_lite_does_not_have_is_said(tmp_path):
+def test_op_missing_in_tensorflow_lite_is_explained(tmp_path):
   def network(images, *, is_training, variables):
     means = tf.reduce_mean(images, [1, 2])
     return tf.math.igamma(tf.ones_like(means), tf.square(means)), {}
 
   network.variables = {}
+  transform = preprocessing_factory.get_recipe('lenet').transform
   with pytest.raises(ValueError, match="'tf.Igamma'") as caught:
-    tflite.write(Model(network, 4, 3, 'lenet'), tmp_path / 'model.tflite')
+    tflite.write(Model(network, 4, 3, 'lenet', transform), tmp_path / 'model.tflite')
   assert '\n' not in str(caught.value)
   assert not [*tmp_path.iterdir()]
 
 
-def test_an_export_is_complete_or_absent(program, trained, tmp_path, monkeypatch):
+def test_export_is_complete_or_absent(program, trained, tmp_path, monkeypatch):
   (tmp_path / 'model.pb.part' / 'of_a_killed_run').mkdir(parents=True)
   monkeypatch.setattr(exporter, '_TOLERANCE', -1.0)
   with pytest.raises(ValueError, match=r'frozen graph.*Received: .*\de-\d\d|0\.0e\+00'):
@@ -259,7 +261,7 @@ def test_an_export_is_complete_or_absent(program, trained, tmp_path, monkeypatch
   assert not [*tmp_path.iterdir()]
 
 
-def test_the_description_does_not_stay_alone(program, trained, tmp_path, monkeypatch):
+def test_description_is_removed_if_the_export_fails(program, trained, tmp_path, monkeypatch):
   replace = exporter.os.replace
 
   def full(source, place):
@@ -273,7 +275,7 @@ def test_the_description_does_not_stay_alone(program, trained, tmp_path, monkeyp
   assert not [*tmp_path.iterdir()]
 
 
-def test_an_export_that_computes_something_else_is_found(program, trained, tmp_path, monkeypatch):
+def test_export_with_wrong_outputs_is_detected(program, trained, tmp_path, monkeypatch):
   def other(path, images, files):
     del path, files
     yield np.full([len(images), len(_CLASSES)], np.nan, np.float32)
@@ -311,5 +313,5 @@ def test_as_a_program(run_script, trained, tmp_path):
                                  f'--output_path={path}')
   assert code == 0, errors
   assert not errors
-  assert len(out.splitlines()) == 2
+  assert len(out.splitlines()) == 3
   _check(path, trained('lenet')[1])

@@ -1,4 +1,4 @@
-"""The program that writes features, as users run it."""
+"""extract_features.py as users run it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def extract(in_process):
 
 
 @pytest.mark.slow
-def test_rows_in_order_after_those_that_a_killed_call_left(extract, photos, tmp_path, capsys):
+def test_extraction_continues_after_a_kill(extract, photos, tmp_path, capsys):
   network = nets_factory.build_network('lenet', image_shape=[28, 28, 3], num_classes=2)
   prefix = checkpoints.save(tmp_path / 'run', 7, network.variables, metadata={
       'format': 1, 'model_name': 'lenet', 'class_names': ['ant', 'bee'], 'image_size': 28,
@@ -57,11 +57,12 @@ def test_rows_in_order_after_those_that_a_killed_call_left(extract, photos, tmp_
   with formats.writer(path, class_names=['ant', 'bee'], num_examples=11, shape=[1024], facts={
       'model_name': 'lenet', 'end_point': 'fc3', 'checkpoint': str(prefix),
       'checkpoint_digest': classifier.digest_of(needed), 'preprocessing_name': 'lenet',
+      'transform': preprocessing_factory.get_recipe('lenet').transform.to_json(),
       'preprocessing_digest': preprocessing_factory.code_digest(), 'image_size': 28, 'channels': 3,
       'compute_dtype': 'float32', 'dataset': 'folder',
       'split': 'train', 'is_part': False, 'dataset_fingerprint': dataset.fingerprint,
       'content_digest': content.digest(dataset), 'bad_images': ['ant/4.jpg']}) as output:
-    # Seven numbers that the network would not give: those rows are not computed again.
+    # Seven values that the network would not give show that these rows are not computed again.
     output.write(names[:7], [0] * 5 + [1] * 2, np.full([7, 1024], 5, np.float32))
 
   arguments = (f'--checkpoint_path={tmp_path}/run', '--dataset_name=folder',
@@ -82,7 +83,7 @@ def test_rows_in_order_after_those_that_a_killed_call_left(extract, photos, tmp_
   assert '6 restored' in (tmp_path / 'features.parquet.restored.txt').read_text()
   assert extract(*arguments) == 0
   assert re.search(f'{path} .*finished', capsys.readouterr().out)
-  # Another photo of the same name is another file of features.
+  # Another photo of the same name requires another file of features.
   (photos / 'bee' / '0.jpg').write_bytes((photos / 'bee' / '1.jpg').read_bytes())
   report = tmp_path / 'features.parquet.restored.txt'
   report.write_text('of the features that are there')
@@ -92,7 +93,7 @@ def test_rows_in_order_after_those_that_a_killed_call_left(extract, photos, tmp_
 
 
 @pytest.mark.thorough
-def test_features_of_real_photos_are_those_of_keras(run_script, zoo_assets, tmp_path):
+def test_features_of_real_photos_equal_keras(run_script, zoo_assets, tmp_path):
   weights = zoo_assets / 'weights' / 'keras_mobilenet_0.25_128.h5'
   files = [file for name in ('daisy', 'roses')
            for file in sorted((zoo_assets / 'flowers' / name).glob('*.jpg'))[:6]]

@@ -1,4 +1,4 @@
-"""Who may import what (.importlinter), and names that nobody may use."""
+"""Allowed imports (.importlinter) and banned names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PROGRAMS = {path.stem for path in ROOT.glob('*.py') if "if __name__ == '__main__
             path.read_text(encoding='utf-8')}
 # Programs in scripts/ share modules of their own.
 SHARED_BY_SCRIPTS = ('scripts.experiments', 'scripts.fuzzing', 'scripts.oracles')
-# import-linter sees only the first part of the name of a package that is not the project's own.
+# For external packages, import-linter sees only the first component of the name.
 FLAGS = ('absl.flags', 'absl.app')
 BANNED = ('tensorflow.python', 'tf.python', 'tf_keras', 'torch.load')
 CONTRACTS = configparser.ConfigParser()
@@ -39,7 +39,7 @@ def test_contract_is_kept(contract):
   assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_the_contracts_know_every_package_and_program():
+def test_contracts_list_every_package_and_program():
   packages = {path.parent.name for path in ROOT.glob('*/__init__.py')}
   assert packages <= set(CONTRACTS['importlinter']['root_packages'].split())
   assert set(CONTRACTS[f'{PREFIX}programs']['forbidden_modules'].split()) >= PROGRAMS

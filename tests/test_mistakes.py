@@ -31,6 +31,8 @@ _MISTAKES = {
                          'LeNet/fc5.*LeNet/fc[34]'),
     'too small an image': (_TRAIN, ['--model_name=vgg_16', '--train_image_size=100'], '224'),
     'too many replicas': (_TRAIN, ['--num_clones=64'], '--num_clones=64'),
+    'no directory for the run': (_TRAIN, ['--train_dir='], '--train_dir=runs/lenet'),
+    'no checkpoint to evaluate': (_EVAL, ['--checkpoint_path='], '--checkpoint_path'),
     'no such split': (_EVAL, ['--dataset_split_name=test'], 'test.*train, validation'),
     'another network': (_EVAL, ['--model_name=cifarnet'], '--model_name.*cifarnet.*lenet'),
     'no averages': (_EVAL, ['--moving_average_decay=0.9', '--dataset_split_name=validation'],
@@ -49,7 +51,7 @@ def trained(run_here, tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('mistake', _MISTAKES)
-def test_a_mistake_gets_one_clear_message(run_here, trained, tmp_path, mistake):
+def test_mistake_gives_one_clear_message(run_here, trained, tmp_path, mistake):
   script, flags, message = _MISTAKES[mistake]
   common = {_TRAIN: [f'--train_dir={tmp_path}/run', *_DIGITS],
             _EVAL: [f'--checkpoint_path={trained}', f'--eval_dir={tmp_path}/eval']}[script]
@@ -65,7 +67,7 @@ def test_a_mistake_gets_one_clear_message(run_here, trained, tmp_path, mistake):
    '--train_dir=gs://bucket/run'),
   (['folder'], "'folder'"),
   (['--model_name=mobilenet_v9'], 'mobilenet_v2')])
-def test_a_program_ends_with_the_message_and_no_trace(run_script, tmp_path, flags, message):
+def test_program_ends_without_a_stack_trace(run_script, tmp_path, flags, message):
   code, out, errors = run_script(_TRAIN, f'--train_dir={tmp_path}/run', *_DIGITS, *flags)
   assert code != 0
   assert message in out + errors
@@ -79,7 +81,7 @@ def test_a_program_ends_with_the_message_and_no_trace(run_script, tmp_path, flag
     (['--model_name=cifarnet'], '--model_name=cifarnet.* lenet'),
     (['--dataset_name=mnist'], '--dataset_name=mnist.* digits'),
 ])
-def test_resuming_another_run_stops_with_the_difference(run_here, trained, flags, message):
+def test_resuming_with_other_flags_states_the_difference(run_here, trained, flags, message):
   code, _, errors = run_here(_TRAIN, f'--train_dir={trained}', *flags)
   assert code == 1
   assert re.search(message, errors), errors
@@ -87,7 +89,7 @@ def test_resuming_another_run_stops_with_the_difference(run_here, trained, flags
 
 @pytest.mark.slow
 @pytest.mark.parametrize('suffix', ['.index', '.data-00000-of-00001', '.json'])
-def test_a_checkpoint_that_is_cut_short(run_here, trained, tmp_path, suffix):
+def test_truncated_checkpoint(run_here, trained, tmp_path, suffix):
   run = shutil.copytree(trained, tmp_path / 'run')
   path = run / f'model.ckpt-4{suffix}'
   os.truncate(path, path.stat().st_size // 2)

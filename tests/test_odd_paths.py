@@ -1,4 +1,4 @@
-"""Folders of any name: whatever a program writes into one, the others read."""
+"""Folders of any name: files written there by one program can be read by the others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import PIL.Image
 import pytest
 
 _TRAIN = 'train_image_classifier'
-# Characters that shells, patterns and formats give a meaning, and bytes that are no text.
+# Special characters of shells, patterns and formats, and bytes that are not text.
 _NAME = os.fsdecode("run[1] a\\b *? 100% {x} a'b ü-ñ %s".encode() + b' \xe9')
 _LENET = ['--model_name=lenet', '--use_grayscale', '--optimizer=momentum', '--xla=off']
 
@@ -48,7 +48,7 @@ def _data(folder) -> list[str]:
 
 
 @pytest.mark.slow
-def test_what_is_trained_is_evaluated_and_starts_other_runs(run, folder):
+def test_trained_run_can_be_evaluated_and_fine_tuned(run, folder):
   run('eval_image_classifier', f'--checkpoint_path={folder}/run', f'--eval_dir={folder}/eval',
       '--dataset_split_name=validation')
   assert json.loads((folder / 'eval' / 'eval.json').read_text())['step'] == 2
@@ -60,8 +60,8 @@ def test_what_is_trained_is_evaluated_and_starts_other_runs(run, folder):
   assert f'{folder}/run/model.ckpt-2'.encode(errors='backslashreplace') in report
 
 
-@pytest.mark.slow
-def test_what_is_trained_is_used(run, run_script, folder):
+@pytest.mark.thorough
+def test_trained_run_can_be_used_by_all_programs(run, run_script, folder):
   trained, outputs = f'--checkpoint_path={folder}/run', folder / 'outputs'
   run('predict_image', trained, f'--output_path={outputs}/found.csv', f'{folder}/photos')
   assert (outputs / 'found.csv').read_bytes().count(os.fsencode(folder)) == 48
@@ -71,12 +71,12 @@ def test_what_is_trained_is_used(run, run_script, folder):
     assert json.loads((outputs / name).read_text())['class_names'] == ['a', 'b']
   for name in ('f.npz', 'f.tfrecord', 'f.parquet'):
     run('extract_features', trained, *_data(folder), f'--output_path={outputs}/{name}', '--xla=off')
-  # As a process: what is printed there has to be encoded.
+  # As a process, because its output has to be encoded.
   code, _, errors = run_script('train_on_features', f'--training_file={outputs}/f.npz',
                                f'--train_dir={folder}/head', '--epochs=1',
                                '--validation_fraction=0')
   assert code == 0, errors
-  # What was exported is read as weights, and so is what was trained on the features.
+  # Exports and heads trained on features are read as weights.
   run('predict_image', f'--checkpoint_path={folder}/head', f'{folder}/photos/a/1.png')
   for name in ('model.pb', 'model/variables/variables'):
     run('convert_weights', f'--checkpoint_path={outputs}/{name}', '--model_name=lenet',

@@ -1,4 +1,4 @@
-r"""A run of an earlier version of this project still evaluates and resumes, with the same numbers.
+r"""A run of an earlier version of this project can be evaluated and resumed, with equal results.
 
 `old_run` was written before options became frozen dataclasses, by
 
@@ -19,13 +19,13 @@ import shutil
 import pytest
 
 _RUN = pathlib.Path(__file__).parent / 'old_run'
-# The losses of these steps when the earlier version trained on, and how far another number of
-# threads may move them: rounding grows from step to step.
+# The losses of these steps when continued by the earlier version, and how much a different number
+# of threads may change them: rounding errors grow from step to step.
 _LOSSES = {21: (2.274045944213867, 1e-5), 25: (2.1669816970825195, 1e-3),
            30: (2.275534152984619, 1e-2)}
 
 
-def test_it_evaluates(run_here, tmp_path):
+def test_old_run_evaluates(run_here, tmp_path):
   code, _, errors = run_here(
     'eval_image_classifier', f'--checkpoint_path={_RUN}', f'--eval_dir={tmp_path}',
     '--dataset_split_name=validation')
@@ -36,7 +36,7 @@ def test_it_evaluates(run_here, tmp_path):
   assert found['loss'] == pytest.approx(2.3136874757161956, rel=1e-5)
 
 
-def test_it_resumes(run_here, tmp_path):
+def test_old_run_resumes(run_here, tmp_path):
   run = tmp_path / 'run'
   shutil.copytree(_RUN, run)
   code, _, errors = run_here('train_image_classifier', f'--train_dir={run}',
@@ -50,10 +50,19 @@ def test_it_resumes(run_here, tmp_path):
   assert float(rows[-1]['validation_loss']) == pytest.approx(2.3181254107777667, rel=1e-2)
 
 
-def test_it_refuses_what_contradicts_it(run_here, tmp_path):
+def test_old_run_rejects_contradicting_flags(run_here, tmp_path):
   run = tmp_path / 'run'
   shutil.copytree(_RUN, run)
   code, _, errors = run_here('train_image_classifier', f'--train_dir={run}', '--batch_size=8',
                              '--learning_rate=0.1')
   assert code == 1
   assert '--batch_size=8' in errors and '16' in errors and '--learning_rate' not in errors
+
+
+def test_options_that_the_old_version_lacked_had_their_defaults(run_here, tmp_path):
+  run = tmp_path / 'run'
+  shutil.copytree(_RUN, run)
+  code, _, errors = run_here('train_image_classifier', f'--train_dir={run}',
+                             '--resize_mode=letterbox')
+  assert code == 1
+  assert '--resize_mode=letterbox' in errors

@@ -1,4 +1,4 @@
-"""Data and weights of other people, whose classes must not be mixed up silently."""
+"""Foreign data and weights, whose classes must not be mixed up silently."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def train(run_here, tmp_path):
   return run
 
 
-def test_the_classes_are_printed_with_their_counts(train, tmp_path):
+def test_class_counts_are_printed(train, tmp_path):
   _photos(tmp_path / 'photos', {'train/cat': 5, 'train/dog': 4, 'val/cat': 1, 'val/dog': 2})
   code, out, errors = train()
   assert code == 0, errors
   assert 'cat (5), dog (4)' in out and 'cat (1), dog (2)' in out
 
 
-def test_loose_validation_images_stop_the_training(train, tmp_path):
+def test_loose_validation_images_are_an_error(train, tmp_path):
   _photos(tmp_path / 'photos', {'train/cat': 5, 'train/dog': 4, 'val': 3})
   code, _, errors = train()
   assert code == 1 and '/val' in errors and '--validation_interval_epochs=0' in errors
@@ -51,7 +51,7 @@ def test_loose_validation_images_stop_the_training(train, tmp_path):
   assert re.search(r'\bval, 3 images', out)
 
 
-def test_an_image_in_both_splits_is_told(train, tmp_path):
+def test_image_in_both_splits_gives_a_warning(train, tmp_path):
   _photos(tmp_path / 'photos', {'train/cat': 5, 'train/dog': 4, 'val/cat': 1, 'val/dog': 2})
   shutil.copy(tmp_path / 'photos/train/cat/3.png', tmp_path / 'photos/val/cat/new.png')
   code, out, _ = train()
@@ -63,7 +63,7 @@ def test_an_image_in_both_splits_is_told(train, tmp_path):
   ({'cat': 6, 'dog': 6}, "'train'"),
   ({'cat': 6}, 'cat'),
 ])
-def test_skipping_leaves_something_of_every_class(train, tmp_path, damaged, message):
+def test_skipping_bad_images_must_leave_every_class(train, tmp_path, damaged, message):
   _photos(tmp_path / 'photos', {'cat': 6, 'dog': 6})
   for name, count in damaged.items():
     for number in range(count):
@@ -87,7 +87,7 @@ def foreign(run_here, tmp_path):
   return tmp_path / 'foreign'
 
 
-def test_a_kept_head_does_not_get_other_classes_in_silence(train, foreign, tmp_path):
+def test_restored_head_with_other_classes_is_an_error(train, foreign, tmp_path):
   _photos(tmp_path / 'photos', {'cat': 6, 'dog': 6})
   for weights in (foreign, tmp_path / 'weights'):
     code, _, errors = train(f'--checkpoint_path={weights}')
@@ -96,7 +96,7 @@ def test_a_kept_head_does_not_get_other_classes_in_silence(train, foreign, tmp_p
   assert code == 0, errors
 
 
-def test_a_kept_head_is_joined_by_numbers(train, foreign, tmp_path):
+def test_restored_head_is_matched_by_class_numbers(train, foreign, tmp_path):
   _photos(tmp_path / 'photos', {'1': 6, '2': 6})
   flags = [f'--checkpoint_path={foreign}', '--labels_offset=1']
   code, out, errors = train(*flags)
@@ -107,7 +107,7 @@ def test_a_kept_head_is_joined_by_numbers(train, foreign, tmp_path):
   assert 'Resumed' in out
 
 
-def test_an_evaluation_of_foreign_weights_asks_for_the_order(run_here, foreign, tmp_path):
+def test_evaluation_of_foreign_weights_needs_the_class_order(run_here, foreign, tmp_path):
   _photos(tmp_path / 'photos', {'bat': 4, 'ape': 5})
   flags = [f'--checkpoint_path={foreign}', '--model_name=lenet', '--dataset_name=folder',
            f'--dataset_dir={tmp_path}/photos', '--dataset_split_name=all',

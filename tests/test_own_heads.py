@@ -1,4 +1,4 @@
-"""--head and --head_from: what programs make of them, and of what checkpoints keep of them."""
+"""--head and --head_from, given as flags and recorded in checkpoints."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def head(net, num_classes, is_training):
 
 @pytest.fixture
 def start(in_process, monkeypatch, tmp_path):
-  """Starts a training; returns the settled flags, and what a warm start would leave out.
+  """Starts a training; returns the resolved flags and the scopes that a warm start excludes.
 
-  `start({flag: what is kept}, *flags, resumes=…)`: the checkpoint is one of `alexnet_v2` by its
-  metadata, unless they say another, and has no more than `variables`.
+  `start({flag: recorded value}, *flags, resumes=…)`: the checkpoint's metadata name `alexnet_v2`
+  unless they state another network, and it has only `variables`.
   """
   with in_process('train_image_classifier') as run:
 
@@ -56,23 +56,23 @@ def start(in_process, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(('kept', 'flags', 'head_from', 'excluded'), [
-  # The default, spelled out by neither, one, or the other.
+  # The default, given explicitly by neither, one, or the other.
   (('fc', 'features'), ['--head=fc'], 'features', ()),
   (('fc', None), ['--head=fc', '--head_from=features'], 'features', ()),
   (('fc', None), [], 'features', ()),
   (('fc', 'features'), ['--head=fc', '--head_from='], 'features', ()),
-  # The same end point by its whole name and by a short one; older checkpoints have either.
+  # The same end point by its full name and by a short one; older checkpoints have either.
   (('pool,fc', 'alexnet_v2/pool5'), ['--head=pool,fc', '--head_from=pool5'], 'alexnet_v2/pool5',
    ()),
   (('pool,fc', 'pool5'), [], 'alexnet_v2/pool5', ()),
   (('fc', 'relu6'), ['--head_from=fc6'], 'alexnet_v2/fc6', ()),
-  # The same head starts where it did; another one does not.
+  # The same head keeps its start; a different one does not.
   (('pool,fc', 'pool5'), ['--head=pool, fc'], 'alexnet_v2/pool5', ()),
   (('pool,fc', 'pool5'), ['--head=fc'], 'features', ('head',)),
   (('fc', 'features'), ['--head_from=fc6'], 'alexnet_v2/fc6', ('head',)),
   (('fc', 'fc6'), ['--head=', '--head_from='], None, ()),
 ])
-def test_a_trained_head_is_known_however_it_is_spelled(start, kept, flags, head_from, excluded):
+def test_equivalent_spellings_of_a_trained_head(start, kept, flags, head_from, excluded):
   options, found = start(dict(zip(('head', 'head_from'), kept, strict=True)), *flags)
   assert (options['head_from'], found) == (head_from, excluded)
 
@@ -81,12 +81,12 @@ def test_a_trained_head_is_known_however_it_is_spelled(start, kept, flags, head_
   ('pool5', 'alexnet_v2/pool5', 'alexnet_v2/pool5'),
   ('alexnet_v2/pool5', 'pool5', 'alexnet_v2/pool5'),
   ('features', '', 'features'), (None, 'features', 'features')])
-def test_a_run_goes_on_however_its_end_point_is_spelled(start, kept, flag, head_from):
+def test_run_resumes_with_equivalent_end_point_names(start, kept, flag, head_from):
   options, _ = start({'head': 'fc', 'head_from': kept}, f'--head_from={flag}', resumes=True)
   assert options['head_from'] == head_from
 
 
-def test_a_head_on_a_classifier_is_told_how_wide_that_one_is(start):
+def test_head_on_a_classifier_gets_its_width(start):
   weights = {'LeNet/fc4/weights': tf.zeros([1024, 12]), 'LeNet/fc4/biases': tf.zeros([12])}
   lenet = {'model_name': 'lenet'}
   for flags, classes in ((['--head=fc', '--head_from=Logits'], 12), (['--head=fc'], None)):
@@ -98,7 +98,7 @@ def test_a_head_on_a_classifier_is_told_how_wide_that_one_is(start):
   assert network.variables['LeNet/fc4/biases'].shape == [12]
 
 
-def test_a_run_goes_on_with_the_function_that_it_began_with(start, tmp_path, capsys):
+def test_run_resumes_only_with_an_unchanged_function(start, tmp_path, capsys):
   file = tmp_path / 'mine.py'
   flag = f'--head={file}:head'
   file.write_text(_FUNCTION.format(keep_prob=0.5))
@@ -114,7 +114,7 @@ def test_a_run_goes_on_with_the_function_that_it_began_with(start, tmp_path, cap
     start(kept, flag, resumes=True)
 
 
-def test_other_programs_warn_of_another_function(start, in_process, monkeypatch, tmp_path, capsys):
+def test_other_programs_warn_of_a_new_function(start, in_process, monkeypatch, tmp_path, capsys):
   file = tmp_path / 'mine.py'
   file.write_text(_FUNCTION.format(keep_prob=0.5))
   kept = start({}, f'--head={file}:head')[0]
@@ -136,7 +136,7 @@ def test_other_programs_warn_of_another_function(start, in_process, monkeypatch,
       assert capsys.readouterr().out.count('Warning: --head=') == warnings
 
 
-def test_a_head_that_is_not_the_networks_is_not_put_on_it():
+def test_head_that_does_not_fit_the_network_is_rejected():
   network = types.SimpleNamespace(variables={
     'LeNet/conv1/weights': tf.Variable(tf.zeros([5, 5, 1, 32])),
     'head/fc/weights': tf.Variable(tf.zeros([4, 2])),

@@ -1,4 +1,4 @@
-"""Predicting single images: as evaluation counts them, in order, printed and in files."""
+"""Predicting single images: consistent with evaluation, in order, printed and in files."""
 
 from __future__ import annotations
 
@@ -49,11 +49,12 @@ def _save(folder, **head):
   network = nets_factory.build_network('cifarnet', image_shape=[32, 32, 3],
                                        num_classes=len(_CLASSES), seed=1, **head)
   for number, variable in enumerate(network.variables.values()):
-    # Larger than initial values, so that the network does not say the same of all images.
+    # Larger than initial values, so that predictions differ between images.
     noise = tf.random.stateless_normal(variable.shape, [7, number], stddev=0.05)
     variable.assign_add(noise)
   facts = metadata.describe(
-    metadata.ModelFacts('cifarnet', _CLASSES, 32, 3, 'cifarnet', 0), step=1,
+    metadata.ModelFacts('cifarnet', _CLASSES, 32, 3, 'cifarnet',
+                        preprocessing_factory.get_recipe('cifarnet').transform, 0), step=1,
     dataset={'fingerprint': '', 'num_examples': 9},
     flags={'model_name': 'cifarnet', **head}, validation_state=loop.ValidationState(),
     bad_images={})
@@ -80,7 +81,7 @@ def _read(path) -> list[dict]:
   return json.loads(path.read_text())
 
 
-def test_predictions_are_the_networks_in_order_and_as_evaluation_counts(
+def test_predictions_equal_the_network_and_evaluation(
     program, run, photos, tmp_path):
   folder, network = run
   path = tmp_path / 'deep' / 'found.json'
@@ -101,8 +102,9 @@ def test_predictions_are_the_networks_in_order_and_as_evaluation_counts(
     name = pathlib.Path(entry['image']).parent.name
     right[name] += labels[0] == name
   dataset = dataset_factory.get_dataset('folder', 'all', photos)
-  inputs = Inputs(dataset, [0, 1, 2], (), preprocessing_name='cifarnet', image_size=32, channels=3,
-                  num_parallel_calls=1)
+  inputs = Inputs(dataset, [0, 1, 2], (), preprocessing_name='cifarnet',
+                  transform=preprocessing_factory.get_recipe('cifarnet').transform, image_size=32,
+                  channels=3, num_parallel_calls=1)
   measured = Evaluator(network).measure(inputs.evaluation_batches(batch_size=4))
   assert measured.class_right == tuple(right.values())
   assert 0 < sum(right.values()) < 9
@@ -111,13 +113,14 @@ def test_predictions_are_the_networks_in_order_and_as_evaluation_counts(
 def test_printed(program, run, photos, capsys):
   folder, network = run
   photo = photos / 'bee' / '1.jpg'
-  # What is named twice is predicted once.
+  # Images given twice are predicted once.
   assert program(photo, f'--checkpoint_path={folder}', '--top_k=2', photo) == 0
   expected = _expected(network, photo)
   first, second, _ = np.argsort(-expected)
   out = capsys.readouterr().out.splitlines()
   assert out[0].startswith(f'Predicting with {folder}/model.ckpt-1: ')
-  assert out[1:] == [str(photo), f'  {expected[first]:.4f}  {_CLASSES[first]}',
+  assert out[1].startswith('Images: ')
+  assert out[2:] == [str(photo), f'  {expected[first]:.4f}  {_CLASSES[first]}',
                      f'  {expected[second]:.4f}  {_CLASSES[second]}']
 
 
@@ -132,7 +135,7 @@ def test_images_that_cannot_be_decoded(program, run, photos, tmp_path, capsys):
   assert errors.startswith('2 images ')
   assert [line.split(':')[0].strip() for line in errors.splitlines()[1:]] == [
     str(paths[0]), str(paths[2])]
-  assert program(f'--checkpoint_path={run[0]}', paths[0]) == 1  # Nothing is left.
+  assert program(f'--checkpoint_path={run[0]}', paths[0]) == 1  # No image is left.
 
 
 def test_csv(program, run, photos, tmp_path):
@@ -150,7 +153,7 @@ def test_csv(program, run, photos, tmp_path):
 
 
 @pytest.mark.parametrize('suffix', predictor.FORMATS)
-def test_a_file_is_complete_or_as_it_was(tmp_path, suffix):
+def test_output_file_is_complete_or_unchanged(tmp_path, suffix):
   path = tmp_path / f'found{suffix}'
   path.write_text('before')
 
@@ -169,7 +172,7 @@ def test_a_file_is_complete_or_as_it_was(tmp_path, suffix):
 
 
 @pytest.mark.parametrize('count', [0, 1, 3])
-def test_json_is_what_json_makes_of_the_whole_list(tmp_path, count):
+def test_streamed_json_equals_json_of_the_whole_list(tmp_path, count):
   names = ['a, "b"\u2028\n é.jpg', 'c\udcff.jpg', 'd.jpg'][:count]
   guesses = (Guess('ant', 0.1 + 0.2), Guess('b\\"ee', 1e-9))
   with predictor.writing(tmp_path / 'found.json') as put:
@@ -181,7 +184,7 @@ def test_json_is_what_json_makes_of_the_whole_list(tmp_path, count):
     for name in names], indent=1) + '\n'
 
 
-def test_predictions_are_not_kept_until_the_end(tmp_path):
+def test_predictions_are_written_as_they_are_made(tmp_path):
   with predictor.writing(tmp_path / 'found.json') as put:
     for number in range(1000):
       put(Prediction(f'{number}.jpg', (Guess('ant', 0.5),)))
@@ -208,7 +211,7 @@ def test_ties_weights_of_zero_and_broken_networks():
     predict([{**batch, 'image': batch['image'] + np.nan}])
 
 
-def test_a_head_of_the_users_own(program, photos, tmp_path, capsys):
+def test_custom_head(program, photos, tmp_path, capsys):
   head = {'head': 'flatten,fc:5,fc', 'head_from': 'pool2'}
   network = _save(tmp_path, **head)
   assert any(name.startswith('head/') for name in network.variables)
@@ -218,7 +221,7 @@ def test_a_head_of_the_users_own(program, photos, tmp_path, capsys):
   assert capsys.readouterr().out.endswith(f'  {best}\n')
 
 
-def test_names_of_classes_that_the_weights_do_not_know(program, run, photos, tmp_path, capsys):
+def test_class_names_from_a_file(program, run, photos, tmp_path, capsys):
   photo, labels = photos / 'ant' / '2.jpg', tmp_path / 'labels.txt'
   for path in run[0].iterdir():
     if path.suffix != '.json':

@@ -1,4 +1,4 @@
-"""Published weights on real photos, against the networks that they came with on the same pixels."""
+"""Published weights on real photos, compared with their original networks on the same pixels."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _keras_mobilenet(prefix: str) -> keras.Model:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('every', [10, pytest.param(1, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize('every', [20, pytest.param(1, marks=pytest.mark.thorough)])
 def test_evaluation_of_mobilenet_checkpoint(run_here, zoo_assets, files, labels, tmp_path, every):
   """Prints both accuracies with `-s`; ours must be within half a point of Keras'."""
   files, labels = files[::every], labels[::every]
@@ -89,8 +89,8 @@ def test_evaluation_of_mobilenet_checkpoint(run_here, zoo_assets, files, labels,
 
 @pytest.mark.slow
 @pytest.mark.parametrize('first', [pytest.param(0, marks=pytest.mark.thorough), 1])
-def test_directories_that_are_called_by_numbers(run_here, zoo_assets, files, tmp_path, first):
-  # As text, 10 sorts before 2: their places are not the outputs.
+def test_directories_named_by_class_numbers(run_here, zoo_assets, files, tmp_path, first):
+  # Sorted as text, 10 is before 2, so positions are not outputs.
   for number, file in enumerate(files, start=first):
     (tmp_path / 'photos' / str(number)).mkdir(parents=True)
     (tmp_path / 'photos' / str(number) / file.name).symlink_to(file)
@@ -129,7 +129,7 @@ def test_mobilenet_025_of_keras(zoo_assets, files, labels):
           f'probabilities differ by {np.abs(ours - theirs).max():.1e}')
   assert same == 1
   assert accuracies == expected
-  assert expected[0] > 0.415  # What was published, on photos that the weights had not seen.
+  assert expected[0] > 0.415  # The published accuracy, on unseen photos.
   np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4)
 
 
@@ -151,13 +151,13 @@ def efficientnet_lite0():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('every', [5, pytest.param(1, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize('every', [20, pytest.param(1, marks=pytest.mark.thorough)])
 def test_efficientnet_lite0_of_pytorch(zoo_assets, efficientnet_lite0, every):
   expected = fixtures.read('real', 'efficientnet_lite0')
   found = photos.read(zoo_assets / 'imagenet_sample')
   assert found.names == expected['names']
   assert hashlib.sha256(found.pixels).hexdigest() == expected['pixels_sha256'], (
-      'These are not the pixels that the oracle saw: run `scripts/oracles/write_fixtures.sh real`.')
+      'The pixels differ from those of the oracle: run `scripts/oracles/write_fixtures.sh real`.')
   pixels, labels = found.pixels[::every], found.labels[::every]
   logits = np.concatenate([efficientnet_lite0(pixels[start:start + 50])
                            for start in range(0, len(pixels), 50)])
@@ -175,6 +175,6 @@ def test_efficientnet_lite0_of_pytorch(zoo_assets, efficientnet_lite0, every):
           f'logits differ by {difference:.1e} of their standard deviation')
   assert same == 1
   assert accuracies == oracle
-  # Class by class the same, unless our logits of two neighbours are as good as equal.
+  # The same classes in order, unless our logits of two neighbours are nearly equal.
   np.testing.assert_allclose(np.take_along_axis(logits, ours, axis=1), of_theirs, rtol=0, atol=1e-4)
   assert difference < 1e-4

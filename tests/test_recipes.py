@@ -1,4 +1,4 @@
-"""What recipes and experiments say is true: flags, names, phases and TF-Slim's values."""
+"""Recipes and experiments are correct: flags, names, phases and TF-Slim's values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ recipes = pytest.mark.parametrize('name', RECIPES)
 
 
 def header(name: str) -> str:
-  """The comment that a recipe begins with, without its marks."""
+  """The comment at the start of a recipe, without its marks."""
   lines = read(f'scripts/recipes/{name}').splitlines()
   end = next(i for i, line in enumerate(lines) if not line.startswith('#'))
   return '\n'.join(line[1:].removeprefix(' ') for line in lines[:end])
@@ -40,7 +40,7 @@ def run_of(name: str, *more: str) -> flags.FlagValues:
 
 
 def runs_of(name: str) -> list[types.SimpleNamespace]:
-  """The flags of each phase of a recipe, or of its one run; `chosen` are those that it sets."""
+  """The flags of each phase of a recipe, or of its only run; `chosen` are those it sets."""
   text, runs = run_of(name).phases, []
   for words in phases.parse(text) if text else [[]]:
     values = run_of(name, *(f'--{word}' for word in words))
@@ -51,7 +51,7 @@ def runs_of(name: str) -> list[types.SimpleNamespace]:
 
 @functools.cache
 def variables(model_name: str) -> dict[str, tuple[int, ...]]:
-  """The shapes of a network's trainable variables, for the classes that its table counts with."""
+  """The shapes of a network's trainable variables, for its default number of classes."""
   small = model_name in ('cifarnet', 'lenet')
   net = nets_factory.get_net(model_name)
   with tf.Graph().as_default(), layers.arg_scope(net.arg_scope()), \
@@ -64,9 +64,9 @@ def variables(model_name: str) -> dict[str, tuple[int, ...]]:
 # ---- recipes ----
 
 @recipes
-def test_recipe_says_what_it_is(name):
+def test_recipe_has_a_complete_header(name):
   text = header(name)
-  assert re.search(r'^Hardware, time and accuracy: (not measured here[.;]|.*\d)', text,
+  assert re.search(r'^Hardware, time and accuracy: (not measured[.;]|.*\d)', text,
                    re.MULTILINE)
   assert re.search(r'^Data: ', text, re.MULTILINE)
   called = header_commands(name)
@@ -77,7 +77,7 @@ def test_recipe_says_what_it_is(name):
 
 
 @recipes
-def test_recipe_leaves_folders_to_the_command(name):
+def test_recipe_does_not_set_folders(name):
   for run in runs_of(name):
     assert {'model_name', 'dataset_name', 'optimizer', 'learning_rate',
             'weight_decay'} <= run.chosen
@@ -103,7 +103,7 @@ def test_names_in_a_recipe_are_known(name):
 
 
 @recipes
-def test_phases_of_a_recipe_belong_together(name):
+def test_phases_of_a_recipe_are_consistent(name):
   runs = runs_of(name)
   head = ','.join(nets_factory.get_net(runs[0].model_name).head)
   if name.startswith('train_'):
@@ -118,7 +118,7 @@ def test_phases_of_a_recipe_belong_together(name):
     assert [getattr(run, flag) for flag in same] == [getattr(before, flag) for flag in same]
 
 
-def test_recipes_of_tf_slim_have_its_values():
+def test_recipes_from_tf_slim_have_its_values():
   # Reference: tensorflow/models, research/slim/scripts, the scripts of the same names.
   def finetuning(decay, *phases_):
     return [('rmsprop', rate, decay, 0.94, 2.0, steps, 0.00004) for rate, steps in phases_]

@@ -39,10 +39,10 @@ def _rows(folder):
     return list(csv.DictReader(file))
 
 
-def _check_validation(run_script, run, rows, *flags):
-  """The last validation in training equals an evaluation, to the last digit."""
-  code, out, errors = run_script(_EVAL, f'--checkpoint_path={run}', f'--eval_dir={run}/eval',
-                                 '--dataset_split_name=validation', *flags)
+def _check_validation(run_script, run, rows):
+  """Checks that the last validation in training equals an evaluation, to the last digit."""
+  # By default of the validation split, as there is no test split, and into the run's folder.
+  code, out, errors = run_script(_EVAL, f'--checkpoint_path={run}')
   assert code == 0, errors
   found = json.loads((run / 'eval' / 'eval.json').read_text())
   last = rows[-1]
@@ -81,7 +81,7 @@ def test_train_fine_tune_evaluate(run_script, run_here, tmp_path):
   assert re.search(r'\b6 restored, 2 excluded', out)
   assert re.search(r'LeNet/fc4\b.* 10,250 ', out)
   assert (tuned / 'restored.txt').read_text().startswith(f'# {scratch}')
-  # Only the head has moved, away from the averages that the run started from.
+  # Only the head has changed from the averages that the run started from.
   start, end = (tf.train.load_checkpoint(str(folder)) for folder in (scratch, tuned))
   for name in end.get_variable_to_shape_map():
     if name.startswith('LeNet/') and name.count('/') == 2:
@@ -97,7 +97,7 @@ def test_classes_are_not_balanced_twice(in_process, tmp_path):
 
 
 @pytest.mark.thorough
-def test_a_kept_classifier_keeps_its_classes_when_the_auxiliary_head_is_new(run_here, tmp_path):
+def test_restored_classifier_keeps_its_classes_with_a_new_auxiliary_head(run_here, tmp_path):
   flags = ['--dataset_name=digits', '--train_image_size=75', '--batch_size=2',
            '--max_number_of_steps=1', '--validation_fraction=0']
   code, _, errors = run_here(_TRAIN, f'--train_dir={tmp_path}/first', *flags)
@@ -119,9 +119,8 @@ def test_two_replicas_on_photos(run_here, photos, tmp_path):
   run = tmp_path / 'run'
   code, out, errors = run_here(
       _TRAIN, f'--train_dir={run}', '--dataset_name=folder', f'--dataset_dir={photos}',
-      '--model_name=mobilenet_v1_025', '--train_image_size=32', '--batch_size=3',
-      '--num_clones=2', '--clone_on_cpu', '--max_number_of_steps=4',
-      '--validation_interval_steps=4')
+      '--model_name=cifarnet', '--batch_size=3', '--num_clones=2', '--clone_on_cpu',
+      '--max_number_of_steps=4', '--validation_interval_steps=4')
   assert code == 0, errors
   assert re.search(r'\b6\b.* 2 replica', out)
   _check_validation(run_here, run, _rows(run))
@@ -129,6 +128,12 @@ def test_two_replicas_on_photos(run_here, photos, tmp_path):
   assert code == 0, errors
   assert '--max_number_of_steps: 4 -> 6' in out
   assert 'Resumed' in out
+  for number in range(5):
+    _photo(photos / 'bee' / f'new {number}.jpg', 100 + number)
+  code, _, errors = run_here(_TRAIN, f'--train_dir={run}')
+  assert code == 1
+  assert re.search(r'bee has \d+ instead of \d+\b', errors) and 'ant' not in errors
+  assert f'--checkpoint_path={run}' in errors
 
 
 @pytest.mark.slow
@@ -140,8 +145,8 @@ def test_classes_are_matched_by_name(run_here, photos, tmp_path):
   listed = [f'"{photos}/{name}/{i}.jpg",{name}\n' for name in ('sea horse', 'ant')
             for i in range(8)]
   (tmp_path / 'two.csv').write_text(''.join(listed))
-  evaluate = [f'--checkpoint_path={run}', f'--eval_dir={run}/eval', '--dataset_name=csv',
-              '--dataset_split_name=all']
+  # Of other data than those of training, all examples count.
+  evaluate = [f'--checkpoint_path={run}', f'--eval_dir={run}/eval', '--dataset_name=csv']
   code, out, errors = run_here(_EVAL, *evaluate, f'--dataset_dir={tmp_path}/two.csv')
   assert code == 0, errors
   assert re.search(r'\b16 examples', out)
@@ -157,7 +162,7 @@ def test_classes_are_matched_by_name(run_here, photos, tmp_path):
 
 
 @pytest.mark.slow
-def test_labels_that_count_from_one(run_here, tmp_path):
+def test_labels_from_one(run_here, tmp_path):
   for index in range(29):
     _photo(tmp_path / f'{index}.jpg', index)
   listed = [f'{index}.jpg,{index % 2 + 1}\n' for index in range(29)]
@@ -165,18 +170,18 @@ def test_labels_that_count_from_one(run_here, tmp_path):
   flags = [f'--train_dir={tmp_path}/run', '--dataset_name=csv', f'--dataset_dir={tmp_path}',
            '--model_name=cifarnet', '--validation_fraction=0', '--batch_size=7', '--epochs=7']
   code, _, errors = run_here(_TRAIN, *flags, '--labels_offset=1')
-  assert code == 1  # There is no class 0 to be left out.
+  assert code == 1  # There is no class 0 to omit.
   code, out, errors = run_here(_TRAIN, *flags)
   assert code == 0, errors
   assert re.search('1, 2 .* 0, 1', out)
-  # 7 epochs of 29 / 7 steps are 29: that 7 * (29 / 7) = 29.000000000000004 makes no step more.
+  # 7 epochs of 29 / 7 steps are 29, although 7 * (29 / 7) = 29.000000000000004.
   assert not list((tmp_path / 'run').glob('model.ckpt-30.*'))
   assert json.loads((tmp_path / 'run' / 'model.ckpt-29.json').read_text())['class_names'] == \
       ['1', '2']
 
 
 @pytest.mark.slow
-def test_one_class_teaches_nothing(run_here, photos, tmp_path):
+def test_single_class_is_an_error(run_here, photos, tmp_path):
   (tmp_path / 'above').mkdir()
   (photos / 'ant').rename(tmp_path / 'above' / 'ant')
   code, _, errors = run_here(
@@ -202,22 +207,22 @@ def test_bad_images_stop_the_run_or_keep_their_slots(run_here, photos, tmp_path)
   assert 'ant/5.jpg' in out
   bad = json.loads((skipped / 'model.ckpt-4.json').read_text())['bad_images']
   assert sorted(bad['train'] + bad['validation']) == ['ant/5.jpg', 'bee/3.jpg']
-  for split in ('train', 'validation'):  # An evaluation leaves them out as well.
+  for split in ('train', 'validation'):  # An evaluation skips them as well.
     code, _, errors = run_here(_EVAL, f'--checkpoint_path={skipped}', f'--eval_dir={tmp_path}/eval',
                                f'--dataset_split_name={split}')
     assert code == 0, errors
 
 
 @pytest.mark.slow
-def test_two_jobs_in_one_folder(start_script, run_here, tmp_path):
+def test_second_job_in_a_folder_is_rejected(start_script, run_here, tmp_path):
   flags = [f'--train_dir={tmp_path}/run', *_DIGITS]
-  # A test run in the background ignores SIGINT, and would hand that on.
+  # Tests run in the background ignore SIGINT, which the program would inherit.
   first = start_script(_TRAIN, *flags,
                        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
   try:
     metrics = tmp_path / 'run' / 'metrics.csv'
     while not (metrics.exists() and len(metrics.read_text().splitlines()) > 1) and (
-        first.poll() is None):  # Until steps are made, which a signal lets end.
+        first.poll() is None):  # Until steps run, which a signal lets finish.
       time.sleep(0.1)
     code, _, errors = run_here(_TRAIN, *flags)
     assert code == 1
@@ -233,7 +238,7 @@ def test_two_jobs_in_one_folder(start_script, run_here, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_full_disk_loses_nothing_that_was_saved(run_script, run_here, tmp_path):
+def test_full_disk_keeps_saved_checkpoints(run_script, run_here, tmp_path):
   run = tmp_path / 'run'
   flags = [f'--train_dir={run}', *_DIGITS, '--validation_interval_epochs=0']
   assert run_here(_TRAIN, *flags, '--max_number_of_steps=4')[0] == 0
@@ -253,7 +258,7 @@ def test_a_full_disk_loses_nothing_that_was_saved(run_script, run_here, tmp_path
 
 
 @pytest.mark.slow
-def test_a_non_finite_loss_says_where(run_here, tmp_path):
+def test_non_finite_loss_is_reported_with_its_step(run_here, tmp_path):
   run = tmp_path / 'run'
   flags = [f'--train_dir={run}', '--dataset_name=digits', '--model_name=lenet', '--optimizer=sgd',
            '--xla=off', '--validation_interval_epochs=0']
@@ -267,7 +272,7 @@ def test_a_non_finite_loss_says_where(run_here, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_broken_state_is_not_saved(run_here, tmp_path):
+def test_non_finite_state_is_not_saved(run_here, tmp_path):
   run = tmp_path / 'run'
   # The loss of the only step is finite; its update is not.
   code, _, errors = run_here(
@@ -280,7 +285,7 @@ def test_a_broken_state_is_not_saved(run_here, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_same_command_goes_on_whatever_it_spells_out(run_here, tmp_path):
+def test_same_command_resumes_with_default_flags_given(run_here, tmp_path):
   flags = [f'--train_dir={tmp_path}/run', '--dataset_name=digits', '--model_name=lenet',
            '--xla=auto', '--preprocessing_name=lenet', '--max_number_of_steps=1',
            '--validation_interval_epochs=0']
@@ -313,7 +318,7 @@ def _tree(folder):
 
 
 @pytest.mark.slow
-def test_a_dry_run_checks_all_and_writes_nothing(run_here, tmp_path):
+def test_dry_run_checks_everything_and_writes_nothing(run_here, tmp_path):
   run = tmp_path / 'run'
   flags = [f'--train_dir={run}', *_DIGITS, '--batch_size=64', '--epochs=1']
   code, out, errors = run_here(_TRAIN, *flags, '--dry_run')
@@ -336,7 +341,7 @@ def test_a_dry_run_checks_all_and_writes_nothing(run_here, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_warning_for_what_is_neither_restored_nor_trained(run_here, tmp_path):
+def test_warning_for_variables_neither_restored_nor_trained(run_here, tmp_path):
   run = tmp_path / 'run'
   assert run_here(_TRAIN, f'--train_dir={run}', *_DIGITS, '--max_number_of_steps=1')[0] == 0
   code, out, errors = run_here(

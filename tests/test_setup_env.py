@@ -1,4 +1,4 @@
-"""The installation, from a package index on this machine."""
+"""The installation, from a local package index."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _record_hash(data: bytes) -> str:
 
 @pytest.fixture
 def index(tmp_path):
-  """An index with uv, `plugin` and the package that it needs, each in two versions."""
+  """An index with uv, `plugin` and its dependency, each in two versions."""
   root = tmp_path / 'index'
   root.mkdir()
   handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=root)
@@ -81,7 +81,7 @@ def index(tmp_path):
   index = _Index(root)
   index.url = f'http://127.0.0.1:{server.server_port}'
   index.publish('uv', '1.0', files={'uv-1.0.data/scripts/uv': _UV.read_bytes()})
-  # As pytest-cov asks for coverage[toml]: a pin without the extra does not bind pip's resolver.
+  # Like pytest-cov's coverage[toml]: a pin without the extra does not constrain pip's resolver.
   index.publish('plugin', '1.0', requires='measure[toml]>=1.0')
   index.publish('measure', '1.0', extra='toml')
   index.publish('tester', '1.0')
@@ -92,7 +92,7 @@ def index(tmp_path):
 
 @pytest.fixture
 def install(index, tmp_path):
-  """Runs the script in a project of its own: (exit code, output, {package: version})."""
+  """Runs the script in a separate project: (exit code, output, {package: version})."""
   project = tmp_path / 'project'
   (project / 'scripts').mkdir(parents=True)
   shutil.copy(_SCRIPTS / 'setup_env.sh', project / 'scripts')
@@ -114,7 +114,7 @@ def install(index, tmp_path):
   return run
 
 
-def test_a_newer_version_is_not_taken(index, install):
+def test_newer_version_is_not_installed(index, install):
   index.publish('plugin', '1.1')
   index.publish('measure', '1.1', extra='toml')
   lock = (index.line('uv==1.0', "extra == 'install'") + index.line('plugin==1.0')
@@ -124,7 +124,7 @@ def test_a_newer_version_is_not_taken(index, install):
   assert (found['plugin'], found['measure']) == ('1.0', '1.0')
 
 
-def test_extras_are_installed_when_asked_for_and_stay(index, install):
+def test_requested_extras_are_installed_and_stay(index, install):
   lock = (index.line('uv==1.0', "extra == 'install'") + index.line('measure==1.0')
           + index.line('plugin==1.0', "python_version >= '3.8' and extra == 'gpu'")
           + index.line('tester==1.0', "extra == 'dev'"))
@@ -143,7 +143,7 @@ def test_extras_are_installed_when_asked_for_and_stay(index, install):
   assert {'tester', 'plugin', 'measure'} <= {*found}
 
 
-def test_what_is_missing_or_differs_is_an_error_and_is_tried_again(index, install):
+def test_failed_installation_is_an_error_and_can_be_repeated(index, install):
   uv = index.line('uv==1.0', "extra == 'install'")
   code, output, _ = install(uv + index.line('plugin==1.0'))
   assert code != 0 and 'measure' in output
@@ -154,7 +154,7 @@ def test_what_is_missing_or_differs_is_an_error_and_is_tried_again(index, instal
   assert 'measure' in found and 'plugin' not in found
 
 
-def test_an_environment_of_somebody_else_is_left_alone(index, install):
+def test_foreign_environment_is_not_changed(index, install):
   install.environment.mkdir()
   (install.environment / 'mine').touch()
   code, output, _ = install(index.line('uv==1.0', "extra == 'install'"))
@@ -164,7 +164,7 @@ def test_an_environment_of_somebody_else_is_left_alone(index, install):
   assert code == 1
 
 
-def test_the_lock_file_has_every_dependency_and_no_address():
+def test_lock_file_has_every_dependency_and_no_address():
   lock = (_ROOT / 'requirements.lock').read_text()
   project = (_ROOT / 'pyproject.toml').read_text()
   lists = project[project.index('dependencies = ['):project.index('[tool.ruff]')]

@@ -1,4 +1,4 @@
-"""Checkpoints written here restore in TF-Slim's graphs, and TF-Slim's here."""
+"""Our checkpoints can be restored in TF-Slim's graphs, and TF-Slim's here."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_our_checkpoint_restores_in_tf_slims_graph(tmp_path):
     images, logits = _slim_graph()
     step = tf.compat.v1.train.get_or_create_global_step()
     names = {v.op.name: v for v in tf.compat.v1.global_variables()}
-    # The slots, too, are where TensorFlow 1's optimizer looks for them.
+    # The slots have the names of TensorFlow 1's optimizer, too.
     tf.compat.v1.train.MomentumOptimizer(0.01, 0.9).minimize(tf.reduce_sum(logits))
     names |= {v.op.name: v for v in tf.compat.v1.global_variables()}
     assert 'alexnet_v2/conv1/weights/Momentum' in names

@@ -1,4 +1,4 @@
-"""The program that trains on features, run in this process."""
+"""train_on_features.py, run in this process."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from slim_zoo.training import checkpoints
 
 
 def run(program: str, *arguments: str) -> str:
-  """Runs a program's main; returns what it prints."""
+  """Runs a program's main; returns its output."""
   module, printed = importlib.import_module(program), io.StringIO()
   with contextlib.redirect_stdout(printed):
     assert not command_line.call(module.main, module.OPTIONS, [*arguments],
@@ -33,7 +33,7 @@ def run(program: str, *arguments: str) -> str:
 
 
 def _blobs(path, count=60, seed=0, shape=(4,), classes=3, labels=None):
-  """A pickle of features around one point a class, not quite apart."""
+  """A pickle of features around one point per class, which slightly overlap."""
   random = np.random.default_rng(seed)
   labels = np.arange(count) % classes if labels is None else labels
   centres = np.random.default_rng(9).normal(size=[classes, *shape])
@@ -65,11 +65,11 @@ def test_softmax_finds_the_optimum_of_scikit_learn(tmp_path, weights):
   assert weights == pytest.approx(expected.coef_.T, abs=2e-3)
   assert scipy.special.softmax(values @ weights + biases, 1) == pytest.approx(
       expected.predict_proba(values), abs=2e-3)
-  # The lines tell what scikit-learn measures, of both splits.
+  # The lines have scikit-learn's accuracy on both splits.
   assert f'validation at step 160: top-1 {expected.score(other, other_labels):.4f}' in out
   last = next(line for line in out.splitlines() if line.startswith('step 160/160: epoch 160.00'))
   assert f'accuracy {expected.score(values, labels):.4f}' in last
-  assert len(re.findall(r'^step ', out, re.MULTILINE)) == 160  # A line an epoch.
+  assert len(re.findall(r'^step ', out, re.MULTILINE)) == 160  # One line per epoch.
   recalls = recall_score(other_labels, expected.predict(other), average=None)
   assert re.findall(r'^(\d) +(\d+) +([01]\.\d+)$', out, re.MULTILINE) == [
       (str(label), '20', f'{recall:.4f}') for label, recall in enumerate(recalls)]
@@ -95,7 +95,7 @@ def test_linear_classifiers_with_class_weights(tmp_path):
   assert np.mean([*map(float, recalls)]) == pytest.approx(float(mean), abs=1e-4)
 
 
-def test_a_run_that_goes_on_ends_with_the_same_bits(tmp_path):
+def test_resumed_run_is_bit_identical(tmp_path):
   _blobs(tmp_path / 'train.p', shape=(2, 2, 5), count=100)
   flags_ = [f'--training_file={tmp_path}/train.p', '--head=pool,fc:8,dropout:0.5,fc',
             '--batch_size=16']
@@ -139,7 +139,7 @@ def _save_lenet(folder, seed: int) -> str:
 
 @pytest.fixture(scope='module')
 def extracted(trunk, photos, tmp_path_factory):
-  """The flags that name the features of all photos, of which a part is held out."""
+  """The flags for the features of all photos, some of which are held out."""
   path = tmp_path_factory.mktemp('features') / 'all.npz'
   run('extract_features', f'--checkpoint_path={trunk}', '--dataset_name=folder',
       f'--dataset_dir={photos}', '--end_point=pool2', '--validation_fraction=0',
@@ -153,7 +153,7 @@ def extracted(trunk, photos, tmp_path_factory):
   (['--classifier=linear_svm', '--regularization_strengths=0.01'],
    'validation: accuracy (.*?), .* loss (.*?) on'),
 ])
-def test_the_whole_network_evaluates_as_the_head(extracted, photos, tmp_path, flags_, measured):
+def test_exported_network_evaluates_like_the_head(extracted, photos, tmp_path, flags_, measured):
   out = run('train_on_features', *extracted, f'--train_dir={tmp_path}/run', *flags_)
   shown = [float(number) for number in re.findall(measured, out)[-1]]
   assert f'--checkpoint_path={tmp_path}/run --eval_dir={tmp_path}/run/eval' in out
@@ -167,7 +167,7 @@ def test_the_whole_network_evaluates_as_the_head(extracted, photos, tmp_path, fl
           metadata['class_names']) == ('pool2', 3, 28, ['dark', 'grey', 'light'])
 
 
-def test_features_that_a_classifier_gives(trunk, photos, tmp_path):
+def test_features_from_a_classifier(trunk, photos, tmp_path):
   run('extract_features', f'--checkpoint_path={trunk}', '--dataset_name=folder',
       f'--dataset_dir={photos}', '--end_point=Logits', '--validation_fraction=0',
       f'--output_path={tmp_path}/all.npz')
@@ -179,7 +179,7 @@ def test_features_that_a_classifier_gives(trunk, photos, tmp_path):
       f'--eval_dir={tmp_path}/eval', '--dataset_split_name=validation')
 
 
-def test_the_best_head_may_be_exported(extracted, trunk, tmp_path):
+def test_best_head_can_be_exported(extracted, trunk, tmp_path):
   known = ['train_on_features', *extracted, f'--train_dir={tmp_path}/run']
   run(*known, '--epochs=4', '--learning_rate=3')
   last = _content(tmp_path / 'run')
@@ -195,7 +195,7 @@ def test_the_best_head_may_be_exported(extracted, trunk, tmp_path):
   assert not any(name.startswith('LeNet/fc') for name in found)
 
 
-def test_other_weights_than_the_features_are_refused(extracted, tmp_path):
+def test_weights_other_than_the_features_are_rejected(extracted, tmp_path):
   known = ['train_on_features', *extracted, f'--train_dir={tmp_path}/run']
   path = _save_lenet(tmp_path / 'other', seed=4)
   with pytest.raises(ValueError, match='other/.*--checkpoint_path'):
@@ -237,7 +237,7 @@ def test_errors(tmp_path, flags_, message):
         *(flag.format(tmp_path) for flag in flags_))
 
 
-def test_another_run_is_not_gone_on_with(tmp_path):
+def test_different_run_is_not_resumed(tmp_path):
   _blobs(tmp_path / 'train.p')
   _blobs(tmp_path / 'other.p', seed=2)
   known = ['train_on_features', f'--train_dir={tmp_path}/run', '--classifier=logistic_regression',

@@ -34,7 +34,7 @@ def write_dataset(folder, files: Mapping[str, tuple[int, Iterable[Image]]],
 
   Raises:
     OSError: if a file cannot be written.
-    ValueError: if a file has another number of images.
+    ValueError: if a file has a different number of images.
   """
   folder = Path(folder)
   folder.mkdir(parents=True, exist_ok=True)

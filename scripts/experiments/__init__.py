@@ -1,1 +1,1 @@
-"""The classic experiments: a catalogue of them, and the programs that prepare their data."""
+"""A catalogue of classic transfer learning experiments, and programs that prepare their data."""

@@ -1,7 +1,7 @@
-"""The classic experiments of transfer learning, as the commands that make them up.
+"""Classic transfer learning experiments, as lists of commands.
 
 In the commands, `{data}` stands for the data, `{weights}` for the flags that name the weights,
-`{work}` for a folder of the experiment, `{run}` for one of the seed, and `{seed}` for the seed.
+`{work}` for the experiment's folder, `{run}` for the folder of one seed, and `{seed}` for the seed.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ class Experiment:
   """One experiment.
 
   Attributes:
-    title: what is done.
-    data: what --data is.
-    weights: what --weights is.
-    commands: what is run for each seed; the last one trains and validates.
-    published: the accuracy elsewhere, on what, and where; '' if there is none.
-    prepare: commands to run before, once.
-    seeds: of what `commands` draw at random.
-    measured: the folder with the `metrics.csv` that tells the accuracy.
+    title: description.
+    data: what --data has to be.
+    weights: what --weights has to be.
+    commands: commands to run for each seed; the last one trains and validates.
+    published: published accuracy, with the data and the source; '' if there is none.
+    prepare: commands to run once, first.
+    seeds: random seeds.
+    measured: folder whose `metrics.csv` has the accuracy.
   """
   title: str
   data: str
@@ -39,47 +39,56 @@ class Experiment:
 
 
 def _bottlenecks(end_point: str, extraction: str, weights: str, *, accuracy: str) -> Experiment:
-  """A classifier on the features of 100 images of each of CIFAR-10's classes."""
+  """A classifier on the features of 100 images per class of CIFAR-10."""
   extract = (f'extract_features.py {{weights}} {extraction} --end_point={end_point} '
-             '--dataset_name=folder --dataset_dir={work}/images --batch_size=32 '
-             '--compute_dtype=bfloat16')
+             '--dataset_name=folder --dataset_dir={work}/images --batch_size=32')
   return Experiment(
-      'a softmax classifier on bottleneck features (bfloat16), 100 images a class; tested on 2,000 '
+      'a softmax classifier on bottleneck features, 100 images per class; tested on 2,000 '
       'others',
       "a folder with CIFAR-10's TFRecords, from download_and_convert_data.py", weights,
       (f'train_on_features.py --training_file={{work}}/train.npz --epochs=50 --batch_size=32 '
        f'--validation_file={{work}}/validation.npz --train_dir={{run}} --export=none '
        f'--learning_rate=0.001 --weight_decay=0 {_ADAM}',),
-      f'{accuracy} on 10,000 training images that were held out ({_BOTTLENECKS})',
+      f'{accuracy} on 10,000 held-out training images ({_BOTTLENECKS})',
       ('scripts/experiments/cifar10_subset.py --dataset_dir={data} --output_dir={work}/images '
        '--test_images_per_class=200',
        *(f'{extract} --dataset_split_name={split} --output_path={{work}}/{split}.npz'
          for split in ('train', 'validation'))))
 
 
+def _codes(end_point: str, network: str, weights: str, *, published: str = '') -> Experiment:
+  """A classifier on the features of all flowers, of which a tenth of each class is held out."""
+  return Experiment(
+      f"a softmax classifier on {network}'s pooled {end_point}; tested on a tenth of each "
+      'class, three splits',
+      'a directory with one folder of photos per class', weights,
+      ('scripts/experiments/split_features.py --features={work}/all.npz --seed={seed} '
+       '--output_dir={run}',
+       'train_on_features.py --training_file={run}/train.npz --validation_file={run}/test.npz '
+       '--train_dir={run}/classifier --export=none --epochs=30 --batch_size=32 '
+       f'--learning_rate=0.001 --weight_decay=0 {_ADAM}'),
+      published,
+      (f'extract_features.py {{weights}} --model_name={network} --end_point={end_point} {_FOLDER} '
+       '--validation_fraction=0 --dataset_split_name=train --batch_size=32 '
+       '--output_path={work}/all.npz',),
+      (0, 1, 2), '{run}/classifier')
+
+
 EXPERIMENTS = {
-    'vgg_16_codes_on_flowers': Experiment(
-        "a softmax classifier on VGG-16's pooled pool5 (bfloat16); a tenth of each class tests, "
-        'three splits',
-        'a folder with a folder of photos a class', 'the convolutions of vgg_16',
-        ('scripts/experiments/split_features.py --features={work}/all.npz --seed={seed} '
-         '--output_dir={run}',
-         'train_on_features.py --training_file={run}/train.npz --validation_file={run}/test.npz '
-         '--train_dir={run}/classifier --export=none --epochs=30 --batch_size=32 '
-         f'--learning_rate=0.001 --weight_decay=0 {_ADAM}'),
-        '0.954 on a test split, with the codes relu6 (udacity/deep-learning, transfer-learning)',
-        (f'extract_features.py {{weights}} --model_name=vgg_16 --end_point=pool5 {_FOLDER} '
-         '--validation_fraction=0 --dataset_split_name=train --batch_size=32 '
-         '--compute_dtype=bfloat16 --output_path={work}/all.npz',),
-        (0, 1, 2), '{run}/classifier'),
+    'vgg_16_codes_on_flowers': _codes(
+        'pool5', 'vgg_16', 'the convolutions of vgg_16',
+        published='0.954 on a test split, with features from relu6 (udacity/deep-learning, '
+        'transfer-learning)'),
+    'inception_v3_codes_on_flowers': _codes('AvgPool_1a', 'inception_v3', 'inception_v3'),
+    'resnet50_keras_codes_on_flowers': _codes('global_pool', 'resnet50_keras', "Keras' ResNet-50"),
     'vgg_16_bottlenecks_on_cifar10': _bottlenecks(
         'pool5', '--model_name=vgg_16', 'the convolutions of vgg_16', accuracy='0.7235'),
     'inception_v3_bottlenecks_on_cifar10': _bottlenecks(
         'AvgPool_1a', '--model_name=inception_v3', 'inception_v3', accuracy='0.6556'),
-    'resnet_v1_50_bottlenecks_on_cifar10': _bottlenecks(
-        'global_pool', '--model_name=resnet_v1_50', 'resnet_v1_50', accuracy='0.7347'),
+    'resnet50_keras_bottlenecks_on_cifar10': _bottlenecks(
+        'global_pool', '--model_name=resnet50_keras', "Keras' ResNet-50", accuracy='0.7347'),
     'alexnet_on_gtsrb': Experiment(
-        "a new fc8 of Caffe's AlexNet on traffic signs, all below it frozen",
+        "a new fc8 of Caffe's AlexNet on traffic signs, everything below it frozen",
         'train.p, pickled features [n, 32, 32, 3] and labels 0 to 42', 'bvlc_alexnet.npy',
         (f'train_image_classifier.py {_RECIPES}/finetune_alexnet_on_gtsrb_head.flags {{weights}} '
          '--dataset_dir={data} --train_dir={run} --seed={seed}',)),
@@ -101,7 +110,7 @@ EXPERIMENTS = {
         prepare=('scripts/experiments/write_list.py --dataset_dir={data} '
                  '--output_path={work}/train.txt',)),
     'own_layers_from_train_csv': Experiment(
-        "fully connected layers of one's own (256, dropout 0.5) on MobileNetV1's frozen "
+        "custom fully connected layers (256, dropout 0.5) on MobileNetV1's frozen "
         'convolutions, from train.csv with the path in the first column',
         'a folder with a folder of photos a class', 'mobilenet_v1',
         ('train_image_classifier.py {weights} --model_name=mobilenet_v1 --dataset_name=csv '
@@ -116,7 +125,7 @@ EXPERIMENTS = {
         (f'train_image_classifier.py {{weights}} --model_name=mobilenet_v1 {_FOLDER} '
          f'--train_dir={{run}} --batch_size=32 {_ADAM} --weight_decay=0.00004 --phases='
          '"checkpoint_exclude_scopes=MobilenetV1/Logits trainable_scopes=MobilenetV1/Logits '
-         # Batch norm's averages, whose decay is 0.9997, would lag behind the weights.
+         # Batch norm's moving averages, with a decay of 0.9997, would lag behind the weights.
          'augmentations_per_image=0 learning_rate=0.001 epochs=20; learning_rate=0.00005 '
          'learning_rate_multipliers=*/BatchNorm:0 epochs=2"',),
         seeds=(0, 1, 2), measured='{run}/phase_2'),

@@ -1,15 +1,15 @@
-"""Writes the images that "bottleneck features, 100 images a class" trains and validates with.
+"""Writes the images of the experiment "bottleneck features, 100 images per class".
 
     python scripts/experiments/cifar10_subset.py --dataset_dir=data/cifar10 \
       --output_dir=data/cifar10_100
 
-They are the first 100 of each class of CIFAR-10's training images, in their order, and all 10,000
-test images, or the first --test_images_per_class of each class, as one folder of PNG
-files per class in `train` and in `validation`, for --dataset_name=folder. The records come from
+They are the first 100 training images of each class of CIFAR-10, and all 10,000 test images or the
+first --test_images_per_class of each class. They are written to `train` and `validation` as one
+folder of PNG files per class, for --dataset_name=folder. The records to read come from
 download_and_convert_data.py.
 
-The published experiment (https://github.com/udacity/CarND-Transfer-Learning-Lab) drew its images by
-chance, and validated with 10,000 of the 50,000 training images.
+The published experiment (https://github.com/udacity/CarND-Transfer-Learning-Lab) drew its images at
+random and validated on 10,000 of the 50,000 training images.
 """
 
 from __future__ import annotations
@@ -35,27 +35,27 @@ FLAGS = flags.FLAGS
 
 def define_flags() -> None:
   """Defines this script's flags."""
-  options.define_path('dataset_dir', None, "The folder with CIFAR-10's TFRecord files.")
-  options.define_path('output_dir', None, 'The folder to write; it must not exist.',
+  options.define_path('dataset_dir', None, "Directory with CIFAR-10's TFRecord files.")
+  options.define_path('output_dir', None, 'Directory to create.',
                          is_written=True)
-  flags.DEFINE_integer('images_per_class', 100, 'Training images of each class.', lower_bound=1)
-  flags.DEFINE_integer('test_images_per_class', None, 'Test images of each class; by default all.',
+  flags.DEFINE_integer('images_per_class', 100, 'Training images per class.', lower_bound=1)
+  flags.DEFINE_integer('test_images_per_class', None, 'Test images per class; by default all.',
                        lower_bound=1)
 
 
 def write(dataset: Dataset, folder: pathlib.Path, most: int | None) -> int:
-  """Writes the first images of each class, each as '<its number in the split>.png'.
+  """Writes the first images of each class, as '<number in the split>.png'.
 
   Args:
-    dataset: a split, its images PNG files.
-    folder: gets a folder a class.
-    most: how many of each class; None for all.
+    dataset: a split of PNG images.
+    folder: directory for one folder per class.
+    most: number of images per class; None for all.
 
   Returns:
-    How many images there are.
+    The number of images.
 
   Raises:
-    ValueError: if a class has fewer.
+    ValueError: if a class has too few.
   """
   counts = collections.Counter()
   for number, example in enumerate(dataset.epoch(0).as_numpy_iterator()):
@@ -73,13 +73,13 @@ def write(dataset: Dataset, folder: pathlib.Path, most: int | None) -> int:
 
 
 def main() -> int:
-  """Writes both splits: complete, or not at all."""
+  """Writes both splits, or none if one fails."""
   if not FLAGS.dataset_dir or not FLAGS.output_dir:
     raise ValueError('Expected --dataset_dir and --output_dir. Received: '
                      f'{FLAGS.dataset_dir or ""} and {FLAGS.output_dir or ""}.')
   output = pathlib.Path(FLAGS.output_dir)
   if output.exists():
-    raise ValueError(f'--output_dir={output}: expected a folder that does not exist yet.')
+    raise ValueError(f'--output_dir={output}: expected a path that does not exist yet.')
   aside = output.with_name(f'{output.name}.part')
   shutil.rmtree(aside, ignore_errors=True)
   counts = []

@@ -1,8 +1,8 @@
-"""Divides a file of features at random: a tenth of each class for the test, the rest to train on.
+"""Splits a feature file at random: a tenth of each class for testing, the rest for training.
 
     python scripts/experiments/split_features.py --features=flowers.npz --seed=1 --output_dir=1
 
-Writes train.npz and test.npz; another seed makes another split.
+Writes train.npz and test.npz. A different seed gives a different split.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ FLAGS = flags.FLAGS
 
 def define_flags() -> None:
   """Defines this script's flags."""
-  options.define_path('features', None, 'The file of features.')
-  flags.DEFINE_integer('seed', 0, 'Of the split.', lower_bound=0)
-  flags.DEFINE_float('fraction', 0.1, 'Share of the examples to test with.', lower_bound=0.001,
+  options.define_path('features', None, 'Feature file to split.')
+  flags.DEFINE_integer('seed', 0, 'Random seed of the split.', lower_bound=0)
+  flags.DEFINE_float('fraction', 0.1, 'Fraction of the examples for testing.', lower_bound=0.001,
                      upper_bound=0.9)
-  options.define_path('output_dir', None, 'The folder of the two files.', is_written=True)
+  options.define_path('output_dir', None, 'Directory for the two files.', is_written=True)
 
 
 def select(features: Features, rows: np.ndarray) -> Features:
@@ -55,7 +55,7 @@ def main() -> int:
   folder.mkdir(parents=True, exist_ok=True)
   for name, chosen in zip(('train', 'test'), map(np.sort, rows), strict=True):
     npz.write(folder / f'{name}.npz', select(features, chosen))
-  print(f'Wrote {len(rows[0])} examples to train on and {len(rows[1])} to test with to {folder}.')
+  print(f'Wrote {len(rows[0])} training and {len(rows[1])} test examples to {folder}.')
   return 0
 
 

@@ -1,9 +1,9 @@
-"""Writes the images of a folder as a list, for experiments that begin with one.
+"""Writes a list of the images in a folder, for experiments that read one.
 
     python scripts/experiments/write_list.py --dataset_dir=photos --output_path=lists/train.txt
 
-A `.txt` file has lines `path label`, the label a number from 0; a `.csv` file has a header, the
-path in the first column and the name of the class in the second.
+A `.txt` file has lines `path label`, with labels counted from 0; a `.csv` file has a header, the
+path in the first column and the class name in the second.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ FLAGS = flags.FLAGS
 
 def define_flags() -> None:
   """Defines this script's flags."""
-  options.define_path('dataset_dir', None, 'A folder with a folder of images a class.')
-  options.define_path('output_path', None, 'The list to write: a .txt or .csv file.',
+  options.define_path('dataset_dir', None, 'Directory with one folder of images per class.')
+  options.define_path('output_path', None, 'List to write, a .txt or .csv file.',
                          is_written=True)
 
 

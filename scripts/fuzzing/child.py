@@ -13,12 +13,12 @@ def read_all(arguments: Sequence[str], make: Callable[[int], Any],
              read: Callable[[Any], dict]) -> None:
   """Reads damaged copies one by one.
 
-  For each copy, a line on standard output holds its number, and another its result as JSON. A copy
-  that takes too long ends the process by an alarm.
+  For each copy, prints its number on one line and its result as JSON on the next. An alarm ends the
+  process if a copy takes too long.
 
   Args:
-    arguments: the first number, the end of the numbers, seconds per copy, and memory in bytes.
-    make: `make(number)` makes a copy.
+    arguments: the first number, the end of the range, seconds per copy, and memory in bytes.
+    make: `make(number)` creates a copy.
     read: `read(copy)` returns what `runs.Result` is made of.
   """
   first, end, seconds, memory = map(int, arguments)

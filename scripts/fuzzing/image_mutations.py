@@ -30,7 +30,7 @@ def _damage_header(part: Part, rng: random.Random) -> Part:
 
 
 def _damage_parts(parts: list[Part], others: Sequence[Part], rng: random.Random) -> dict[int, int]:
-  """Changes a list of parts; returns wrong lengths to write, by place."""
+  """Changes a list of parts; returns wrong lengths to write, by index."""
   at = rng.randrange(len(parts))
   match rng.choice(('header', 'header', 'header', 'body', 'length', 'repeat', 'remove', 'swap',
                     'move', 'insert', 'kind')):

@@ -1,6 +1,6 @@
 """Splits image files into chunks, and joins them with correct lengths and checksums.
 
-Written from the formats' descriptions; it shares nothing with the readers.
+Written from the formats' specifications; it shares no code with the readers.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ class Part(NamedTuple):
   """A chunk, segment or block.
 
   Attributes:
-    kind: its type; of a JPEG its marker. Empty if the format has none, and for data between
-      the segments of a JPEG.
+    kind: its type, or a JPEG segment's marker. Empty if the format has none, and for data between
+      JPEG segments.
     body: its bytes, without type, length and checksum.
   """
   kind: bytes
@@ -153,7 +153,7 @@ def join(name: str, parts: Sequence[Part], lengths: dict[int, int] | None = None
   Args:
     name: of the format, one of `FORMATS`.
     parts: as `FORMATS[name].split` gives them.
-    lengths: wrong lengths of parts, by their places.
+    lengths: wrong lengths of parts, by index.
   """
   lengths = lengths or {}
   chunks = b''.join(FORMATS[name].part(*part, lengths.get(i)) for i, part in enumerate(parts))

@@ -3,8 +3,8 @@
 Usage: python -m scripts.fuzzing.image_process FORMAT SEED FIRST LAST SECONDS MEMORY
 
 FORMAT is one of `image_samples.FORMATS`. The damaged copies FIRST to LAST (exclusive) are decoded
-one by one, by the functions that the programs use: as a whole, and opened and cropped. The output
-and the limits are those of `child.read_all`.
+one by one with the functions the programs use, both whole and cropped. For output and limits see
+`child.read_all`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from scripts.fuzzing import child, image_mutations, image_samples, runs
 
 
 def decoders() -> tuple[Callable, Callable]:
-  """Returns functions of a scalar string that decode a whole file, and a part of it."""
+  """Returns functions of a scalar string that decode a whole file and a crop of it."""
   import tensorflow as tf
 
   from preprocessing import decoding
@@ -60,11 +60,11 @@ def read(functions: Sequence[Callable], encoded: bytes) -> dict:
 
 
 def main() -> None:
-  """Decodes the copies that the arguments name."""
+  """Decodes the copies given by the arguments."""
   name, seed = sys.argv[1:3]
   samples = [*image_samples.samples(name).values()]
   functions = decoders()
-  for sample in samples:  # What is traced late is traced now.
+  for sample in samples:  # Traces everything before the limits apply.
     read(functions, sample)
   child.read_all(sys.argv[3:],
                  lambda number: image_mutations.damaged(name, samples, f'{seed} {number}'),

@@ -1,4 +1,4 @@
-"""Small whole image files of every kind that Pillow writes, and some that it does not."""
+"""Small intact image files of every kind that Pillow writes, and some that it does not."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def encode(image: Image.Image, file_format: str, **options) -> bytes:
 
 
 def exif(orientation: int, order: str = '<') -> bytes:
-  """Writes Exif data of nothing but the orientation, in this byte order of `struct`."""
+  """Writes Exif data with only the orientation, in a byte order of `struct`."""
   mark = b'II*\0' if order == '<' else b'MM\0*'
   return mark + struct.pack(order + 'IHHHIHHI', 8, 1, 0x112, 3, 1, orientation, 0, 0)
 
@@ -69,7 +69,7 @@ _ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), 
 
 def raw_png(depth: int, colour_type: int, *, interlaced: bool = False,
             extra: bytes = b'') -> bytes:
-  """Writes a PNG of random values, of a kind that Pillow does not write; `extra` is of chunks."""
+  """Writes a random PNG of a kind that Pillow does not write, with `extra` chunks."""
   rng = np.random.default_rng(depth)
   bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour_type]
   rows = b''
@@ -84,7 +84,7 @@ def raw_png(depth: int, colour_type: int, *, interlaced: bool = False,
 
 
 def with_exif_after(encoded: bytes, data: bytes) -> bytes:
-  """Puts an `eXIf` behind the picture of a PNG."""
+  """Adds an `eXIf` chunk after the image data of a PNG."""
   return encoded[:-12] + png_chunk(b'eXIf', data) + encoded[-12:]
 
 
@@ -168,15 +168,15 @@ def _u24(number: int) -> bytes:
 
 def animated_webp(image: Image.Image, canvas: tuple[int, int], corner: tuple[int, int], *,
                   flags: int = 0x02, extra: bytes = b'', **options) -> bytes:
-  """Writes an animation whose first picture covers a part of its canvas.
+  """Writes an animation whose first frame covers part of the canvas.
 
   Args:
-    image: both pictures.
-    canvas: its width and height.
-    corner: x and y of the first picture, even numbers; the second is in the corner.
-    flags: of the header.
-    extra: chunks at the end.
-    **options: of Pillow's writer.
+    image: both frames.
+    canvas: width and height.
+    corner: x and y of the first frame, even numbers; the second is at (0, 0).
+    flags: the header's flags.
+    extra: chunks to append.
+    **options: options for Pillow's writer.
   """
   still = encode(image, 'WEBP', **options)[12:]
   if still.startswith(b'VP8X'):
@@ -213,7 +213,7 @@ FORMATS = tuple(_MAKERS)
 
 
 def samples(name: str) -> dict[str, bytes]:
-  """Makes the files of a format, one of `FORMATS`, by what is special in them."""
+  """Makes the files of a format, one of `FORMATS`, as `{description: bytes}`."""
   return _MAKERS[name]()
 
 

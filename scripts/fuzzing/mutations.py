@@ -49,7 +49,7 @@ def _damage_once(data: bytearray, rng: random.Random) -> None:
 
 
 def damage(data: bytes, rng: random.Random) -> bytes:
-  """Changes bits, bytes and numbers, inserts, repeats, overwrites and removes parts, or cuts."""
+  """Changes bits, bytes or numbers; inserts, repeats, overwrites or removes parts; or truncates."""
   damaged = bytearray(data)
   for _ in range(rng.choice((1, 1, 2, 5))):
     if damaged:
@@ -75,7 +75,7 @@ def damage_table(data: bytes, rng: random.Random) -> bytes:
     return damage(data, rng)
   blocks = _blocks(data)
   at = rng.randrange(len(blocks) + 1)
-  if at == len(blocks):  # The one that lists the others.
+  if at == len(blocks):  # The index block.
     return writers.table(blocks, damage(_listing(blocks), rng))
   key, content = blocks[at]
   blocks[at] = key, damage(content, rng)
@@ -91,7 +91,7 @@ def _listing(blocks: list[tuple[bytes, bytes]]) -> bytes:
 
 
 def _blocks(data: bytes) -> list[tuple[bytes, bytes]]:
-  """Takes a table apart: the key and the content of each block."""
+  """Splits a table into the key and content of each block."""
   def number(at: int) -> tuple[int, int]:
     value = shift = 0
     while True:

@@ -1,4 +1,4 @@
-"""What the programs that read damaged files share: their flags, the table, and the exit code."""
+"""Shared by the programs that read damaged files: flags, table of results and exit code."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ HEADER = (f'{"format":{_WIDTH}}{"files":>8}' + ''.join(f'{kind:>9}' for kind in 
 
 
 def define_flags(*, seconds: int) -> None:
-  """Defines the flags that both programs have; `seconds` is the default of --seconds."""
+  """Defines the flags of both programs; `seconds` is the default of --seconds."""
   flags.DEFINE_integer('count', 10_000, 'Number of damaged files per format.', lower_bound=1)
   flags.DEFINE_integer('first', 0, 'Number of the first damaged file.', lower_bound=0)
   flags.DEFINE_string('seed', '0', 'Seed of the damage.')
-  flags.DEFINE_integer('seconds', seconds, 'Time after which a file counts as one that hangs.',
+  flags.DEFINE_integer('seconds', seconds, 'Seconds after which a file counts as hanging.',
                        lower_bound=1)
   flags.adopt_module_key_flags(sys.modules[__name__])
 
@@ -36,12 +36,12 @@ def row(name: str, results: Iterable[Result], *,
   """Counts results.
 
   Args:
-    name: of the format.
+    name: name of the format.
     results: one for each file.
-    most_mebibytes: what a file may take.
+    most_mebibytes: memory allowed per file, in MiB.
 
   Returns:
-    A line of the table, and the results of the files that did what none may.
+    A line of the table, and the results of files that failed.
   """
   began, counts, bad = time.monotonic(), collections.Counter[str](), []
   slowest = largest = 0.0
@@ -64,12 +64,12 @@ def print_table(names: Sequence[str], read: Callable[[str], Iterable[Result]],
   Args:
     names: the formats.
     read: `read(name)` yields the results of a format.
-    describe: `describe(name, result)` says what a file did that none may.
-    processes: number of formats that are read at a time.
-    most_mebibytes: what a file may take.
+    describe: `describe(name, result)` describes what a file did wrong.
+    processes: number of formats to read in parallel.
+    most_mebibytes: memory allowed per file, in MiB.
 
   Returns:
-    The exit code: 1 if any file did what none may.
+    The exit code: 1 if any file failed.
   """
   print(HEADER, flush=True)
   failures = []
@@ -84,7 +84,7 @@ def print_table(names: Sequence[str], read: Callable[[str], Iterable[Result]],
 
 
 def run(main: Callable[[], int]) -> None:
-  """Parses the flags and runs `main`; a user's mistake is one message and exit code 1."""
+  """Parses the flags and runs `main`; a user error is one message and exit code 1."""
   def guarded(arguments: Sequence[str]) -> int:
     try:
       if len(arguments) > 1:

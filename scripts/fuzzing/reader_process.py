@@ -1,9 +1,9 @@
-"""Reads damaged copies of a file in a separate process, and records what each made it do.
+"""Reads damaged copies of a file in a separate process and records the events each causes.
 
 Usage: python -m scripts.fuzzing.reader_process NAME FOLDER SEED FIRST LAST SECONDS MEMORY
 
 NAME is one of `samples.SAMPLES`, whose files the parent wrote to FOLDER. The damaged copies FIRST
-to LAST (exclusive) are made and read there one by one. The output and the limits are those of
+to LAST (exclusive) are created and read there one by one. For output and limits see
 `child.read_all`.
 """
 
@@ -37,7 +37,7 @@ def _audit(event: str, arguments: tuple) -> None:
 
 
 def read_all(path: str) -> int:
-  """Opens weights as the programs do, and reads every array; returns how many."""
+  """Opens weights as the programs do and reads every array; returns their number."""
   from slim_zoo.weights import sources
 
   source = sources.open_weights(path).source
@@ -55,7 +55,7 @@ def _resident_peak() -> int:
 
 
 def _forget_peak() -> int:
-  """Restarts the measurement of `_resident_peak` if the system allows it; returns its value."""
+  """Resets the peak of `_resident_peak` if the system allows it; returns the current peak."""
   with contextlib.suppress(OSError):
     pathlib.Path('/proc/self/clear_refs').write_text('5', encoding='ascii')
   return _resident_peak()
@@ -83,14 +83,14 @@ def _read(path: str) -> dict:
 
 
 def main() -> None:
-  """Reads the copies that the arguments name."""
+  """Reads the copies given by the arguments."""
   sample, folder, seed = SAMPLES[sys.argv[1]], pathlib.Path(sys.argv[2]), sys.argv[3]
   files = folder.resolve()
   whole = (files / sample.damaged).read_bytes()
   path = str(files / sample.path)
   for name in ('unicode_escape', 'raw_unicode_escape', 'latin1', 'cp437', 'utf-8', 'ascii'):
-    codecs.lookup(name)  # Python imports each when it is first used.
-  read_all(path)  # What is imported late is imported now.
+    codecs.lookup(name)  # Imports the codec, which Python does on first use.
+  read_all(path)  # Triggers late imports before recording starts.
   for data in (b'', b'x' * 100):
     (files / sample.damaged).write_bytes(data)
     _read(path)

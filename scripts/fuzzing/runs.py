@@ -16,7 +16,7 @@ from scripts.fuzzing.samples import SAMPLES
 
 LOADED, REFUSED, CRASHED, HUNG = 'loaded', 'refused', 'crashed', 'hung'
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
-_MEMORY = 2 ** 34  # Of a process, TensorFlow's own included.
+_MEMORY = 2 ** 34  # Per process, including TensorFlow itself.
 _PROGRAM = (sys.executable, '-m', 'scripts.fuzzing.reader_process')
 _IMAGE_PROGRAM = (sys.executable, '-m', 'scripts.fuzzing.image_process')
 _HANG_SIGNALS = (signal.SIGALRM, signal.SIGXCPU)
@@ -27,13 +27,13 @@ class Result:
   """The result of reading one damaged copy.
 
   Attributes:
-    number: of the copy.
-    outcome: `LOADED`, `REFUSED`, `CRASHED` or `HUNG`; any error except the one that such a file
-      should raise, with a message that can be shown, counts as a crash.
+    number: number of the copy.
+    outcome: `LOADED`, `REFUSED`, `CRASHED` or `HUNG`; any error except the expected one, with a
+      printable message, counts as a crash.
     reason: the message, or what ended the process.
     events: audit events that the file should not have caused.
-    milliseconds: time that reading took.
-    mebibytes: largest growth of the process's memory.
+    milliseconds: time to read it.
+    mebibytes: peak growth of the process's memory.
   """
   number: int
   outcome: str
@@ -50,16 +50,16 @@ def read_damaged(name: str, count: int, *, seed: str = '', first: int = 0,
   Args:
     name: a name of `SAMPLES`.
     count: number of copies.
-    seed: of the damage.
+    seed: seed of the damage.
     first: number of the first copy.
-    seconds: time after which a file counts as one that hangs.
-    program: reads them; see `reader_process`.
+    seconds: time after which a file counts as hanging.
+    program: command that reads them; see `reader_process`.
 
   Yields:
     A result for each copy.
 
   Raises:
-    ChildProcessError: if even the whole file cannot be read, or if a reader wrote a file.
+    ChildProcessError: if even the intact file cannot be read, or if a reader wrote a file.
   """
   with tempfile.TemporaryDirectory() as folder:
     files, scratch, home = (pathlib.Path(folder, part) for part in ('files', 'tmp', 'home'))
@@ -80,18 +80,18 @@ def read_damaged(name: str, count: int, *, seed: str = '', first: int = 0,
 
 def decode_damaged(name: str, count: int, *, seed: str = '', first: int = 0, seconds: int = 120,
                    program: Sequence[str] = _IMAGE_PROGRAM) -> Iterator[Result]:
-  """Decodes damaged image files of a format; arguments and results as of `read_damaged`.
+  """Decodes damaged image files of a format, like `read_damaged`.
 
   Args:
     name: a name of `image_samples.FORMATS`.
     count, seed, first, seconds: see `read_damaged`.
-    program: decodes them; see `image_process`.
+    program: command that decodes them; see `image_process`.
 
   Yields:
     A result for each file.
 
   Raises:
-    ChildProcessError: if even the whole files cannot be decoded.
+    ChildProcessError: if even the intact files cannot be decoded.
   """
   with tempfile.TemporaryDirectory() as folder:
     yield from _results([*program, name, seed], range(first, first + count), seconds,
@@ -100,12 +100,12 @@ def decode_damaged(name: str, count: int, *, seed: str = '', first: int = 0, sec
 
 def _results(command: Sequence[str], numbers: range, seconds: int, *, scratch: pathlib.Path,
              home: pathlib.Path, prepare: Callable[[], None] = lambda: None) -> Iterator[Result]:
-  """Yields a result for each number; a process that dies is followed by another.
+  """Yields a result for each number; starts a new process whenever one dies.
 
   Args:
-    command: the process; the numbers and the limits are added.
-    numbers: of the damaged copies.
-    seconds: time after which a file counts as one that hangs.
+    command: command to which the numbers and the limits are appended.
+    numbers: numbers of the damaged copies.
+    seconds: time after which a file counts as hanging.
     scratch, home: the process's temporary and working directories.
     prepare: called before each process.
   """
@@ -121,7 +121,7 @@ def _results(command: Sequence[str], numbers: range, seconds: int, *, scratch: p
 
 def _read_until_it_dies(command: Sequence[str], *, end: int, seconds: int, scratch: pathlib.Path,
                         home: pathlib.Path) -> Iterator[Result]:
-  """Yields the results of one process, which is given the numbers below `end`."""
+  """Yields the results of one process that reads the copies below `end`."""
   environment = {**os.environ, 'PYTHONPATH': str(_ROOT), 'TMPDIR': str(scratch),
                  'TF_CPP_MIN_LOG_LEVEL': '3', 'CUDA_VISIBLE_DEVICES': '-1'}
   with tempfile.TemporaryFile('w+') as errors, subprocess.Popen(
@@ -143,5 +143,5 @@ def _read_until_it_dies(command: Sequence[str], *, end: int, seconds: int, scrat
       yield Result(reading, outcome, reason, milliseconds=1000 * seconds * (outcome == HUNG))
     elif code or not ended:
       errors.seek(0)
-      raise ChildProcessError('Expected a process that reads the whole file. Received: '
+      raise ChildProcessError('Expected a process that reads the intact file. Received: '
                               f'{" ".join(command)}: exit code {code}: {errors.read()[-2000:]}')

@@ -11,6 +11,7 @@ import pickle
 import random
 import struct
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Callable
 
@@ -164,7 +165,7 @@ def _frozen_graph() -> bytes:
   return graph.as_graph_def().SerializeToString(deterministic=True)
 
 
-def _tflite() -> bytes:
+def _tflite_converter():
   import tensorflow as tf
 
   weights, biases = _arrays().values()
@@ -173,12 +174,29 @@ def _tflite() -> bytes:
   def network(images):
     return tf.nn.relu(tf.nn.bias_add(tf.nn.conv2d(images, weights, 1, 'SAME'), biases))
 
-  converter = tf.lite.TFLiteConverter.from_concrete_functions([network.get_concrete_function()])
-  return converter.convert()
+  return tf.lite.TFLiteConverter.from_concrete_functions([network.get_concrete_function()])
+
+
+def _tflite() -> bytes:
+  return _tflite_converter().convert()
+
+
+def _quantized_tflite() -> bytes:
+  """Kernels of int8 with one scale per output, biases of int32."""
+  import tensorflow as tf
+
+  rng = np.random.default_rng(1)
+  converter = _tflite_converter()
+  converter.optimizations = [tf.lite.Optimize.DEFAULT]
+  converter.representative_dataset = lambda: (
+    [rng.normal(size=(1, 4, 4, 2)).astype(np.float32)] for _ in range(4))
+  with warnings.catch_warnings():
+    warnings.simplefilter('ignore')  # Of statistics that only other kinds of quantization need.
+    return converter.convert()
 
 
 def _checkpoint() -> dict[str, bytes]:
-  """A checkpoint of the second format."""
+  """A checkpoint in format V2."""
   import tensorflow as tf
 
   values = {**_arrays(), 'step': np.int64(7), 'text': np.array([b'one', b'two'])}
@@ -209,6 +227,24 @@ def _old_checkpoint() -> bytes:
   return files['x.ckpt']
 
 
+def _tfjs(dtype: str = 'float32') -> dict[str, bytes]:
+  """A layers model of TensorFlow.js with one shard."""
+  weights, data = [], b''
+  for name, array in _arrays().items():
+    weights.append({'name': name, 'shape': array.shape, 'dtype': 'float32'})
+    if dtype != 'float32':
+      low, high = float(array.min()), float(array.max())
+      scale = (high - low) / 255
+      weights[-1]['quantization'] = {'dtype': dtype, 'min': low, 'scale': scale}
+      array = ((array - low) / scale).astype(dtype)
+    data += array.tobytes()
+  layers = [{'class_name': 'Conv2D', 'config': {'name': 'conv1'}}]
+  model = {'format': 'layers-model', 'modelTopology': {'class_name': 'Model', 'config': {
+    'layers': layers}}, 'weightsManifest': [{'paths': ['x.bin'], 'weights': weights}]}
+  return {'model.json': json.dumps(model).encode(), 'x.bin': data,
+          'metadata.json': b'{"labels": ["a", "b"]}'}
+
+
 def _one(path: str, make: Callable[[], bytes],
          damage: Callable[[bytes, random.Random], bytes] = mutations.damage) -> Sample:
   """A single file."""
@@ -216,7 +252,7 @@ def _one(path: str, make: Callable[[], bytes],
 
 
 def _in_a_child(path: str) -> Sample:
-  """A file that Keras writes and that is read in a child process."""
+  """A Keras file, which is read in a child process."""
   return Sample(lambda: _keras(path), path, events=CHILD_PROCESS)
 
 
@@ -229,10 +265,15 @@ SAMPLES: dict[str, Sample] = {
   'torch': _one('x.pth', _torch),
   'torch, old': _one('x.pth', _old_torch),
   'tflite': _one('x.tflite', _tflite),
+  'tflite, quantized': _one('x.tflite', _quantized_tflite),
   'frozen graph': _one('x.pb', _frozen_graph),
   'keras h5': _in_a_child('x.h5'),
   'keras weights.h5': _in_a_child('x.weights.h5'),
   'keras': _in_a_child('x.keras'),
+  'tfjs': Sample(_tfjs, 'model.json'),
+  'tfjs, quantized': Sample(lambda: _tfjs('uint8'), 'model.json'),
+  'tfjs, shard': Sample(lambda: _tfjs('uint8'), 'model.json', damaged='x.bin'),
+  'tfjs, labels': Sample(_tfjs, 'model.json', damaged='metadata.json'),
   'checkpoint V1': _one('x.ckpt', _old_checkpoint, mutations.damage_table),
   'checkpoint V2, index': Sample(_checkpoint, 'x', mutations.damage_table, 'x.index'),
   'checkpoint V2, data': Sample(_checkpoint, 'x', damaged='x.data-00000-of-00001'),

@@ -1,6 +1,6 @@
 """Writers of protocol buffers and TensorFlow's tables that can also write invalid content.
 
-They follow the formats' descriptions and share no code with the readers.
+Written from the formats' specifications; they share no code with the readers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _CRC = _crc_table()
 
 
 def masked_crc32c(data: bytes) -> int:
-  """Returns the checksum that TensorFlow stores for bytes."""
+  """Returns the checksum that TensorFlow stores for some bytes."""
   value = 2 ** 32 - 1
   for byte in data:
     value = _CRC[(value ^ byte) & 255] ^ value >> 8
@@ -32,7 +32,7 @@ def masked_crc32c(data: bytes) -> int:
 
 
 def varint(number: int) -> bytes:
-  """Writes a number of variable length; a negative one as protocol buffers do."""
+  """Encodes a number as a varint; negative ones as protocol buffers do."""
   number &= 2 ** 64 - 1
   result = bytearray()
   while number > 127:
@@ -42,7 +42,7 @@ def varint(number: int) -> bytes:
 
 
 def field(number: int, value: int | str | bytes) -> bytes:
-  """Writes a field of a message: a number, or content with a length."""
+  """Writes a field of a message: a number, or length-delimited content."""
   if isinstance(value, int):
     return varint(number << 3) + varint(value)
   value = value.encode() if isinstance(value, str) else value
@@ -66,7 +66,7 @@ def table(blocks: Sequence[tuple[bytes, bytes]], index: bytes | None = None) -> 
 
   Args:
     blocks: the last key and the content of each; see `block`.
-    index: replaces the block that lists them, if not None.
+    index: replaces the index block, if not None.
   """
   result, listed = bytearray(), []
 
@@ -83,5 +83,5 @@ def table(blocks: Sequence[tuple[bytes, bytes]], index: bytes | None = None) -> 
 
 
 def shape(*sizes: int) -> bytes:
-  """Writes TensorFlow's message of a shape."""
+  """Writes TensorFlow's shape message."""
   return b''.join(field(2, field(1, size) if size else b'') for size in sizes)

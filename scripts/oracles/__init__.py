@@ -1,1 +1,1 @@
-"""Other people's networks, and the fixtures that they leave for the tests."""
+"""Reference implementations of networks, and the test fixtures computed with them."""

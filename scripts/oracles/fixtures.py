@@ -12,7 +12,7 @@ import numpy as np
 from scripts.oracles import values
 
 FOLDER = pathlib.Path(__file__).resolve().parents[2] / 'tests' / 'nets' / 'oracles'
-LARGE = 2000  # Size from which on a variable's initial values are compared.
+LARGE = 2000  # Smallest size of a variable whose initial values are compared.
 
 
 def rounded(array):
@@ -47,5 +47,5 @@ def read(oracle: str, name: str) -> dict:
 
 
 def names(oracle: str) -> Sequence[str]:
-  """Lists the networks for which there are results of an oracle."""
+  """Lists the networks for which an oracle has results."""
   return sorted(file.name.removesuffix('.json.gz') for file in (FOLDER / oracle).glob('*.gz'))

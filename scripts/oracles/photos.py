@@ -17,8 +17,8 @@ class Photos:
   """The photos in a folder, sorted by name.
 
   Attributes:
-    names: of the files.
-    labels: int64 [N], from the start of the names.
+    names: file names.
+    labels: int64 [N], from the start of the file names.
     pixels: uint8 [N, SIZE, SIZE, 3].
   """
   names: list[str]

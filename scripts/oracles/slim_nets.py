@@ -15,7 +15,7 @@ import tensorflow as tf
 
 
 class HParams(types.SimpleNamespace):
-  """The part of TensorFlow 1's class of this name that NASNet uses."""
+  """The part of TensorFlow 1's `HParams` that NASNet uses."""
 
   def set_hparam(self, name: str, value) -> None:
     """Changes a parameter."""
@@ -23,7 +23,7 @@ class HParams(types.SimpleNamespace):
 
 
 def _register_legacy_layers() -> None:
-  """Registers modules under the names by which tf-slim imports them."""
+  """Registers modules under the names that tf-slim imports."""
   for name in ('', '.base', '.normalization', '.convolutional', '.core', '.pooling'):
     sys.modules[f'tf_keras.legacy_tf_layers{name}'] = importlib.import_module(
         f'tf_keras.src.legacy_tf_layers{name}')

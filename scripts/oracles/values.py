@@ -24,10 +24,10 @@ def variable(name: str, shape: Sequence[int], squares: Mapping[str, float]) -> n
 
   Args:
     name: TF-Slim's name of the variable; its last part determines the distribution.
-    shape: of the variable, in TF-Slim's layout.
-    squares: `{scope of a batch norm: mean square of its inputs}`, by which its moving averages are
-      scaled: activations of a deep network then neither vanish nor explode, and every layer affects
-      the logits.
+    shape: its shape, in TF-Slim's layout.
+    squares: `{scope of a batch norm: mean square of its inputs}`; scales its moving averages, so
+      that activations of a deep network neither vanish nor explode and every layer affects the
+      logits.
 
   Returns:
     float32 of the given shape.
@@ -41,7 +41,7 @@ def variable(name: str, shape: Sequence[int], squares: Mapping[str, float]) -> n
     return _uniform(name, shape, (-0.35, 0.35)) * np.float32(squares.get(scope, 1) ** 0.5)
   if kind in ('beta', 'biases'):
     return _uniform(name, shape, (-0.35, 0.35))
-  # A variance of two divided by the number of inputs of an output (He et al. 2015).
+  # Variance 2 / fan-in (He et al. 2015).
   inputs = np.prod(shape[:2] if kind == 'depthwise_weights' else shape[:-1])
   limit = float((6 / inputs) ** 0.5)
   return _uniform(name, shape, (-limit, limit))
@@ -52,7 +52,7 @@ def array_of_torch(key: str, shape: Sequence[int], squares: Mapping[str, float])
 
   Args:
     key: its name; the last part determines the distribution.
-    shape: in PyTorch's layout.
+    shape: its shape, in PyTorch's layout.
     squares: `{module of a batch norm: mean square of its inputs}`, as in `variable`.
 
   Returns:

@@ -6,9 +6,9 @@
 #   scripts/oracles/write_fixtures.sh state_dicts    the same, with the names in their state dicts
 #   scripts/oracles/write_fixtures.sh real     published weights on the photos in ZOO_ASSETS
 #
-# slim, torch and state_dicts take names of networks; the default is all, which takes about an hour
-# (slim) or some minutes (the others) on two cores. Needs Python 3.11 (or PYTHON), PyPI and .venv
-# (scripts/setup_env.sh). The environments are in .oracles.
+# slim, torch and state_dicts accept names of networks. By default they run all, which takes about an
+# hour (slim) or a few minutes (the others) on two cores. Needs Python 3.11 (or PYTHON), PyPI and
+# .venv (scripts/setup_env.sh). The environments are created in .oracles.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 

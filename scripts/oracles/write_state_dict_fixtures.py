@@ -27,26 +27,28 @@ class Model:
   """A PyTorch network.
 
   Attributes:
-    name: of the fixture.
+    name: name of the fixture.
     network: our name of the network.
     create: creates it, for ten classes.
-    size: of the images.
+    size: image size.
+    dialect: name of our dialect, if others have the same names.
   """
   name: str
   network: str
   create: Callable[[], torch.nn.Module]
   size: int = 64
+  dialect: str = ''
 
 
-def _timm(network: str, name: str, size: int = 64) -> Model:
-  return Model(f'timm_{name}', network, torch_models.timm(name), size)
+def _timm(network: str, name: str, size: int = 64, *, dialect: str = '') -> Model:
+  return Model(f'timm_{name}', network, torch_models.timm(name), size, dialect)
 
 
 def _torchvision(network: str, name: str, size: int = 64, **arguments) -> Model:
   return Model(f'torchvision_{name}', network, torch_models.torchvision(name, **arguments), size)
 
 
-# Sizes of torchvision's MobileNets and timm's `mobilenetv2` stay odd when halved.
+# Sizes of torchvision's and timm's own MobileNets stay odd when halved.
 MODELS: dict[str, Model] = {model.name: model for model in (
     _torchvision('alexnet_torchvision', 'alexnet', 224),
     _torchvision('vgg_a', 'vgg11', 224),
@@ -63,6 +65,9 @@ MODELS: dict[str, Model] = {model.name: model for model in (
     *(_timm(f'efficientnet_lite{i}', f'tf_efficientnet_lite{i}') for i in range(5)),
     *(_timm(f'mobilenet_v2{ours}', f'mobilenetv2_{theirs}', 97)
       for ours, theirs in (('', '100'), ('_050', '050'), ('_140', '140'), ('_035', '035'))),
+    _timm('mobilenet_v1', 'mobilenetv1_100', 97),
+    *(_timm(f'mobilenet_v3_{size}', f'mobilenetv3_{size}_100', 97, dialect='timm mobilenetv3')
+      for size in ('large', 'small')),
     *(_timm(f'mobilenet_v3_{size}{ours}', f'tf_mobilenetv3_{size}_{theirs}100')
       for size in ('large', 'small') for ours, theirs in (('', ''), ('_minimalistic', 'minimal_'))),
     _timm('inception_v4', 'inception_v4', 107),
@@ -128,7 +133,7 @@ def _pools_without_border() -> Iterator[None]:
   # The signature is that of PyTorch's function.
   def without(  # noqa: PLR0917
       inputs, kernel_size, stride=None, padding=0, ceil_mode=False, *unused, **others):
-    del unused, others  # Whether the border counts.
+    del unused, others  # Including whether the padding counts.
     return average(inputs, kernel_size, stride, padding, ceil_mode, False)
 
   def shares(self, inputs):
@@ -144,7 +149,7 @@ def _pools_without_border() -> Iterator[None]:
 
 @torch.no_grad()
 def _answers(model: torch.nn.Module, size: int) -> Iterator[tuple[str, list]]:
-  """Measures logits in inference; also those without zeros in average pools, if they differ."""
+  """Measures logits in inference; also without zeros in average pools, if that differs."""
   def answer():
     return fixtures.rounded(model(_images(2, size)).numpy())
 
@@ -172,6 +177,7 @@ def measure(entry: Model) -> dict:
   return {
       'oracle': f'{type(model).__module__}.{type(model).__name__}, PyTorch {torch.__version__}',
       'network': entry.network, 'state_dict': shapes, 'squares': squares, 'size': entry.size,
+      **({'dialect': entry.dialect} if entry.dialect else {}),
       **dict(_answers(model, entry.size))}
 
 

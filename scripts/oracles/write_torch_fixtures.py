@@ -87,7 +87,7 @@ def _fill(model: torch.nn.Module, oracle: Oracle, shapes: dict, *, squares: dict
             if not key.endswith('num_batches_tracked')}
   takes = _takes(oracle, shapes)
   if {take.key for take in takes.values()} != set(theirs) or set(takes) != set(shapes):
-    raise ValueError(f'{oracle.dialect} lacks names of {oracle.network}.')
+    raise ValueError(f'{oracle.dialect} lacks names for {oracle.network}.')
   state = {take.key: torch.from_numpy(np.ascontiguousarray(_to_torch(
       values.variable(name, shapes[name], squares), take, theirs[take.key].shape))).double()
            for name, take in takes.items()}
@@ -127,7 +127,7 @@ def _training(model: torch.nn.Module, oracle: Oracle, shapes: dict) -> dict:
       module.p = 0.0
     if hasattr(module, 'drop_prob'):  # timm's DropPath.
       module.drop_prob = 0.0
-    if hasattr(module, 'drop_rate'):  # timm's networks drop features by a function.
+    if hasattr(module, 'drop_rate'):  # timm's networks apply dropout with a function.
       module.drop_rate = 0.0
   size = oracle.sizes[1]
   logits = model(_images(4, size))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import re
 import sys
@@ -35,7 +36,7 @@ def run(main: Callable[..., int | None], config_class: type | None = None, *,
   if config_class:
     flag_values.define(config_class)
   define_retired(retired or {})
-  _define_help(config_class)
+  _define_help(config_class, inspect.getmodule(main).__doc__ or '')
   # Names of files and classes need not be UTF-8, and are only shown here.
   sys.stdout.reconfigure(errors='backslashreplace')  # type: ignore[union-attr]
   flags.FLAGS.set_gnu_getopt(True)
@@ -139,11 +140,10 @@ class _HelpFlag(flags.BooleanFlag):
       sys.exit(0)
 
 
-def _define_help(config_class: type | None) -> None:
+def _define_help(config_class: type | None, description: str) -> None:
   """Replaces absl's help, which knows no topics and ends with exit code 1."""
   if config_class is None:
     return
-  description = sys.modules['__main__'].__doc__ or ''
   app.define_help_flags()
   for name, short, is_full in (('help', 'h', False), ('helpshort', '?', False),
                                ('helpfull', None, True)):

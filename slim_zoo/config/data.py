@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from slim_zoo.config.option import Path, Rule, option
 
@@ -16,15 +17,36 @@ class Data:
                              rule=Rule.FIXED, common=True)
   dataset_dir: str | None = option(None, 'Directory containing the dataset.', rule=Rule.FREE,
                                    path=Path.READ, common=True)
-  dataset_split_name: str = option('test', 'Name of the split.', common=True)
+  dataset_split_name: str | None = option(
+      None, 'Name of the split; by default test, or validation if there is no test split, or the '
+      'only one if it is not what the network was trained on.', common=True)
   file_pattern: str | None = option(None, 'Names of the TFRecord files; %s stands for the split.',
                                     rule=Rule.FIXED)
+  record_keys: str | None = option(
+      None, 'Keys of the image and the label in TFRecords, as IMAGE,LABEL; by default those of '
+      'TF-Slim, or others that are recognized.', rule=Rule.FIXED)
+  image_dir: str | None = option(
+      None, "Directory containing the images of a list, if it is not the list's own.",
+      rule=Rule.FREE, path=Path.READ)
   validation_fraction: float = option(
       0.1, 'Share of the training examples used for validation if the dataset has no validation '
       'split.', rule=Rule.FIXED, lower=0, upper=0.9)
   on_bad_image: str = option('error', 'What to do with images that cannot be decoded: stop, or '
                              'skip them and print their names.', rule=Rule.FIXED,
                              choices=['error', 'skip'])
+
+  def of_source(self) -> dict[str, Any]:
+    """Returns how the dataset is read, as `dataset_factory.get_dataset` takes it.
+
+    Raises:
+      ValueError: if --record_keys does not name two keys.
+    """
+    keys = tuple(self.record_keys.split(',')) if self.record_keys else ()
+    if keys and (len(keys) != 2 or not all(keys)):
+      raise ValueError('Expected --record_keys to be the keys of the image and of the label, such '
+                       f'as --record_keys=image,label. Received: {self.record_keys}.')
+    return {'file_pattern': self.file_pattern, 'record_keys': keys, 'image_dir': self.image_dir,
+            'validation_fraction': self.validation_fraction}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -53,7 +53,8 @@ def _spell(option: Option) -> str:
     return f'--{"no" if option.default else ""}{option.name}'
   if option.default in (None, ''):
     kind = 'PATH' if option.path else {int: 'N', float: 'X'}.get(option.kind, 'TEXT')
-    return f'--{option.name}={"|".join(option.choices) or kind}'
+    choices = '|'.join(option.choices)
+    return f'--{option.name}={choices if 0 < len(choices) < _WIDTH - _COLUMN else kind}'
   default = f'{option.default:g}' if option.kind is float else option.default
   return f'--{option.name}={default}'
 

@@ -8,10 +8,28 @@ from slim_zoo.config.option import Path, Rule, option
 
 XLA = ('auto', 'on', 'off')
 COMPUTE_DTYPES = ('float32', 'bfloat16')
+RESIZE_MODES = ('shorter_side', 'squeeze', 'letterbox')
+INTERPOLATIONS = ('bilinear', 'bicubic', 'bilinear_no_antialias', 'bicubic_no_antialias',
+                  'bilinear_tf1')
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainedModel:
+class Geometry:
+  """Geometry of images."""
+  resize_mode: str | None = option(
+      None, 'How to resize images: shorter_side keeps the aspect ratio and crops the centre, '
+      'squeeze does not keep it, letterbox pads the whole image. By default as the weights were '
+      'published or trained.', rule=Rule.INHERITED, choices=RESIZE_MODES)
+  crop_fraction: float | None = option(
+      None, 'Size of the central crop divided by the size that images are resized to, such as '
+      '0.875 for 224 of 256 pixels.', rule=Rule.INHERITED, lower=0.01, upper=1)
+  interpolation: str | None = option(
+      None, 'How to interpolate when resizing; bilinear and bicubic are antialiased.',
+      rule=Rule.INHERITED, choices=INTERPOLATIONS)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedModel(Geometry):
   """Model."""
   model_name: str = option('inception_v3', 'Name of the network, if the weights do not tell it; '
                            'see list_networks.py.', rule=Rule.INHERITED, common=True)

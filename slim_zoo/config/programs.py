@@ -65,8 +65,8 @@ class Train:
 @dataclasses.dataclass(frozen=True)
 class EvaluationOutput:
   """Evaluation."""
-  eval_dir: str = option('/tmp/tfmodel/', 'Directory for eval.json and event files.',
-                         path=Path.WRITTEN, common=True)
+  eval_dir: str | None = option(None, 'Directory for eval.json and event files; by default eval '
+                                'beside the checkpoint.', path=Path.WRITTEN, common=True)
   eval_image_size: int | None = option(
       None, 'Height and width of the images; by default as in training.', lower=1)
   max_num_batches: int | None = option(None, 'Number of batches to evaluate; by default all.',
@@ -79,7 +79,7 @@ class EvaluationOutput:
 @dataclasses.dataclass(frozen=True)
 class Evaluate:
   """eval_image_classifier.py."""
-  weights: Weights = Weights(checkpoint_path='/tmp/tfmodel/')
+  weights: Weights = Weights()
   data: EvaluationData = EvaluationData()
   names: ClassNames = ClassNames()
   model: TrainedModel = TrainedModel()

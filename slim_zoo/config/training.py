@@ -109,8 +109,8 @@ class Duration:
 @dataclasses.dataclass(frozen=True)
 class Saving:
   """Saving."""
-  train_dir: str = option('/tmp/tfmodel/', 'Directory for checkpoints and logs.',
-                          path=Path.WRITTEN, common=True)
+  train_dir: str | None = option(None, 'Directory for checkpoints and logs; the same one resumes '
+                                 'the run.', path=Path.WRITTEN, common=True)
   log_every_n_steps: int | None = option(10, 'Steps between log lines; by default one per epoch.',
                                          rule=FREE, lower=1)
   save_interval_secs: int = option(600, 'Longest time between checkpoints, in seconds.', rule=FREE)

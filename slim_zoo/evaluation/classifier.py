@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import hashlib
 import pathlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from datasets import dataset_factory, labels, labels_file
+from datasets import dataset_factory, imagenet, labels, labels_file, splits
 from datasets.dataset import Dataset
 from nets import custom_head, nets_factory
 from nets.network import Network
+from preprocessing.transform import Transform
 from slim_zoo.config import model as model_options
 from slim_zoo.config import settle as config_settle
 from slim_zoo.config.data import Data
 from slim_zoo.config.flag_values import Parsed, options_of, replace
-from slim_zoo.weights import kept_heads, opening, restore, sources
+from slim_zoo.weights import kept_heads, opening, restore, sources, transforms
 
 # What the metadata of a checkpoint answer if the flag is not given.
 _MODEL = ('model_name', 'preprocessing_name', 'use_grayscale', 'head')
-_DATA = ('dataset_name', 'dataset_dir', 'file_pattern', 'validation_fraction', 'on_bad_image')
+_DATA = ('dataset_name', 'dataset_dir', 'file_pattern', 'record_keys', 'image_dir',
+         'validation_fraction', 'on_bad_image')
 _COMPUTATION = ('xla', 'compute_dtype')
 
 
@@ -94,6 +98,8 @@ def class_names(weights: sources.Weights, known: Mapping[str, Any], model_name: 
                 labels_path: str | None = None) -> list[str]:
   """Names the classifier's outputs, after a file or as the weights know them.
 
+  Weights with 1,000 or 1,001 outputs that do not know their classes have ImageNet's.
+
   Returns:
     One name per output, `labels.UNNAMED` if it is not known.
 
@@ -105,7 +111,12 @@ def class_names(weights: sources.Weights, known: Mapping[str, Any], model_name: 
     raise ValueError(f'Expected: weights with a classifier. Received: {weights.path}, which has '
                      f'none for {model_name}. See --model_name.')
   if not labels_path:
-    return list(known.get('class_names', [labels.UNNAMED] * count))
+    if 'class_names' in known:
+      return list(known['class_names'])
+    names = imagenet.output_names(count)
+    if names:
+      print(f"The names of the {count} classes are ImageNet's; see --labels_path.")
+    return names or [labels.UNNAMED] * count
   listed = labels_file.read(labels_path)
   names = labels.output_names(listed, labels.background_offset(len(listed), count))
   if len(names) != count:
@@ -114,14 +125,42 @@ def class_names(weights: sources.Weights, known: Mapping[str, Any], model_name: 
   return names
 
 
-def get_dataset(config: Data) -> Dataset:
-  """Opens a split, and prints what there is to note about it."""
-  dataset = dataset_factory.get_dataset(
-      config.dataset_name, config.dataset_split_name, config.dataset_dir,
-      file_pattern=config.file_pattern, validation_fraction=config.validation_fraction)
+def get_dataset(config: Data, *, is_own: bool = False) -> Dataset:
+  """Opens a split, and prints what there is to note about it.
+
+  Args:
+    config: the settled options.
+    is_own: whether the network was trained on this dataset. Then a validation split that was made
+      from the training split counts; of another dataset, all examples do.
+  """
+  fraction = config.validation_fraction if is_own else 0.0
+
+  def get(split_name: str, validation_fraction: float) -> Dataset:
+    return dataset_factory.get_dataset(
+        config.dataset_name, split_name, config.dataset_dir,
+        **config.of_source() | {'validation_fraction': validation_fraction})
+
+  if config.dataset_split_name:
+    dataset = get(config.dataset_split_name, config.validation_fraction)
+  else:
+    dataset = _first_split(functools.partial(get, validation_fraction=fraction))
   for note in (*dataset.notes, dataset.summary()):
     print(note)
   return dataset
+
+
+def _first_split(get: Callable[[str], Dataset]) -> Dataset:
+  """Opens the test split, or else validation, or else the only one, and says which."""
+  try:
+    return get('test')
+  except (splits.UnknownSplitError, splits.UnlabelledSplitError) as error:
+    for name in ('validation', 'all'):
+      with contextlib.suppress(splits.UnknownSplitError, splits.UnlabelledSplitError):
+        dataset = get(name)
+        print('There is no test split with classes; '
+              f'--dataset_split_name={name} is used.')
+        return dataset
+    raise error
 
 
 def build_network(model_name: str, head: kept_heads.Head, *, image_shape: Sequence[int],
@@ -193,6 +232,7 @@ class Classifier:
     image_size: height and width of its images.
     channels: of its images.
     preprocessing_name: of its images.
+    transform: how they are prepared.
     model_name: the network's name.
     head: the head that it was trained with.
     path: where its weights are.
@@ -204,6 +244,7 @@ class Classifier:
   image_size: int
   channels: int
   preprocessing_name: str
+  transform: Transform
   model_name: str
   head: kept_heads.Head
   path: str
@@ -235,8 +276,10 @@ def restore_classifier(parsed: Parsed, size: int | None) -> tuple[Any, Classifie
   dtype = config.computation.compute_dtype if hasattr(config, 'computation') else 'float32'
   network = build_network(name, head, image_shape=[size, size, channels], num_classes=len(names),
                           compute_dtype=dtype)
+  preprocessing = config.model.preprocessing_name
+  transform = transforms.settle(known, preprocessing, config.model)
   report = restore_variables(weights, name, network.variables, config=config.weights)
-  return config, Classifier(network, names, size, channels, config.model.preprocessing_name, name,
+  return config, Classifier(network, names, size, channels, preprocessing, transform, name,
                             head, weights.path, known, report)
 
 

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import math
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from datasets import label_join, labels
 from datasets.dataset import Dataset
 from files import progress
-from slim_zoo.config.flag_values import Parsed
+from slim_zoo.config.flag_values import Parsed, replace
+from slim_zoo.config.model import Weights
 from slim_zoo.config.programs import Evaluate
 from slim_zoo.evaluation import classifier, report
 from slim_zoo.evaluation.evaluator import Evaluator, Measurement
 from slim_zoo.training import bad_images, distribution
 from slim_zoo.training.inputs import Inputs, decoder
-from slim_zoo.weights import opening, restore, sources
+from slim_zoo.weights import opening, published, restore, sources, transforms
 
 
 def evaluate(parsed: Parsed[Evaluate]) -> int:
@@ -27,10 +30,12 @@ def evaluate(parsed: Parsed[Evaluate]) -> int:
   weights, known = classifier.open_weights(parsed)
   config, head = classifier.settle(parsed, known, weights.path, more=['labels_offset'])
   name = config.model.model_name
-  dataset = classifier.get_dataset(config.data)
+  dataset = classifier.get_dataset(config.data, is_own=_is_own(parsed, known))
+  config = replace(config, eval_dir=config.output.eval_dir or _beside(config.weights))
   num_classes, label_map = _join_classes(dataset, weights, known, parsed=parsed, config=config)
   bad = bad_images.settle(dataset, decoder(dataset), config.data.on_bad_image)
   channels = 1 if config.model.use_grayscale else dataset.channels
+  transform = transforms.settle(known, config.model.preprocessing_name, config.model)
   size = classifier.image_size(config.output.eval_image_size, known, name)
   network = classifier.build_network(
       name, head, image_shape=[size, size, channels], num_classes=num_classes,
@@ -38,14 +43,18 @@ def evaluate(parsed: Parsed[Evaluate]) -> int:
   restored = classifier.restore_variables(
       weights, name, network.variables, config=config.weights,
       needs_averages=config.output.moving_average_decay is not None,
-      table=pathlib.Path(config.output.eval_dir) / 'restored.txt')
+      table=pathlib.Path(config.output.eval_dir or '') / 'restored.txt')
   print(f'Evaluating {weights.path}: {restored.summary()}.')
   print(f'{dataset.num_examples} examples of the split {dataset.split_name!r} of {dataset.name}, '
-        f'{size}×{size}, {config.model.preprocessing_name} preprocessing.', flush=True)
+        f'{size}×{size}, {config.model.preprocessing_name} preprocessing.')
+  print(f'Images: {transform.describe(size)}.', flush=True)
   inputs = Inputs(dataset, label_map, bad, preprocessing_name=config.model.preprocessing_name,
+                  transform=transform,
                   image_size=size, channels=channels,
                   num_parallel_calls=config.computation.num_preprocessing_threads)
-  found = _measure(Evaluator(network, xla=config.computation.xla == 'on'), inputs, config)
+  present = np.asarray(label_map)[np.unique(dataset.labels)].tolist()
+  found = _measure(Evaluator(network, xla=config.computation.xla == 'on', present=present), inputs,
+                   config)
   _report(found, inputs, config, weights=weights, restored=restored,
           class_names=labels.distinct_names(
               labels.names_by_output(dataset.class_names, label_map, num_classes)))
@@ -54,6 +63,22 @@ def evaluate(parsed: Parsed[Evaluate]) -> int:
           'classes are matched with the outputs (--labels_path, --labels_offset), '
           '--preprocessing_name and --model_name.')
   return 0
+
+
+def _is_own(parsed: Parsed[Evaluate], known: Mapping[str, Any]) -> bool:
+  """Returns whether the dataset is the one that the network was trained on."""
+  kept = opening.as_options(known)
+  return all(name in kept and (name not in parsed.given or value == kept[name])
+             for name, value in (('dataset_name', parsed.config.data.dataset_name),
+                                 ('dataset_dir', parsed.config.data.dataset_dir)))
+
+
+def _beside(config: Weights) -> str:
+  """Returns the directory `eval` beside the weights; of those that are downloaded, here."""
+  path = config.checkpoint_path or ''
+  if path.startswith(published.PREFIX):
+    return 'eval'
+  return os.path.join(path if os.path.isdir(path) else os.path.dirname(path), 'eval')
 
 
 def _join_classes(dataset: Dataset, weights: sources.Weights, known: Mapping[str, Any], *,
@@ -100,13 +125,17 @@ def _report(found: Measurement, inputs: Inputs, config: Evaluate, *, weights: so
   dataset, bad = inputs.dataset, inputs.bad_images
   has_step = weights.source.shapes.get('global_step') == ()
   step = int(weights.source.read('global_step')) if has_step else 0
-  path = report.write(config.output.eval_dir, found, step=step, facts={
+  path = report.write(config.output.eval_dir or '', found, step=step, facts={
       'checkpoint': weights.path, 'model_name': config.model.model_name, 'dataset': dataset.name,
       'dataset_dir': config.data.dataset_dir, 'split': dataset.split_name,
       'fingerprint': dataset.fingerprint, 'moving_averages': bool(restored.num_averages),
       'bad_images': list(bad)}, class_names=class_names)
   print(report.class_table(found, class_names, all_in='eval.json'))
   print(found.lines())
+  if found.num_present < len(found.class_counts):
+    top_1, top_k = found.among_present
+    print(f'Among the {found.num_present} classes that have examples: top-1 {top_1:.4f}, '
+          f'top-{found.k} {top_k:.4f}.')
   print(f'top-1 {found.top_1:.4f}, top-{found.k} {found.top_k:.4f}, mean recall '
         f'{found.mean_recall:.4f}, loss {found.loss:.4f} on {found.count} examples, step {step}'
         + (f'; {len(bad)} bad images skipped' if bad else '') + f'. Written to {path}.')

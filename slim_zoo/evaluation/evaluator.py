@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import overload
 
 import numpy as np
@@ -26,6 +26,8 @@ class Measurement:
     k: min(5, number of classes).
     class_counts: number of examples of each class, by the network's output.
     class_right: number of those whose most likely class is right.
+    among_present: top-1 and top-k if only the classes that have examples can be chosen; the same as
+      `top_1` and `top_k` if all have.
   """
   count: int
   loss: float
@@ -34,6 +36,12 @@ class Measurement:
   k: int
   class_counts: tuple[int, ...]
   class_right: tuple[int, ...]
+  among_present: tuple[float, float]
+
+  @property
+  def num_present(self) -> int:
+    """Number of classes that have examples."""
+    return sum(count > 0 for count in self.class_counts)
 
   @property
   def recalls(self) -> tuple[float, ...]:
@@ -59,13 +67,16 @@ class Measurement:
 class Evaluator:
   """Measures one network; its variables may change between measurements."""
 
-  def __init__(self, network: Network, *, xla: bool = False):
+  def __init__(self, network: Network, *, xla: bool = False,
+               present: Sequence[int] | None = None):
     """Prepares a measurement, under the strategy in force.
 
     Args:
       network: the network.
       xla: whether XLA compiles the forward pass.
+      present: the outputs of the classes that have examples; None for all.
     """
+    self._present = None if present is None else sorted(set(present))
     self._strategy = tf.distribute.get_strategy()
     self._network = network
     self._forward = tf.function(self._measure, autograph=False, jit_compile=xla)
@@ -97,7 +108,7 @@ class Evaluator:
       parts.append(np.concatenate([part.numpy() for part in self._step(batch)]))
       if gives_up():
         return None
-    rows = np.concatenate(parts) if parts else np.zeros([0, 5])
+    rows = np.concatenate(parts) if parts else np.zeros([0, 6])
     rows = rows[rows[:, 4] > 0].astype(np.float64)
     if not len(rows):
       raise ValueError('Nothing to evaluate: expected at least one example. Received: none.')
@@ -107,23 +118,31 @@ class Evaluator:
                      for labels in (label, label[rank < 1]))
     return Measurement(count=len(rows), loss=float(loss.mean()), top_1=float((rank < 1).mean()),
                        top_k=float((rank < k).mean()), k=k, class_counts=tuple(counts),
-                       class_right=tuple(right))
+                       class_right=tuple(right),
+                       among_present=(float((rows[:, 5] < 1).mean()),
+                                      float((rows[:, 5] < k).mean())))
 
   def _measure_batch(self, batch):
     return self._strategy.experimental_local_results(
         self._strategy.run(self._forward, args=(batch['image'], batch['label'], batch['weight'])))
 
   def _measure(self, images, labels, weights):
-    """Returns float32 [batch, 5]: loss, rank of the right class, it, number of classes, weight."""
+    """Returns float32 [batch, 6].
+
+    They are the loss, the rank of the right class, it, the number of classes, the weight, and the
+    rank among the classes that are present.
+    """
     logits, _ = self._network(images, is_training=False)
     classes = logits.shape[-1]
     loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
     right = tf.gather(logits, labels, axis=1, batch_dims=1)[:, tf.newaxis]
     earlier = tf.range(classes, dtype=labels.dtype)[tf.newaxis] < labels[:, tf.newaxis]
-    above = (logits > right) | ((logits == right) & earlier)
-    rank = tf.reduce_sum(tf.cast(above, tf.float32), axis=1)
+    above = tf.cast((logits > right) | ((logits == right) & earlier), tf.float32)
+    ranks = [tf.reduce_sum(above, axis=1)] * 2
+    if self._present is not None:
+      ranks[1] = tf.reduce_sum(tf.gather(above, self._present, axis=1), axis=1)
     # Comparisons with NaN are false, which would rank a broken network first.
     finite = tf.reduce_all(tf.math.is_finite(logits), axis=1)
-    rank = tf.where(finite, rank, tf.cast(classes, tf.float32))
-    return tf.stack([loss, rank, tf.cast(labels, tf.float32),
-                     tf.fill(tf.shape(loss), float(classes)), weights], axis=1)
+    ranks = [tf.where(finite, rank, tf.cast(classes, tf.float32)) for rank in ranks]
+    return tf.stack([loss, ranks[0], tf.cast(labels, tf.float32),
+                     tf.fill(tf.shape(loss), float(classes)), weights, ranks[1]], axis=1)

@@ -12,7 +12,7 @@ import tqdm
 
 from datasets import bad_images, folder, indexed, labels
 from datasets.dataset import Dataset
-from files import progress
+from files import converted_images, progress
 from slim_zoo.config.flag_values import Parsed
 from slim_zoo.config.option import expand
 from slim_zoo.config.programs import Predict
@@ -28,7 +28,8 @@ def predict(parsed: Parsed[Predict], arguments: Sequence[str]) -> int:
   paths = find_images(arguments)
   distribution.prepare_devices()
   config, found = classifier.restore_classifier(parsed, parsed.config.output.eval_image_size)
-  print(f'Predicting with {found.path}: {found.report.summary()}.', flush=True)
+  print(f'Predicting with {found.path}: {found.report.summary()}.')
+  print(f'Images: {found.transform.describe(found.image_size)}.', flush=True)
   inputs = open_images(paths, found, config.computation.num_preprocessing_threads)
   if len(inputs.bad_images) < len(paths):
     _predict(found, inputs, config)
@@ -45,21 +46,31 @@ def find_images(arguments: Sequence[str]) -> list[str]:
     if not os.path.exists(argument):
       raise FileNotFoundError('Expected: images or directories of images. Received: a path where '
                               f'there is neither, {argument}.')
-    paths += folder.image_files(argument) if os.path.isdir(argument) else [argument]
+    if not os.path.isdir(argument):
+      paths.append(argument)
+      continue
+    images, note = folder.image_files(argument)
+    paths += images
+    if note:
+      print(note, file=sys.stderr)
   return list(dict.fromkeys(paths))
 
 
 def open_images(paths: Sequence[str], found: classifier.Classifier,
                 num_threads: int = 4) -> Inputs:
   """Makes inputs of images; those that cannot be decoded are named on stderr."""
+  readable = converted_images.readable(paths)
+  for note in readable.notes:
+    print(note, file=sys.stderr)
   images = Dataset('images', 'all', (labels.UNNAMED,), found.channels,
-                   indexed.IndexedExamples(paths, [0] * len(paths), paths=paths))
+                   indexed.IndexedExamples(paths, [0] * len(paths), paths=readable.paths))
   bad = bad_images.check(images, decoder(images))
   if bad:
     print(bad_images.describe(bad, limit=len(bad)), file=sys.stderr, flush=True)
   return Inputs(images, [0], tuple(image.name for image in bad),
-                preprocessing_name=found.preprocessing_name, image_size=found.image_size,
-                channels=found.channels, num_parallel_calls=num_threads)
+                preprocessing_name=found.preprocessing_name, transform=found.transform,
+                image_size=found.image_size, channels=found.channels,
+                num_parallel_calls=num_threads)
 
 
 def _predict(found: classifier.Classifier, inputs: Inputs, config: Predict) -> None:

@@ -44,6 +44,9 @@ def write(folder: str | os.PathLike, found: Measurement, *, step: int, facts: di
   content = {**facts, 'step': step, 'count': found.count, 'top_1': found.top_1,
              'top_5': found.top_k, 'k': found.k, 'mean_recall': found.mean_recall,
              'loss': found.loss}
+  if found.num_present < len(found.class_counts):
+    content['among_present'] = dict(zip(('classes', 'top_1', 'top_5'),
+                                        (found.num_present, *found.among_present), strict=True))
   if class_names:
     content['per_class'] = {name: {'count': count, 'recall': recall}
                             for name, count, recall in per_class(found, class_names)}

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from datasets import labels, labels_file
-from preprocessing.preprocessing_factory import PREPROCESSING
+from files import image_types
 from slim_zoo.export import saved_model
 from slim_zoo.export.model import Model
 from slim_zoo.export.targets import Target
@@ -41,7 +41,8 @@ def write(path: str | os.PathLike[str], model: Model, target: Target, *, facts: 
     facts: what else is known about the network.
     class_names: one name per output, `labels.UNNAMED` if it is not known.
   """
-  about = {**facts, 'preprocessing_name': model.preprocessing_name, 'image_size': model.image_size,
+  about = {**facts, 'preprocessing_name': model.preprocessing_name,
+           'transform': model.transform.to_json(), 'image_size': model.image_size,
            'channels': model.channels, 'num_classes': len(class_names)}
   if any(name != labels.UNNAMED for name in class_names):
     about['class_names'] = list(class_names)
@@ -55,13 +56,13 @@ def write(path: str | os.PathLike[str], model: Model, target: Target, *, facts: 
 
 def _inputs(model: Model, target: Target) -> dict[str, dict]:
   """Describes each input; None in a shape stands for any number."""
-  recipe = PREPROCESSING[model.preprocessing_name]
   grey = '; of grey images, with the luma of these numbers' if model.channels == 1 else ''
   found = {target.images: {'dtype': 'float32', 'shape': [target.batch, *model.image_shape],
-                           'values': f'{recipe.values}{grey}'}}
+                           'values': f'{model.transform.values()}{grey}'}}
   if target.files:
     found[target.images]['signature'] = saved_model.OF_IMAGES
     found[target.files] = {'dtype': 'string', 'shape': [target.batch],
-                           'values': 'image files: JPEG, PNG, GIF, BMP or WebP',
+                           'values': f'image files: {", ".join(image_types.SIGNATURES)}; not '
+                                     f'{", ".join(image_types.CONVERTED)}',
                            'signature': saved_model.OF_FILES}
   return found

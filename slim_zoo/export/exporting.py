@@ -26,12 +26,14 @@ def export(parsed: Parsed[Export]) -> int:
   exporter.check_free(path)
   distribution.prepare_devices(clone_on_cpu=True)  # GPUs round differently, and are not needed.
   _, found = classifier.restore_classifier(parsed, parsed.config.output.image_size)
-  print(f'Exporting {found.path}: {found.report.summary()}.', flush=True)
+  print(f'Exporting {found.path}: {found.report.summary()}.')
+  print(f'Images: {found.transform.describe(found.image_size)}.', flush=True)
   dtype = found.known.get('flags', {}).get('compute_dtype', 'float32')
   if dtype != 'float32':
     print(f'It was trained in {dtype}; exports compute in float32.')
   difference = exporter.export(
-      Model(found.network, found.image_size, found.channels, found.preprocessing_name), path,
+      Model(found.network, found.image_size, found.channels, found.preprocessing_name,
+            found.transform), path,
       facts=_facts(found), class_names=found.class_names)
   print(f'Wrote {path}, a {targets.find(path).name}: {len(found.class_names)} classes, '
         f"{found.image_size}×{found.image_size}. Largest difference from the network's logits: "

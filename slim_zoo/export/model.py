@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from nets.network import Network
-from preprocessing import preprocessing_factory
+from preprocessing.transform import Transform
 
 LOGITS, PROBABILITIES = 'logits', 'probabilities'
 
@@ -23,11 +23,13 @@ class Model:
     image_size: height and width, in pixels.
     channels: 1 or 3.
     preprocessing_name: a name in `PREPROCESSING`.
+    transform: how images are prepared.
   """
   network: Network
   image_size: int
   channels: int
   preprocessing_name: str
+  transform: Transform
 
   @property
   def image_shape(self) -> list[int]:
@@ -63,7 +65,6 @@ class Model:
     Returns:
       float32 [batch, height, width, channels].
     """
-    function = preprocessing_factory.get_preprocessing(self.preprocessing_name,
-                                                       channels=self.channels)
-    return tf.map_fn(lambda file: function(file, self.image_size, self.image_size), files,
-                     fn_output_signature=tf.TensorSpec(self.image_shape))
+    return tf.map_fn(
+        lambda file: self.transform(file, *self.image_shape[:2], channels=self.channels), files,
+        fn_output_signature=tf.TensorSpec(self.image_shape))

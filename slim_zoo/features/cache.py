@@ -83,7 +83,8 @@ def _key(trunk: cut.Trunk, inputs: Inputs, *, views: int, seed: int) -> str:
   """Returns a key for everything that the features of a split depend on."""
   return features.key_of({
       'trunk': trunk.digest, 'on_gpu': distribution.kind() != 'CPU',
-      'preprocessing': [inputs.preprocessing_name, preprocessing_factory.code_digest()],
+      'preprocessing': [inputs.preprocessing_name, inputs.transform.to_json(),
+                        preprocessing_factory.code_digest()],
       'image_size': inputs.image_size, 'channels': inputs.channels, 'views': views,
       'seed': seed if views else None, 'bad_images': sorted(inputs.bad_images),
       'data': [inputs.dataset.fingerprint, inputs.dataset.channels,

@@ -24,7 +24,7 @@ from slim_zoo.evaluation import classifier
 from slim_zoo.features import formats, parts
 from slim_zoo.training import bad_images, distribution
 from slim_zoo.training.inputs import Inputs, decoder
-from slim_zoo.weights import restore
+from slim_zoo.weights import restore, transforms
 
 
 def extract(parsed: Parsed[Extract]) -> int:
@@ -44,6 +44,7 @@ def extract(parsed: Parsed[Extract]) -> int:
   bad = bad_images.settle(whole, decoder(whole), config.data.on_bad_image)
   dataset = _without(whole, bad)
   channels = 1 if config.model.use_grayscale else dataset.channels
+  transform = transforms.settle(known, config.model.preprocessing_name, config.model)
   size = classifier.image_size(config.output.image_size, known, name)
   network = extractors.build_extractor(
       net, end_point, image_shape=[size, size, channels], num_classes=num_classes,
@@ -53,12 +54,12 @@ def extract(parsed: Parsed[Extract]) -> int:
       see=', and --end_point: choose one that only needs layers that the weights have')
   print(f'Extracting {end_point} of {name} with {weights.path}: {restored.summary()}.')
   inputs = Inputs(dataset, list(range(dataset.num_classes)), (), image_size=size, channels=channels,
-                  preprocessing_name=config.model.preprocessing_name,
+                  preprocessing_name=config.model.preprocessing_name, transform=transform,
                   num_parallel_calls=config.computation.num_preprocessing_threads)
   _extract(network, inputs, restored, config=config, facts={
       'model_name': name, 'end_point': end_point, 'checkpoint': os.path.abspath(weights.path),
       'checkpoint_digest': classifier.digest_of(network.variables),
-      'preprocessing_name': config.model.preprocessing_name,
+      'preprocessing_name': config.model.preprocessing_name, 'transform': transform.to_json(),
       'preprocessing_digest': preprocessing_factory.code_digest(), 'image_size': size,
       'channels': channels, 'compute_dtype': config.computation.compute_dtype,
       'dataset': dataset.name, 'split': dataset.split_name, 'is_part': dataset.made_split,
@@ -96,7 +97,8 @@ def _extract(network: Network, inputs: Inputs, restored: restore.Report, *, conf
       return
     print(f'{count} examples of the split {dataset.split_name!r} of {dataset.name}, '
           f'{inputs.image_size}×{inputs.image_size}, {inputs.preprocessing_name} preprocessing'
-          + (f'; {start} are done already.' if start else '.'), flush=True)
+          + (f'; {start} are done already.' if start else '.'))
+    print(f'Images: {inputs.transform.describe(inputs.image_size)}.', flush=True)
     batches = inputs.view_batches(batch_size=batch_size, seed=0, start=start, is_training=False)
     try:
       for batch in progress.show(batches, int(batches.cardinality()), unit='batch'):

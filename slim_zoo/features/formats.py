@@ -1,4 +1,4 @@
-"""The formats of files of features, chosen by the suffix."""
+"""The formats of feature files, chosen by suffix."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Format:
   """One format.
 
   Attributes:
-    read: from a path to features.
-    check_packages: raises a ValueError if a package that the format needs is not installed.
+    read: `read(path)` returns the features.
+    check_packages: raises a ValueError if a package required by the format is not installed.
   """
   read: Callable[[str | os.PathLike[str]], Features]
   _: dataclasses.KW_ONLY
@@ -38,8 +38,8 @@ class WritableFormat(Format):
   """A format that can also be written.
 
   Attributes:
-    write: from a path and features to a file.
-    read_header: from a path to the header of the file.
+    write: `write(path, features)` writes a file.
+    read_header: `read_header(path)` returns the header of a file.
   """
   write: Callable[[str | os.PathLike[str], Features], None]
   read_header: Callable[[str | os.PathLike[str]], Header]
@@ -70,15 +70,14 @@ def _format_of(path: str | os.PathLike[str], known: Mapping[str, _Known]) -> _Kn
 
 
 def read(path: str | os.PathLike[str]) -> Features:
-  """Reads a file of features into memory.
+  """Reads a feature file into memory.
 
   Args:
-    path: of a suffix in `FORMATS`.
+    path: a file with a suffix in `FORMATS`.
 
   Raises:
-    ValueError: if the suffix is unknown, or the file is damaged or holds something else, such as
-      NaN.
-    OSError: if it does not exist or may not be read.
+    ValueError: if the suffix is unknown, or the file is damaged or has other content, such as NaN.
+    OSError: if it does not exist or cannot be read.
   """
   features = _format_of(path, FORMATS).read(path)
   for rows in features.chunks():
@@ -87,16 +86,16 @@ def read(path: str | os.PathLike[str]) -> Features:
     if len(wrong):
       row = rows.start + int(wrong[0])
       raise ValueError(f'{path}: expected finite numbers as features. Received NaN or infinity in '
-                       f'row {row}, the features of {features.names[row]}. Make the file again, or '
-                       'leave such rows out.')
+                       f'row {row}, the features of {features.names[row]}. Create the file '
+                       'again, or leave such rows out.')
   return features
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-  """Stops, before anything is computed, if no file of features can be written to a path.
+  """Checks, before anything is computed, that a feature file can be written to a path.
 
   Raises:
-    ValueError: if the suffix is unknown, or a package that the format takes is not installed.
+    ValueError: if the suffix is unknown, or a package required by the format is not installed.
   """
   _format_of(path, _WRITABLE).check_packages()
 
@@ -104,25 +103,25 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 @contextlib.contextmanager
 def writer(path: str | os.PathLike[str], *, facts: Mapping[str, Any], class_names: Sequence[str],
            num_examples: int, shape: Sequence[int]) -> Iterator[parts.Part | parts.Finished]:
-  """Makes a file of features row by row; it is complete or absent.
+  """Creates a feature file row by row; it is complete or absent.
 
-  Until all rows are written they are in `<path>.part`, so that after a kill the next call continues
-  where this one stopped. If several processes write the file, one works and the others wait.
+  Until all rows are written they are kept in `<path>.part`, so that a call after a kill continues
+  where the last one stopped. If several processes write the file, one works and the others wait.
 
   Args:
-    path: of a suffix in `FORMATS` that can be written.
-    facts: what the features depend on, as JSON holds it.
+    path: a file with a suffix that can be written.
+    facts: everything the features depend on, as JSON values.
     class_names: one per label.
     num_examples: total number of rows.
-    shape: of the features of one row.
+    shape: shape of one row.
 
   Yields:
-    What has `.done`, the number of rows that there are, and `.write(names, labels, values)`. It is
-    all done if the file is finished.
+    An object with `.done`, the number of rows so far, and `.write(names, labels, values)`. If the
+    file is finished, all rows are done.
 
   Raises:
-    ValueError: if the suffix is unknown, or a file of other features is there.
-    OSError: if there is no room or it may not be written.
+    ValueError: if the suffix is unknown, or the path has a file of other features.
+    OSError: if there is no space or it cannot be written.
   """
   format_, path = _format_of(path, _WRITABLE), pathlib.Path(path)
   header = Header(num_examples, tuple(map(int, shape)), tuple(class_names),
@@ -131,7 +130,7 @@ def writer(path: str | os.PathLike[str], *, facts: Mapping[str, Any], class_name
   path.parent.mkdir(parents=True, exist_ok=True)
   with locked(folder):
     if _is_finished(path, header):
-      shutil.rmtree(folder, ignore_errors=True)  # Of a process that was killed at its very end.
+      shutil.rmtree(folder, ignore_errors=True)  # Left by a process killed at the very end.
       yield parts.Finished(num_examples)
       return
     with parts.opened(folder, header) as part:
@@ -147,16 +146,16 @@ def writer(path: str | os.PathLike[str], *, facts: Mapping[str, Any], class_name
 
 
 def _is_finished(path: str | os.PathLike[str], header: Header) -> bool:
-  """Returns whether a file is there, of the very features that are asked for.
+  """Returns whether the file exists and has the requested features.
 
   Raises:
-    ValueError: if one of other features is there.
+    ValueError: if it exists and has other features.
   """
   if not os.path.exists(path):
     return False
   there = _format_of(path, _WRITABLE).read_header(path)
   if there != header:
-    raise ValueError(f'{path} is there already. Expected: no file, or one of the same features. '
-                     f'Received: one of others ({parts.difference(there, header)}). Choose another '
-                     '--output_path, or remove it.')
+    raise ValueError(f'{path}: expected no file, or one with the same features. Received: one with '
+                     f'other features ({parts.difference(there, header)}). Choose another '
+                     '--output_path, or remove the file.')
   return True

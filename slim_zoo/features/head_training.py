@@ -129,7 +129,8 @@ class _Trained:
 def train(parsed: Parsed[TrainOnFeatures]) -> int:
   """Trains: resumes `train_dir/head`, else from scratch; then puts the head on its network."""
   distribution.prepare_devices()
-  with run_folder.locked(parsed.config.saving.train_dir) as folder:
+  train_dir = run_folder.required(parsed.config.saving.train_dir, 'runs/head')
+  with run_folder.locked(train_dir) as folder:
     resumed = checkpoint_files.latest(folder / _HEAD, missing_ok=True)
     if not resumed and checkpoint_files.latest(folder, missing_ok=True):
       raise ValueError(f'--train_dir={folder}: expected a directory for this run. Received: one '

@@ -1,4 +1,4 @@
-"""Features as splits that a trainer takes, and checks that two files of features fit together."""
+"""Features as splits for a trainer, and checks that two feature files match."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from datasets.indexed import IndexedExamples
 from slim_zoo.features.features import Features
 from slim_zoo.training import inputs as inputs_lib
 
-# What features of two files must agree in, to be of the same kind.
-_FACTS = ('model_name', 'end_point', 'checkpoint_digest', 'preprocessing_name', 'image_size',
-          'channels')
+# Facts that must be equal in two files of features of the same kind.
+_FACTS = ('model_name', 'end_point', 'checkpoint_digest', 'preprocessing_name', 'transform',
+          'image_size', 'channels')
 
 
 @dataclasses.dataclass(frozen=True)
 class FeatureInputs:
-  """One split of features, gathered from arrays; a `training.inputs.Split`.
+  """One split of features in arrays; a `training.inputs.Split`.
 
   Attributes:
     dataset, label_map, bad_images: see `Split`.
     arrays: float32 [views · n, …]; row v·n + i is view v of example i of the n in the dataset.
-    is_one: whether a batch holds the only array itself, rather than a tuple of arrays.
+    is_one: whether a batch has the only array itself rather than a tuple of arrays.
     num_views: number of views of each example.
     num_parallel_calls: see `input_pipeline`.
     sampling: how training chooses examples, a name in `input_pipeline.SAMPLING`.
@@ -48,12 +48,12 @@ class FeatureInputs:
   @classmethod
   def from_features(cls, features: Features, split_name: str,
                     class_names: Sequence[str]) -> FeatureInputs:
-    """Makes a split of the features of a file.
+    """Makes a split from the features in a file.
 
     Args:
-      features: of the split.
-      split_name: its name.
-      class_names: of the outputs; those of the features, if known, may be in another order.
+      features: features of the split.
+      split_name: name of the split.
+      class_names: one name per output; the features' own, if known, may be in a different order.
 
     Raises:
       ValueError: if two examples have the same name.
@@ -63,7 +63,7 @@ class FeatureInputs:
       raise ValueError(f'Expected each example of the split {split_name!r} once. Received '
                        f'{names[np.argmax(counts)]!r} {counts.max()} times.')
     own_names = features.class_names or class_names
-    # The dataset gives names, labels and their order; it holds no images.
+    # The dataset has names, labels and their order, but no images.
     dataset = Dataset('features', split_name, tuple(own_names), 3, _examples(features))
     return cls(dataset, labels.map_by_name(own_names, class_names), (), arrays=[features.values],
                is_one=True)
@@ -107,17 +107,17 @@ class FeatureInputs:
 
   def _take(self, wanted: np.ndarray, views: np.ndarray) -> list[np.ndarray]:
     sorted_ids, order = self._rows
-    # The padding of a batch has the id -1, and gets the first row.
+    # Padding has the id -1 and gets the first row.
     rows = order[np.searchsorted(sorted_ids, np.maximum(wanted, sorted_ids[0]))]
     rows += views % self.num_views * len(order)
     return [np.take(array, rows, axis=0) for array in self.arrays]
 
 
 def check_together(training: Features, validation: Features) -> None:
-  """Stops if two files cannot be of the same network, or an example is in both.
+  """Checks that two files can be from the same network and share no example.
 
   Raises:
-    ValueError: with what differs.
+    ValueError: if not; the message states what differs.
   """
   differences = [f'{name} {training.facts[name]} and {validation.facts[name]}' for name in _FACTS
                  if name in training.facts and name in validation.facts
@@ -130,18 +130,18 @@ def check_together(training: Features, validation: Features) -> None:
     differences.append(f'the classes {_listed(known[0])} and {_listed(known[1])}')
   if differences:
     raise ValueError('--training_file and --validation_file: expected features of one network and '
-                     f'of the same classes. Received: {"; ".join(differences)}. Make both with the '
+                     f'the same classes. Received: {"; ".join(differences)}. Create both with the '
                      'same flags.')
   shared = _in_both(training, validation)
   if shared:
-    raise ValueError('--validation_file: expected other examples than those of --training_file. '
-                     f'Received {len(shared)} of {len(validation.names)} that are in both, such as '
-                     f'{shared[0]}. Leave it out, so that --validation_fraction holds some out; or '
-                     'extract the split train for the one and validation for the other.')
+    raise ValueError('--validation_file: expected no examples of --training_file. Received '
+                     f'{len(shared)} of {len(validation.names)} that are in both, such as '
+                     f'{shared[0]}. Leave it out to hold some out with --validation_fraction, or '
+                     'extract the split train for one file and validation for the other.')
 
 
 def _in_both(one: Features, other: Features) -> list[str]:
-  """Lists the examples of the same name and the same features, to rounding."""
+  """Lists the examples with the same name and, up to rounding, the same features."""
   rows = {name: row for row, name in enumerate(one.names)}
   shared = []
   for row, name in enumerate(other.names):
@@ -152,24 +152,23 @@ def _in_both(one: Features, other: Features) -> list[str]:
 
 
 def name_classes(*files: Features) -> tuple[str, ...]:
-  """Names the classes of files, by their labels in the first, where no file does.
+  """Returns the class names in the files, or else the numbers of the labels in the first one.
 
   Raises:
-    ValueError: if there is a label without a name, or a single class.
+    ValueError: if a label has no name, or there is only one class.
   """
   names = next((found.class_names for found in files if found.class_names), ())
   largest = max(int(found.labels.max()) for found in files)
   if not names and integer_labels.is_sparse([found.labels for found in files]):
-    raise ValueError(f'Expected labels that number the classes 0, 1, …, or names of the classes in '
-                     f'the file. Received labels up to {largest}, most of them without an example: '
-                     'number the classes from 0 and make the file again.')
+    raise ValueError('Expected class names in the file, or labels that number the classes from 0. '
+                     f'Received: labels up to {largest}, most of which have no example. Number the '
+                     'classes from 0 and create the file again.')
   names = names or tuple(str(label) for label in range(largest + 1))
   if largest >= len(names):
-    raise ValueError(f'Expected labels in [0, {len(names)}), one for each class that has a name. '
-                     f'Received: {largest}. Make both files with the same flags.')
+    raise ValueError(f'Expected labels in [0, {len(names)}), one for each named class. '
+                     f'Received: {largest}. Create both files with the same flags.')
   if len(names) < 2:
-    raise ValueError('Expected at least two classes, for there is nothing to learn of one. '
-                     f'Received: {", ".join(names)}.')
+    raise ValueError(f'Expected at least two classes. Received: {", ".join(names)}.')
   return names
 
 
@@ -177,27 +176,26 @@ def hold_out(features: Features, class_names: Sequence[str],
              fraction: float) -> tuple[Features, Features]:
   """Divides features into training and validation, by a hash of the examples' names.
 
-  Whole datasets are divided as `datasets.splits` divides them, so that a network that is trained
-  on the features may be evaluated on the validation split of the images.
+  Whole datasets are divided as in `datasets.splits`, so that a network trained on the features can
+  be evaluated on the validation split of the images.
 
   Raises:
-    ValueError: if a class has a single example, or if the examples are a part that such a division
-      made.
+    ValueError: if a class has a single example, or if the examples are one part of such a division.
   """
   if features.facts.get('is_part'):
     raise ValueError(
-        '--training_file: expected features of a whole dataset, of which --validation_fraction '
-        f"holds some out. Received those of {features.facts.get('split')!r}, one part of a dataset "
-        'that was divided when they were extracted. Add --validation_file, with the features of '
-        'the split validation; or extract all with extract_features.py --validation_fraction=0; or '
-        'train on these alone: --validation_fraction=0.')
+        '--training_file: expected features of a whole dataset, to hold some out with '
+        f"--validation_fraction. Received: the split {features.facts.get('split')!r} of a dataset "
+        'that was already divided during extraction. Set --validation_file to the features of the '
+        'split validation; or extract all with extract_features.py --validation_fraction=0; or '
+        'train on these alone with --validation_fraction=0.')
   held = splits.part_of(_examples(features), class_names, 'validation',
                         validation_fraction=fraction)
   return _select(features, ~held), _select(features, held)
 
 
 def digest(features: Features) -> str:
-  """Returns the sha256 of the features' numbers: other numbers are another run."""
+  """Returns the sha256 of the features' numbers; a run is tied to it."""
   return hashlib.sha256(np.ascontiguousarray(features.values).data).hexdigest()
 
 

@@ -1,7 +1,7 @@
-"""Features in NumPy's `.npz` files: `np.load(path)['features']` is all that is needed to use them.
+"""Features in NumPy's `.npz` files; read them with `np.load(path)['features']`.
 
-The arrays are features, labels, names, class_names and facts, a JSON text. None holds objects, so
-none needs a pickle.
+The arrays are features, labels, names, class_names and facts, a JSON text. None contains objects,
+so none is pickled.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from slim_zoo.features.features import ADVICE, Features
 from slim_zoo.features.header import Header
 
 _EXPECTED = 'an .npz file with the arrays features, labels, names, class_names and facts'
-# What damaged data and headers of arrays make the libraries raise, besides what `reading` knows.
+# Errors raised for damaged data and array headers, besides those `reading` handles.
 _FAILURES = (lzma.LZMAError, SyntaxError, tokenize.TokenError, zlib.error)
 
 
 def write(path: str | os.PathLike[str], features: Features) -> None:
-  """Writes a file, chunk by chunk; the features may be larger than the memory.
+  """Writes a file chunk by chunk; the features may be larger than memory.
 
   Raises:
-    OSError: if there is no room or it may not be written.
+    OSError: if there is no space or it cannot be written.
   """
   small = {'labels': features.labels, 'names': np.array(features.names),
            'class_names': np.array(features.class_names, str),
@@ -51,8 +51,8 @@ def read(path: str | os.PathLike[str]) -> Features:
   """Reads a file into memory.
 
   Raises:
-    ValueError: if it is damaged or holds something else.
-    OSError: if it does not exist or may not be read.
+    ValueError: if it is damaged or has other content.
+    OSError: if it does not exist or cannot be read.
   """
   with _opened(path) as archive:
     class_names, facts = _about(archive)
@@ -61,11 +61,11 @@ def read(path: str | os.PathLike[str]) -> Features:
 
 
 def read_header(path: str | os.PathLike[str]) -> Header:
-  """Reads what a file says about itself, and no features.
+  """Reads the header of a file, without features.
 
   Raises:
-    ValueError: if it is damaged or holds something else.
-    OSError: if it does not exist or may not be read.
+    ValueError: if it is damaged or has other content.
+    OSError: if it does not exist or cannot be read.
   """
   # The ZIP file is None only once it is closed.
   with _opened(path) as archive, \
@@ -91,12 +91,12 @@ def _opened(path) -> Iterator[np.lib.npyio.NpzFile]:
 def _about(archive: np.lib.npyio.NpzFile) -> tuple[tuple[str, ...], dict]:
   facts = json.loads(str(_array(archive, 'facts')[()]))
   if not isinstance(facts, dict):
-    raise ValueError('facts of another kind')
+    raise ValueError('facts that are not a JSON object')
   return tuple(_array(archive, 'class_names').tolist()), facts
 
 
 def _array(archive: np.lib.npyio.NpzFile, name: str) -> np.ndarray:
   found = archive[name]
-  if not isinstance(found, np.ndarray):  # What is no array is given as bytes.
+  if not isinstance(found, np.ndarray):  # Members that are not arrays are returned as bytes.
     raise ValueError(f'no array as {name}')
   return found

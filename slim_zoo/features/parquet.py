@@ -1,8 +1,8 @@
 """Features in Parquet files, for data frames: the columns name, label, class and features.
 
 `features` is a list of the same length in every row; its shape, the class names and the facts are
-in the metadata of the schema, as a JSON text called `about`. Texts are binary where some of them
-are not UTF-8.
+in the metadata of the schema, as a JSON text called `about`. A text column is binary if some of its
+values are not UTF-8.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _ABOUT = b'about'
 
 
 def write(path: str | os.PathLike[str], features: Features) -> None:
-  """Writes a file, one row group after the other; the features may be larger than the memory.
+  """Writes a file row group by row group; the features may be larger than memory.
 
   Raises:
     ValueError: if pyarrow is not installed.
-    OSError: if there is no room or it may not be written.
+    OSError: if there is no space or it cannot be written.
   """
   arrow, parquet = import_packages()
   width = features.header.width
@@ -52,8 +52,8 @@ def read(path: str | os.PathLike[str]) -> Features:
   """Reads a file into memory.
 
   Raises:
-    ValueError: if it is damaged or holds something else, or pyarrow is not installed.
-    OSError: if it does not exist or may not be read.
+    ValueError: if it is damaged or has other content, or pyarrow is not installed.
+    OSError: if it does not exist or cannot be read.
   """
   _, parquet = import_packages()
   header = read_header(path)
@@ -64,11 +64,11 @@ def read(path: str | os.PathLike[str]) -> Features:
 
 
 def read_header(path: str | os.PathLike[str]) -> Header:
-  """Reads what a file says about itself, and no features.
+  """Reads the header of a file, without features.
 
   Raises:
-    ValueError: if it is damaged or holds something else, or pyarrow is not installed.
-    OSError: if it does not exist or may not be read.
+    ValueError: if it is damaged or has other content, or pyarrow is not installed.
+    OSError: if it does not exist or cannot be read.
   """
   _, parquet = import_packages()
   with reading(path, _EXPECTED, ADVICE) as (file, _):
@@ -87,7 +87,7 @@ def _rows(batch: Any, width: int) -> tuple[list[bytes], np.ndarray, np.ndarray]:
 
 
 def import_packages() -> tuple[types.ModuleType, types.ModuleType]:
-  """Imports pyarrow, which nothing else needs, and pyarrow.parquet.
+  """Imports pyarrow, which is needed only here, and pyarrow.parquet.
 
   Raises:
     ValueError: if it is not installed.
@@ -96,8 +96,8 @@ def import_packages() -> tuple[types.ModuleType, types.ModuleType]:
     import pyarrow
     import pyarrow.parquet
   except ImportError as error:
-    raise ValueError('Parquet files need the package pyarrow. Expected: that it is installed, as '
-                     'requirements.lock has it. Received: none. Install it, or use .npz or '
+    raise ValueError('Expected the package pyarrow for Parquet files, in the version given in '
+                     'requirements.lock. Received: none. Install it, or use .npz or '
                      '.tfrecord.') from error
   return pyarrow, pyarrow.parquet
 

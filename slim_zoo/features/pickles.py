@@ -1,4 +1,4 @@
-"""The classic pickles of features: a dict with `features` and `labels`."""
+"""Pickled features: a dict with `features` and `labels`."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any
 from files.unpickling import read_pickle, reading
 from slim_zoo.features.features import Features, as_labels, as_values
 
-_EXPECTED = ("a pickled dict with 'features', numbers [n, …], and 'labels', one whole number an "
+_EXPECTED = ("a pickled dict with 'features', numbers [n, …], and 'labels', one integer per "
              'example')
 
 
 def read(path: str | os.PathLike[str]) -> Features:
-  """Reads the features and labels of a pickle, and nothing else that it may hold.
+  """Reads the features and labels of a pickle; other entries are ignored.
 
   Args:
-    path: of a dict of Python 2 or 3 whose keys are text or bytes, and whose values are arrays or
-      lists; pixels in bytes will do.
+    path: a pickled dict, from Python 2 or 3, whose keys are text or bytes and whose values are
+      arrays or lists of any numbers, including uint8 pixels.
 
   Returns:
     The features; the names are '0', '1' and so on.
 
   Raises:
-    ValueError: if the file is damaged or holds anything else; nothing in it has been run.
-    OSError: if it does not exist or may not be read.
+    ValueError: if the file is damaged or has other content; nothing in it has been run.
+    OSError: if it does not exist or cannot be read.
   """
   content = read_pickle(path)
   with reading(path, _EXPECTED, 'Save such a dict where it was made.'):
@@ -39,4 +39,4 @@ def _entry(content: Mapping[Any, Any], name: str) -> Any:
   for key in (name, name.encode()):
     if key in content:
       return content[key]
-  raise ValueError(f'a dict without {name!r}, with {list(content)[:10]}')
+  raise ValueError(f'a dict without {name!r}, with the keys {list(content)[:10]}')

@@ -1,7 +1,7 @@
-"""Features of a frozen trunk, computed once and kept for a training run, in memory or on the disk.
+"""Features of a frozen trunk, computed once for a training run and kept in memory or on disk.
 
-Row v·n + i of a store is view v of example i of a split of n examples. On the disk the folder of a
-store is named after everything that its numbers depend on: if anything changes, so does the folder.
+Row v·n + i of a store is view v of example i of a split of n examples. On disk, a store's folder is
+named by a digest of everything its numbers depend on: if anything changes, so does the folder.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def choose(boundary: Sequence[Boundary], splits: Sequence[int],
 
   Args:
     boundary: the tensors between trunk and head.
-    splits: how many rows each store will have.
-    folder: folder for them on the disk; it need not exist.
+    splits: number of rows of each store.
+    folder: folder for them on disk; it need not exist.
 
   Returns:
     'disk', 'memory' or 'off', and the reason.
@@ -45,17 +45,17 @@ def choose(boundary: Sequence[Boundary], splits: Sequence[int],
   existing = next(path for path in (folder, *folder.parents) if path.exists())
   num_rows, size = sum(splits), sum(size_of(boundary, rows) for rows in splits)
   shown = f'{num_rows:,} × {size // max(num_rows, 1):,} bytes, {size / 2 ** 20:,.1f} MiB'
-  # They may be those of an earlier run, which is known only after restoring.
+  # They may exist from an earlier run, which is known only after restoring.
   there = sum(size_of(boundary, rows) for rows in splits if _has_alike(folder, boundary, rows))
   if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
     hindrance = f'cannot be written to {folder}'
   elif size > _SHARE_OF_DISK * (_free_disk(existing) + there):
-    hindrance = f'are too many for {folder}'
+    hindrance = f'are too large for {folder}'
   else:
-    return 'disk', f'{shown}, are less than half of what is free in {folder}'
+    return 'disk', f'{shown}, are less than half of the free space in {folder}'
   if size <= _SHARE_OF_MEMORY * memory.available():
     return 'memory', f'{shown}, {hindrance}, and are less than a quarter of the memory'
-  return 'off', f'{shown}, {hindrance}, and are too many for the memory'
+  return 'off', f'{shown}, {hindrance}, and are too large for the memory'
 
 
 def _free_disk(folder: pathlib.Path) -> int:
@@ -63,7 +63,7 @@ def _free_disk(folder: pathlib.Path) -> int:
 
 
 def _has_alike(folder: pathlib.Path, boundary: Sequence[Boundary], num_rows: int) -> bool:
-  """Returns whether there is a store with that many rows of the same shapes."""
+  """Returns whether there is a store with this number of rows and these shapes."""
   return any(all(row_store.is_complete_file(store / f'{number}.npy', column, num_rows)
                  for number, column in enumerate(_columns(boundary)))
              for store in folder.glob('*'))
@@ -79,11 +79,11 @@ def size_of(boundary: Sequence[Boundary], num_rows: int) -> int:
 
 
 def key_of(facts: dict[str, Any], variables: dict[str, tf.Variable]) -> str:
-  """Returns a key that identifies everything that features depend on.
+  """Returns a key that identifies everything the features depend on.
 
   Args:
-    facts: network, boundary, preprocessing, data and so on, as JSON can hold it.
-    variables: of the trunk.
+    facts: network, boundary, preprocessing, data and so on, as JSON values.
+    variables: the trunk's variables.
 
   Returns:
     A hexadecimal digest.
@@ -96,31 +96,31 @@ def key_of(facts: dict[str, Any], variables: dict[str, tf.Variable]) -> str:
 
 
 def in_memory(boundary: Sequence[Boundary], num_rows: int) -> RowStore:
-  """Makes an empty store in memory."""
+  """Creates an empty store in memory."""
   return row_store.in_memory(_columns(boundary), num_rows)
 
 
 @contextlib.contextmanager
 def on_disk(folder: pathlib.Path, boundary: Sequence[Boundary],
             num_rows: int) -> Iterator[RowStore]:
-  """Opens the store in a folder, or makes one, and locks it meanwhile.
+  """Opens or creates the store in a folder and keeps it locked meanwhile.
 
   Args:
-    folder: named after everything that the features depend on.
+    folder: folder named after everything the features depend on.
     boundary: the tensors between trunk and head.
-    num_rows: rows of the store.
+    num_rows: number of rows of the store.
 
   Yields:
     The store, filled as far as an earlier process got.
 
   Raises:
-    OSError: if there is no room or the folder cannot be written to.
+    OSError: if there is no space or the folder cannot be written to.
   """
   try:
     folder.mkdir(parents=True, exist_ok=True)
   except OSError as error:
-    raise OSError(error.errno, f'{error.strerror}: expected a place for features. Let '
-                  f'XDG_CACHE_HOME name a folder that can be written to, or {_INSTEAD}',
+    raise OSError(error.errno, f'{error.strerror}: expected a writable folder for features. Set '
+                  f'XDG_CACHE_HOME to a writable folder, or {_INSTEAD}',
                   str(folder)) from error
   with locked(folder / 'store'):
     yield _open(folder, boundary, num_rows)
@@ -132,25 +132,25 @@ def _open(folder: pathlib.Path, boundary: Sequence[Boundary], num_rows: int) -> 
     try:
       return row_store.open_rows(folder, columns, num_rows)
     except ValueError:
-      print(f'Starting again, because the features in {folder} are damaged.', flush=True)
+      print(f'Computing the features in {folder} again, because they are damaged.', flush=True)
       row_store.discard(folder)
       return row_store.open_rows(folder, columns, num_rows)
   except OSError as error:
     size = size_of(boundary, num_rows)
-    raise OSError(error.errno, f'{error.strerror}: expected room for {size / 2**20:,.1f} MiB of '
-                  'features. Free some, let XDG_CACHE_HOME name a folder that has it, or '
+    raise OSError(error.errno, f'{error.strerror}: expected {size / 2**20:,.1f} MiB of space for '
+                  'features. Free some, set XDG_CACHE_HOME to a folder with enough space, or '
                   + _INSTEAD, str(error.filename or folder)) from error
 
 
 def fill(store: RowStore, batches: Callable[[int], tf.data.Dataset], trunk: Callable, *,
          show: Callable[..., Any]) -> None:
-  """Computes the rows that a store lacks.
+  """Computes the missing rows of a store.
 
   Args:
     store: partly filled or empty; full afterwards.
-    batches: `batches(start)` returns the batches of images from a row on.
-    trunk: `trunk(images)` returns the boundary's tensors, [batch, …] each.
-    show: shows the progress: an iterable of the batches, given them and their number.
+    batches: `batches(start)` returns the batches of images from row `start` on.
+    trunk: `trunk(images)` returns the boundary's tensors, each [batch, …].
+    show: `show(batches, count)` returns the batches and shows progress while they are iterated.
   """
   if store.done == store.num_rows:
     return

@@ -1,9 +1,9 @@
-"""Features as TFRecords of `tf.train.Example`, by the keys that TF-Slim has for images.
+"""Features as TFRecords of `tf.train.Example`, with TF-Slim's keys for images.
 
-Each has `image/filename`, `image/class/label`, `image/class/text` and `features`, the numbers in
-one row. The first one has also `about`, a JSON text with the number of the examples, their shape,
-the class names and the facts: so the file is one, every record is an example, and readers that know
-nothing of it pass it over.
+Each has `image/filename`, `image/class/label`, `image/class/text` and `features`, flattened. The
+first one also has `about`, a JSON text with the number of examples, their shape, the class names
+and the facts. So there is only one file, every record is an example, and other readers ignore the
+extra key.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _BATCH = 256
 
 
 def write(path: str | os.PathLike[str], features: Features) -> None:
-  """Writes a file, example by example; the features may be larger than the memory.
+  """Writes a file example by example; the features may be larger than memory.
 
   Raises:
-    OSError: if there is no room or it may not be written.
+    OSError: if there is no space or it cannot be written.
   """
   about = {_ABOUT: _bytes(header_text(features.header).encode())}
   try:
@@ -54,13 +54,13 @@ def read(path: str | os.PathLike[str]) -> Features:
   """Reads a file into memory.
 
   Raises:
-    ValueError: if it is damaged or holds something else.
-    OSError: if it does not exist or may not be read.
+    ValueError: if it is damaged or has other content.
+    OSError: if it does not exist or cannot be read.
   """
   header = read_header(path)
   with _reading(path) as size:
     if 4 * header.num_examples * header.width > size:
-      raise ValueError(f'less than the {header.num_examples} examples of the shape {header.shape}')
+      raise ValueError(f'fewer than {header.num_examples} examples of the shape {header.shape}')
     spec = {_NAME: tf.io.FixedLenFeature([], tf.string),
             _LABEL: tf.io.FixedLenFeature([], tf.int64),
             _VALUES: tf.io.FixedLenFeature([header.width], tf.float32)}
@@ -70,11 +70,11 @@ def read(path: str | os.PathLike[str]) -> Features:
 
 
 def read_header(path: str | os.PathLike[str]) -> Header:
-  """Reads what a file says about itself, and no features.
+  """Reads the header of a file, without features.
 
   Raises:
-    ValueError: if it is damaged or holds something else.
-    OSError: if it does not exist or may not be read.
+    ValueError: if it is damaged or has other content.
+    OSError: if it does not exist or cannot be read.
   """
   with _reading(path):
     for record in _records(path).take(1):

@@ -12,11 +12,11 @@ import tensorflow as tf
 
 from nets import custom_head, nets_factory, scopes
 from nets.network import Network
-from slim_zoo.config.model import Weights
+from slim_zoo.config.model import Geometry, Weights
 from slim_zoo.evaluation import classifier
 from slim_zoo.training import checkpoints, metadata
 from slim_zoo.training.loop import ValidationState
-from slim_zoo.weights import kept_heads, sources
+from slim_zoo.weights import kept_heads, sources, transforms
 
 # What features must know about the images and weights that they were made from.
 _NEEDED = ('model_name', 'end_point', 'checkpoint', 'image_size', 'channels', 'preprocessing_name')
@@ -58,7 +58,9 @@ class Trunk:
     values['global_step'] = tf.constant(step, tf.int64)
     facts = metadata.ModelFacts(
         self.facts['model_name'], list(self.class_names), self.facts['image_size'],
-        self.facts['channels'], self.facts['preprocessing_name'], labels_offset=0)
+        self.facts['channels'], self.facts['preprocessing_name'],
+        transforms.settle(self.facts, self.facts['preprocessing_name'], Geometry()),
+        labels_offset=0)
     described = metadata.describe(
         facts, step=step, dataset=dataset, validation_state=validation_state, bad_images={},
         flags={**run_flags, **self.head.kept,

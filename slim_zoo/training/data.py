@@ -14,7 +14,10 @@ from preprocessing import preprocessing_factory
 from slim_zoo.config.programs import Train
 from slim_zoo.training import bad_images, metadata, start
 from slim_zoo.training.inputs import Inputs, decoder
-from slim_zoo.weights import kept_heads, opening, sources
+from slim_zoo.weights import kept_heads, opening, sources, transforms
+
+# Number of classes that a message lists.
+_LISTED = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +60,7 @@ def open_data(config: Train, *, net: Net, head: kept_heads.Head, saved: Mapping[
   data, begin = config.data, _Start(net, head, saved, weights, is_resumed)
   get = functools.partial(
       dataset_factory.get_dataset, data.dataset_name, dataset_dir=data.dataset_dir,
-      file_pattern=data.file_pattern, validation_fraction=data.validation_fraction)
+      **data.of_source())
   train = get(split_name=data.dataset_split_name)
   input_pipeline.check_sampling(train, data.sampling)
   if is_resumed:
@@ -65,14 +68,23 @@ def open_data(config: Train, *, net: Net, head: kept_heads.Head, saved: Mapping[
   for note in (*train.notes, train.summary()):
     print(note)
   names, offset = _settle_outputs(train, config, begin)
+  preprocessing_name = config.model.preprocessing_name or config.model.model_name
   facts = metadata.ModelFacts(
       config.model.model_name, names, _image_size(config),
       1 if config.model.use_grayscale else train.channels,
-      config.model.preprocessing_name or config.model.model_name, offset)
+      preprocessing_name, transforms.settle(saved, preprocessing_name, config.model), offset)
   validation = _open_validation(get, config, saved if is_resumed else {})
   if validation:
     print(validation.summary())
-  if not is_resumed:
+    single = [name for name, count in zip(train.class_names, train.class_counts, strict=True)
+              if count == 1 and validation.made_split]
+    if single:
+      print(f'Not in validation: {len(single)} classes with a single image: '
+            f'{", ".join(single[:_LISTED])}{", …" if len(single) > _LISTED else ""}.')
+  if validation and validation.fingerprint == train.fingerprint:
+    print('Warning: the run validates on the examples that it trains on, so that the accuracy will '
+          f'be too high. See --dataset_split_name={data.dataset_split_name}.')
+  elif not is_resumed:
     opened = [split for split in (train, validation) if split]
     for warning in overlap.describe(overlap.find(opened), opened):
       print(warning)
@@ -86,7 +98,8 @@ def open_data(config: Train, *, net: Net, head: kept_heads.Head, saved: Mapping[
                             needs_all_classes=split is train)
     return Inputs(
         split, labels.map_by_name(split.class_names, names), bad,
-        preprocessing_name=facts.preprocessing_name, image_size=facts.image_size,
+        preprocessing_name=facts.preprocessing_name, transform=facts.transform,
+        image_size=facts.image_size,
         channels=facts.channels, num_parallel_calls=config.hardware.num_preprocessing_threads,
         num_views=views, sampling=data.sampling)
 
@@ -100,7 +113,7 @@ def _image_size(config: Train) -> int:
   return size
 
 
-def _check_same(train: Dataset, saved: Mapping[str, Any], train_dir: str) -> None:
+def _check_same(train: Dataset, saved: Mapping[str, Any], train_dir: str | None) -> None:
   """Checks that a resumed run has the data that it had."""
   if saved and 'dataset' not in saved:
     raise ValueError(f'--train_dir={train_dir}: expected the directory of a run. Received: one '
@@ -110,8 +123,22 @@ def _check_same(train: Dataset, saved: Mapping[str, Any], train_dir: str) -> Non
     raise ValueError(
         f'The data are not those that the run in {train_dir} was trained on. Expected: '
         f'{saved["dataset"]["num_examples"]} examples in the split {train.split_name!r} with the '
-        f'same names and labels. Received: {train.num_examples}. Use the same data, or another '
-        '--train_dir.')
+        f'same names and labels. Received: {train.num_examples}; '
+        f'{_difference(saved["dataset"].get("class_counts"), train)}. Use the same data; or start '
+        f'a new run on these from what this one has learned: --checkpoint_path={train_dir} with '
+        'another --train_dir.')
+
+
+def _difference(before: Mapping[str, int] | None, train: Dataset) -> str:
+  """Describes how the examples of the classes have changed."""
+  if before is None:  # Of a run of an earlier version.
+    return 'some were added, removed, renamed or moved to another class'
+  now = dict(zip(train.class_names, train.class_counts.tolist(), strict=True))
+  changes = [f'{name} has {now.get(name, 0)} instead of {before.get(name, 0)}'
+             for name in sorted({*before, *now}) if now.get(name, 0) != before.get(name, 0)]
+  if not changes:
+    return 'each class has as many as before, but some were renamed or exchanged'
+  return ', '.join(changes[:_LISTED]) + (', …' if len(changes) > _LISTED else '')
 
 
 def _open_validation(get: Callable[..., Dataset], config: Train,

@@ -15,6 +15,7 @@ from datasets import dataset as dataset_lib
 from datasets import input_pipeline
 from preprocessing import preprocessing_factory
 from preprocessing.decoding import decode_image
+from preprocessing.transform import Transform
 
 
 def decoder(dataset: dataset_lib.Dataset) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -56,6 +57,7 @@ class Inputs:
   Attributes:
     dataset, label_map, bad_images: see `Split`.
     preprocessing_name: a name in `PREPROCESSING`.
+    transform: how images are prepared in an evaluation.
     image_size: height and width, in pixels.
     channels: 1 or 3.
     num_parallel_calls: number of images to decode at a time.
@@ -68,6 +70,7 @@ class Inputs:
   bad_images: tuple[str, ...]
   _: dataclasses.KW_ONLY
   preprocessing_name: str
+  transform: Transform
   image_size: int
   channels: int
   num_parallel_calls: int
@@ -115,7 +118,8 @@ class Inputs:
 
   def _preprocess(self, is_training: bool) -> Callable:
     function = preprocessing_factory.get_preprocessing(self.preprocessing_name, is_training,
-                                                       channels=self.channels)
+                                                       channels=self.channels,
+                                                       transform=self.transform)
     return lambda image, seed: function(image, self.image_size, self.image_size, seed=seed)
 
 

@@ -108,6 +108,7 @@ def fit(trainer: Trainer, batches: Iterator, plan: Plan, *, validation_state: Va
   with StopRequests() as requests:
     def validate_now(validate: Validate) -> None:
       validation_state.validation_due = True
+      progress.pause('validating')
       found = validate(lambda: requests.received is not None)
       if found:
         validation_state.validation_due = False
@@ -125,7 +126,8 @@ def fit(trainer: Trainer, batches: Iterator, plan: Plan, *, validation_state: Va
       pace = max(1, min(4 * pace, round(count * _SECONDS_A_CALL / max(watch.seconds, 1e-9))))
       _check_finite(steps, step)
       step += count
-      progress.advance(step, watch.seconds)
+      progress.advance(step, watch.seconds, f'loss {np.mean(steps.loss):.4f}, accuracy '
+                       f'{np.mean(steps.accuracy):.3f}')
       if due:
         recorder.histograms(step, trainer.network.variables, steps.gradients)
         since_histograms = Stopwatch()

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
+from preprocessing.transform import Transform
 from slim_zoo.training.loop import ValidationState
 
 FORMAT = 1
@@ -24,6 +25,7 @@ class ModelFacts:
     image_size: height and width, in pixels.
     channels: number of channels of the images.
     preprocessing_name: a name in `PREPROCESSING`.
+    transform: how images are prepared in an evaluation.
     labels_offset: what was subtracted from the dataset's labels.
   """
   model_name: str
@@ -31,6 +33,7 @@ class ModelFacts:
   image_size: int
   channels: int
   preprocessing_name: str
+  transform: Transform
   labels_offset: int
 
 
@@ -54,6 +57,7 @@ def describe(model: ModelFacts, *, step: int, dataset: Mapping, flags: Mapping,
   return {
       'format': FORMAT,
       **dataclasses.asdict(model),
+      'transform': model.transform.to_json(),
       'num_classes': len(model.class_names),
       'step': step,
       'dataset': dict(dataset),

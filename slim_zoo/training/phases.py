@@ -22,7 +22,7 @@ from slim_zoo.config.programs import Train
 from slim_zoo.weights import checkpoint_files
 
 # What holds for all phases.
-_COMMON = ('phases', 'train_dir', 'dry_run', 'flagfile', 'undefok')
+_COMMON = ('phases', 'train_dir', 'dry_run', 'model_name', 'flagfile', 'undefok')
 # How the first phase takes over its starting weights; wrong for those that others start from.
 _OF_THE_START = ('checkpoint_exclude_scopes', 'ignore_missing_vars', 'use_moving_averages',
                  'checkpoint_channel_order', 'convert_input_channels')
@@ -51,7 +51,7 @@ class Phase:
   @property
   def folder(self) -> str:
     """The directory of the run."""
-    return self.parsed.config.saving.train_dir
+    return self.parsed.config.saving.train_dir or ''
 
   @property
   def step(self) -> int | None:
@@ -126,7 +126,7 @@ def split(parsed: Parsed[Train]) -> list[Phase]:
     ValueError: if they cannot be understood, or one has no end.
   """
   phases: list[Phase] = []
-  folder = parsed.config.saving.train_dir
+  folder = parsed.config.saving.train_dir or ''
   for number, words in enumerate(parse(parsed.config.session.phases or ''), start=1):
     before = phases[-1].folder if phases else None
     own = _read(number, words)
@@ -138,12 +138,21 @@ def split(parsed: Parsed[Train]) -> list[Phase]:
     phases.append(Phase(
         shared.with_given(**given, train_dir=os.path.join(folder, f'phase_{number}')), number,
         words, own.given, before))
+  _check_overridden(parsed, phases)
   for phase in phases[:-1]:
     values = flag_values.values_of(phase.parsed.config)
     if all(values[name] is None for name in _ENDS):
       raise ValueError(f'--phases: expected an end of phase {phase.number}, so that another can '
                        f'start: --{" or --".join(_ENDS)}. Received: none of them.')
   return _linked(phases)
+
+
+def _check_overridden(parsed: Parsed[Train], phases: Sequence[Phase]) -> None:
+  """Stops at a flag that no phase takes from the command line."""
+  for name in sorted(parsed.given - set(_COMMON)):
+    if all(name in phase.own | _overridden(phase.own) for phase in phases):
+      raise ValueError(f'--{name}: expected a flag that some phase uses. Received: one that every '
+                       'phase of --phases sets for itself. Leave it out.')
 
 
 def _linked(phases: Sequence[Phase]) -> list[Phase]:

@@ -11,6 +11,23 @@ from collections.abc import Iterator
 from files import locks
 
 
+def required(train_dir: str | None, suggestion: str) -> pathlib.Path:
+  """Returns --train_dir as a path.
+
+  Args:
+    train_dir: the option.
+    suggestion: a name for the run.
+
+  Raises:
+    ValueError: if there is none: a run needs a name to be resumed by.
+  """
+  if not train_dir:
+    raise ValueError('--train_dir: expected a directory for the checkpoints and logs of this run, '
+                     f'which the same command resumes. Received: none. For example: '
+                     f'--train_dir={suggestion}')
+  return pathlib.Path(train_dir)
+
+
 @contextlib.contextmanager
 def locked(folder: str | os.PathLike) -> Iterator[pathlib.Path]:
   """Locks the folder of a run for this process; makes the folder if necessary.

@@ -43,6 +43,7 @@ from slim_zoo.weights import checkpoint_files, kept_heads, opening, sources
 
 def train(parsed: Parsed[Train]) -> int:
   """Trains, in phases if there are any; returns an exit code."""
+  run_folder.required(parsed.config.saving.train_dir, f'runs/{parsed.config.model.model_name}')
   return phases.run(train_once, parsed)
 
 
@@ -50,7 +51,7 @@ def train_once(phase: phases.Phase) -> int:
   """Makes one run: resumes `train_dir`, else starts from `checkpoint_path`, else from scratch."""
   watch, asked = Stopwatch(), phase.parsed.config
   distribution.prepare_devices(clone_on_cpu=asked.hardware.clone_on_cpu)
-  is_dry, train_dir = asked.session.dry_run, pathlib.Path(asked.saving.train_dir)
+  is_dry, train_dir = asked.session.dry_run, pathlib.Path(asked.saving.train_dir or '')
   with contextlib.nullcontext(train_dir) if is_dry else run_folder.locked(train_dir) as folder:
     origin = _find_origin(phase.parsed, folder)
     config, head = settling.settle(phase.parsed, origin.saved, source=origin.path or '',
@@ -144,6 +145,8 @@ class _Job:
         bad_images={inputs.dataset.split_name: inputs.bad_images for inputs in both},
         dataset={'name': self.config.data.dataset_name, 'split': split.split_name,
                  'num_examples': split.num_examples, 'fingerprint': split.fingerprint,
+                 'class_counts': dict(zip(split.class_names, split.class_counts.tolist(),
+                                          strict=True)),
                  'validation_fingerprint': (self.validation.dataset.fingerprint
                                             if self.validation else None)})
 
@@ -284,6 +287,13 @@ def _announce(job: _Job) -> None:
         f'{length.steps_per_epoch:.2f} steps per epoch; '
         + ('without an end.' if end is None else
            f'{end} steps, {end / length.steps_per_epoch:.2f} epochs.'))
+  if end is None and not job.plan.patience:
+    print('Warning: this run trains until it is stopped. Set --epochs or --max_number_of_steps.')
+  if length.batch_size > split.num_examples:
+    print(f'Warning: a batch of {length.batch_size} holds some of the {split.num_examples} '
+          'examples more than once. See --batch_size.')
+  facts = job.facts
+  print(f'Images in evaluation: {facts.transform.describe(facts.image_size)}.')
   print(f'XLA is {config.hardware.xla}, {config.hardware.compute_dtype}, seed '
         f'{config.optimization.seed}.', flush=True)
 

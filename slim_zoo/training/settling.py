@@ -34,7 +34,11 @@ def settle(parsed: Parsed[Train], saved: Mapping[str, Any], *, source: str,
   known = opening.as_options(saved)
   options = options_of(Train)
   if is_resumed:
-    taken = {name: value for name, value in known.items() if name in saved.get('flags', {})}
+    recorded = saved.get('flags', {})
+    # An option that did not exist when the run began has its default.
+    taken = {name: option.default for name, option in options.items()
+             if recorded and option.is_kept and not option.open_value}
+    taken |= {name: value for name, value in known.items() if name in recorded}
     may_change = {name for name, option in options.items() if option.rule is Rule.FREE}
   else:  # Another run's checkpoint only tells what its network is like.
     inherited = {name for name, option in options.items() if option.rule is Rule.INHERITED}

@@ -1,13 +1,19 @@
-"""Ctrl-C and SIGTERM as requests to save and stop."""
+"""Signals as requests to save and stop.
+
+Ctrl-C; SIGTERM, by which clusters end a job; SIGHUP, when a terminal or an ssh session closes; and
+SIGUSR1, by which Slurm and others warn of the end of the time limit.
+"""
 
 from __future__ import annotations
 
 import signal
 from types import FrameType
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+
 
 class StopRequests:
-  """Records the first SIGINT or SIGTERM inside a `with` block, instead of ending the process.
+  """Records the first such signal inside a `with` block, instead of ending the process.
 
   A second one acts as usual, for users who cannot wait.
 
@@ -20,7 +26,7 @@ class StopRequests:
     self._previous = {}
 
   def __enter__(self) -> StopRequests:
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _SIGNALS:
       if signal.getsignal(number) != signal.SIG_IGN:  # Ignored under nohup and `&`.
         self._previous[number] = signal.signal(number, self._note)
     return self

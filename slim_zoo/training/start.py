@@ -61,7 +61,7 @@ def warm_start(trainer: Trainer, weights: sources.Weights, config: StartingWeigh
     model_name: the network.
     net: the network's record.
     excluded: from `excluded_scopes`.
-    folder: where the table is written; None to print it in full instead.
+    folder: where the table is written; None to print what is not restored instead.
 
   Raises:
     ValueError: if a variable is missing or does not fit.
@@ -71,12 +71,17 @@ def warm_start(trainer: Trainer, weights: sources.Weights, config: StartingWeigh
                         use_averages=config.use_moving_averages,
                         change_channels=config.convert_input_channels)
   if folder:
-    (folder / 'restored.txt').write_text(report.table(), encoding='utf-8',
-                                         errors='backslashreplace')
-  print(report.table(unused=folder is None), end='')
+    table = folder / 'restored.txt'
+    table.write_text(report.table(), encoding='utf-8', errors='backslashreplace')
+    print(f'{report.summary()}; the table is in {table}.')
+  else:
+    print(report.table(restored=False), end='')
   restore.check(report, exclude=excluded, head=net.head, ignore_missing=config.ignore_missing_vars)
   restore.apply(report, weights.source, variables)
   opening.warn_of_unused(weights, report)
+  if weights.integers:
+    print(f'Warning: training starts from weights that were rounded to {weights.integers}. '
+          'Prefer the float weights that they were made from, if you can get them.')
   trainer.start_averages()
   untouched = [row.name for row in report.rows if row.status != restore.RESTORED
                and row.name not in trainer.network.trainable]

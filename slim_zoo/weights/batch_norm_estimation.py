@@ -1,9 +1,9 @@
-"""Restoring the statistics of folded batch norm, measured on images.
+"""Estimating the statistics of folded batch norm from images.
 
 Folding multiplies a layer's kernel by batch norm's factor and adds batch norm's offset to its
-biases. After restoring such weights, batch norm has mean 0 and variance 1 - epsilon and changes
-nothing. In inference this is the same network. In training it is not: there the batch's own mean
-and variance are used, and those of the folded layers can be anything.
+biases. After restoring such weights, batch norm has mean 0 and variance 1 - epsilon and is the
+identity. In inference this is the same network. In training it is not, because the batch's own mean
+and variance are used, which can be anything in folded layers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _OPERATOR = 'FusedBatchNormV3'
 
 
 class _Moments:
-  """Running mean and variance of the numbers in each channel, over batches."""
+  """Running mean and variance of each channel over batches."""
 
   def __init__(self):
     self.count = 0
@@ -37,23 +37,23 @@ class _Moments:
 
   @property
   def variance(self) -> np.ndarray:
-    """The unbiased variance, which moving averages follow."""
+    """The unbiased variance, which moving averages track."""
     return self._squares / max(self.count - 1, 1)
 
 
 def re_estimate(network: Network, batches: Iterable[tf.Tensor]) -> list[str]:
   """Sets every batch norm's statistics to those of its inputs, without changing the outputs.
 
-  `y = a·x + c` is what a batch norm does in inference. With the measured mean and variance it does
-  the same if `gamma = a·sqrt(variance + epsilon)` and `beta = c + a·mean`. So one pass over the
-  images is enough for all layers, since no layer's inputs change.
+  In inference a batch norm computes `y = a·x + c`. With the measured mean and variance it computes
+  the same if `gamma = a·sqrt(variance + epsilon)` and `beta = c + a·mean`. No layer's inputs
+  change, so one pass over the images is enough for all layers.
 
-  Without `gamma`, as in Inception, only one variance keeps the outputs: the current one, which is
-  1 - epsilon after folding. The batches' own variance is then about 1, since batch norm made it so
-  before it was folded. So the variance is kept, and only `moving_mean` and `beta` are set.
+  Without `gamma`, as in Inception, only the current variance, 1 - epsilon after folding, preserves
+  the outputs. The batches' own variance is then about 1, because the original batch norm made it
+  so. Therefore the variance is kept, and only `moving_mean` and `beta` are set.
 
   Args:
-    network: restored.
+    network: the network, with restored variables.
     batches: float32 [batch, height, width, channels], preprocessed as in evaluation.
 
   Returns:

@@ -30,8 +30,8 @@ def read_npy(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     `{'conv1/weights': array}`; kernels are [height, width, in, out], or [in, out].
 
   Raises:
-    ValueError: if it is damaged or has other content; none of it has been run.
-    OSError: if it does not exist or may not be read.
+    ValueError: if it is damaged or has other content; no code in it has been run.
+    OSError: if it does not exist or cannot be read.
   """
   layers = read_pickle(path)
   if type(layers) is not dict or not layers:
@@ -58,15 +58,15 @@ def _text(key: Any) -> str:
 
 
 # The fields of caffe.proto that are read (https://github.com/BVLC/caffe, `src/caffe/proto`).
-_V1_LAYERS, _LAYERS = 2, 100  # Of NetParameter; old files and new ones.
+_V1_LAYERS, _LAYERS = 2, 100  # Fields of NetParameter in old and new files.
 
 
 @dataclasses.dataclass(frozen=True)
 class _Fields:
-  """The numbers of a layer's fields.
+  """The field numbers of a layer.
 
   Attributes:
-    name, type, bottoms, tops, blobs: of these fields.
+    name, type, bottoms, tops, blobs: number of each field.
     types: the values of `type` that matter here.
   """
   name: int
@@ -84,13 +84,13 @@ _LAYER_FIELDS = {
     _LAYERS: _Fields(name=1, type=2, bottoms=3, tops=4, blobs=7,
                      types={name: name for name in (_INNER_PRODUCT, _LRN, _POOLING)}),
 }
-_SHAPE, _FLOATS, _DOUBLES = 7, 5, 8  # Of BlobProto.
+_SHAPE, _FLOATS, _DOUBLES = 7, 5, 8  # Fields of BlobProto.
 _OLD_SHAPE = (1, 2, 3, 4)  # num, channels, height, width
-_DIM = 1  # Of BlobShape.
+_DIM = 1  # Field of BlobShape.
 _MOST_FIELDS = 100_000  # Networks have a few thousand; without a bound, long files take minutes.
 
-# Marks a network that pools before it normalizes, as CaffeNet does and AlexNet does not. Both have
-# the same layers, with the same shapes.
+# Marks a network that pools before normalizing, like CaffeNet and unlike AlexNet. Both have the
+# same layers with the same shapes.
 POOLS_FIRST = 'norm1/follows pool1'
 
 
@@ -102,7 +102,7 @@ class _Layer:
     name: its name.
     type: one of the types that matter here, or ''.
     bottoms, tops: names of its inputs and outputs.
-    blobs: its numbers, undecoded.
+    blobs: its arrays, still encoded.
   """
   name: str = ''
   type: str = ''
@@ -118,13 +118,13 @@ def read_caffemodel(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     path: a `.caffemodel` file.
 
   Returns:
-    `{'conv1/weights': array}`; kernels are [out, in, height, width], or [out, in] of a fully
-    connected layer. An empty array `POOLS_FIRST` is added if it describes the network. The arrays
+    `{'conv1/weights': array}`; kernels are [out, in, height, width], or [out, in] for a fully
+    connected layer. An empty array `POOLS_FIRST` is added if it applies to the network. The arrays
     share the memory of the file's bytes and are read-only.
 
   Raises:
     ValueError: if it is damaged or has other content.
-    OSError: if it does not exist or may not be read.
+    OSError: if it does not exist or cannot be read.
   """
   advice = 'Copy it again, or name another file.'
   with reading(path, 'a .caffemodel file', advice) as (file, _):
@@ -146,7 +146,7 @@ def read_caffemodel(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
 def _fields(message: memoryview,
             budget: Iterator[int]) -> Iterator[tuple[int, int, Any]]:
-  """Reads a message's fields; all messages of a file share the budget, a count from 0."""
+  """Reads a message's fields, counting them across all messages of a file."""
   for field in fields(message):
     if next(budget) >= _MOST_FIELDS:
       raise ValueError(f'more than {_MOST_FIELDS:,} fields')
@@ -154,7 +154,7 @@ def _fields(message: memoryview,
 
 
 def _layers(net: memoryview, budget: Iterator[int]) -> Iterator[_Layer]:
-  """Reads the layers, without their numbers."""
+  """Reads the layers without decoding their arrays."""
   for number, kind, message in _fields(net, budget):
     known = _LAYER_FIELDS.get(number)
     if known is None or kind != BYTES:
@@ -184,7 +184,7 @@ def _kinds(layer: _Layer) -> list[str]:
 
 def _array(blob: memoryview, name: str, budget: Iterator[int], *,
            layer_type: str) -> np.ndarray:
-  """Decodes an array; its shape is checked against its data before anything else is done."""
+  """Decodes an array, after checking its shape against its data."""
   dims: list[int] = []
   old_dims = [0, 0, 0, 0]
   data: dict[int, list[memoryview]] = {_FLOATS: [], _DOUBLES: []}
@@ -233,7 +233,7 @@ def _without_ones(shape: list[int], name: str, layer_type: str) -> list[int]:
 
 
 def _pools_first(layers: list[_Layer]) -> bool:
-  """Tells whether the layer `norm1` normalizes the output of a pooling layer."""
+  """Returns whether the layer `norm1` normalizes the output of a pooling layer."""
   pooled = {top for layer in layers if layer.type == _POOLING for top in layer.tops}
   return any(layer.name == 'norm1' and layer.type == _LRN and not pooled.isdisjoint(layer.bottoms)
              for layer in layers)

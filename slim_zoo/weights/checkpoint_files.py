@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import pathlib
@@ -12,6 +13,7 @@ import tensorflow as tf
 
 from files.plain_paths import plain
 from files.reasons import short_reason
+from preprocessing import transform
 
 NAME = 'model.ckpt'  # Name of our checkpoints, before the step.
 
@@ -21,14 +23,14 @@ class CheckpointError(ValueError):
 
 
 def listed(folder: pathlib.Path) -> list[str]:
-  """Lists the complete checkpoints that a folder's state file names, by prefix, oldest first."""
+  """Lists the complete checkpoints in a folder's state file, as prefixes, oldest first."""
   try:
     with plain(folder) as place:
       state = tf.train.get_checkpoint_state(place)
   except ValueError:  # It is damaged; if it cannot be parsed, TensorFlow returns None.
     state = None
   names = []
-  if state:  # Users edit only `model_checkpoint_path` to choose one; TensorFlow follows it.
+  if state:  # Users may edit only `model_checkpoint_path` to choose one, as TensorFlow allows.
     newest = state.model_checkpoint_path
     names = [*(n for n in state.all_model_checkpoint_paths if n != newest), newest]
   # The folder may have been moved since, so only the last component is used.
@@ -37,7 +39,7 @@ def listed(folder: pathlib.Path) -> list[str]:
 
 
 def numbered(folder: pathlib.Path) -> list[str]:
-  """Lists the complete checkpoints of a folder that are named like ours, by prefix, by step."""
+  """Lists a folder's complete checkpoints that are named like ours, as prefixes sorted by step."""
   prefixes = [str(p)[:-len('.index')] for p in folder.glob(f'{NAME}-*.index')]
   return sorted((p for p in prefixes if step_of(p) >= 0), key=step_of)
 
@@ -49,7 +51,7 @@ def step_of(prefix: str) -> int:
 
 
 def _exists(prefix: str) -> bool:
-  """Tells whether a checkpoint exists; in TensorFlow's first format it is one file, the prefix."""
+  """Returns whether a checkpoint exists; in TensorFlow's V1 format the prefix is the only file."""
   return os.path.exists(f'{prefix}.index') or os.path.isfile(prefix)
 
 
@@ -61,8 +63,8 @@ def latest(path: str | os.PathLike, *, missing_ok: bool = False) -> str | None:
   """Finds the checkpoint that a path refers to.
 
   Args:
-    path: a checkpoint's prefix, its index or data file, a folder with checkpoints, or the one file
-      that a checkpoint of TensorFlow's first format is.
+    path: a checkpoint's prefix, its index or data file, a folder with checkpoints, or a
+      single-file checkpoint in TensorFlow's V1 format.
     missing_ok: whether to return None if there is none.
 
   Returns:
@@ -84,7 +86,7 @@ def latest(path: str | os.PathLike, *, missing_ok: bool = False) -> str | None:
       return None
     raise CheckpointError(
         f'{path}: expected a folder with a checkpoint. Received: '
-        + (f'several, and no file named "checkpoint" that names one: {", ".join(loose)}. '
+        + (f'several, and no file "checkpoint" that selects one: {", ".join(loose)}. '
            'Give the path of one of them.' if loose else 'a folder without any (*.index).'))
   prefix = re.sub(r'\.(index|data-\d{5}-of-\d{5}|meta|json)$', '', str(path))
   if _exists(prefix):
@@ -92,21 +94,34 @@ def latest(path: str | os.PathLike, *, missing_ok: bool = False) -> str | None:
   if missing_ok:
     return None
   hint = sorted(p.name for p in path.parent.glob('*.index')) if path.parent.is_dir() else []
+  if prefix == str(path) and re.search(r'\.[a-z]\w{1,11}$', path.name) and (
+      not path.name.endswith('.ckpt')):
+    raise CheckpointError(f'{path}: expected weights. Received: no such file.'
+                          + _similar_files(path))
   raise CheckpointError(f'{prefix}: expected a checkpoint. Received: no file {prefix}.index.'
                         + (f' The folder has: {", ".join(hint)}.' if hint else ''))
 
 
+def _similar_files(path: pathlib.Path) -> str:
+  """Names the files with a similar name in the folder of a missing one."""
+  if not path.parent.is_dir():
+    return f' There is no folder {path.parent} either.'
+  names = sorted(other.name for other in path.parent.iterdir() if other.is_file())
+  close = difflib.get_close_matches(path.name, names, n=3)
+  return f' Its folder has: {", ".join(close)}.' if close else ''
+
+
 def read_metadata(prefix: str, *, of_export: bool = False, of_run: bool = False) -> dict:
-  """Reads the metadata beside a checkpoint; TF-Slim's checkpoints have none, which gives {}.
+  """Reads the metadata next to a checkpoint; {} if there is none, as for TF-Slim's checkpoints.
 
   Args:
-    prefix: the checkpoint's, or the path of a file in another format.
-    of_export: whether to accept only a description that `export` wrote: there may be unrelated JSON
-      beside such files, which gives {}.
-    of_run: whether a run is resumed from them, which needs more of them.
+    prefix: prefix of the checkpoint, or the path of a file in another format.
+    of_export: whether to accept only a description written by `export`; unrelated JSON next to such
+      files gives {}.
+    of_run: whether a run is resumed, which needs more entries.
 
   Raises:
-    CheckpointError: if they are damaged.
+    CheckpointError: if the metadata are damaged.
   """
   path = pathlib.Path(f'{prefix}.json')
   if not path.exists():
@@ -115,7 +130,7 @@ def read_metadata(prefix: str, *, of_export: bool = False, of_run: bool = False)
     metadata = json.loads(path.read_text(encoding='utf-8'))
   except (ValueError, RecursionError) as error:
     raise CheckpointError(f'{path} is damaged ({short_reason(error)}). Restore it, or remove it '
-                          'and name the model and its classes by flags.') from error
+                          'and set the model and its classes by flags.') from error
   if of_export and not (isinstance(metadata, dict) and 'export' in metadata):
     return {}
   if not isinstance(metadata, dict):
@@ -127,13 +142,25 @@ def read_metadata(prefix: str, *, of_export: bool = False, of_run: bool = False)
     wrong += [f'{key} of dataset is missing' for key in ('validation_fingerprint',)
               if key not in metadata.get('dataset', ())]
   if wrong:
-    raise CheckpointError(f'{path} is damaged: {wrong[0]}. Restore it, or remove it and name the '
+    raise CheckpointError(f'{path} is damaged: {wrong[0]}. Restore it, or remove it and set the '
                           'model and its classes by flags.')
   return metadata
 
 
+def _are_counts(value: object) -> bool:
+  return isinstance(value, dict) and all(map(_is_count, value.values()))
+
+
 def _is_name(value: object) -> bool:
   return isinstance(value, str)
+
+
+def _is_transform(value: object) -> bool:
+  try:
+    transform.from_json(value)
+  except ValueError:
+    return False
+  return True
 
 
 def _is_count(value: object) -> bool:
@@ -152,6 +179,7 @@ _STANDING = {
 _VALID = {
     'model_name': _is_name,
     'preprocessing_name': _is_name,
+    'transform': _is_transform,
     'class_names': lambda value: isinstance(value, list) and all(map(_is_name, value)),
     'image_size': lambda value: type(value) is int and 1 <= value <= 10_000,
     'channels': lambda value: type(value) is int and value in (1, 3),
@@ -162,7 +190,7 @@ _VALID = {
     'standing': lambda value: isinstance(value, dict) and all(
         key in _STANDING and _STANDING[key](entry) for key, entry in value.items()),
     'dataset': lambda value: isinstance(value, dict) and {'fingerprint', 'num_examples'} <= {
-        *value},
+        *value} and _are_counts(value.get('class_counts', {})),
     'bad_images': lambda value: isinstance(value, dict) and all(
         isinstance(names, list) and all(map(_is_name, names)) for names in value.values()),
     'started_from': lambda value: value is None or _is_name(value),

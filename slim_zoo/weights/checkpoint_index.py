@@ -1,8 +1,8 @@
-"""Checking TensorFlow's checkpoint files before its own reader sees them.
+"""Checking TensorFlow's checkpoint files before its own reader opens them.
 
-That reader ends the process, or allocates the memory that a file claims, if a shape, a type or a
-length is not as TensorFlow writes it; checksums don't help against files made on purpose. It still
-does the reading: this module only checks the index and the sizes first, without reading numbers.
+That reader aborts the process, or allocates as much memory as a file claims, if a shape, type or
+length is not as TensorFlow writes it; checksums don't help against crafted files. It still does the
+reading: this module only checks the index and the sizes first, without reading tensors.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _STRING_CHECKSUM = 4
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-  """Where a tensor is, in the data files beside an index.
+  """The location of a tensor in the data files next to an index.
 
   Attributes:
-    dtype: the number of TensorFlow's type.
-    shape: the tensor's.
-    shard, offset, size: the data file, and where in it the tensor is, in bytes.
+    dtype: number of TensorFlow's type.
+    shape: shape of the tensor.
+    shard, offset, size: the data file, and the tensor's position and size in it, in bytes.
     is_partitioned: whether it is saved in parts, under other names.
   """
   dtype: int
@@ -44,22 +44,22 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True)
 class Index:
-  """The index of a checkpoint of TensorFlow's second format.
+  """The index of a checkpoint in TensorFlow's V2 format.
 
   Attributes:
     prefix: the checkpoint's path without suffixes.
-    num_shards: how many data files there are.
-    entries: by name.
+    num_shards: number of data files.
+    entries: `{name: entry}`.
   """
   prefix: str
   num_shards: int
   entries: Mapping[str, Entry]
 
   def check(self, name: str) -> None:
-    """Checks that a tensor is within its data file and of the size that it claims.
+    """Checks that a tensor is within its data file and has the size implied by its shape.
 
     Raises:
-      ValueError: if it is not, or has a type or kind that is not read here.
+      ValueError: if not, or if its type or kind is not supported.
       OSError: if there is no data file.
     """
     entry = self.entries.get(name)
@@ -90,7 +90,7 @@ def read_index(prefix: str) -> Index:
 
   Raises:
     ValueError: if it is not as TensorFlow writes it.
-    OSError: if it does not exist or may not be read.
+    OSError: if it does not exist or cannot be read.
   """
   num_shards, entries = None, {}
   with open(f'{prefix}.index', 'rb') as file:
@@ -98,7 +98,7 @@ def read_index(prefix: str) -> Index:
       if num_shards is None:
         num_shards = _num_shards(key, value)
       elif key.startswith(b'\0'):
-        _entry(value)  # A part of a tensor.
+        _entry(value)  # Part of a tensor.
       else:
         entries[key.decode()] = _entry(value)
   if num_shards is None:
@@ -107,14 +107,14 @@ def read_index(prefix: str) -> Index:
 
 
 def check_slices(path: str) -> int:
-  """Checks a file of TensorFlow's first format, which is index and data in one.
+  """Checks a file in TensorFlow's V1 format, which has index and data in one.
 
   Returns:
     The size of the file.
 
   Raises:
     ValueError: if it is not such a file.
-    OSError: if it does not exist or may not be read.
+    OSError: if it does not exist or cannot be read.
   """
   with open(path, 'rb') as file:
     for _ in table_files.entries(memoryview(_mapped(file))):
@@ -123,14 +123,14 @@ def check_slices(path: str) -> int:
 
 
 def _mapped(file: BinaryIO) -> mmap.mmap:
-  """Maps a file into memory, so that only the parts that are used are read."""
+  """Maps a file into memory, so that only the accessed parts are read."""
   if not os.fstat(file.fileno()).st_size:
     raise ValueError(f'{file.name} is empty')
   return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def _dtype(number: int) -> tf.DType | None:
-  """Returns the type of numbers or text that TensorFlow has under a number, or None."""
+  """Returns TensorFlow's numeric or string type for an enum value, or None."""
   try:
     dtype = tf.as_dtype(number)
   except TypeError:
@@ -139,7 +139,7 @@ def _dtype(number: int) -> tf.DType | None:
 
 
 def _check_strings(data: memoryview, count: int) -> None:
-  """Checks texts, which are stored as lengths, a checksum, and the characters."""
+  """Checks strings, which are stored as lengths, a checksum, and the characters."""
   if count > len(data):
     raise ValueError(f'{count:,} texts in {len(data):,} bytes')
   at = total = 0
@@ -150,8 +150,8 @@ def _check_strings(data: memoryview, count: int) -> None:
     raise ValueError(f'texts of {total:,} characters in {len(data):,} bytes')
 
 
-# Messages. TensorFlow's reader ends the process if it cannot parse one, so nothing that it might
-# refuse is let through: no unknown field, and none that occurs twice.
+# Messages. TensorFlow's reader aborts the process if it cannot parse one, so anything it might
+# reject is rejected here, such as unknown or repeated fields.
 
 _HEADER = {1: VARINT, 2: VARINT, 3: BYTES}  # num_shards, endianness, version
 _ENTRY = {1: VARINT, 2: BYTES, 3: VARINT, 4: VARINT, 5: VARINT, 6: FIXED32, 7: BYTES}
@@ -162,7 +162,7 @@ _DIM = {1: VARINT}  # size
 
 def _message(data: memoryview, known: Mapping[int, int],
              repeated: int | None = None) -> dict[int, Any]:
-  """Reads a message of known fields; the values of the one that may be repeated are a list."""
+  """Reads a message of known fields; the values of the repeatable one are a list."""
   values: dict[int, Any] = {} if repeated is None else {repeated: []}
   for number, kind, value in fields(data):
     if known.get(number) != kind or (number in values and number != repeated):
@@ -197,7 +197,7 @@ def _entry(value: memoryview) -> Entry:
 
 
 def _extents(part: memoryview, shape: tuple[int, ...]) -> tuple[tuple[int, int | None], ...]:
-  """Reads a part of a tensor: begin and length in each dimension, None for all of it."""
+  """Reads a part of a tensor: start and length in each dimension, None for all of it."""
   extents: list[tuple[int, int | None]] = []
   messages = _message(part, {1: BYTES}, repeated=1)[1]
   if len(messages) != len(shape):

@@ -9,15 +9,16 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from datasets import folder
-from files import progress
+from files import converted_images, progress
 from nets import nets_factory, scopes
 from nets.network import Network
-from preprocessing import preprocessing_factory
+from preprocessing.transform import Transform
 from slim_zoo.config import settle
 from slim_zoo.config.flag_values import Parsed
+from slim_zoo.config.model import Geometry
 from slim_zoo.config.programs import Convert
 from slim_zoo.training import checkpoints, metadata
-from slim_zoo.weights import batch_norm_estimation, checkpoint_files, opening, restore
+from slim_zoo.weights import batch_norm_estimation, checkpoint_files, opening, restore, transforms
 
 _BATCH = 50
 
@@ -35,7 +36,7 @@ def convert(parsed: Parsed[Convert]) -> int:
   name = settle.settle(parsed, opening.as_options(known), source=weights.path,
                        names=['model_name']).weights.model_name
   if name is None:
-    raise ValueError(f'{weights.path} does not tell its network. Expected: --model_name. '
+    raise ValueError(f'{weights.path} does not state its network. Expected: --model_name. '
                      'Received: none.')
   net = nets_factory.get_net(name)
   num_classes = opening.num_outputs(weights, name)
@@ -47,16 +48,18 @@ def convert(parsed: Parsed[Convert]) -> int:
   report = opening.plan(weights, name, network.variables, exclude=exclude,
                         use_averages=config.weights.use_moving_averages,
                         change_channels=config.weights.convert_input_channels)
-  print(report.table(), end='')
+  print(report.table(restored=False), end='')
   restore.check(report, exclude=exclude, head=net.head)
   restore.apply(report, weights.source, network.variables)
   opening.warn_of_unused(weights, report)
   preprocessing = known.get('preprocessing_name') or net.preprocessing
+  transform = transforms.settle(known, preprocessing, Geometry())
   if config.output.reestimate_from:
-    _reestimate(network, preprocessing, photos=config.output.reestimate_from, size=size,
+    _reestimate(network, transform, photos=config.output.reestimate_from, size=size,
                 channels=channels)
   facts = {'model_name': name, 'image_size': size, 'channels': channels,
-           'preprocessing_name': preprocessing, 'num_classes': num_classes,
+           'preprocessing_name': preprocessing, 'transform': transform.to_json(),
+           'num_classes': num_classes,
            'converted_from': weights.path, 'versions': metadata.versions(),
            **{key: known[key] for key in ('class_names',) if key in known}}
   values = {key: network.variables[key] for key in report.names(restore.RESTORED)}
@@ -66,29 +69,29 @@ def convert(parsed: Parsed[Convert]) -> int:
                                                       errors='backslashreplace')
   print(f'Wrote {prefix}: {name}, {num_classes or "no"} classes, {size}×{size}, '
         f'{preprocessing} preprocessing.')
+  print(f'Images: {transform.describe(size)}.')
   return 0
 
 
 def _refuse_other_checkpoints(output_dir: str) -> None:
-  """Stops if writing would remove checkpoints that this program did not make."""
+  """Checks that writing would not remove checkpoints that this program did not create."""
   there = checkpoint_files.latest(output_dir, missing_ok=True)
   if there and 'converted_from' not in checkpoint_files.read_metadata(there):
     raise ValueError(f'--output_dir: expected a directory without checkpoints. Received: '
-                     f'{output_dir}, which has {there}. Name another directory.')
+                     f'{output_dir}, which has {there}. Choose another directory.')
 
 
-def _reestimate(network: Network, preprocessing: str, *, photos: str, size: int,
+def _reestimate(network: Network, transform: Transform, *, photos: str, size: int,
                 channels: int) -> None:
-  """Gives batch norm the mean and variance of its inputs on photos."""
-  files = folder.image_files(photos)
-  preprocess = preprocessing_factory.get_preprocessing(preprocessing, channels=channels)
+  """Sets the mean and variance of batch norm to those of its inputs on photos."""
+  files = converted_images.readable(folder.image_files(photos)[0]).paths
 
   def batches() -> Iterator[tf.Tensor]:
     for start in progress.show(range(0, len(files), _BATCH), -(-len(files) // _BATCH),
                                unit='batch'):
-      yield tf.stack([preprocess(tf.io.read_file(os.fsencode(path)), size, size)
+      yield tf.stack([transform(tf.io.read_file(os.fsencode(path)), size, size, channels=channels)
                       for path in files[start:start + _BATCH]])
 
   left = batch_norm_estimation.re_estimate(network, batches())
   print(f'Measured batch norm on {len(files)} photos of {photos}.'
-        + (f' {len(left)} layers have no gamma, and keep their variance.' if left else ''))
+        + (f' {len(left)} layers without gamma keep their variance.' if left else ''))

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from slim_zoo.weights import (
   hdf5_files,
   safetensors_files,
   table_files,
+  tfjs_files,
   tflite_files,
   torch_files,
 )
@@ -30,20 +32,24 @@ class Format:
   """A format of files with weights.
 
   Attributes:
-    name: for messages, with an article.
-    matches: `matches(path, head)`: whether a file that begins with these bytes has it.
+    name: name for messages, with an article.
+    matches: `matches(path, head)` returns whether a file with these first bytes has this format.
     read: `read(path) -> {name: array}`; raises ValueError for a damaged file. None for checkpoints,
       whose arrays are read one by one.
-    dialects: `dialects(network, channel_order)`: how such files name a network's variables. The
-      order, 'rgb', 'bgr' or None, is the one that the first layer expects, as the user states it;
+    dialects: `dialects(network, channel_order)` returns the dialects of such files. The order,
+      'rgb', 'bgr' or None, is the one expected by the first layer, as stated by the user;
       ValueError if it is needed and None.
-    takes_order: whether the user may state the order of the channels.
+    takes_order: whether the user may state the channel order.
+    has_prefixes: whether training programs add prefixes to the names of arrays.
+    facts: `facts(path)` returns what files next to it say about the weights, such as `class_names`.
   """
   name: str
   matches: Callable[[str, bytes], bool]
   read: Callable[[str], Mapping[str, np.ndarray]] | None
   dialects: Callable[[str, str | None], Sequence[Dialect]]
   takes_order: bool = False
+  has_prefixes: bool = False
+  facts: Callable[[str], Mapping[str, Any]] = lambda path: {}
 
 
 def _begins(*starts: bytes) -> Callable[[str, bytes], bool]:
@@ -55,7 +61,7 @@ def _ends(*suffixes: str) -> Callable[[str, bytes], bool]:
 
 
 def _is_pickle(path: str, head: bytes) -> bool:
-  """Python 2's first protocol is text, which can begin with anything."""
+  """Returns whether a file may be a pickle. Protocol 0 is text, which can start with anything."""
   return head.startswith((b'\x93NUMPY', b'\x80')) or (
     str(path).endswith(('.npy', '.p', '.pkl', '.pickle')))
 
@@ -72,7 +78,7 @@ def members(path: str, head: bytes) -> list[str]:
 
 
 def _is_safetensors(path: str, head: bytes) -> bool:
-  """The length of a header, which is JSON."""
+  """Returns whether a file starts with the length of a header, then JSON."""
   return head[8:9] == b'{' and int.from_bytes(head[:8], 'little') + 8 <= os.path.getsize(path)
 
 
@@ -90,7 +96,7 @@ def _is_tflite(path: str, head: bytes) -> bool:
 
 def _regardless(dialects: Callable[[str], Sequence[Dialect]]) -> (
     Callable[[str, str | None], Sequence[Dialect]]):
-  """For formats in which the order of the channels follows from the network."""
+  """For formats in which the network determines the channel order."""
   return lambda network, order: dialects(network)
 
 
@@ -103,9 +109,14 @@ _OF_CHECKPOINTS = ('.index', '.meta', '.json')
 
 # The first one that matches is used.
 FORMATS = (
-    Format('a safetensors file', _is_safetensors, safetensors_files.read_safetensors, _TORCH),
-    Format('a PyTorch state dict', _is_zip_of_torch, torch_files.read_torch, _TORCH),
-    Format('a PyTorch state dict', _begins(_LEGACY_TORCH), torch_files.read_torch, _TORCH),
+    Format("a layers model of TensorFlow.js, a 'model.json' beside its shards", tfjs_files.is_tfjs,
+           tfjs_files.read_tfjs, _KERAS, facts=tfjs_files.read_class_names),
+    Format('a safetensors file', _is_safetensors, safetensors_files.read_safetensors, _TORCH,
+           has_prefixes=True),
+    Format('a PyTorch state dict', _is_zip_of_torch, torch_files.read_torch, _TORCH,
+           has_prefixes=True),
+    Format('a PyTorch state dict', _begins(_LEGACY_TORCH), torch_files.read_torch, _TORCH,
+           has_prefixes=True),
     Format("Keras' weights, a .h5 file", _begins(b'\x89HDF\r\n\x1a\n'), hdf5_files.read_hdf5,
            _KERAS),
     Format("Keras' model, a .keras file", _is_zip_of_keras, hdf5_files.read_keras, _KERAS),
@@ -128,23 +139,30 @@ def recognize(path: str) -> Format | None:
   """Recognizes a file; None for a folder, and for anything that may be a TensorFlow checkpoint."""
   if not os.path.isfile(path):
     return None
-  with open(path, 'rb') as file:
-    head = file.read(_HEAD)
+  head = _head(path)
   return next((candidate for candidate in FORMATS if candidate.matches(path, head)), None)
 
 
+def _head(path: str) -> bytes:
+  with open(path, 'rb') as file:
+    return file.read(_HEAD)
+
+
 def refuse_unknown(path: str) -> None:
-  """Refuses a file that is neither one of `FORMATS` nor part of a TensorFlow checkpoint.
+  """Rejects a file that is neither in one of `FORMATS` nor part of a TensorFlow checkpoint.
 
   Raises:
-    ValueError: lists the formats that are read.
+    ValueError: if so; the message lists the supported formats.
   """
   if not os.path.isfile(path) or os.path.exists(f'{path}.index') or (
       str(path).endswith(_OF_CHECKPOINTS) or '.data-' in os.path.basename(path)):
     return
-  if table_files.is_table(path):  # TensorFlow's first format.
+  if table_files.is_table(path):  # TensorFlow's V1 format.
     return
+  if str(path).endswith('.gz') and _begins(b'\x1f\x8b')(path, _head(path)):
+    raise ValueError(f'{path}: expected weights. Received: a file compressed by gzip. Uncompress '
+                     f'it first: gunzip --keep {path}')
   names = '; '.join(dict.fromkeys(candidate.name for candidate in FORMATS))
   raise ValueError(f'{path}: expected weights in one of these formats: a checkpoint of TensorFlow; '
-                   f'{names}; a .tar.gz with a checkpoint. Received: '
+                   f'{names}; an archive (.zip, .tar.gz) or a folder with one of them. Received: '
                    + ('something else.' if os.path.getsize(path) else 'an empty file.'))

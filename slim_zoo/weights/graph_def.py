@@ -1,4 +1,4 @@
-"""TensorFlow's graphs, parsed by TensorFlow: operators, and the constants among them.
+"""TensorFlow graphs, parsed by TensorFlow: operators and constants.
 
 (https://github.com/tensorflow/tensorflow/tree/master/tensorflow/core/framework: graph.proto,
 node_def.proto, attr_value.proto, tensor.proto.) In memory, an empty message takes about 50 times
@@ -22,10 +22,10 @@ from slim_zoo.weights import wire_format
 
 Node: TypeAlias = Any  # TensorFlow's NodeDef; its class is made at run time.
 
-_MOST_STRUCTURE = 2 ** 24  # Bytes, of everything but numbers; the largest networks have about 1 MB.
+_MOST_STRUCTURE = 2 ** 24  # Bytes of everything except numbers; large networks have about 1 MB.
 _PER_FIELD = 32  # Added for each field: tiny ones also take time and memory.
-_LARGE = 128  # Bytes of a message that is looked into for numbers.
-_MOST_STEPS = 16  # From an operator back to a constant.
+_LARGE = 128  # Smallest size, in bytes, of a message that is searched for numbers.
+_MOST_STEPS = 16  # Steps from an operator back to a constant.
 
 # The fields that lead to a constant's numbers (graph: node; node: attr; its entry: value; attr:
 # tensor), and the fields of a tensor with numbers in as many bytes as in memory.
@@ -35,7 +35,7 @@ _NUMBERS = (4, 5, 6)  # tensor_content, float_val, double_val
 _VALUES = {tf.float32.as_datatype_enum: 'float_val', tf.float64.as_datatype_enum: 'double_val',
            tf.float16.as_datatype_enum: 'half_val', tf.bfloat16.as_datatype_enum: 'half_val'}
 
-# Operators between a constant and its use that change no number.
+# Operators between a constant and its use that do not change its values.
 _TRANSPARENT = ('Identity', 'ReadVariableOp', 'Reshape', 'Cast', 'Enter', 'Snapshot')
 
 
@@ -49,7 +49,7 @@ def parse(data: memoryview) -> dict[str, Node]:
     The nodes by name.
 
   Raises:
-    ValueError: if it cannot be parsed, has a node twice, or is out of proportion.
+    ValueError: if it cannot be parsed, has a node twice, or is unreasonably large.
   """
   left = _MOST_STRUCTURE
   for size in _structure(data, _TO_TENSOR):
@@ -73,7 +73,7 @@ def _structure(message: memoryview, path: Sequence[int]) -> Iterator[int]:
 
   Args:
     message: a serialized message.
-    path: the numbers of the fields that lead from it to a tensor.
+    path: field numbers on the path from it to a tensor.
   """
   for number, kind, value in wire_format.fields(message):
     size = 8 if isinstance(value, int) else len(value)
@@ -87,16 +87,16 @@ def _structure(message: memoryview, path: Sequence[int]) -> Iterator[int]:
 
 
 class Constants:
-  """The constants of a graph, each decoded when it is first asked for."""
+  """The constants of a graph, each decoded on first access."""
 
   def __init__(self, nodes: Mapping[str, Node], size: int):
-    """Begins with nothing decoded; `size` is the file's, in bytes, and bounds the memory."""
+    """Decodes nothing yet; `size`, that of the file in bytes, bounds the memory."""
     self._nodes = nodes
-    self._left = size + 2 ** 20  # Elements that are not in the file, but repeat its last value.
+    self._left = size + 2 ** 20  # Elements not in the file, which repeat the last value.
     self._decoded: dict[str, np.ndarray | None] = {}
 
   def _constant(self, name: str) -> str | None:
-    """Returns the name of the constant of any type that an input comes from; None if it is none."""
+    """Returns the name of the constant, of any type, that an input comes from, or None."""
     for _ in range(_MOST_STEPS):
       name = source(name)
       node = self._nodes.get(name)
@@ -108,16 +108,16 @@ class Constants:
     return None
 
   def origin(self, name: str) -> str | None:
-    """Returns the name of the constant of floats that an input comes from; not of a scalar."""
+    """Returns the name of the float constant that an input comes from, or None; no scalars."""
     name = self._constant(name) or ''
     return name if name and self.array(name) is not None else None
 
   def is_constant(self, name: str) -> bool:
-    """Tells whether an input comes from a constant of any type."""
+    """Returns whether an input comes from a constant of any type."""
     return self._constant(name) is not None
 
   def is_number(self, name: str) -> bool:
-    """Tells whether an input is one constant number."""
+    """Returns whether an input is a constant scalar."""
     node = self._nodes.get(source(name))
     if node is None or node.op != 'Const' or 'value' not in node.attr:
       return False
@@ -132,7 +132,7 @@ class Constants:
     return self._decoded[name]
 
   def _decode(self, tensor: Any) -> np.ndarray | None:
-    """Decodes a TensorProto if it doesn't become larger than it may."""
+    """Decodes a TensorProto, after checking its size."""
     shape = _shape(tensor)
     if tensor.dtype not in _VALUES or not shape:
       return None
@@ -159,5 +159,5 @@ def _shape(tensor: Any) -> tuple[int, ...]:
 
 
 def source(name: str) -> str:
-  """Returns the name of the operator of an input; an input may name its first output."""
+  """Returns the operator of an input, which may have the suffix of the first output."""
   return name.removesuffix(':0')

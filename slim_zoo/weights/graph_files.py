@@ -9,18 +9,19 @@ import numpy as np
 
 from files.raw_tensors import read_bytes
 from files.unpickling import reading
+from slim_zoo.weights import keras_config
 from slim_zoo.weights.graph_def import Constants, Node, parse, source
-from slim_zoo.weights.layer_arrays import FACTOR, RELU6, LayerArrays, added, variance
+from slim_zoo.weights.layer_arrays import FACTOR, RELU6, LayerArrays, ModelArrays, added, variance
 
 _KERNELS = {'Conv2D': 'kernel', 'DepthwiseConv2dNative': 'depthwise_kernel', 'MatMul': 'kernel'}
 _BATCH_NORMS = ('FusedBatchNorm', 'FusedBatchNormV2', 'FusedBatchNormV3')
 _MULTIPLICATION = 'Mul'
 _ADDITIONS = ('Add', 'AddV2', 'BiasAdd')
-_MOST_INPUTS = 8  # That are looked at; operators that concatenate have more.
+_MOST_INPUTS = 8  # Inputs to check; only concatenations have more.
 _EPSILON = 1e-4  # TensorFlow's default for batch norm.
 
 
-def read_graph(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+def read_graph(path: str | os.PathLike[str]) -> ModelArrays:
   """Reads the layers of a frozen graph.
 
   Args:
@@ -28,14 +29,14 @@ def read_graph(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
   Returns:
     The arrays of each layer, named as in `layer_arrays.LayerArrays`; constants that belong to no
-    layer keep their own names.
+    layer keep their own names. With them, the size of the model's images.
 
   Raises:
     ValueError: if the file is damaged or has no weights.
-    OSError: if it does not exist or may not be read.
+    OSError: if it does not exist or cannot be read.
   """
-  advice = ("Copy it again, or freeze the graph: a SavedModel's weights are in the files beside "
-            'its saved_model.pb.')
+  advice = ("Copy it again, or freeze the graph: a SavedModel's weights are in separate files next "
+            'to its saved_model.pb.')
   with reading(path, 'a frozen graph of TensorFlow, a .pb file', advice) as (file, size):
     nodes = parse(read_bytes(file, size).data)
     layers = LayerArrays(size)
@@ -47,7 +48,9 @@ def read_graph(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
       array = constants.array(name) if node.op == 'Const' else None
       if array is not None and name not in collector.used:
         layers.add_array(name, array)
-    return layers.checked()
+    sizes = {keras_config.square([side.size for side in node.attr['shape'].shape.dim])
+             for node in nodes.values() if node.op == 'Placeholder' and 'shape' in node.attr}
+    return ModelArrays(layers.checked(), sizes.pop() if len(sizes) == 1 else None)
 
 
 def _epsilon(node: Node) -> float:
@@ -56,7 +59,7 @@ def _epsilon(node: Node) -> float:
 
 
 def _is_transposed(node: Node) -> bool:
-  """Tells whether a matrix product transposes its second factor."""
+  """Returns whether a matrix product transposes its second factor."""
   return 'transpose_b' in node.attr and node.attr['transpose_b'].b
 
 
@@ -85,7 +88,7 @@ class _Collector:
         self._add([name], {_KERNELS[node.op]: origins[1]}, change)
 
   def add_offsets(self) -> None:
-    """Adds biases, and folded batch norm: a multiplication and an addition."""
+    """Adds biases and folded batch norm, which is a multiplication and an addition."""
     products = {name: origin for name, node in self._nodes.items()
                 if node.op == _MULTIPLICATION and (origin := self._operand(node)[1])}
     then = _followers(self._nodes, self._constants)
@@ -97,7 +100,7 @@ class _Collector:
         self._add(names, {'scale': products.get(data), offset: origin}, np.ravel)
 
   def _operand(self, node: Node) -> tuple[str, str | None]:
-    """Returns what an operator is applied to, and its constant, one number per channel.
+    """Returns an operator's input, and its constant with one number per channel.
 
     The constant is None if the operator has none, or if both of its inputs are constant.
     """
@@ -120,7 +123,7 @@ class _Collector:
 
 
 def _followers(nodes: dict[str, Node], constants: Constants) -> dict[str, str]:
-  """Tells what follows operators, as `layer_arrays.added` calls it."""
+  """Returns what follows operators, in terms of `layer_arrays.added`."""
   then = {}
   for node in nodes.values():
     if node.op == 'Relu6' and node.input:

@@ -1,13 +1,13 @@
 """Reads the arrays of an HDF5 file, in a separate process.
 
 HDF5's library hangs and crashes on damaged files. So they are read by this program, which limits
-its own time and memory, and whose death its parent survives. See `weights/hdf5_files.py`.
+its own time and memory and may crash without affecting its parent. See `weights/hdf5_files.py`.
 
 Usage: python -m slim_zoo.weights.hdf5_child FILE FOLDER SECONDS MEMORY MOST
 
-FOLDER gets `arrays`, all arrays in the format of safetensors, under their paths in the file; and
-`report.json`: {"texts": {group: {attribute: [text, …]}}}, or {"refused": why}. SECONDS limits the
-processor time, MEMORY the address space in bytes, MOST the bytes of all arrays together.
+It writes `arrays` to FOLDER, a safetensors file with all arrays under their paths in FILE, and
+`report.json`: {"texts": {group: {attribute: [text, …]}}}, or {"refused": reason}. SECONDS limits
+the processor time, MEMORY the address space in bytes, MOST the total size of all arrays in bytes.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from files.reasons import short_reason
 
 _MOST_OBJECTS = 2 ** 17
 _DEEPEST = 32
-_LONGEST_TEXT = 2 ** 24  # Of all texts of an attribute, in bytes.
-_TEXTS = re.compile(r'name|(layer|weight)_names\d*')
+_LONGEST_TEXT = 2 ** 24  # Total bytes of the texts of an attribute.
+_TEXTS = re.compile(r'name|backend|model_config|(layer|weight)_names\d*')
 _SKIPPED = ('optimizer', 'optimizer_weights')  # At the top; larger than the weights.
 _CODES = {'f8': 'F64', 'f4': 'F32', 'f2': 'F16', 'i8': 'I64', 'i4': 'I32', 'i2': 'I16', 'i1': 'I8',
           'u8': 'U64', 'u4': 'U32', 'u2': 'U16', 'u1': 'U8'}
@@ -38,7 +38,7 @@ _FILTERS = (h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FL
 
 
 def _texts(item: h5py.Group | h5py.Dataset) -> dict[str, list[str]]:
-  """Reads the attributes that name layers and their variables."""
+  """Reads the attributes that name layers, their variables and the backend of Keras."""
   found: dict[str, list[str]] = {}
   for name in item.attrs:
     if not _TEXTS.fullmatch(name):
@@ -79,13 +79,13 @@ def _checked_size(path: str, dataset: h5py.Dataset, most: int) -> int:
 
 
 def collect(file: h5py.File, most: int) -> tuple[dict[str, h5py.Dataset], dict[str, Any]]:
-  """Finds all arrays, reading none.
+  """Finds all arrays without reading them.
 
   Returns:
     `{path: dataset}`, and `{path: {attribute: [text, …]}}`.
 
   Raises:
-    ValueError: for links out of the file or around in it, and for sizes out of proportion.
+    ValueError: for links out of the file or within it, and for unreasonable sizes.
   """
   datasets, texts, seen, left = {}, {}, set(), most
   waiting = [('', file, 0)]
@@ -144,7 +144,7 @@ def main(path: str, folder: str, *limits: str) -> int:
     report: dict[str, Any] = {'texts': texts}
   except ValueError as error:
     report = {'refused': str(error)}
-  except Exception as error:  # A damaged file can make the library raise anything.
+  except Exception as error:  # The library may raise anything for a damaged file.
     report = {'refused': f'damaged data ({type(error).__name__}: {short_reason(error)})'}
   with open(os.path.join(folder, 'report.json'), 'w', encoding='utf-8') as output:
     json.dump(report, output)

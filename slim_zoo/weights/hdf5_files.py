@@ -22,21 +22,23 @@ from typing import Any
 import numpy as np
 
 from files.unpickling import reading
+from slim_zoo.weights import keras_config
+from slim_zoo.weights.dialects.keras_older import OF_TENSORFLOW, OF_THEANO
+from slim_zoo.weights.layer_arrays import ModelArrays
 from slim_zoo.weights.safetensors_files import read_safetensors
 
 _ROOT = str(pathlib.Path(__file__).resolve().parents[2])
 _EXPECTED = "weights or a model that Keras saved ('.h5', '.weights.h5' or '.keras')"
-_ADVICE = 'Copy it again, or save the model once more.'
+_ADVICE = 'Download or copy it again, or save the model once more.'
 
-# Arrays may be compressed: the size allowed for all of them, besides a multiple of the file's.
+# Arrays may be compressed: the total size allowed, in addition to a multiple of the file's.
 _BASE_BYTES, _MULTIPLE = 2 ** 26, 4
 _BASE_MEMORY = 2 ** 32
 _BASE_SECONDS, _BYTES_A_SECOND = 20, 2 ** 23
 _LONGEST_REPORT = 2 ** 26
 _LARGEST_CONFIG = 2 ** 24
 
-# The variables of a layer, in the order in which `.weights.h5` numbers them; batch norm may lack
-# the first ones.
+# The variables of a layer, as numbered in `.weights.h5`; batch norm may lack the first ones.
 _BATCH_NORM = ('gamma', 'beta', 'moving_mean', 'moving_variance')
 _VARIABLES = {
   'conv2d': ('kernel', 'bias'),
@@ -48,15 +50,17 @@ _VARIABLES = {
 _KERAS_1 = {'W': 'kernel', 'b': 'bias', 'gamma': 'gamma', 'beta': 'beta',
             'running_mean': 'moving_mean', 'running_std': 'moving_variance'}
 
+_OF_THEANO = re.compile(r'(?<![a-z])th_(dim_ordering|kernels)')
+
 Texts = Mapping[str, Mapping[str, Sequence[str]]]
 Run = Callable[[list[str], float], int]
 
 
 def run_child(arguments: list[str], seconds: float) -> int:
-  """Runs `hdf5_child`; returns its exit code, which is negative if a signal ended it.
+  """Runs `hdf5_child`; returns its exit code, negative if a signal ended it.
 
   Raises:
-    subprocess.TimeoutExpired: if it took longer, and was stopped.
+    subprocess.TimeoutExpired: if it took too long and was stopped.
   """
   path = os.pathsep.join(filter(None, [_ROOT, os.environ.get('PYTHONPATH')]))
   environment = {**os.environ, 'PYTHONPATH': path, 'HDF5_PLUGIN_PRELOAD': '::',
@@ -67,31 +71,51 @@ def run_child(arguments: list[str], seconds: float) -> int:
     stderr=subprocess.DEVNULL, check=False).returncode
 
 
-def read_hdf5(path: str | os.PathLike[str], *, run: Run = run_child) -> dict[str, np.ndarray]:
-  """Reads an `.h5` or `.weights.h5` file of Keras.
+def read_hdf5(path: str | os.PathLike[str], *, run: Run = run_child) -> ModelArrays:
+  """Reads Keras' `.h5` and `.weights.h5` files.
 
   Args:
-    path: the file: a whole model or its weights, of Keras 3 or an older one.
+    path: a whole model or its weights, from Keras 3 or older.
     run: `run(arguments, seconds)` runs the program that parses it.
 
   Returns:
     `{'layer/variable': array}`, such as `conv1_bn/gamma`, in the file's order of the layers; for
-    nested layers the innermost name is used. The optimizer's are left out.
+    nested layers the innermost name is used. Variables of the optimizer are left out. With it, the
+    size of the images of a whole model.
 
   Raises:
-    ValueError: if it is damaged, out of proportion, or has no names of layers.
-    OSError: if it does not exist or may not be read.
+    ValueError: if it is damaged, unreasonably large, has no names of layers, or was saved for
+      Theano.
+    OSError: if it does not exist or cannot be read.
   """
   with reading(path, _EXPECTED, _ADVICE) as (_, size):
     arrays, texts = _parse(os.path.abspath(path), size, run, file_size=size)
-    return _by_layer(arrays, texts, None)
+    result = _by_layer(arrays, texts, None)
+  _refuse_theano(path, texts)
+  config = texts.get('', {}).get('model_config', [])
+  return ModelArrays(result, keras_config.image_size(config[0] if config else None))
 
 
-def read_keras(path: str | os.PathLike[str], *, run: Run = run_child) -> dict[str, np.ndarray]:
+def _refuse_theano(path: str | os.PathLike[str], texts: Texts) -> None:
+  """Refuses a file whose name or backend says that its kernels are for Theano.
+
+  Some have TensorFlow's shapes, but their kernels are flipped.
+  """
+  reason = ''
+  if found := _OF_THEANO.search(os.path.basename(path)):
+    reason = f'{found[0]!r} in the name of the file'
+  elif any('theano' in texts.get(root, {}).get('backend', ()) for root in ('', 'model_weights')):
+    reason = "the backend 'theano'"
+  if reason:
+    raise ValueError(f'{os.fspath(path)} cannot be used. {OF_TENSORFLOW} Received: {reason}, '
+                     f'{OF_THEANO}')
+
+
+def read_keras(path: str | os.PathLike[str], *, run: Run = run_child) -> ModelArrays:
   """Reads a `.keras` file: its `config.json` and `model.weights.h5`; see `read_hdf5`.
 
-  Nothing that the configuration names is created or run; the names of layers are taken from it if
-  the weights have none.
+  Nothing in the configuration is instantiated or run; it only provides the names of layers if the
+  weights have none.
   """
   with reading(path, _EXPECTED, _ADVICE) as (file, size), zipfile.ZipFile(file) as archive, (
       tempfile.TemporaryDirectory()) as folder:
@@ -100,7 +124,7 @@ def read_keras(path: str | os.PathLike[str], *, run: Run = run_child) -> dict[st
     with open(inner, 'wb') as output:
       output.writelines(_unpacked(archive, 'model.weights.h5', _most_bytes(size)))
     arrays, texts = _parse(inner, os.path.getsize(inner), run, file_size=size)
-    return _by_layer(arrays, texts, config)
+    return ModelArrays(_by_layer(arrays, texts, config), keras_config.image_size(config))
 
 
 def _most_bytes(size: int) -> int:
@@ -124,10 +148,10 @@ def _parse(path: str, size: int, run: Run, *,
   """Returns an HDF5 file's arrays and the texts of its attributes, by path.
 
   Args:
-    path: absolute.
-    size: of the HDF5 file.
+    path: absolute path.
+    size: size of the HDF5 file.
     run: see `read_hdf5`.
-    file_size: of the file that contains it, which limits the size of its arrays.
+    file_size: size of the file that contains it, which limits the size of its arrays.
   """
   most = _most_bytes(file_size)
   seconds = _BASE_SECONDS + (size + most - _BASE_BYTES) // _BYTES_A_SECOND
@@ -136,10 +160,10 @@ def _parse(path: str, size: int, run: Run, *,
     try:
       code = run([path, folder, str(seconds), str(memory), str(most)], 2 * seconds + 30)
     except subprocess.TimeoutExpired as error:
-      raise ValueError(f'data on which its reader did not come to an end in {error.timeout:.0f} '
+      raise ValueError(f'data that its reader did not finish within {error.timeout:.0f} '
                        'seconds') from error
     if code in (-signal.SIGXCPU, -signal.SIGKILL):
-      raise ValueError('data on which its reader did not come to an end within its limits')
+      raise ValueError('data that its reader did not finish within its limits')
     if code:
       raise ValueError('data on which its reader stopped with '
                        + (signal.Signals(-code).name if code < 0 else f'exit code {code}'))
@@ -149,13 +173,20 @@ def _parse(path: str, size: int, run: Run, *,
     with open(report_path, encoding='utf-8') as file:
       report = json.load(file)
     if 'refused' in report:
-      raise ValueError(report['refused'])
+      raise ValueError(_readable(report['refused']))
     return read_safetensors(os.path.join(folder, 'arrays')), report['texts']
+
+
+def _readable(reason: str) -> str:
+  """Returns the reason why HDF5's library refuses a file; that for a short file in plain words."""
+  found = re.search(r'truncated file: eof = (\d+).* stored_eof = (\d+)', reason)
+  return (f'a file that is cut short: {int(found[1]):,} of {int(found[2]):,} bytes' if found
+          else reason)
 
 
 def _by_layer(arrays: Mapping[str, np.ndarray], texts: Texts,
               config: bytes | None) -> dict[str, np.ndarray]:
-  """Names arrays after their layers, in every kind of file."""
+  """Names arrays after their layers, for every kind of file."""
   for root in ('model_weights', ''):
     if layers := _list(texts, root, 'layer_names'):
       return _of_lists(arrays, texts, root, layers=layers)
@@ -187,7 +218,7 @@ def _of_lists(arrays: Mapping[str, np.ndarray], texts: Texts, root: str, *,
     for name, variable in zip(names, variables, strict=True):
       path = f'{group}/{name}'
       if path not in arrays:
-        raise ValueError(f'no array {path!r:.80}, which is among the names of its variables')
+        raise ValueError(f'no array {path!r:.80}, although it is listed as a variable')
       parent = name.rpartition('/')[0]
       inner = parent.rpartition('/')[2] if is_model and parent else layer
       _add(result, f'{inner}/{variable}', arrays[path], path=path)
@@ -195,7 +226,7 @@ def _of_lists(arrays: Mapping[str, np.ndarray], texts: Texts, root: str, *,
 
 
 def _variable(name: str) -> str:
-  """Takes a variable's name off what is before and behind it; Keras 1 had others."""
+  """Strips prefixes and suffixes from a variable's name, and converts those of Keras 1."""
   last = re.sub(r':\d+$', '', name.rpartition('/')[2])
   found = re.fullmatch(rf'.+_({"|".join(_KERAS_1)})(_\d+)?', last)
   return _KERAS_1[found[1]] if found and last not in _BATCH_NORM else last
@@ -234,7 +265,7 @@ def _of_numbers(arrays: Mapping[str, np.ndarray], texts: Texts,
 def _configured(config: Any, prefix: str) -> Iterator[tuple[str, str]]:
   """Yields (group, name) of the layers in a `config.json`.
 
-  A group is named after the layer's class, with a number appended from the second one on.
+  A group is named after the layer's class; from the second one on a number is appended.
   """
   counts: dict[str, int] = {}
   for layer in config['config']['layers']:
@@ -248,6 +279,6 @@ def _configured(config: Any, prefix: str) -> Iterator[tuple[str, str]]:
 
 
 def _add(result: dict[str, np.ndarray], name: str, array: np.ndarray, *, path: str) -> None:
-  """Adds an array of floats, under its path if another has the name."""
+  """Adds a float array, under its path if the name is taken."""
   if array.dtype.kind == 'f':
     result[path if name in result else name] = array

@@ -1,4 +1,4 @@
-"""Heads of the user's own: what the options mean, and what checkpoints keep about them."""
+"""Custom heads: resolving the options, and what checkpoints record about them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from slim_zoo.weights import opening, sources
 
 @dataclasses.dataclass(frozen=True)
 class Head:
-  """A head instead of a network's classifier; without text, the network's own classifier.
+  """A head that replaces a network's classifier; without text, the network's own classifier.
 
   Attributes:
-    text: what `custom_head.parse` takes; None for the network's own classifier.
+    text: argument of `custom_head.parse`; None for the network's own classifier.
     head_from: full name of the end point that it starts from.
-    trunk_classes: width of the weights' own classifier, if the head stands on it.
-    digest: of the file of a Python function.
+    trunk_classes: width of the weights' own classifier, if the head is built on it.
+    digest: digest of the file of a Python function.
   """
   text: str | None = None
   head_from: str | None = None
@@ -27,7 +27,7 @@ class Head:
 
   @property
   def kept(self) -> dict[str, Any]:
-    """Returns what checkpoints keep, by the names of the options and two more."""
+    """Returns what checkpoints record: the options by name, and two more entries."""
     return {'head': custom_head.label(self.text), 'head_from': self.head_from,
             'trunk_classes': self.trunk_classes, 'head_digest': self.digest}
 
@@ -41,21 +41,21 @@ class Head:
 def settle(head: str | None, head_from: str | None, *, given: str | None, model_name: str,
            known: Mapping[str, Any], source: str, weights: sources.Weights | None = None,
            is_resumed: bool = False) -> Head:
-  """Settles what belongs to a head.
+  """Resolves the options of a head.
 
   Args:
-    head: as checkpoints keep it.
-    head_from: where it starts.
-    given: the head that the user named on the command line, with the path of a function's file.
+    head: the head as recorded in checkpoints.
+    head_from: the end point where it starts.
+    given: the head on the command line, including the path of a function's file.
     model_name: the network.
     known: what is known about the weights, from `opening.as_options`.
-    source: where they are, for messages.
-    weights: those of a warm start; None if `known` is of the same network.
+    source: their location, for messages.
+    weights: weights for a warm start; None if `known` is about the same network.
     is_resumed: whether a run is resumed.
 
   Raises:
-    ValueError: if there is no such end point, a function is not named on the command line, or a run
-      would be resumed with another function.
+    ValueError: if there is no such end point, a function is not given on the command line, or a run
+      would be resumed with a different function.
     OSError: if the file of a function cannot be read.
   """
   if not head:
@@ -70,7 +70,7 @@ def settle(head: str | None, head_from: str | None, *, given: str | None, model_
 
 def settle_alone(head: str | None, *, given: str | None, known: Mapping[str, Any], source: str,
                  is_resumed: bool) -> Head:
-  """Settles a head on features, which needs no network; see `settle`."""
+  """Resolves the options of a head on features, which needs no network; see `settle`."""
   if not head:
     return Head()
   text = named_by_user(head, given)
@@ -78,14 +78,14 @@ def settle_alone(head: str | None, *, given: str | None, known: Mapping[str, Any
 
 
 def named_by_user(head: str, given: str | None) -> str:
-  """Returns the text of a head; a function is only run if the user names it.
+  """Returns the text of a head; a function is run only if the user names it.
 
   Args:
-    head: as checkpoints keep it.
+    head: the head as recorded in checkpoints.
     given: the head on the command line.
 
   Raises:
-    ValueError: if the head is a function that is not named there.
+    ValueError: if the head is a function and is not given on the command line.
   """
   if not custom_head.is_function(head):
     return head
@@ -97,7 +97,7 @@ def named_by_user(head: str, given: str | None) -> str:
 
 
 def count_trunk_classes(weights: sources.Weights, model_name: str, head_from: str) -> int | None:
-  """Counts the outputs of the weights' own classifier, for a head that stands on it.
+  """Counts the outputs of the weights' own classifier, for a head built on it.
 
   Args:
     weights: from `opening.open_weights`.
@@ -105,7 +105,8 @@ def count_trunk_classes(weights: sources.Weights, model_name: str, head_from: st
     head_from: full name of the end point that the head starts from.
 
   Returns:
-    The number; None if the end point does not need the classifier, or the weights have none.
+    The number of outputs; None if the end point does not need the classifier, or the weights have
+    none.
   """
   if not extractors.needs_classifier(nets_factory.get_net(model_name), head_from):
     return None
@@ -114,10 +115,10 @@ def count_trunk_classes(weights: sources.Weights, model_name: str, head_from: st
 
 def _check_digest(text: str, known: Mapping[str, Any], *, source: str,
                   is_resumed: bool) -> str | None:
-  """Returns the digest of a function's file; another content than the weights' is reported.
+  """Returns the digest of a function's file, and compares it with the one in the checkpoint.
 
-  Checkpoints keep the name of the file only. Another content is a warning, or an error if a run
-  would be resumed with it. Older checkpoints have no digest.
+  Checkpoints do not contain the file. If it has changed, that is a warning, or an error if a run is
+  resumed. Older checkpoints have no digest.
   """
   digest = custom_head.digest(text)
   theirs = known.get('head_digest') if known.get('head') == custom_head.label(text) else None
@@ -125,8 +126,8 @@ def _check_digest(text: str, known: Mapping[str, Any], *, source: str,
     return digest
   if is_resumed:
     raise ValueError(
-        f'--head={text}: expected the file that the run in {source} began with, whose sha256 is '
-        f'{theirs[:12]}…. Received: another content, {digest[:12]}…. Restore the file, or use '
+        f'--head={text}: expected the file that the run in {source} started with, with the sha256 '
+        f'{theirs[:12]}…. Received: {digest[:12]}…. Restore the file, or use '
         'another --train_dir.')
-  print(f'Warning: --head={text}: the content of this file is not what {source} was trained with.')
+  print(f'Warning: --head={text}: this file has changed since {source} was trained with it.')
   return digest

@@ -1,4 +1,4 @@
-"""How arrays of other programs change on their way to our variables."""
+"""Converting other programs' arrays to the layout of our variables."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Step:
   """One change of an array.
 
   Attributes:
-    text: what it does, for the report.
-    function: `function(array, shape)`: the array, and the shape that our variable has. What cannot
-      be brought to that shape is returned in another, so that the report can show both.
+    text: description for the report.
+    function: `function(array, shape)` converts an array for a variable of this shape. If that is
+      impossible, the result has a different shape, so that the report can show both.
   """
   text: str
   function: Callable[[np.ndarray, Sequence[int]], np.ndarray]
@@ -27,10 +27,10 @@ class Take:
   """Where a variable's value comes from.
 
   Attributes:
-    key: the array's name in the file; '' for a value that comes from no array.
+    key: the array's name in the file; '' for a value that is not from an array.
     steps: changes to the array, in order.
-    factor: name of an array [outputs] that the result is multiplied by: a batch norm's scale if
-      our network has none; '' for none.
+    factor: name of an array [outputs] to multiply the result by: the scale of a batch norm, if ours
+      has none; '' for none.
   """
   key: str
   steps: tuple[Step, ...] = ()
@@ -42,7 +42,7 @@ class Take:
                       *([f'× {self.factor}'] if self.factor else [])])
 
   def apply(self, array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """Changes an array of the file to one for a variable of this shape."""
+    """Converts an array of the file for a variable of this shape."""
     for step in self.steps:
       array = step.function(array, shape)
     return array
@@ -64,7 +64,7 @@ def _hwio(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
 
 
 def _window(size: int, shape: Sequence[int]) -> tuple[int, int]:
-  """Height and width of the map that `size` inputs of a fully connected layer were flattened from.
+  """Height and width of the map that was flattened to `size` inputs of a fully connected layer.
 
   They are those of our kernel if it is a convolution and they divide `size`.
   """
@@ -90,17 +90,17 @@ def _depthwise_hwio(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
   return array
 
 
-# Kernels of PyTorch and Caffe: [out, in, height, width], or [out, in] of a fully connected layer,
-# whose inputs were flattened from channels, height and width. In groups, `in` is one group's.
+# Kernels of PyTorch and Caffe: [out, in, height, width], or [out, in] for a fully connected layer,
+# whose inputs were flattened from channels, height and width. With groups, `in` is that of a group.
 OIHW = Step('OIHW to HWIO', _oihw)
-# Depthwise ones of PyTorch: [channels · multiplier, 1, height, width].
+# Depthwise kernels of PyTorch: [channels · multiplier, 1, height, width].
 DEPTHWISE_OIHW = Step('OIHW to HWIM', _depthwise_oihw)
-# Depthwise ones of TensorFlow Lite: [height, width, channels · multiplier, 1].
+# Depthwise kernels of TensorFlow Lite: [height, width, channels · multiplier, 1].
 DEPTHWISE_HWIO = Step('', _depthwise_hwio)
-# Kernels of Keras and TensorFlow: ours, or [in, out] of a fully connected layer, whose inputs were
-# flattened from height, width and channels.
+# Kernels of Keras and TensorFlow: like ours, or [in, out] for a fully connected layer, whose inputs
+# were flattened from height, width and channels.
 HWIO = Step('', _hwio)
-# The first layer's kernel, in our layout already, for images with the channels in reverse order.
+# For the first layer's kernel, already in our layout, if its channels are in reverse order.
 SWAP_RED_AND_BLUE = Step('BGR to RGB', lambda array, shape: array[:, :, ::-1])
 
 
@@ -115,14 +115,14 @@ def times(number: float) -> Step:
 
 
 def constant(number: float) -> Take:
-  """A value that comes from no array of the file: the same number everywhere."""
+  """A value that is not from the file: the same number everywhere."""
   return Take('', (Step(f'{number:g}', lambda array, shape: np.full(shape, number, np.float32)),))
 
 
 def change_channels(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-  """Fits the first layer's kernel [height, width, in, out] to images with other channels.
+  """Fits the first layer's kernel [height, width, in, out] to a different number of channels.
 
-  With fewer channels, kernels are summed; with more, they are repeated in turn, each divided by its
+  For fewer channels, kernels are summed; for more, they are repeated in turn, each divided by its
   number of copies. So an image with equal channels gives the same result as before.
   """
   if array.ndim != 4 or len(shape) != 4 or array.shape[2] == shape[2]:

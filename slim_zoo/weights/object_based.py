@@ -1,6 +1,6 @@
-"""Reading object-based checkpoints: those of `tf.train.Checkpoint`, and of Keras' models in them.
+"""Reading object-based checkpoints: those of `tf.train.Checkpoint`, including Keras' models.
 
-Besides tensors they hold the graph of the objects that own them: a `TrackableObjectGraph`
+Besides tensors they contain the graph of the objects that own them, a `TrackableObjectGraph`
 (https://www.tensorflow.org/guide/checkpoint). A tensor's own name is only the shortest path to it,
 which for a trained layer often leads through the optimizer.
 """
@@ -25,16 +25,16 @@ _LISTS = {'_trainable_variables', '_non_trainable_variables', 'trainable_variabl
 
 @dataclasses.dataclass
 class _Node:
-  """An object: its children, and the name of the tensor with its value."""
+  """An object: its children and the name of its tensor."""
   children: list[tuple[str, int]] = dataclasses.field(default_factory=list)
   key: str = ''
 
 
 class ObjectBased:
-  """An object-based checkpoint; a `restore.Source` whose names are those of the attributes.
+  """An object-based checkpoint; a `restore.Source` whose names are paths of attributes.
 
-  Variables are named by the path to them, such as `model/_operations/1/_kernel`, or the first of
-  several paths; those of optimizers are left out.
+  Variables are named by the first path to them, such as `model/_operations/1/_kernel`; those of
+  optimizers are left out.
 
   Raises:
     ValueError: if the graph of objects is damaged.
@@ -87,7 +87,7 @@ def _names(nodes: list[_Node], known: dict[str, tuple[int, ...]]) -> dict[str, s
   result: dict[str, str] = {}
   taken: set[str] = set()
   waiting, seen = [('', 0)], {0}
-  for path, number in waiting:  # Grows while it is walked.
+  for path, number in waiting:  # Grows during the loop.
     children = nodes[number].children if number < len(nodes) else []
     if _OF_OPTIMIZERS & {name for name, _ in children}:
       continue

@@ -1,4 +1,4 @@
-"""Opening weights that a user names, and deciding what a network takes from them."""
+"""Opening the user's weights, and deciding what to restore from them."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ def open_weights(path: str, *, model_name: str | None = None, channel_order: str
   """Opens weights of any format.
 
   Args:
-    path: what `sources.open_weights` takes.
-    model_name: the network, if the user named it.
+    path: see `sources.open_weights`.
+    model_name: the network, if given by the user.
     channel_order: see `sources.open_weights`.
 
   Returns:
-    The weights, and what is known about them: the metadata of a checkpoint, or what their format
-    and the list of published files tell.
+    The weights, and what is known about them: the metadata of a checkpoint, or facts from their
+    format and the list of published files.
 
   Raises:
-    ValueError: if they cannot be read, or they do not tell their network and nobody named it.
-    OSError: if they do not exist or may not be read.
+    ValueError: if they cannot be read, or their network is neither known nor given.
+    OSError: if they do not exist or cannot be read.
   """
   weights = sources.open_weights(path, channel_order=channel_order)
   if weights.format is None:
     return weights, dict(weights.metadata)
   name = model_name or weights.metadata.get('model_name')
   if name is None:
-    raise ValueError(f'{path} is {weights.format.name}, which does not tell its network. Expected: '
-                     '--model_name. Received: none.')
+    raise ValueError(f'{path} is {weights.format.name}, which does not state its network. '
+                     'Expected: --model_name. Received: none.')
   known = weights.facts(name, shapes_of(name))
   if 'note' in known:
     print(f'Note: {known["note"]}')
@@ -52,7 +52,7 @@ def shapes_of(name: str) -> dict[str, tuple[int, ...]]:
 
 
 def num_outputs(weights: sources.Weights, name: str) -> int | None:
-  """Counts the classes of weights for a network; None if they have no classifier."""
+  """Returns the number of classes of weights for a network; None without a classifier."""
   ours, head = shapes_of(name), nets_factory.get_net(name).head[0]
   report = restore.plan(weights.source, ours, weights.takes(name, ours))
   widths = {row.fitted_shape[-1] for row in report.rows
@@ -67,14 +67,14 @@ def plan(weights: sources.Weights, name: str, variables: Mapping[str, tf.Variabl
 
   Args:
     weights: from `open_weights`.
-    name: of the network.
-    variables: of the network.
+    name: the network's name.
+    variables: the network's variables.
     exclude: scopes that are not restored.
-    use_averages: whether to take moving averages; None if there are any.
+    use_averages: whether to use moving averages; None uses them if there are any.
     change_channels: whether to fit the first layer to images with other channels.
 
   Raises:
-    ValueError: if moving averages are missing that are asked for, or a scope matches nothing.
+    ValueError: if requested moving averages are missing, or a scope matches nothing.
   """
   wanted = {key: tuple(variable.shape) for key, variable in variables.items()}
   return restore.plan(weights.source, wanted,
@@ -83,16 +83,17 @@ def plan(weights: sources.Weights, name: str, variables: Mapping[str, tf.Variabl
 
 
 def warn_of_unused(weights: sources.Weights, report: restore.Report) -> None:
-  """Warns of a foreign file that has more than the network, if all of the network is found."""
+  """Warns if a foreign file has more than the network, although all of the network is found."""
   warning = restore.describe_unused(report) if weights.format is not None else ''
   if warning:
     print(warning)
 
 
 def as_options(known: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns what is known about weights by the names of the training's options.
+  """Returns what is known about weights, by the names of the training options.
 
-  The end point where a head starts gets its full name: older checkpoints have what the user wrote.
+  The end point where a head starts gets its full name; older checkpoints have it as the user typed
+  it.
   """
   names = {'model_name': 'model_name', 'preprocessing_name': 'preprocessing_name',
            'image_size': 'train_image_size'}

@@ -1,8 +1,9 @@
-"""Downloading weights by name, and unpacking checkpoints from archives."""
+"""Downloading weights by name, and finding weights in archives and folders."""
 
 from __future__ import annotations
 
 import difflib
+import itertools
 import os
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,15 @@ from files import archives, downloads
 from files.errors import unknown_name
 from files.folders import cache_folder
 from files.locks import locked
-from slim_zoo.weights import checkpoint_files
-from slim_zoo.weights.published_files import PUBLISHED_FILES, PublishedFile
+from slim_zoo.weights import checkpoint_files, formats, other_formats
+from slim_zoo.weights.published_file import PublishedFile
+from slim_zoo.weights.published_files import PUBLISHED_FILES
 from slim_zoo.weights.table_files import is_table
+from slim_zoo.weights.tfjs_files import has_manifest
 
 PREFIX = 'zoo:'
 _LISTED = 20  # Names in the error for an unknown one.
+_MOST_FILES = 10_000  # Of a folder that is searched for weights.
 _ARCHIVES = ('.tar.gz', '.tgz', '.tar.bz2', '.tar.xz')
 # Files with these names are in PyTorch's format, whatever their content.
 _NO_ARCHIVES = ('.pth.tar', '.pt.tar')
@@ -28,28 +32,34 @@ def resolve(path: str) -> tuple[str, dict[str, Any]]:
   """Finds the weights that a name, an archive or a path refers to.
 
   Args:
-    path: `zoo:` and a name of `PUBLISHED_FILES`, which is downloaded if it is not there yet; a tar
-      archive, also compressed, with a checkpoint; or any other path.
+    path: `zoo:` and a name of `PUBLISHED_FILES`, which is downloaded if it is not there yet; a
+      folder, or a zip or tar archive, also compressed, with weights; or any other path.
 
   Returns:
     What `sources.open_weights` opens, and what is known of it: `model_name`, `classes`,
     `preprocessing_name`, `image_size` and `channel_order`, as far as they are known. An archive
-    with the name of a published one is assumed to be it.
+    or a file with the name of a published one is assumed to be it.
 
   Raises:
-    ValueError: if there is no such name, or what was downloaded or unpacked is damaged.
+    ValueError: if there is no such name, what was downloaded or unpacked is damaged, or there is
+      not exactly one file of weights in a folder or an archive.
     OSError: if a file cannot be read or downloaded.
   """
   if path.startswith(PREFIX):
     name = path[len(PREFIX):]
     return fetch(name), PUBLISHED_FILES[name].metadata()
-  if not _is_archive(path):
-    return path, {}
-  published = _of_this_file(path)
-  folder = _cache() / 'archives' / downloads.digest_of(path)
-  archives.unpack(path, folder)
-  return (find_checkpoint(folder, published.folder if published else ''),
-          published.metadata() if published else {})
+  if os.path.isdir(path):
+    path = find_checkpoint(path)
+  found, published = path, find_by_filename(path) if os.path.isfile(path) else None
+  if _is_archive(path):
+    folder = _cache() / 'archives' / downloads.digest_of(path)
+    archives.unpack(path, folder)
+    found = find_checkpoint(folder, published.folder if published else '', archive=path)
+    published = published or find_by_filename(found)
+  if not published:
+    return found, {}
+  print(f'{path} has the name of a published file of {published.network}, and is taken to be it.')
+  return found, published.metadata()
 
 
 def fetch(name: str, cache_dir: str | os.PathLike | None = None) -> str:
@@ -76,7 +86,7 @@ def fetch(name: str, cache_dir: str | os.PathLike | None = None) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
       _download_content(published, content)
-  return find_checkpoint(content, published.folder)
+  return find_checkpoint(content, published.folder, archive=published.resource.filename)
 
 
 def _download_content(published: PublishedFile, content: Path) -> None:
@@ -93,13 +103,14 @@ def _download_content(published: PublishedFile, content: Path) -> None:
 
 def _download(published: PublishedFile, folder: Path) -> Path:
   resource = published.resource
-  path = folder / resource.filename
-  is_new = not path.exists()
-  downloads.download(resource, folder, advice=(
-      f'Or download it by other means and put it there: {path} (the folder follows from '
+  paths = [folder / source.filename for source in resource.sources]
+  is_new = not any(path.exists() for path in paths)
+  path = downloads.download(resource, folder, advice=(
+      f'Or download it by other means and put it there: {paths[0]} (the folder follows from '
       'XDG_CACHE_HOME). It is then used without the network.'))
-  if is_new and not resource.digest:
-    print(f'No digest of {resource.url} was published: {path.name} was checked by what the server '
+  source = resource.sources[paths.index(path)]
+  if is_new and not source.digest:
+    print(f'No digest of {source.url} was published: {path.name} was checked by what the server '
           'says of it, and by its form.')
   return path
 
@@ -109,7 +120,7 @@ def _published(name: str) -> PublishedFile:
     close = difflib.get_close_matches(name, PUBLISHED_FILES, n=_LISTED, cutoff=0)
     error = unknown_name('published weights', name, close)
     raise ValueError(f"{error} These are {len(close)} of {len(PUBLISHED_FILES)}: TF-Slim's names, "
-                     'and keras_… and torchvision_… with those of their models; '
+                     'and keras_…, torchvision_… and timm_… with those of their models; '
                      'weights/published_files.py has all.')
   return PUBLISHED_FILES[name]
 
@@ -124,24 +135,34 @@ def _is_archive(path: str) -> bool:
   if path.endswith(_ARCHIVES):
     return True
   with open(path, 'rb') as file:
-    return path.endswith('.tar') and file.read(262)[257:] == b'ustar'
+    head = file.read(262)
+  if path.endswith('.tar'):
+    return head[257:] == b'ustar'
+  # PyTorch's and Keras' files are zip archives too.
+  return bool(formats.members(path, head)) and formats.recognize(path) is None
 
 
-def _of_this_file(path: str) -> PublishedFile | None:
-  """Finds the entry of a published file by the file's name, which includes versions and sizes."""
+def find_by_filename(path: str | os.PathLike) -> PublishedFile | None:
+  """Finds the entry of a published file by the file's name, which includes versions and sizes.
+
+  Names that several files share, such as Hugging Face's model.safetensors, tell nothing.
+  """
   name = os.path.basename(path)
-  return next((published for published in PUBLISHED_FILES.values()
-               if published.resource.filename == name), None)
+  found = [published for published in PUBLISHED_FILES.values()
+           if any(source.filename == name for source in published.resource.sources)]
+  return found[0] if len(found) == 1 else None
 
 
-def find_checkpoint(folder: str | os.PathLike, preferred: str = '') -> str:
-  """Finds the weights in the content of an archive.
+def find_checkpoint(folder: str | os.PathLike, preferred: str = '', *, archive: str = '') -> str:
+  """Finds the weights in a folder, or in the content of an archive.
 
-  A checkpoint is preferred to frozen graphs and TFLite models beside it.
+  The newest of a run's checkpoints is taken. A checkpoint is preferred to files of other formats
+  beside it, and in the same archive: they are the same network's frozen graph and the like.
 
   Args:
-    folder: the content.
+    folder: the folder, or the content.
     preferred: name of the folder whose checkpoint is used if there are several.
+    archive: name of the archive that was unpacked to the folder, for messages.
 
   Returns:
     A checkpoint's prefix, or the path of a file in another format.
@@ -149,19 +170,41 @@ def find_checkpoint(folder: str | os.PathLike, preferred: str = '') -> str:
   Raises:
     ValueError: if there is nothing, or more than one.
   """
-  files = sorted(path for path in Path(folder).rglob('*')
-                 if path.is_file() and not path.name.startswith('.'))
+  folder = Path(folder)
+  place = f'{archive}, which was unpacked to {folder}' if archive else str(folder)
+  if known := checkpoint_files.listed(folder) or checkpoint_files.numbered(folder):
+    return known[-1]
+  files = _files(folder, place)
   found = [path.with_suffix('') if path.suffix == '.index' else path for path in files
            if path.suffix == '.index' or is_table(path)]
-  found = found or [path for path in files if path.suffix in _OTHERS]
+  if not (archive and found):
+    beside = {path.parent for path in found}
+    found += [path for path in files if _is_other(path) and path.parent not in beside]
   if len(found) > 1 and preferred:
     found = [path for path in found if path.parent.name == preferred] or found
   if len(found) == 1:
     return str(found[0])
   if not found:
-    raise ValueError(f'Expected a checkpoint in the archive that was unpacked to {folder}. '
-                     f'Received: {", ".join(path.name for path in files[:_LISTED]) or "no files"}.')
+    described = ((file.name, other_formats.describe(file)) for file in files[:_LISTED])
+    hint = next((f' {name} is {what}' for name, what in described if what), '')
+    raise ValueError(f'Expected weights in {place}. Received: '
+                     f'{", ".join(path.name for path in files[:_LISTED]) or "no files"}.{hint}')
   if len({path.parent for path in found}) == 1 and (found[0].parent / 'checkpoint').exists():
     return checkpoint_files.latest(found[0].parent)
-  raise ValueError('Expected one checkpoint in the archive. Received several, which were unpacked: '
-                   f'{", ".join(map(str, found[:_LISTED]))}. Give the path of one of them.')
+  raise ValueError(f'Expected one checkpoint or other file of weights in {place}. Received '
+                   f'several: {", ".join(map(str, found[:_LISTED]))}. Give the path of one of '
+                   'them.')
+
+
+def _files(folder: Path, place: str) -> list[Path]:
+  """Lists the files below a folder, except hidden ones."""
+  paths = list(itertools.islice(folder.rglob('*'), _MOST_FILES + 1))
+  if len(paths) > _MOST_FILES:
+    raise ValueError(f'Expected a folder with weights and at most {_MOST_FILES:,} other files. '
+                     f'Received: {place}, which has more. Give the path of the weights.')
+  return sorted(path for path in paths if path.is_file() and not path.name.startswith('.'))
+
+
+def _is_other(path: Path) -> bool:
+  """Tells whether a file has weights in a format other than a checkpoint's, by its name."""
+  return path.suffix in _OTHERS or (path.suffix == '.json' and has_manifest(path))

@@ -4,73 +4,36 @@ Sources: for TF-Slim the tables in tensorflow/models' research/slim (README.md, 
 and nets/mobilenet/README.md), for Keras `keras.applications`, for torchvision its `Weights` enums,
 for Caffe the readme.md of models/bvlc_alexnet. TF-Slim published neither sizes nor digests, Keras
 MD5s except for MobileNet V1 and V2, torchvision the first digits of SHA-256s.
+
+Mirrors are other addresses that the publishers themselves have used. TF-Slim's MobileNet V2 has
+none: its bucket has answered 403 since April 2025 (tensorflow/models issue 13561). Keras' and
+torchvision's MobileNet V2 are elsewhere.
 """
 
 from __future__ import annotations
 
 import dataclasses
 
-from files.downloads import Resource
+from preprocessing import inception, torchvision, vgg
+from slim_zoo.weights.published_accuracies import TOP_1_AND_5
+from slim_zoo.weights.published_digests import SHA256
+from slim_zoo.weights.published_file import PublishedFile
+from slim_zoo.weights.published_timm import TIMM_FILES
 
-_GZIP, _HDF5 = b'\x1f\x8b', b'\x89HDF\r\n\x1a\n'
-
-
-@dataclasses.dataclass(frozen=True)
-class PublishedFile:
-  """A file with weights for one of our networks, trained on ImageNet.
-
-  Attributes:
-    network: its name in `nets_factory.NETS`.
-    url: its address.
-    size: in bytes; None if it was not published.
-    digest: (kind, hexadecimal digits), see `files.downloads.Resource`; None if none was published.
-    classes: width of the logits: 1,000, or 1,001 if the first is the background; None for files
-      without the classifier.
-    preprocessing: the recipe that the weights are used with; None if the names in the file tell
-      it, see `Dialect.preprocessing`.
-    image_size: height and width that they were trained or measured with; None as above.
-    channel_order: 'rgb' or 'bgr', the order that the first layer expects, if the file does not say.
-    folder: name of the folder in the archive whose checkpoint is used if there are several.
-  """
-  network: str
-  url: str
-  _: dataclasses.KW_ONLY
-  size: int | None = None
-  digest: tuple[str, str] | None = None
-  classes: int | None = 1000
-  preprocessing: str | None = None
-  image_size: int | None = None
-  channel_order: str | None = None
-  folder: str = ''
-
-  @property
-  def is_archive(self) -> bool:
-    """Whether the weights are in an archive."""
-    return self.url.endswith(('.tgz', '.tar.gz'))
-
-  @property
-  def resource(self) -> Resource:
-    """The file, to download."""
-    head = _GZIP if self.is_archive else _HDF5 if self.url.endswith('.h5') else b''
-    return Resource(self.url, self.size, self.digest, head)
-
-  def metadata(self) -> dict:
-    """Facts about the weights, by the names used in checkpoints' metadata."""
-    known = {'model_name': self.network, 'classes': self.classes,
-             'preprocessing_name': self.preprocessing, 'image_size': self.image_size,
-             'channel_order': self.channel_order}
-    return {key: value for key, value in known.items() if value is not None}
-
-
-# The READMEs name download.tensorflow.org, without encryption; this is the same storage with it.
+# The READMEs name http://download.tensorflow.org; this is the same storage with encryption.
 _TENSORFLOW = 'https://storage.googleapis.com/download.tensorflow.org/models'
+_TENSORFLOW_MIRROR = 'https://download.tensorflow.org/models'
 _GOOGLE = 'https://storage.googleapis.com'
 
 
 def _slim(network: str, url: str, image_size: int, *, preprocessing: str = 'inception',
           classes: int = 1001, folder: str = '') -> PublishedFile:
-  return PublishedFile(network, url, classes=classes, preprocessing=preprocessing,
-                       image_size=image_size, folder=folder)
+  digest = SHA256.get(url.rpartition('/')[2])
+  mirrors = ((url.replace(_TENSORFLOW, _TENSORFLOW_MIRROR),) if url.startswith(_TENSORFLOW)
+             else ())
+  return PublishedFile(
+      network, url, mirrors=mirrors, digest=('sha256', digest) if digest else None,
+      classes=classes, preprocessing=preprocessing, image_size=image_size, folder=folder)
 
 
 def _slim_files() -> dict[str, PublishedFile]:
@@ -126,6 +89,20 @@ _MOBILENET_V2 = (('mobilenet_v2_140', '1.4', (224,)),
                  ('mobilenet_v2_035', '0.35', (224, 192, 160, 128, 96)))
 
 _KERAS = 'https://storage.googleapis.com/tensorflow/keras-applications'
+# Where keras-applications 1.0 found the files, by their folder, with the same MD5s. For MobileNet
+# V3 it had other files without the classifier, and its address for MobileNet V2 no longer exists
+# (JonathanCMitchell/mobilenet_v2_keras issue 12).
+_GITHUB = 'https://github.com'
+_KERAS_MIRRORS = {
+    'inception_resnet_v2': f'{_GITHUB}/fchollet/deep-learning-models/releases/download/v0.7',
+    'inception_v3': f'{_GITHUB}/fchollet/deep-learning-models/releases/download/v0.5',
+    'mobilenet': f'{_GITHUB}/fchollet/deep-learning-models/releases/download/v0.6',
+    'mobilenet_v3': f'{_GITHUB}/DrSlink/mobilenet_v3_keras/releases/download/v1.0',
+    'nasnet': f'{_GITHUB}/titu1994/Keras-NASNet/releases/download/v1.2',
+    'resnet': f'{_GITHUB}/keras-team/keras-applications/releases/download/resnet',
+    'vgg16': f'{_GITHUB}/fchollet/deep-learning-models/releases/download/v0.1',
+    'vgg19': f'{_GITHUB}/fchollet/deep-learning-models/releases/download/v0.1',
+}
 _KERNELS = 'weights_tf_dim_ordering_tf_kernels'
 # Name after `keras_`, network, image size, the addresses and MD5s with and without the classifier.
 _KERAS_FILES = (
@@ -169,13 +146,14 @@ _KERAS_FILES = (
     ('resnet152', 'resnet152_keras', 224,
      f'resnet/resnet152_{_KERNELS}.h5', '100835be76be38e30d865e96f2aaae62',
      f'resnet/resnet152_{_KERNELS}_notop.h5', 'ee4c566cf9a93f14d82f913c2dc6dd0c'),
-    ('resnet50v2', 'resnet_v2_50', 224,
+    # Measured so; 224 is what Keras' function builds by default.
+    ('resnet50v2', 'resnet_v2_50', 299,
      f'resnet/resnet50v2_{_KERNELS}.h5', '3ef43a0b657b3be2300d5770ece849e0',
      f'resnet/resnet50v2_{_KERNELS}_notop.h5', 'fac2f116257151a9d068a22e544a4917'),
-    ('resnet101v2', 'resnet_v2_101', 224,
+    ('resnet101v2', 'resnet_v2_101', 299,
      f'resnet/resnet101v2_{_KERNELS}.h5', '6343647c601c52e1368623803854d971',
      f'resnet/resnet101v2_{_KERNELS}_notop.h5', 'c0ed64b8031c3730f411d2eb4eea35b5'),
-    ('resnet152v2', 'resnet_v2_152', 224,
+    ('resnet152v2', 'resnet_v2_152', 299,
      f'resnet/resnet152v2_{_KERNELS}.h5', 'a49b44d1979771252814e80f8ec446f9',
      f'resnet/resnet152v2_{_KERNELS}_notop.h5', 'ed17cf2e0169df9d443503ef94b23b33'),
     ('vgg16', 'vgg_16', 224,
@@ -187,13 +165,21 @@ _KERAS_FILES = (
 )
 
 
+# The first layer is read as for RGB images.
+_KERAS_VGG = dataclasses.replace(vgg.KERAS_RESNET, channel_order='rgb')
+
+
 def _keras(name: str, network: str, size: int, *files: str) -> dict[str, PublishedFile]:
   """Makes two entries; `files` are a path and its MD5 with the classifier, and two without."""
   path, md5, bare_path, bare_md5 = files
 
   def file(path: str, md5: str, classes: int | None) -> PublishedFile:
-    return PublishedFile(network, f'{_KERAS}/{path}', digest=('md5', md5) if md5 else None,
-                         classes=classes, image_size=size)
+    folder, _, name = path.partition('/')
+    has_mirror = folder in _KERAS_MIRRORS and not name.endswith('_no_top_v2.h5')
+    return PublishedFile(network, f'{_KERAS}/{path}',
+                         mirrors=(f'{_KERAS_MIRRORS[folder]}/{name}',) if has_mirror else (),
+                         digest=('md5', md5) if md5 else None, classes=classes, image_size=size,
+                         transform=_KERAS_VGG if network.startswith('vgg') else None)
   return {f'keras_{name}': file(path, md5, 1000),
           f'keras_{name}_notop': file(bare_path, bare_md5, None)}
 
@@ -217,6 +203,13 @@ def _keras_files() -> dict[str, PublishedFile]:
                       f'{path}_no_top.h5', '')
   return files
 
+
+# IMAGENET1K_V2 was measured on images resized to 232, IMAGENET1K_V1 on 256.
+_TORCHVISION_V2 = dataclasses.replace(torchvision.TRANSFORM, crop_fraction=224 / 232)
+# Inside the network, torchvision's normalization becomes Inception's.
+_TORCHVISION_INCEPTION = dataclasses.replace(
+    torchvision.TRANSFORM, crop_fraction=299 / 342, mean=inception.TRANSFORM.mean,
+    scale=inception.TRANSFORM.scale)
 
 # Name after `torchvision_` (`_v2` is IMAGENET1K_V2, the others are V1), network, file.
 _TORCHVISION_FILES = (
@@ -245,13 +238,17 @@ _TORCHVISION_FILES = (
 
 def _torchvision_files() -> dict[str, PublishedFile]:
   """torchvision's, under the names of its models."""
+  names = {name for name, *_ in _TORCHVISION_FILES}
+  transforms = {name: _TORCHVISION_V2 for name in names if name[:-len('_v2')] in names}
+  transforms['inception_v3'] = _TORCHVISION_INCEPTION
   return {f'torchvision_{name}': PublishedFile(
       network, f'https://download.pytorch.org/models/{file}.pth',
-      digest=('sha256-prefix', file.rpartition('-')[2]))
+      digest=('sha256-prefix', file.rpartition('-')[2]),
+      transform=transforms.get(name))
           for name, network, file in _TORCHVISION_FILES}
 
 
-PUBLISHED_FILES: dict[str, PublishedFile] = {
+_FILES: dict[str, PublishedFile] = {
     'bvlc_alexnet': PublishedFile(
         'alexnet', 'http://dl.caffe.berkeleyvision.org/bvlc_alexnet.caffemodel',
         digest=('sha1', '9116a64c0fbe4459d18f4bb6b56d647b63920377'), preprocessing='caffe',
@@ -260,4 +257,8 @@ PUBLISHED_FILES: dict[str, PublishedFile] = {
         'caffenet', 'http://dl.caffe.berkeleyvision.org/bvlc_reference_caffenet.caffemodel',
         digest=('sha1', '4c8d77deb20ea792f84eb5e6d0a11ca0a8660a46'), preprocessing='caffe',
         image_size=227, channel_order='bgr'),
-    **_slim_files(), **_keras_files(), **_torchvision_files()}
+    **_slim_files(), **_keras_files(), **_torchvision_files(), **TIMM_FILES}
+PUBLISHED_FILES: dict[str, PublishedFile] = {
+    name: dataclasses.replace(file, top_1=top_1, top_5=top_5)
+    for name, file in _FILES.items()
+    for top_1, top_5 in [TOP_1_AND_5.get(name, (None, None))]}

@@ -1,4 +1,4 @@
-"""Matching a checkpoint with a network: a variable is restored, excluded by name, or an error."""
+"""Matching a checkpoint with a network: each variable is restored, excluded, or an error."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Source(Protocol):
 
   Attributes:
     path: its name in messages.
-    shapes: `{name: shape}` of everything in it.
+    shapes: `{name: shape}` of all its arrays.
   """
   path: str
 
@@ -41,11 +41,11 @@ class Row:
   """The result for one variable of the network.
 
   Attributes:
-    name, shape: the variable's.
+    name, shape: name and shape of the variable.
     status: `RESTORED`, `EXCLUDED`, `MISMATCHED` or `MISSING`.
-    take: where its value comes from, and how it changes on the way.
-    source_shape: of the array in the file.
-    fitted_shape: of the array after these changes; the variable's own where it is restored.
+    take: where its value comes from, and how it is converted.
+    source_shape: shape of the array in the file.
+    fitted_shape: shape of the array after conversion; the variable's own if it is restored.
   """
   name: str
   shape: tuple[int, ...]
@@ -85,32 +85,32 @@ class Report:
 
   @property
   def num_averages(self) -> int:
-    """How many variables come from their moving averages."""
+    """Number of variables restored from their moving averages."""
     return sum(row.source.endswith(AVERAGE_SUFFIX) for row in self.rows)
 
   def summary(self) -> str:
-    """Counts the variables by status, in one line, with the averages that were taken."""
+    """Counts the variables by status, and the moving averages, in one line."""
     counts = collections.Counter(row.status for row in self.rows)
     text = ', '.join(f'{counts[s]} {s}' for s in (RESTORED, EXCLUDED, MISMATCHED, MISSING)
                      if counts[s])
     averages = self.num_averages
-    text += f', {len(self.unused)} of the checkpoint unused'
+    text += f', {len(self.unused)} in the checkpoint unused'
     return text + (f'; {averages} from their moving averages' if averages else '')
 
-  def table(self, *, unused: bool = True) -> str:
-    """Lists every variable, one per line, with counts at the end.
+  def table(self, *, restored: bool = True) -> str:
+    """Lists every variable, one per line, and what is unused, with counts at the end.
 
     Args:
-      unused: whether to list the arrays of the checkpoint that the network does not use.
+      restored: whether to list the variables that are restored as well.
     """
-    width = max((len(row.name) for row in self.rows), default=0)
+    rows = [row for row in self.rows if restored or row.status != RESTORED]
+    width = max((len(row.name) for row in rows), default=0)
     lines = [f'# {self.checkpoint}']
-    for row in self.rows:
+    for row in rows:
       origin = row.origin()
       lines.append(f'{row.status:10} {row.name:{width}} {_shape(row.shape)}'
                    + (f' <- {origin}' if origin else ''))
-    if unused:
-      lines += [f'{"unused":10} {name}' for name in self.unused]
+    lines += [f'{"unused":10} {name}' for name in self.unused]
     return '\n'.join([*lines, f'# {self.summary()}']) + '\n'
 
 
@@ -125,15 +125,15 @@ def same_names(source: Source, wanted: Mapping[str, Sequence[int]], *,
   Args:
     source: a checkpoint with our names.
     wanted: `{name: shape}` of the network's variables.
-    use_averages: whether moving averages replace their variables; None means: if there are any.
+    use_averages: whether to use moving averages instead; None uses them if there are any.
 
   Raises:
-    ValueError: if averages are asked for and there are none.
+    ValueError: if averages are requested and there are none.
   """
   averages = {name for name in wanted if name + AVERAGE_SUFFIX in source.shapes}
   if use_averages and not averages:
     raise ValueError(f'--use_moving_averages: expected moving averages (…{AVERAGE_SUFFIX}) in '
-                     f'{source.path}. Received: none. Leave it and --moving_average_decay out.')
+                     f'{source.path}. Received: none. Remove this flag and --moving_average_decay.')
   if use_averages is False:
     averages = set()
   return {name: Take(name + AVERAGE_SUFFIX if name in averages else name) for name in wanted}
@@ -147,12 +147,12 @@ def plan(source: Source, wanted: Mapping[str, Sequence[int]],
   Args:
     source: the file.
     wanted: `{name: shape}` of the network's variables, in the order of its layers.
-    takes: where each is in the file; by default `same_names`.
+    takes: `{name: take}` for the file; by default `same_names`.
     exclude: scopes that are not restored.
-    change_channels: whether the first layer is fitted to images with another number of channels.
+    change_channels: whether to fit the first layer to images with a different number of channels.
 
   Returns:
-    The report; its rows may hold mismatched and missing variables (see `check`).
+    The report, whose rows may include mismatched and missing variables (see `check`).
 
   Raises:
     ValueError: if a scope of `exclude` matches nothing.
@@ -191,21 +191,21 @@ def _fitted_shape(take: Take, found: Sequence[int], shape: tuple[int, ...]) -> t
 
 def check(report: Report, *, exclude: Sequence[str] = (), head: Sequence[str] = (),
           ignore_missing: bool = False, advice: str = '') -> None:
-  """Stops unless every variable is restored or excluded.
+  """Checks that every variable is restored or excluded.
 
   Args:
     report: from `plan`.
-    exclude: the scopes that were excluded, for the advice.
+    exclude: the excluded scopes, for the advice.
     head: the head scopes of the network, for the advice.
-    ignore_missing: whether variables that the checkpoint lacks may stay as they are.
+    ignore_missing: whether variables that the checkpoint lacks may keep their values.
     advice: replaces the advice on these flags where nothing may be excluded or ignored.
 
   Raises:
-    ValueError: lists both sides, and the flag that would help.
+    ValueError: if not; the message lists both sides, and the flag that would help.
   """
   mismatched = report.names(MISMATCHED)
   missing = [] if ignore_missing else report.names(MISSING)
-  if not report.names(RESTORED):  # Nothing fits: these are another network's weights.
+  if not report.names(RESTORED):  # Nothing matches: these are another network's weights.
     missing = report.names(MISSING)
   if not mismatched and not missing:
     return
@@ -228,22 +228,22 @@ def check(report: Report, *, exclude: Sequence[str] = (), head: Sequence[str] = 
 
 def _advice(report: Report, mismatched: list[str], missing: list[str], *,
             exclude: Sequence[str], head: Sequence[str]) -> list[str]:
-  """Names the flags that would help with what does not fit."""
+  """Names the flags that would help with mismatched or missing variables."""
   first = next((row for row in report.rows if len(row.shape) == 4), None)
   fitted = first.fitted_shape if first else None
   if not missing and first and fitted and mismatched == [first.name] and (
       _without_channels(first.shape) == _without_channels(fitted)):
-    return [f'The images have {first.shape[2]} channel(s), those of the checkpoint {fitted[2]}. To '
-            'fit its first layer to them: --convert_input_channels; to convert colour images to '
-            'grey: --use_grayscale']
+    return [f'The images have {first.shape[2]} channel(s), the checkpoint expects {fitted[2]}. To '
+            'convert its first layer: --convert_input_channels; to convert colour images to grey: '
+            '--use_grayscale']
   needed = dict.fromkeys([*exclude, *_scopes_for([*mismatched, *missing], head)])
   lines = [f'To train them from scratch: --checkpoint_exclude_scopes={",".join(needed)}']
   rows = [row for row in report.rows if row.status == MISMATCHED]
   differences = {row.shape[-1] - row.fitted_shape[-1] for row in rows
                  if row.shape and row.fitted_shape}
   if rows and differences in ({1}, {-1}):
-    lines.append('Or, if the checkpoint has the same classes and only one of the two has a '
-                 f'background class at 0: --labels_offset={differences.pop()}')
+    lines.append('Or, if only one of data and checkpoint has a background class at 0 and the other '
+                 f'classes are the same: --labels_offset={differences.pop()}')
   if missing and not mismatched:
     lines.append('Or, to keep the initial values of what is missing: --ignore_missing_vars')
   return lines
@@ -262,14 +262,14 @@ def _tops(names: Sequence[str]) -> list[str]:
 
 
 def _scopes_for(names: Sequence[str], head: Sequence[str]) -> list[str]:
-  """Finds short scopes that cover names: the head's where it covers, else each layer's."""
+  """Finds short scopes that cover names: the head's if possible, else each layer's."""
   covering = [scope for scope in head if any(scopes.matches(name, scope) for name in names)]
   rest = [name for name in names if not scopes.matches_any(name, covering)]
   return list(dict.fromkeys([*covering, *(name.rpartition('/')[0] or name for name in rest)]))
 
 
 def apply(report: Report, source: Source, variables: Mapping[str, tf.Variable]) -> None:
-  """Assigns the restored values; all are read first, so a damaged file changes nothing."""
+  """Assigns the restored values; all are read first, so that a damaged file changes nothing."""
   values = {row.name: value(row, source) for row in report.rows if row.status == RESTORED}
   for name, array in values.items():
     variables[name].assign(tf.cast(array, variables[name].dtype))
@@ -279,8 +279,8 @@ def value(row: Row, source: Source) -> np.ndarray:
   """Reads the value of a variable, in its own shape.
 
   Raises:
-    ValueError: if the file is damaged, or has anything but finite floating-point numbers, such as
-      quantized weights.
+    ValueError: if the file is damaged, or has anything except finite floating-point numbers, such
+      as quantized weights.
   """
   array = _read(source, row.source) if row.source else np.zeros((), np.float32)
   array = row.take.apply(array, row.shape)
@@ -293,18 +293,18 @@ def _read(source: Source, name: str) -> np.ndarray:
   if array.dtype.kind not in 'f' and array.dtype.name != 'bfloat16':
     if not (array.ndim == 0 and array.dtype.kind in 'iu'):  # Such as the global step.
       raise ValueError(f'Expected floating-point numbers for {name} in {source.path}. Received: '
-                       f'{array.dtype.name}. Quantized weights are not read: use the file that '
+                       f'{array.dtype.name}. Quantized weights are not supported: use the file '
                        'they were made from.')
     return array
   if not np.isfinite(array.astype(np.float32)).all():
-    raise ValueError(f'Expected finite numbers for {name} in {source.path}. Received: infinite '
-                     'ones or NaN. The file was saved by a run that had diverged, or is damaged: '
-                     'use another one.')
+    raise ValueError(f'Expected finite numbers for {name} in {source.path}. Received: infinity '
+                     'or NaN. The file was saved by a run that had diverged, or is damaged: use '
+                     'another one.')
   return array
 
 
 def describe_unused(report: Report) -> str:
-  """Warns of unused arrays of a foreign file that may be part of what it computes.
+  """Warns of unused arrays in a foreign file that may affect the outputs of its network.
 
   Args:
     report: from `plan`.
@@ -313,7 +313,7 @@ def describe_unused(report: Report) -> str:
     A warning, or ''.
   """
   if any(row.status != RESTORED for row in report.rows):
-    return ''  # Something was left out on purpose.
+    return ''  # Something was excluded on purpose.
   names = [name for name in report.unused
            if not re.search(r'num_batches_tracked$|aux|global_step|save_counter|^optimizer|'
                             r'CHECKPOINTABLE', name, re.IGNORECASE)]

@@ -1,9 +1,9 @@
 """Reading safetensors files with Hugging Face's library.
 
-A file is the length of a header, the header (JSON: names, types, shapes, offsets), and raw numbers
-(https://huggingface.co/docs/safetensors). The library checks that the tensors fill the data without
-holes or overlaps. What it doesn't check is checked here: names that occur twice, of which it
-takes the last, the length of the header, and types that NumPy does not have.
+A file consists of the length of a header, the header (JSON: names, types, shapes, offsets), and raw
+numbers (https://huggingface.co/docs/safetensors). The library checks that the tensors fill the data
+without holes or overlaps. This module checks the rest: repeated names, of which the library uses
+the last, the length of the header, and types that NumPy does not have.
 """
 
 from __future__ import annotations
@@ -34,22 +34,32 @@ def read_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
   Raises:
     ValueError: if the file is damaged.
-    OSError: if it does not exist or may not be read.
+    OSError: if it does not exist or cannot be read.
   """
-  advice = 'Copy it again, or name another file.'
+  advice = 'Download or copy it again, or name another file.'
   with reading(path, 'a safetensors file', advice) as (file, size):
     header = _header(file, size)
     try:
       with safetensors.safe_open(path, 'numpy') as tensors:
-        # The library's own order of the offsets is not the same twice if some tensors are empty.
+        # The library's own order by offset is not deterministic if some tensors are empty.
         names = sorted(tensors.keys(), key=lambda name: (header[name]['data_offsets'], name))
         return {name: _array(tensors, name) for name in names}
     except safetensors.SafetensorError as error:
-      raise ValueError(str(error)) from error
+      raise ValueError(_reason(error, header, start=file.tell(), size=size)) from error
+
+
+def _reason(error: Exception, header: dict[str, Any], *, start: int, size: int) -> str:
+  """Returns the library's reason; that for a short file in plain words."""
+  if 'not fully covered' in str(error):  # So every entry is complete.
+    end = start + max((entry['data_offsets'][1] for name, entry in header.items()
+                       if name != '__metadata__'), default=0)
+    if end > size:
+      return f'a file that is cut short: {size:,} of {end:,} bytes'
+  return str(error)
 
 
 def _header(file: BinaryIO, size: int) -> dict[str, Any]:
-  """Reads the header, in which no name may occur twice; the library checks everything else."""
+  """Reads the header and rejects repeated names; the library checks everything else."""
   length = int.from_bytes(file.read(8), 'little')
   if not 2 <= length <= min(_LONGEST_HEADER, size - 8):
     raise ValueError(f'a header of {length:,} bytes in a file of {size:,}')

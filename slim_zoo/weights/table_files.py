@@ -1,9 +1,9 @@
 """Reading the structure of the tables that TensorFlow's checkpoints are made of.
 
-A table has blocks of sorted entries, a block that lists them, and a footer with that block's place
+A table has blocks of sorted entries, an index block, and a footer with the position of the index
 (https://github.com/google/leveldb/blob/main/doc/table_format.md). TensorFlow's reader trusts the
 footer and the blocks. A table that passes the checks here is entirely within its file, and a search
-in it finds exactly what reading from the start finds.
+finds exactly what reading it from the start finds.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from slim_zoo.weights.wire_format import varint
 
 _FOOTER, _MAGIC = 48, bytes.fromhex('57fb808b247547db')
-_TRAILER = 5  # Behind a block: the kind of its compression, and a checksum.
+_TRAILER = 5  # Bytes after a block: the kind of its compression, and a checksum.
 _MOST_ENTRIES = 2 ** 18
 
 
@@ -33,7 +33,7 @@ def entries(table: memoryview) -> Iterator[tuple[bytes, memoryview]]:
     ValueError: if anything is not as TensorFlow writes it. Checksums are not checked.
   """
   if len(table) < _FOOTER or table[-len(_MAGIC):] != _MAGIC:
-    raise ValueError('a file without the end of a table')
+    raise ValueError('a file without the footer of a table')
   footer = table[-_FOOTER:-len(_MAGIC)]
   _, at = _handle(footer, 0, table)
   index, _ = _handle(footer, at, table)
@@ -51,7 +51,7 @@ def entries(table: memoryview) -> Iterator[tuple[bytes, memoryview]]:
 
 
 def _handle(data: memoryview, at: int, table: memoryview) -> tuple[memoryview, int]:
-  """Reads a block's place; returns the block, and the index behind the place."""
+  """Reads a block's position; returns the block, and the index after the position."""
   offset, at = varint(data, at)
   size, at = varint(data, at)
   end = offset + size + _TRAILER
@@ -63,10 +63,10 @@ def _handle(data: memoryview, at: int, table: memoryview) -> tuple[memoryview, i
 
 
 def _block(block: memoryview, budget: list[int]) -> Iterator[tuple[bytes, memoryview]]:
-  """Reads a block's entries; the budget is the entries and the bytes of keys that are left.
+  """Reads a block's entries; the budget is the remaining number of entries and bytes of keys.
 
-  Keys share their beginnings with the keys before them, except at the places listed at the end of
-  the block, where searches begin.
+  A key shares a prefix with the key before it, except at the restart points listed at the end of
+  the block, where searches start.
   """
   if len(block) < 4:
     raise ValueError('a block without an end')
@@ -96,7 +96,7 @@ def _block(block: memoryview, budget: list[int]) -> Iterator[tuple[bytes, memory
 
 
 def is_table(path: str | os.PathLike[str]) -> bool:
-  """Tells whether a file ends like a table."""
+  """Returns whether a file ends like a table."""
   with open(path, 'rb') as file:
     file.seek(-min(file.seek(0, os.SEEK_END), len(_MAGIC)), os.SEEK_END)
     return file.read() == _MAGIC

@@ -16,21 +16,30 @@ import numpy as np
 
 from files.raw_tensors import MOST_DIMENSIONS, are_counts, itemsize, lay_over, read_bytes
 from files.unpickling import reading
+from slim_zoo.weights import keras_config
 from slim_zoo.weights.flat_buffers import Bytes, Table
-from slim_zoo.weights.layer_arrays import FACTOR, RELU6, LayerArrays, added
+from slim_zoo.weights.layer_arrays import (
+  FACTOR,
+  RELU6,
+  LayerArrays,
+  ModelArrays,
+  added,
+  quantized,
+)
+from slim_zoo.weights.quantization import dequantize
 
 IDENTIFIER = b'TFL3'  # At the bytes 4 to 8.
 
 # Operators and types of tensors, by their numbers in the schema.
 _ADD, _CONV, _DEPTHWISE, _DEQUANTIZE, _CONNECTED, _MUL = 0, 3, 4, 6, 9, 18
 _NONE, _RELU6 = 0, 3  # Activations that are fused into operators.
-_TYPES = {0: 'f4', 1: 'f2'}
-_INTEGERS = {3: 'uint8', 7: 'int16', 9: 'int8', 17: 'int4', 19: 'uint4', 20: 'int2'}
+_FLOATS, _INTEGERS = {0: 'f4', 1: 'f2'}, {2: 'i4', 3: 'u1', 4: 'i8', 7: 'i2', 9: 'i1'}
+_REJECTED = {17: 'int4', 19: 'uint4', 20: 'int2'}
 # The numbers of the fields that are read, table by table.
 _CODES, _GRAPHS, _BUFFERS = 1, 2, 4
 _OLD_CODE, _CODE = 0, 3
-_TENSORS, _OPERATORS = 0, 3
-_SHAPE, _TYPE, _BUFFER, _NAME = range(4)
+_TENSORS, _GRAPH_INPUTS, _OPERATORS = 0, 1, 3
+_SHAPE, _TYPE, _BUFFER, _NAME, _QUANTIZATION = range(5)
 _OPERATOR, _INPUTS, _OUTPUTS, _OPTIONS = 0, 1, 2, 4
 _ACTIVATIONS = {_ADD: 0, _CONV: 3, _DEPTHWISE: 4, _CONNECTED: 0, _MUL: 0}  # In their options.
 _DATA, _PLACE, _SIZE = range(3)
@@ -56,7 +65,10 @@ class _Graph:
     self._data = data
     self._buffers = model.tables(_BUFFERS)
     self._tensors = graphs[0].tables(_TENSORS)
+    self._inputs = graphs[0].numbers(_GRAPH_INPUTS, 2)
     self._names: dict[int, str] = {}
+    self._dequantized: dict[int, np.ndarray | None] = {}
+    self._left = len(data.raw) + 2 ** 16  # Integers to dequantize: tensors may share them.
     # Numbers below 128 are in the old field, the others in the new one.
     codes = [max(code.number(_OLD_CODE, 'b'), code.number(_CODE, 'i'))
              for code in model.tables(_CODES)]
@@ -68,6 +80,12 @@ class _Graph:
     self._multiplied = {data for operator in self.operators if operator.code == _MUL
                         for data, other in self.sides(operator)
                         if other is not None and other.size == 1}
+
+  def input_shape(self) -> tuple[int, ...]:
+    """Returns the shape of the only input; () if there are others."""
+    shape = self._tensors[self._inputs[0]].numbers(_SHAPE, MOST_DIMENSIONS + 1) if (
+        len(self._inputs) == 1 and 0 <= self._inputs[0] < len(self._tensors)) else ()
+    return tuple(map(int, shape))
 
   def sides(self, operator: _Operator) -> Iterator[tuple[int, np.ndarray | None]]:
     """Yields each of an operator's first two inputs, with the other one if it is constant."""
@@ -88,32 +106,63 @@ class _Graph:
     return self._names[index]
 
   def constant(self, index: int) -> np.ndarray | None:
-    """Returns a tensor's numbers; None if it is computed, missing, or of integers.
+    """Returns a tensor's numbers, dequantized; None if it is computed, missing, or has no scales.
 
     Raises:
-      ValueError: if their number does not match its shape.
+      ValueError: if their number or their scales do not match its shape.
     """
     index = self._origins.get(index, index)
     if index < 0:
       return None
+    kind = self._tensors[index].number(_TYPE, 'b')
+    if kind in _FLOATS:
+      return self._stored(index, _FLOATS[kind])
+    if index not in self._dequantized:
+      self._dequantized[index] = self._dequantize(index, kind) if kind in _INTEGERS else None
+    return self._dequantized[index]
+
+  def weights(self, index: int) -> np.ndarray | None:
+    """Returns the numbers of a kernel or of biases; None if they are computed or missing.
+
+    Raises:
+      ValueError: if they are of a type that is not read, or for what `constant` raises.
+    """
+    found, index = self.constant(index), self._origins.get(index, index)
+    if found is None and index >= 0:
+      tensor = self._tensors[index]
+      if self._place(tensor.number(_BUFFER, 'I')):
+        kind = tensor.number(_TYPE, 'b')
+        name = (f'{np.dtype(_INTEGERS[kind]).name} without scales' if kind in _INTEGERS
+                else _REJECTED.get(kind, f'the type {kind}'))
+        raise ValueError(f'a kernel or biases of {name}: {self.name(index)[:80]!r}')
+    return found
+
+  def integers(self, index: int) -> str:
+    """Names the type of the integers that a kernel is quantized to; '' if it is of floats."""
+    kind = self._tensors[self._origins.get(index, index)].number(_TYPE, 'b')
+    return np.dtype(_INTEGERS[kind]).name if kind in _INTEGERS else ''
+
+  def _dequantize(self, index: int, kind: int) -> np.ndarray | None:
+    integers = self._stored(index, _INTEGERS[kind])
+    if integers is None:
+      return None
+    self._left -= integers.size
+    if self._left < 0:
+      raise ValueError('tensors that have more integers than the file')
+    return dequantize(integers, self._tensors[index].table(_QUANTIZATION))
+
+  def _stored(self, index: int, code: str) -> np.ndarray | None:
+    """Returns a tensor's numbers as they are in the file, of NumPy's type `code`; None if none."""
     tensor = self._tensors[index]
-    kind, place = tensor.number(_TYPE, 'b'), self._place(tensor.number(_BUFFER, 'I'))
-    if place is None or kind not in _TYPES:
+    place = self._place(tensor.number(_BUFFER, 'I'))
+    if place is None:
       return None
     shape = tuple(tensor.numbers(_SHAPE, MOST_DIMENSIONS + 1))
     begin, size = place
     if len(shape) > MOST_DIMENSIONS or not are_counts(*shape) or (
-        math.prod(shape) * itemsize(_TYPES[kind]) != size):
+        math.prod(shape) * itemsize(code) != size):
       raise ValueError(f'a constant of the shape {shape} with {size:,} bytes of data')
-    return lay_over(self._data.raw, _TYPES[kind], shape, offset=begin)
-
-  def check_float(self, index: int) -> None:
-    """Refuses a kernel of integers."""
-    index = self._origins.get(index, index)
-    kind = self._tensors[index].number(_TYPE, 'b')
-    if kind in _INTEGERS:
-      raise ValueError(f'a quantized model: {self.name(index)[:80]!r} is of {_INTEGERS[kind]}, '
-                       'which are too coarse for training. Only float models have the weights')
+    return lay_over(self._data.raw, code, shape, offset=begin)
 
   def _place(self, index: int) -> tuple[int, int] | None:
     """Returns where a buffer begins in the file, and its size; None if it is empty."""
@@ -146,21 +195,23 @@ def _operator(table: Table, codes: Sequence[int]) -> _Operator | None:
   return _Operator(code, inputs, outputs[0], activation)
 
 
-def read_tflite(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-  """Reads the layers of a `.tflite` model of floats.
+def read_tflite(path: str | os.PathLike[str]) -> ModelArrays:
+  """Reads the layers of a `.tflite` model, of floats or quantized to 8 or 16 bits.
 
   Args:
     path: the file.
 
   Returns:
-    The arrays of each layer, named as in `layer_arrays.LayerArrays`.
+    The arrays of each layer, named as in `layer_arrays.LayerArrays`. What is quantized is
+    dequantized to float32. With them, the size of the model's images.
 
   Raises:
-    ValueError: if the file is damaged, or its weights are quantized.
+    ValueError: if the file is damaged, or its weights are of other types.
     OSError: if it does not exist or may not be read.
   """
+  expected = 'a .tflite model of floats, or quantized to 8 or 16 bits'
   advice = 'Copy it again, or name the float model that it was made from.'
-  with reading(path, 'a .tflite model of floats', advice) as (file, size):
+  with reading(path, expected, advice) as (file, size):
     raw = read_bytes(file, size)
     if bytes(raw[4:8]) != IDENTIFIER:
       raise ValueError(f'a file without {IDENTIFIER.decode()} at its fifth byte')
@@ -168,7 +219,7 @@ def read_tflite(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     graph = _Graph(Bytes(raw))
     _add_kernels(graph, layers)
     _add_scales(graph, layers)
-    return layers.checked()
+    return ModelArrays(layers.checked(), keras_config.square(graph.input_shape()))
 
 
 def _add_kernels(graph: _Graph, layers: LayerArrays) -> None:
@@ -176,18 +227,18 @@ def _add_kernels(graph: _Graph, layers: LayerArrays) -> None:
   for operator in graph.operators:
     if operator.code not in (_CONV, _DEPTHWISE, _CONNECTED):
       continue
-    graph.check_float(operator.inputs[1])
-    kernel = graph.constant(operator.inputs[1])
+    kernel = graph.weights(operator.inputs[1])
     if kernel is None:
       continue
     if kernel.ndim != (2 if operator.code == _CONNECTED else 4):
       raise ValueError(f'a kernel of the shape {kernel.shape}')
     # A depthwise one is [1, height, width, channels · multiplier].
-    part = 'depthwise_kernel' if operator.code == _DEPTHWISE else 'kernel'
+    part = quantized('depthwise_kernel' if operator.code == _DEPTHWISE else 'kernel',
+                     graph.integers(operator.inputs[1]))
     parts: dict[str, np.ndarray | None] = {
       part: kernel.T if kernel.ndim == 2 else kernel.transpose(1, 2, 3, 0)}
     if len(operator.inputs) > 2:
-      parts[added('bias', graph.then(operator))] = graph.constant(operator.inputs[2])
+      parts[added('bias', graph.then(operator))] = graph.weights(operator.inputs[2])
     tensors = [operator.output, *operator.inputs[1:]]
     layers.add([graph.name(index) for index in tensors if index >= 0], **parts)
 

@@ -1,8 +1,8 @@
 """Reading PyTorch's state dicts, without PyTorch and without running code.
 
-A state dict is a pickle whose tensors name a storage, an offset, a shape and strides; storages are
-raw numbers outside the pickle. Since PyTorch 1.6 they are members of a zip archive, stored as they
-are; before, they followed the pickle in the same file
+A state dict is a pickle whose tensors refer to a storage, an offset, a shape and strides; storages
+are raw numbers outside the pickle. Since PyTorch 1.6 they are uncompressed members of a zip
+archive; before, they followed the pickle in the same file
 (https://docs.pytorch.org/docs/stable/notes/serialization.html).
 """
 
@@ -13,13 +13,14 @@ import dataclasses
 import io
 import math
 import os
+import re
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, BinaryIO, cast
 
 import numpy as np
 
-from files.pickle_machine import Named, load
+from files.pickle_machine import Named, UnknownNameError, load
 from files.plain_values import check_tree, leaf_size, shown
 from files.raw_tensors import (
   BFLOAT16,
@@ -30,6 +31,7 @@ from files.raw_tensors import (
   read_bytes,
 )
 from files.unpickling import NAMES, StateBuilder, reading
+from slim_zoo.weights import other_formats
 
 _LEGACY_MAGIC = 0x1950a86a20f9469cfc6c
 _LEGACY_PROTOCOL = 1001
@@ -42,13 +44,13 @@ _STORAGES = {
   'ByteStorage': 'u1', 'BoolStorage': '?',
 }
 # Keys of the state dict in checkpoints of whole training runs, in the order of the search.
-_WRAPPERS = ('state_dict', 'model', 'model_state_dict')
-_PARALLEL_PREFIX = 'module.'  # Prefix that PyTorch's data parallel wrappers add to every name.
+_WRAPPERS = ('state_dict', 'model', 'model_state_dict', 'net', 'network', 'weights', 'ema',
+             'state_dict_ema', 'model_ema')
 
 
 @dataclasses.dataclass(frozen=True)
 class _Storage:
-  """Numbers outside the pickle; a view, in old files, begins at `first` of its root's."""
+  """Numbers outside the pickle; in old files, a view starts at element `first` of its root."""
   key: str
   code: str
   numel: int
@@ -58,7 +60,7 @@ class _Storage:
 
 @dataclasses.dataclass(frozen=True)
 class _Tensor:
-  """A tensor whose storage is not read yet; all numbers count elements."""
+  """A tensor whose storage has not been read yet; sizes are in elements."""
   storage: _Storage
   offset: int
   shape: tuple[int, ...]
@@ -71,29 +73,35 @@ class _Tensor:
 
 
 def read_torch(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-  """Reads a state dict that `torch.save` wrote, in either of its formats.
+  """Reads a state dict written by `torch.save`, in either of its formats.
 
   Args:
-    path: a `.pth` or `.pt` file: a state dict, or a dict with one under 'state_dict', 'model' or
-      'model_state_dict', whose other entries are not returned. 'module.' is taken off the names
-      when all of them begin with it.
+    path: a `.pth` or `.pt` file: a state dict, or a dict with one under a usual name, such as
+      'state_dict', whose other entries are not returned.
 
   Returns:
     `{name: array}` in the file's order. bfloat16 is returned as float32. Tensors that shared their
     storage may still share it.
 
   Raises:
-    ValueError: if the file is damaged, holds other objects than tensors, containers, numbers and
-      text, or no state dict; nothing in it has been run.
-    OSError: if it does not exist or may not be read.
+    ValueError: if the file is damaged, has objects other than tensors, containers, numbers and
+      text, or has no state dict; nothing in it has been run.
+    OSError: if it does not exist or cannot be read.
   """
-  advice = ('Copy it again if it should be one; else save model.state_dict() alone where the file '
-            'was made, if you trust it.')
+  advice = ('If it should be one, copy it again; if you trust it, save only model.state_dict() '
+            'where the file was made.')
   expected = 'a PyTorch state dict of tensors, as torch.save writes it'
-  with reading(path, expected, advice) as (file, size):
-    start = file.read(4)
-    file.seek(0)
-    return _read_zip(file, size) if start == b'PK\x03\x04' else _read_legacy(file, size)
+  try:
+    with reading(path, expected, advice) as (file, size):
+      start = file.read(4)
+      file.seek(0)
+      return _read_zip(file, size) if start == b'PK\x03\x04' else _read_legacy(file, size)
+  except ValueError as error:
+    if not isinstance(error.__cause__, UnknownNameError) or not re.fullmatch(
+        r'[A-Za-z_][\w.]*', error.__cause__.name):  # A damaged file can have any name.
+      raise
+    found = other_formats.whole_module(error.__cause__.name)
+    raise ValueError(f'{path} cannot be read. Expected: {expected}. Received: {found}') from error
 
 
 # The zip format.
@@ -123,12 +131,12 @@ def _read_zip(file: BinaryIO, size: int) -> dict[str, np.ndarray]:
 
 
 def _checked_members(infos: Iterable[zipfile.ZipInfo], size: int) -> dict[str, zipfile.ZipInfo]:
-  """Refuses members that are compressed, encrypted, duplicate, or larger than the file."""
+  """Rejects members that are compressed, encrypted, repeated, or larger than the file."""
   members: dict[str, zipfile.ZipInfo] = {}
   total = 0
   for info in infos:
     if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
-      raise ValueError(f'the compressed member {info.filename!r:.80}; PyTorch stores them plainly')
+      raise ValueError(f'the compressed member {info.filename!r:.80}; PyTorch compresses none')
     if info.filename in members or info.flag_bits & 1:
       raise ValueError(f'the member {info.filename!r:.80}, twice or encrypted')
     members[info.filename] = info
@@ -157,31 +165,31 @@ def _read_legacy(file: BinaryIO, size: int) -> dict[str, np.ndarray]:
     return load(file, size - file.tell(), {}, build=StateBuilder())
 
   if file.read(1) != b'\x80':
-    raise ValueError('a file that begins as neither of its two formats (that of PyTorch before '
-                     '0.1.11 is not read)')
+    raise ValueError('a file in neither of its two formats (that of PyTorch before 0.1.11 is not '
+                     'supported)')
   file.seek(0)
   if plain() != _LEGACY_MAGIC or plain() != _LEGACY_PROTOCOL:
     raise ValueError('a pickle without the magic number of PyTorch')
   system = plain()
   if type(system) is not dict or type(system.get('little_endian')) is not bool:
-    raise ValueError('a file that does not say its byte order')
+    raise ValueError('a file that does not state its byte order')
   storages: dict[str, _Storage] = {}
   state = _state_dict(_load(file, size - file.tell(), size, storages=storages))
   keys = plain()
   if type(keys) is not list or not all(type(key) is str for key in keys) or (
       sorted(keys) != sorted(storages)):
-    raise ValueError('a list of storages that is not that of the tensors')
+    raise ValueError("a list of storages that differs from the tensors'")
   starts = {}
   for key in keys:
     start, length = file.tell(), storages[key].root_numel
     if int.from_bytes(file.read(8), 'little') != length or (
         start + 8 + length * itemsize(storages[key].code) > size):
-      raise ValueError(f'the storage {key!r:.40}, whose size is not {length:,} elements or beyond '
-                       'the end of the file')
+      raise ValueError(f'the storage {key!r:.40}, which does not have {length:,} elements or '
+                       'extends beyond the end of the file')
     starts[key] = start + 8
     file.seek(length * itemsize(storages[key].code), os.SEEK_CUR)
   if file.tell() != size:
-    raise ValueError(f'{size - file.tell():,} bytes behind the last storage')
+    raise ValueError(f'{size - file.tell():,} bytes after the last storage')
 
   def read(storage: _Storage) -> np.ndarray:
     file.seek(starts[storage.key])
@@ -201,7 +209,7 @@ def _load(file: BinaryIO, size: int, file_size: int, *,
     storage = _storage(reference)
     known = storages.setdefault(storage.key, storage)
     if known.root_numel * itemsize(known.code) != storage.root_numel * itemsize(storage.code):
-      raise ValueError(f'the storage {storage.key!r:.40} in two sizes')
+      raise ValueError(f'the storage {storage.key!r:.40} with two sizes')
     return storage
 
   result = load(file, size, _NAMES, build=StateBuilder(), persistent=persistent)
@@ -213,7 +221,7 @@ def _load(file: BinaryIO, size: int, file_size: int, *,
 def _storage(reference: Any) -> _Storage:
   """Reads ('storage', class, key, device, elements[, a view's (key, first, elements)])."""
   if type(reference) is not tuple or len(reference) not in (5, 6) or reference[0] != 'storage':
-    raise ValueError('a reference to something else than a storage')
+    raise ValueError('a reference to something other than a storage')
   _, kind, key, _, numel = reference[:5]
   code = kind.value if type(kind) is Named else None
   if code is None or type(key) is not str or len(key) > _LONGEST_KEY or not are_counts(numel):
@@ -235,7 +243,7 @@ def _rebuild_tensor(spend, storage, offset, *layout):
     raise ValueError('a tensor without a storage')
   if type(shape) is not tuple or type(strides) is not tuple or not (
       len(shape) == len(strides) <= MOST_DIMENSIONS and are_counts(*shape, *strides)):
-    raise ValueError('a tensor whose shape and strides do not belong together')
+    raise ValueError('a tensor whose shape and strides do not match')
   count = math.prod(shape)
   end = offset + 1 + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
   # A stride of 0 would make a large array from a small storage.
@@ -248,14 +256,14 @@ def _rebuild_tensor(spend, storage, offset, *layout):
 def _rebuild_parameter(spend, tensor, *other):
   del spend, other
   if type(tensor) is not _Tensor:
-    raise ValueError('a parameter that is no tensor')
+    raise ValueError('a parameter that is not a tensor')
   return tensor
 
 
 def _size(spend, shape=()):
   del spend
   if type(shape) not in (tuple, list) or len(shape) > MOST_DIMENSIONS or not are_counts(*shape):
-    raise ValueError('a torch.Size of something else than a few numbers')
+    raise ValueError('a torch.Size of something other than a few integers')
   return tuple(shape)
 
 
@@ -267,7 +275,7 @@ def _device(spend, name, index=0):
 
 
 def _options(spend):
-  """An argparse.Namespace, saved beside the model by training programs; its entries are dropped."""
+  """An argparse.Namespace, saved with the model by training programs; its entries are dropped."""
   del spend
   return {}
 
@@ -301,16 +309,14 @@ def _state_dict(root: Any) -> dict[str, _Tensor]:
     raise ValueError(f'{shown(root)}, with no state dict')
   for name, value in root.items():
     if type(name) is not str or type(value) is not _Tensor:
-      raise ValueError(f'the entry {shown(name)} of the type {type(value).__name__}, which is no '
-                       f'tensor with a name, and no {" or ".join(_WRAPPERS)}')
-  if all(name.startswith(_PARALLEL_PREFIX) for name in root):
-    return {name[len(_PARALLEL_PREFIX):]: value for name, value in root.items()}
+      raise ValueError(f'the entry {shown(name)} of the type {type(value).__name__}, which is '
+                       f'neither a named tensor nor {" or ".join(_WRAPPERS)}')
   return root
 
 
 def _arrays(state: Mapping[str, _Tensor], order: str,
             read: Callable[[_Storage], np.ndarray]) -> dict[str, np.ndarray]:
-  """Reads every storage once, and makes arrays of them."""
+  """Reads every storage once and makes arrays from them."""
   users = collections.Counter(tensor.storage.key for tensor in state.values())
   kept: dict[str, np.ndarray] = {}
   result = {}
@@ -327,7 +333,7 @@ def _arrays(state: Mapping[str, _Tensor], order: str,
 
 
 def _array(tensor: _Tensor, raw: np.ndarray, order: str) -> np.ndarray:
-  """Makes one array from the bytes of its storage."""
+  """Makes an array from the bytes of its storage."""
   size, first = itemsize(tensor.storage.code), tensor.storage.first + tensor.offset
   return lay_over(raw, tensor.storage.code, tensor.shape, order=order, offset=first * size,
                   strides=[stride * size for stride in tensor.strides])

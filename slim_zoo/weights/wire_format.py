@@ -1,7 +1,7 @@
-"""Protocol buffers' wire format, for messages of which nothing installed has public classes.
+"""Protocol buffers' wire format, for messages without a public class in any dependency.
 
-(https://protobuf.dev/programming-guides/encoding.) Nothing is copied: a field that has a length is
-a view of the file's bytes, however deeply messages are nested.
+(https://protobuf.dev/programming-guides/encoding.) Nothing is copied: a length-delimited field is a
+view of the file's bytes, however deeply messages are nested.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ _LONGEST_VARINT = 10
 
 
 def varint(data: memoryview, at: int) -> tuple[int, int]:
-  """Reads a number of variable length.
+  """Reads a varint.
 
   Args:
     data: bytes.
     at: index of its first byte.
 
   Returns:
-    The number, unsigned, and the index behind it.
+    The number, unsigned, and the index after it.
 
   Raises:
-    ValueError: if it is cut off or too long.
+    ValueError: if it is truncated or too long.
   """
   value = 0
   for shift in range(0, 7 * _LONGEST_VARINT, 7):
@@ -35,7 +35,7 @@ def varint(data: memoryview, at: int) -> tuple[int, int]:
     value |= (byte & 127) << shift
     if byte < 128:
       if (shift and not byte) or value >= 2 ** 64:  # Some readers accept it, others do not.
-        raise ValueError('a number with bytes that it does not need')
+        raise ValueError('a number with superfluous bytes')
       return value, at
   raise ValueError('a number of more than ten bytes')
 
@@ -73,15 +73,15 @@ def fields(message: memoryview) -> Iterator[tuple[int, int, Any]]:
 
 
 def signed(value: int) -> int:
-  """Reads a 64-bit number as a signed one."""
+  """Reinterprets an unsigned 64-bit number as signed."""
   return value - 2 ** 64 if value >= 2 ** 63 else value
 
 
 def varints(message: memoryview, most: int) -> list[int]:
-  """Reads the numbers that are packed in one field, as signed ones.
+  """Reads the packed numbers in one field, as signed ones.
 
   Raises:
-    ValueError: if there are more than `most`, or they are cut off.
+    ValueError: if there are more than `most`, or they are truncated.
   """
   numbers, at = [], 0
   while at < len(message):

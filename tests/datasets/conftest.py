@@ -1,4 +1,4 @@
-"""What the tests of datasets share."""
+"""Shared by the tests of datasets."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ sys.path.append(str(pathlib.Path(__file__).parent))
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory, monkeypatch):
-  """No test finds what another has cached."""
+  """Gives every test its own cache."""
   monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path_factory.mktemp('cache')))

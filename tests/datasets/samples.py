@@ -13,14 +13,14 @@ from datasets.converters import writer
 
 
 def png(value: int, size: int = 4) -> bytes:
-  """A grey image that Pillow encodes, of one value."""
+  """A grey image of one value, encoded by Pillow."""
   buffer = io.BytesIO()
   PIL.Image.fromarray(np.full((size, size, 3), value, np.uint8)).save(buffer, 'PNG')
   return buffer.getvalue()
 
 
 def decode(encoded):
-  """Decodes a PNG image, with TensorFlow alone."""
+  """Decodes a PNG image, using only TensorFlow."""
   return tf.io.decode_png(encoded, channels=3)
 
 
@@ -34,7 +34,7 @@ def preprocess(encoded, seed):
 
 
 def write_folder(root, classes: dict[str, int], prefix: str = '') -> None:
-  """Writes so many images of each class."""
+  """Writes the given number of images of each class."""
   value = 0
   for name, count in classes.items():
     (root / name).mkdir(parents=True)
@@ -44,7 +44,7 @@ def write_folder(root, classes: dict[str, int], prefix: str = '') -> None:
 
 
 def write_records(path, labels, *, start: int = 0) -> None:
-  """Writes TF-Slim records, whose images' value is their number."""
+  """Writes TF-Slim records; the value of each image is its number."""
   with tf.io.TFRecordWriter(os.fsencode(path)) as records:
     for i, label in enumerate(labels, start=start):
       records.write(writer.serialize(writer.Image(png(i % 256), 'png', 4, 4, label)))

@@ -1,4 +1,4 @@
-"""Real photos; only where ZOO_ASSETS says they are."""
+"""Real photos; skipped without ZOO_ASSETS."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from preprocessing.decoding import decode_image
 
 @pytest.fixture
 def damaged(tmp_path):
-  """A folder of which some files are cut short, no image, or empty; and the names of these."""
+  """A folder with some files that are truncated, empty or not images; and their names."""
   samples.write_folder(tmp_path, {'a': 40, 'b': 40})
   whole = (tmp_path / 'a' / '003.png').read_bytes()
   damage = {'a/003.png': whole[:len(whole) // 2], 'b/000.png': b'<html>', 'b/039.png': b''}
@@ -22,7 +22,7 @@ def damaged(tmp_path):
   return dataset_factory.get_dataset('folder', 'all', tmp_path), sorted(damage)
 
 
-def test_finds_all_with_their_reasons(damaged):
+def test_finds_all_bad_images_with_reasons(damaged):
   dataset, names = damaged
   found = dataset.find_bad_images(samples.decode)
   assert [image.name for image in found] == names
@@ -35,7 +35,7 @@ def test_finds_all_with_their_reasons(damaged):
 @pytest.mark.parametrize(('content', 'reason'), [
   (b'hi', 'JPEG, PNG, GIF, BMP'), (b'\x89PNG', 'PNG'), (b'GIF89a', 'GIF'),
   (b'\xff\xd8\xff', 'JPEG')])
-def test_the_reason_is_found_behind_the_graph(tmp_path, content, reason):
+def test_reason_excludes_names_of_the_graph(tmp_path, content, reason):
   samples.write_folder(tmp_path, {'a': 2, 'b': 2})
   (tmp_path / 'a' / '000.png').write_bytes(content)
   dataset = dataset_factory.get_dataset('folder', 'all', tmp_path)
@@ -47,14 +47,14 @@ def test_the_reason_is_found_behind_the_graph(tmp_path, content, reason):
   assert bad_images.short_reason(caught.value).endswith(found.reason)
 
 
-def test_file_that_cannot_be_read_is_bad(damaged):
+def test_unreadable_file_is_bad(damaged):
   dataset, names = damaged
   os.unlink(dataset.examples.files[0])
   found = dataset.find_bad_images(samples.decode)
   assert [image.name for image in found] == ['a/000.png', *names]
 
 
-def test_damaged_records_are_named(tmp_path):
+def test_damaged_records_are_listed(tmp_path):
   from datasets.converters import writer
   with tf.io.TFRecordWriter(str(tmp_path / 'my_train.tfrecord')) as records:
     for i, encoded in enumerate([samples.png(1), b'nothing', samples.png(2), b'']):
@@ -65,7 +65,7 @@ def test_damaged_records_are_named(tmp_path):
 
 
 class _Counting:
-  """Decodes as `samples.decode` does, and counts how often."""
+  """Decodes like `samples.decode`, and counts the calls."""
 
   def __init__(self):
     self._seen = []
@@ -99,7 +99,7 @@ def test_pieces_find_what_one_pass_finds(damaged, small_pieces, capsys):
   assert re.search(r'\b80 images .*\ball\b', capsys.readouterr().out)
 
 
-def test_a_kill_loses_one_piece(damaged, small_pieces, monkeypatch):
+def test_kill_loses_only_the_current_piece(damaged, small_pieces, monkeypatch):
   dataset, names = damaged
   stored, store = [], cache.store
 
@@ -119,7 +119,7 @@ def test_a_kill_loses_one_piece(damaged, small_pieces, monkeypatch):
   assert sum(sizes[3:]) <= decode.count <= sum(sizes[3:]) + len(names)
 
 
-def test_a_new_image_is_looked_at_with_its_piece(damaged, small_pieces, tmp_path, capsys):
+def test_new_image_is_checked_with_its_piece(damaged, small_pieces, tmp_path, capsys):
   dataset, names = damaged
   dataset.find_bad_images(samples.decode)
   (tmp_path / 'a' / 'new.png').write_bytes(b'nothing')
@@ -132,7 +132,7 @@ def test_a_new_image_is_looked_at_with_its_piece(damaged, small_pieces, tmp_path
   assert re.search(rf'\b{len(piece.positions)} of 81\b', capsys.readouterr().out)
 
 
-def test_a_new_shard_is_looked_at_alone(tmp_path):
+def test_only_a_new_shard_is_checked(tmp_path):
   samples.write_records(tmp_path / 'a_train_0.tfrecord', [0, 1] * 10)
   samples.write_records(tmp_path / 'a_train_1.tfrecord', [0, 1] * 10)
   for split in ('train', 'validation'):
@@ -158,7 +158,7 @@ def test_second_time_decodes_nothing(damaged):
   assert dataset.find_bad_images(refuse) == first
 
 
-def test_changed_file_is_looked_at_again(damaged):
+def test_changed_file_is_checked_again(damaged):
   dataset, names = damaged
   dataset.find_bad_images(samples.decode)
   with open(dataset.examples.files[3], 'wb') as file:
@@ -167,7 +167,7 @@ def test_changed_file_is_looked_at_again(damaged):
   assert [image.name for image in found] == names[1:]
 
 
-def test_unusable_cache_does_no_harm(damaged, monkeypatch, tmp_path):
+def test_unusable_cache_is_ignored(damaged, monkeypatch, tmp_path):
   dataset, names = damaged
   (tmp_path / 'a file').write_text('')
   monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'a file'))
@@ -183,11 +183,11 @@ def test_failure_of_a_run_is_explained(damaged):
   assert bad_images.explain_failure(dataset, samples.decode, KeyError('x')) is None
 
 
-def test_of_a_failed_run_only_what_changed_is_decoded(damaged, small_pieces):
+def test_failed_run_decodes_only_changed_images(damaged, small_pieces):
   dataset, names = damaged
   dataset.find_bad_images(samples.decode)
   error = tf.errors.InvalidArgumentError(None, None, 'shapes differ')
-  # What was bad before and left out is not the cause.
+  # Images known to be bad were skipped, so they are not the cause.
   decode = _Counting()
   assert bad_images.explain_failure(dataset, decode, error, left_out=names) is None
   assert decode.count == 0
@@ -207,8 +207,8 @@ def test_other_failures_are_not_blamed_on_images(tmp_path):
 
 
 @pytest.mark.parametrize('kind', ['ResourceExhaustedError', 'InternalError'])
-def test_no_image_is_decoded_for_failures_of_the_machine(damaged, kind):
-  # A GPU without memory for the batch must not cost a pass over all of ImageNet first.
+def test_machine_failures_decode_no_image(damaged, kind):
+  # A GPU out of memory must not cause a pass over all of ImageNet.
   dataset, _ = damaged
 
   def refuse(encoded):
@@ -223,7 +223,7 @@ def test_no_image_is_decoded_for_failures_of_the_machine(damaged, kind):
   (['a/000.png'], True, ''),
   (['b/000.png'], False, "Warning: .*'all'.* b"),
 ])
-def test_what_is_left_may_be_enough(tmp_path, bad, needs_all, expected):
+def test_usable_split_without_bad_images(tmp_path, bad, needs_all, expected):
   samples.write_folder(tmp_path, {'a': 3, 'b': 1})
   dataset = dataset_factory.get_dataset('folder', 'all', tmp_path)
   found = bad_images.check_rest(dataset, bad, needs_all_classes=needs_all)
@@ -234,7 +234,7 @@ def test_what_is_left_may_be_enough(tmp_path, bad, needs_all, expected):
   (['b/000.png'], True, r"'all'.* b\b"),
   (['a/000.png', 'a/001.png', 'b/000.png'], False, "'all'.* 3 "),
 ])
-def test_what_is_left_may_be_too_little(tmp_path, bad, needs_all, message):
+def test_unusable_split_without_bad_images(tmp_path, bad, needs_all, message):
   samples.write_folder(tmp_path, {'a': 2, 'b': 1})
   dataset = dataset_factory.get_dataset('folder', 'all', tmp_path)
   with pytest.raises(ValueError, match=message):

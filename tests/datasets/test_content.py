@@ -1,4 +1,4 @@
-"""Digests of what a split's images are."""
+"""Digests of a split's image data."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _digest(folder):
                                                     validation_fraction=0))
 
 
-def test_it_is_the_content_that_counts(photos, tmp_path):
+def test_digest_depends_only_on_content_and_order(photos, tmp_path):
   one = _digest(photos)
   os.utime(photos / 'a' / '0.png', ns=(1, 1))
   assert _digest(photos) == one
@@ -37,7 +37,7 @@ def test_it_is_the_content_that_counts(photos, tmp_path):
 
   path = photos / 'b' / '2.png'
   status, kept = path.stat(), path.read_bytes()
-  path.write_bytes(b'2 of c')  # As large as before, and as old, as far as that can be set.
+  path.write_bytes(b'2 of c')  # The same size and modification time.
   os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
   assert path.stat().st_size == status.st_size
   assert _digest(photos) != one
@@ -51,7 +51,7 @@ def test_files_are_read_once(photos, monkeypatch):
   assert _digest(photos) == one
 
 
-def test_of_many_files_only_what_changed_is_read(photos, monkeypatch):
+def test_only_pieces_with_changed_files_are_read(photos, monkeypatch):
   read, of_file = [], content.digest_of_file
   monkeypatch.setattr(pieces, 'LEAST', 2)
   monkeypatch.setattr(content, 'digest_of_file', lambda path: read.append(path) or of_file(path))
@@ -64,7 +64,7 @@ def test_of_many_files_only_what_changed_is_read(photos, monkeypatch):
   assert len(read) < 6
 
 
-def test_a_file_that_cannot_be_read_is_a_bad_image_and_no_end(photos):
+def test_unreadable_file_does_not_stop_the_digest(photos):
   one = _digest(photos)
   (photos / 'a' / '1.png').unlink()
   (photos / 'a' / '1.png').symlink_to(photos / 'nowhere')
@@ -73,7 +73,7 @@ def test_a_file_that_cannot_be_read_is_a_bad_image_and_no_end(photos):
   assert _digest(photos) == other
 
 
-def test_many_examples_in_one_file(tmp_path, monkeypatch):
+def test_digest_of_many_examples_in_one_file(tmp_path, monkeypatch):
   monkeypatch.setattr(pieces, 'LEAST', 2)
   path = tmp_path / 'train.p'
   features = np.arange(8 * 4 * 4 * 3, dtype=np.uint8).reshape(8, 4, 4, 3)
@@ -88,7 +88,7 @@ def test_many_examples_in_one_file(tmp_path, monkeypatch):
   assert digest() != one
 
 
-def test_images_in_memory():
+def test_digest_of_images_in_memory():
   digits = dataset_factory.get_dataset('digits', 'train')
   one = content.digest(digits)
   assert one == content.digest(digits)

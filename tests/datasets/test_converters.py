@@ -151,7 +151,7 @@ def test_damaged_sources_are_explained(tmp_path, name, write, file, content, mes
 
 @pytest.mark.parametrize(('name', 'write'), [('mnist', _write_mnist), ('cifar10', _write_cifar10)])
 def test_download_is_converted_and_removed(tmp_path, monkeypatch, name, write):
-  # The network's place is taken by a local folder of what it would bring.
+  # A local folder replaces the network.
   write(tmp_path / 'source')
   if name == 'cifar10':
     with tarfile.open(tmp_path / 'cifar-10-binary.tar.gz', 'w:gz') as archive:

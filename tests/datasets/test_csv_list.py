@@ -34,7 +34,7 @@ def _get(path, split='all', **kwargs):
   '"a.png" cat\nb.png dog\n"with space.png" cat\n"sub/c,d.png" dog\n',
   'a.png, cat, 1\nb.png, dog, 2\nwith space.png, cat, 3\n"sub/c,d.png", dog, 4\n',
 ])
-def test_forms_of_lists(images, text):
+def test_list_formats(images, text):
   (images / 'list.txt').write_bytes(text.encode())
   found = _get(images / 'list.txt')
   assert found.examples.names == _FILES
@@ -72,7 +72,7 @@ def test_folder_of_lists(images):
   assert (found.class_names, found.labels.tolist()) == (('cat', 'dog'), [1])
 
 
-def test_list_called_after_its_split(images):
+def test_list_named_after_its_split(images):
   (images / 'test.csv').write_text('a.png,cat\n')
   assert _get(images / 'test.csv', 'test').num_examples == 1
   with pytest.raises(splits.UnknownSplitError, match=r"'train'.*\btest, all\b"):
@@ -100,7 +100,7 @@ def test_mistakes_are_explained(images, text, labels, message):
     _get(images / 'list.csv')
 
 
-def test_images_are_looked_for_a_folder_at_a_time(images, monkeypatch):
+def test_image_files_are_checked_one_folder_at_a_time(images, monkeypatch):
   names = [f'sub/{i}.png' for i in range(20)]
   for name in names:
     (images / name).write_bytes(b'')
@@ -113,10 +113,10 @@ def test_images_are_looked_for_a_folder_at_a_time(images, monkeypatch):
 
   monkeypatch.setattr(os, 'stat', stat)
   assert _get(images / 'list.csv').examples.names == tuple(names)
-  assert not set(asked) & {f'{i}.png' for i in range(2, 20)}  # The first ones may be a header.
+  assert not set(asked) & {f'{i}.png' for i in range(2, 20)}  # The first may be a header.
 
 
-def test_links_and_detours_lead_to_images(images):
+def test_links_and_relative_paths_are_followed(images):
   (images / 'link.png').symlink_to('b.png')
   (images / 'nowhere.png').symlink_to('none.png')
   (images / 'folder.png').mkdir()
@@ -130,7 +130,7 @@ def test_links_and_detours_lead_to_images(images):
       _get(images / 'list.tsv')
 
 
-def test_two_lists_for_a_split(images):
+def test_two_lists_for_a_split_are_rejected(images):
   for name in ('train.csv', 'train.txt'):
     (images / name).write_text('a.png,cat\n')
   with pytest.raises(ValueError, match=r"'train'.*train\.csv.*train\.txt"):
@@ -141,25 +141,36 @@ def test_two_lists_for_a_split(images):
   ('valid.csv', 'validation'), ('dev.txt', 'validation'), ('Val.csv', 'validation'),
   ('test_set.csv', 'test'), ('testing.tsv', 'test'),
 ])
-def test_lists_of_splits_that_are_spelled_otherwise_are_not_left_out(images, name, split):
+def test_other_spellings_of_split_names_are_recognized(images, name, split):
   (images / 'train.csv').write_text('a.png,cat\nb.png,dog\n')
   (images / name).write_text('with space.png\tcat\n')
   found = _get(images, split)
   assert found.examples.names == ('with space.png',) and not found.made_split
 
 
-def test_a_list_that_is_called_as_usual_goes_before_others(images):
+def test_usual_list_name_takes_precedence(images):
   for name in ('train.csv', 'val.csv', 'valid.csv'):
     (images / name).write_text('a.png,cat\nb.png,dog\n' if name != 'valid.csv' else 'c.png,cat\n')
   assert _get(images, 'validation').num_examples == 2
 
 
 @pytest.mark.parametrize(('text', 'words'), [
-  ('path,label\nsub\\c.png,cat\nb.png,dog\n', ['line 2', 'sub\\c.png', 'Windows']),
+  ('path,label\nsub\\c.png,cat\nb.png,dog\n', ['line 2', 'sub\\c.png']),
   ('emotion,pixels,Usage\n0,1 2 3,Training\n0,4 5 6,Training\n', ['list.csv, line']),
 ])
-def test_paths_that_are_none(images, text, words):
+def test_columns_without_paths_are_explained(images, text, words):
   (images / 'list.csv').write_text(text)
   with pytest.raises(FileNotFoundError) as caught:
     _get(images / 'list.csv')
   assert [word for word in words if word not in str(caught.value)] == []
+
+
+def test_repeated_images_are_measured_once(tmp_path):
+  for number in range(40):
+    (tmp_path / f'{number}.png').write_bytes(samples.png(number))
+  lines = [f'{number}.png,{"ab"[number % 2]}\n' for number in range(40)]
+  (tmp_path / 'list.csv').write_text(''.join(lines * 2))
+  counts = [dataset_factory.get_dataset('csv', split, tmp_path / 'list.csv',
+                                        validation_fraction=0.3).num_examples
+            for split in ('train', 'validation')]
+  assert counts[0] // 2 + counts[1] == 40 and counts[0] % 2 == 0

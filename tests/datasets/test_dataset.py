@@ -45,7 +45,7 @@ def _names(batches) -> list[str]:
   return [example['name'].numpy().decode() for example in batches]
 
 
-def test_epoch_holds_every_example_once(train):
+def test_epoch_contains_every_example_once(train):
   plain = _names(train.epoch(0))
   assert plain == list(train.examples.names)
   assert len(set(plain)) == train.num_examples
@@ -61,7 +61,7 @@ def test_order_is_a_function_of_seed_and_epoch(train):
   assert len({tuple(order(*of)) for of in ((1, 0), (1, 1), (2, 0), (2, 1))}) == 4
 
 
-def test_skip_leaves_out_the_first(train):
+def test_skip_omits_the_first_examples(train):
   for shuffle in (False, True):
     whole = _names(train.epoch(3, seed=1, shuffle=shuffle))
     assert _names(train.epoch(3, seed=1, shuffle=shuffle, skip=5)) == whole[5:]
@@ -77,7 +77,7 @@ def test_elements_have_their_own_label_and_id(train):
 
 
 def test_ids_never_change():
-  # Augmentation is a function of them: runs could not be repeated.
+  # Augmentation depends on them; otherwise runs could not be repeated.
   assert dataset_lib.ids(['digit-00042', 'roses/a.jpg', 'ü']).tolist() == [
       4927333874953315606, 8195977226093505963, 3883267778305733891]
 
@@ -91,7 +91,7 @@ def test_digits_are_those_of_scikit_learn():
   np.testing.assert_array_equal(found.labels, digits.target)
 
 
-def test_fingerprint_sees_names_labels_and_classes(tmp_path):
+def test_fingerprint_depends_on_names_labels_and_classes(tmp_path):
   def fingerprint(classes, prefix=''):
     root = tmp_path / str(len(list(tmp_path.iterdir())))
     samples.write_folder(root, classes, prefix)
@@ -111,12 +111,12 @@ def test_fingerprint_sees_names_labels_and_classes(tmp_path):
   ('pickled', 'nowhere', '--dataset_dir.*nowhere'),
   ('flowers', 'nowhere', '--dataset_dir.*nowhere'),
 ])
-def test_wrong_names_say_what_is_wrong(name, folder, message):
+def test_unknown_names_are_explained(name, folder, message):
   with pytest.raises((ValueError, FileNotFoundError), match=message):
     dataset_factory.get_dataset(name, 'train', folder)
 
 
-def test_a_summary_has_the_first_and_last_classes_with_their_counts(tmp_path):
+def test_summary_has_first_and_last_classes_with_counts(tmp_path):
   samples.write_folder(tmp_path, {'ant': 2, 'bee': 1})
   found = dataset_factory.get_dataset('folder', 'all', tmp_path).summary()
   assert re.fullmatch(r".*'all'.*\b3 .*\b2 .* ant \(2\), bee \(1\)\.", found)
@@ -125,7 +125,7 @@ def test_a_summary_has_the_first_and_last_classes_with_their_counts(tmp_path):
   assert '00 (1)' in found and '29 (1)' in found and '15' not in found
 
 
-def test_a_summary_warns_of_names_that_differ_in_capitals(tmp_path):
+def test_summary_warns_of_class_names_that_differ_in_case(tmp_path):
   samples.write_folder(tmp_path, {'Shoe': 1, 'boot': 1, 'shoe': 1})
   found = dataset_factory.get_dataset('folder', 'all', tmp_path).summary()
   warning = found.splitlines()[1]

@@ -3,8 +3,10 @@ from __future__ import annotations
 import pathlib
 import re
 
+import numpy as np
 import pytest
 import samples
+import scipy.io
 
 from datasets import dataset_factory, split_names, splits
 
@@ -24,12 +26,12 @@ def _get(root, split):
   return dataset_factory.get_dataset('folder', split, root, validation_fraction=0)
 
 
-def test_the_table_was_found():
+def test_document_has_the_table():
   assert len(_rows()) > 25
 
 
 @pytest.mark.parametrize(('layout', 'reading', 'printed'), _rows(), ids=[r[0] for r in _rows()])
-def test_every_row_is_true(tmp_path, layout, reading, printed):
+def test_every_row_of_the_table(tmp_path, layout, reading, printed):
   for folder in re.findall(r'`(.*?)\*`', layout):
     for number in range(_IMAGES):
       path = tmp_path / folder / f'{number}.png'
@@ -79,18 +81,18 @@ def test_names_of_splits(name, split):
   (['steam train', 'drug test'], {}),
   (['train', 'labels'], {'train': 'train'}),
 ])
-def test_names_side_by_side(names, found):
+def test_splits_among_sibling_names(names, found):
   assert split_names.find(names) == found
 
 
-def test_a_split_can_be_asked_for_by_its_directory(tmp_path):
+def test_split_can_be_selected_by_its_directory_name(tmp_path):
   samples.write_folder(tmp_path, {'seg_train/a': 2, 'seg_train/b': 2, 'seg_test/a': 1})
   assert _get(tmp_path, 'seg_test').num_examples == 1
   with pytest.raises(splits.UnknownSplitError):
     _get(tmp_path, 'seg_pred')
 
 
-def test_a_directory_that_leads_to_itself_ends(tmp_path):
+def test_directory_link_cycle_terminates(tmp_path):
   (tmp_path / 'train').mkdir()
   (tmp_path / 'train' / 'train').symlink_to(tmp_path / 'train')
   with pytest.raises(ValueError, match='train'):
@@ -102,3 +104,70 @@ def test_loose_validation_images_are_not_replaced_by_training_images(tmp_path):
   assert dataset_factory.get_dataset('folder', 'train', tmp_path).num_examples == 18
   with pytest.raises(ValueError, match='val'):
     dataset_factory.get_dataset('folder', 'validation', tmp_path)
+
+
+def test_numbers_are_in_numeric_order(tmp_path):
+  samples.write_folder(tmp_path, {str(number): 1 for number in range(12)})
+  found = _get(tmp_path, 'train')
+  assert found.class_names == tuple(map(str, range(12)))
+  assert [found.class_names[label] for label in found.labels] == [
+    name.split('/')[0] for name in found.examples.names]
+  assert 'numbers' in found.notes[-1]
+
+
+def test_flat_images_with_classes_in_their_names(tmp_path):
+  samples.write_folder(tmp_path, {'images': 3}, prefix='cat_')
+  for number in range(3):
+    (tmp_path / 'images' / f'dog_{number}.png').write_bytes(samples.png(number))
+  found = _get(tmp_path, 'train')
+  assert found.class_names == ('cat', 'dog') and found.labels.tolist() == [0, 0, 0, 1, 1, 1]
+
+
+_IDS = ('n01440764', 'n01443537')
+
+
+def _ilsvrc(root, truth):
+  folder = root / 'ILSVRC' / 'Data' / 'CLS-LOC'
+  samples.write_folder(folder / 'train', dict.fromkeys(_IDS, 2))
+  (folder / 'val').mkdir()
+  for number in range(1, 4):
+    (folder / 'val' / f'ILSVRC2012_val_{number:08d}.JPEG').write_bytes(samples.png(number))
+  name, content = truth
+  (root / name).parent.mkdir(parents=True, exist_ok=True)
+  (root / name).write_text(content)
+  return folder
+
+
+@pytest.mark.parametrize('truth', [
+  ('LOC_val_solution.csv', 'ImageId,PredictionString\n'
+   f'ILSVRC2012_val_00000003,{_IDS[0]} 1 2 3 4 \n'
+   f'ILSVRC2012_val_00000001,{_IDS[1]} 1 2 3 4 {_IDS[1]} 5 6 7 8\n'
+   f'ILSVRC2012_val_00000002,{_IDS[0]} 1 2 3 4 \n'),
+  ('ILSVRC/imagenet_2012_validation_synset_labels.txt', '\n'.join((_IDS[1], _IDS[0], _IDS[0]))),
+  ('ILSVRC/Data/CLS-LOC/ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt',
+   '489\n1\n1\n')])
+def test_ground_truth_of_ilsvrc(tmp_path, truth):
+  folder = _ilsvrc(tmp_path, truth)
+  if 'devkit' in truth[0]:
+    synsets = np.zeros(2, [('ILSVRC2012_ID', object), ('WNID', object)])
+    synsets['ILSVRC2012_ID'], synsets['WNID'] = (1, 489), _IDS
+    scipy.io.savemat((tmp_path / truth[0]).with_name('meta.mat'), {'synsets': synsets})
+  found = _get(folder, 'validation')
+  assert found.class_names == _IDS
+  assert dict(zip(found.examples.names, found.labels.tolist(), strict=True)) == {
+    'val/ILSVRC2012_val_00000001.JPEG': 1, 'val/ILSVRC2012_val_00000002.JPEG': 0,
+    'val/ILSVRC2012_val_00000003.JPEG': 0}
+  assert any(pathlib.Path(truth[0]).name in note for note in found.notes)
+
+
+@pytest.mark.parametrize(('truth', 'parts'), [
+  (('LOC_val_solution.csv', f'ImageId,PredictionString\nILSVRC2012_val_00000003,{_IDS[0]} 1 2\n'),
+   ['val_00000001', '2 such']),
+  (('imagenet_2012_validation_synset_labels.txt', _IDS[0]), ['3 in all', '1']),
+  (('imagenet_2012_validation_synset_labels.txt', '1\n2\n3\n'), ['n01440764', "'1'"]),
+  (('ILSVRC2012_validation_ground_truth.txt', '1\n2\n3\n'), ['meta.mat'])])
+def test_wrong_ground_truth_of_ilsvrc(tmp_path, truth, parts):
+  folder = _ilsvrc(tmp_path, truth)
+  with pytest.raises(ValueError, match=truth[0]) as caught:
+    _get(folder, 'validation')
+  assert all(part in str(caught.value) for part in parts)

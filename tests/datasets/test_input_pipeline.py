@@ -57,7 +57,7 @@ def test_elements(dataset):
       dataset, samples.preprocess, batch_size=4).element_spec
 
 
-def test_stream_is_epoch_after_epoch(dataset):
+def test_stream_concatenates_epochs(dataset):
   ids = _joined(_training(dataset, steps=11), 'id')
   expected = [example['id'].numpy() for epoch in range(2)
               for example in dataset.epoch(epoch, seed=1, shuffle=True)]
@@ -74,7 +74,7 @@ def test_labels_belong_to_their_images(dataset):
 
 
 @pytest.mark.parametrize('start_step', [1, 5, 6, 11, 40])
-def test_resuming_is_as_never_stopping(dataset, start_step):
+def test_resumed_stream_equals_uninterrupted_one(dataset, start_step):
   whole = _training(dataset, steps=start_step + 8)
   _assert_equal(_training(dataset, steps=8, start_step=start_step), whole[start_step:])
 
@@ -101,7 +101,7 @@ def test_augmentation_is_a_function_of_seed_epoch_and_example(dataset):
   assert len({*first.values(), *other.values()}) == 88
 
 
-def test_decoding_in_parallel_changes_nothing(dataset):
+def test_result_does_not_depend_on_parallel_decoding(dataset):
   _assert_equal(_training(dataset, steps=9, num_parallel_calls=1),
                 _training(dataset, steps=9, num_parallel_calls=8))
 
@@ -183,7 +183,7 @@ def test_mistakes_are_explained(dataset, arguments, message):
     _evaluation(dataset, **arguments)
 
 
-def test_class_without_images_needs_no_place_in_the_network(tmp_path):
+def test_class_without_images_needs_no_output(tmp_path):
   samples.write_records(tmp_path / 'my_train.tfrecord', [1, 2, 1])
   dataset = dataset_factory.get_dataset('tfrecord', 'all', tmp_path)
   labels = _joined(_evaluation(dataset, label_map=[-1, 0, 1]), 'label')
@@ -209,16 +209,16 @@ def _balanced(dataset, **kwargs):
   return _training(dataset, sampling='balanced', **kwargs)
 
 
-def test_balanced_epochs_have_as_many_of_each_class(uneven):
+def test_balanced_epochs_have_equal_class_counts(uneven):
   labels = _joined(_balanced(uneven, steps=12, batch_size=22), 'label').reshape(12, 22)
   counts = np.array([np.bincount(row, minlength=4) for row in labels])
-  # 22 = 3 · 7 + 1: the slot that remains goes to each class in turn.
+  # 22 = 3 · 7 + 1: the remaining slot goes to each class in turn.
   assert counts.tolist() == [[8, 7, 7, 0], [7, 8, 7, 0], [7, 7, 8, 0]] * 4
-  assert len({tuple(row) for row in labels}) == 12  # Shuffled, each epoch on its own.
+  assert len({tuple(row) for row in labels}) == 12  # Each epoch is shuffled independently.
   assert (labels[:, :8] != labels[:, :1]).any(axis=1).all()
 
 
-def test_balanced_examples_of_a_class_come_equally_often(uneven):
+def test_balanced_examples_of_a_class_are_drawn_equally_often(uneven):
   ids = _joined(_balanced(uneven, steps=9, batch_size=22), 'id')
   of_class = [np.flatnonzero(uneven.labels == label) for label in range(3)]
   positions = {number: i for i, number in enumerate(dataset_lib.ids(uneven.examples.names))}
@@ -231,7 +231,7 @@ def test_balanced_examples_of_a_class_come_equally_often(uneven):
 
 
 @pytest.mark.parametrize('start_step', [1, 11, 40])
-def test_resuming_balanced_is_as_never_stopping(uneven, start_step):
+def test_resumed_balanced_stream_equals_uninterrupted_one(uneven, start_step):
   whole = _balanced(uneven, steps=start_step + 8)
   _assert_equal(_balanced(uneven, steps=8, start_step=start_step), whole[start_step:])
 
@@ -244,17 +244,17 @@ def test_balanced_depends_on_the_seed(uneven):
 
 
 @pytest.mark.parametrize('num_views', [None, 2])
-def test_what_comes_twice_in_a_balanced_epoch_is_augmented_twice(uneven, num_views):
+def test_repeated_examples_in_a_balanced_epoch_are_augmented_differently(uneven, num_views):
   batches = _balanced(uneven, steps=3, batch_size=22, num_views=num_views)
   only = dataset_lib.ids(uneven.examples.names)[uneven.labels == 1]
   augmented = _joined(batches, 'image')[_joined(batches, 'id') == only, 0, 1, 0].tolist()
   assert len(augmented) == 22
   assert len(set(augmented)) == (num_views or 22)
-  if num_views:  # In turn: over every epoch as often as the other.
+  if num_views:  # Views are used in turn, equally often in every epoch.
     assert sorted(augmented.count(value) for value in set(augmented)) == [11, 11]
 
 
-def test_nothing_is_read_of_what_was_computed_ahead(dataset):
+def test_no_image_is_read_for_precomputed_features(dataset):
   known = [_joined(_training(dataset, steps=9, start_step=3), 'id'),
            _joined(_evaluation(dataset), 'id')]
   for path in dataset.examples.files:

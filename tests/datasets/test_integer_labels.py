@@ -29,7 +29,7 @@ def test_each_value_is_a_class(labels, names, classes, note):
   ([0, 3], [9], 4), ([0, 1019], [9], 1020), ([0, 1020], [9], 1021), ([0, 1030], [9], 3),
   ([1009], [], 1010), ([_LARGEST], [2, _LARGEST - 1], 3), ([], [], 0),
   ([0, 1500], range(100), 1501)])
-def test_classes_up_to_the_largest_label_unless_they_are_far_apart(labels, others, count):
+def test_all_integers_are_classes_unless_labels_are_sparse(labels, others, count):
   labels, others = np.array(labels, np.int64), np.array(others, np.int64)
   found = integer_labels.up_to_largest([labels], lambda: [labels, others])
   assert len(found.names) == count

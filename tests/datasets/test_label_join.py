@@ -1,4 +1,4 @@
-"""Labels and the outputs of weights that do not name their classes."""
+"""Mapping labels to the outputs of weights without class names."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _texts(*ranges):
   (['3', '7', '985'], 1001, -1, [4, 8, 986]),
   (['3', '7', '1000'], 1001, None, [3, 7, 1000]),
 ])
-def test_names_decide(classes, outputs, offset, expected):
+def test_outputs_are_matched_by_class_name(classes, outputs, offset, expected):
   found = label_join.join(_data(classes), outputs, labels_offset=offset)
   assert found.label_map == list(expected)
   assert found.note
@@ -59,14 +59,14 @@ def test_names_decide(classes, outputs, offset, expected):
   (['cat', 'dog'], 2, None, '--labels_are_indices'),
   (['cat', 'dog'], 2, 0, '--labels_are_indices'),
   (_IDS[:2], 2, None, '--labels_are_indices'),  # Two outputs are not ImageNet's.
-  (['crane', 'tench'], 1000, None, '--labels_are_indices'),  # Two classes are called crane.
+  (['crane', 'tench'], 1000, None, '--labels_are_indices'),  # Two classes are named crane.
   (['0', 'dog'], 2, None, '--labels_are_indices'),
   (['3', '7'], 10, None, '--labels_offset=1'),
   (['0', '7', '985'], 1001, None, '--labels_offset=-1'),
   (['0', '11'], 10, None, '--labels_offset'),
   (['3', '10'], 10, 0, '--labels_offset=0'),
 ])
-def test_where_nothing_decides_the_message_names_the_flag(classes, outputs, offset, flag):
+def test_ambiguous_labels_are_an_error_that_names_the_flag(classes, outputs, offset, flag):
   with pytest.raises(ValueError, match=flag):
     label_join.join(_data(classes), outputs, labels_offset=offset)
 
@@ -75,7 +75,7 @@ def test_where_nothing_decides_the_message_names_the_flag(classes, outputs, offs
   (['cat', 'dog'], 2, [0, 1]),
   (_texts(range(1000)), 1001, range(1, 1001)),
 ])
-def test_places_of_names_are_taken_when_the_user_says_so(classes, outputs, expected):
+def test_labels_are_indices_if_requested(classes, outputs, expected):
   found = label_join.join(_data(classes), outputs, labels_are_indices=True)
   assert found.label_map == list(expected)
 
@@ -84,11 +84,11 @@ def test_places_of_names_are_taken_when_the_user_says_so(classes, outputs, expec
   (['cat', 'dog'], 2, [0, 1]),
   ([str(i) for i in range(1001)], 1000, range(-1, 1000)),
 ])
-def test_labels_that_the_data_have_are_outputs(classes, outputs, expected):
+def test_integer_labels_are_outputs(classes, outputs, expected):
   assert label_join.join(_data(classes, by_name=False), outputs).label_map == list(expected)
 
 
-def test_imagenet_has_its_classes():
+def test_imagenet_class_names():
   assert [int(row['index']) for row in _ROWS] == list(range(1000))
   assert sorted(set(_IDS)) == _IDS
   assert imagenet.numbers_of(_IDS) == (list(range(1000)), 'ids')

@@ -12,6 +12,12 @@ from datasets import labels_file
     ('1:rose\r\n0: daisy \r\n\r\n', ('daisy', 'rose')),
     ('\ufeff0:caf\u00e9\n', ('caf\u00e9',)),
     ('daisy\nrose: red\n', ('daisy', 'rose: red')),
+    ('0 daisy\n1 wild rose\n', ('daisy', 'wild rose')),
+    ('0,daisy\n1, rose\n', ('daisy', 'rose')),
+    ('0\tdaisy\n1\trose\n', ('daisy', 'rose')),
+    ('0 years\n1 years\n', ('0 years', '1 years')),
+    ('2 cats\n3 dogs\n', ('2 cats', '3 dogs')),
+    ('0 daisy\nrose\n', ('0 daisy', 'rose')),
 ])
 def test_reads_names(tmp_path, text, names):
   (tmp_path / 'labels.txt').write_text(text, encoding='utf-8')
@@ -27,7 +33,7 @@ def test_reads_names(tmp_path, text, names):
     (f'0:daisy\n{"9" * 5000}:rose\n', r'labels\.txt.* label 1\b'),
     ('0:daisy\n1:ro\0se\n', r'labels\.txt.* line 2\b'),
 ])
-def test_mistakes_are_named(tmp_path, text, message):
+def test_mistakes_are_explained(tmp_path, text, message):
   (tmp_path / 'labels.txt').write_text(text, encoding='utf-8')
   with pytest.raises(ValueError, match=message):
     labels_file.read(tmp_path / 'labels.txt')
@@ -39,7 +45,7 @@ def test_writes_what_it_reads(tmp_path):
   assert labels_file.read(tmp_path / 'labels.txt') == ('b', 'a')
 
 
-def test_names_of_folders_may_be_anything(tmp_path):
+def test_unusual_class_names_are_written(tmp_path):
   path = tmp_path / 'labels.txt'
   labels_file.write(path, ['caf\udce9', 'two\nlines', 'x\u2028y', '5:five'])
   assert path.read_bytes().startswith(b'0:caf\xe9\n1:two lines\n')

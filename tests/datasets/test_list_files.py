@@ -20,13 +20,13 @@ def folder(tmp_path):
 
 def _find(folder, *paths):
   rows = [Row(path, 'cat', line) for line, path in enumerate(paths, start=1)]
-  return list_files.find(rows, folder / 'list.csv', "column 'path'")
+  return list_files.find(rows, folder / 'list.csv', "column 'path'", folder=folder).paths
 
 
 @pytest.mark.parametrize('other', [
   './a.png', 'sub/../a.png', './/a.png', '{folder}/a.png', '{folder}/sub/../a.png', 'link.png',
   'hard.png', 'linked/../a.png', 'back/a.png'])
-def test_one_file_under_two_names(folder, other):
+def test_one_file_under_two_names_is_rejected(folder, other):
   (folder / 'link.png').symlink_to('a.png')
   os.link(folder / 'a.png', folder / 'hard.png')
   (folder / 'linked').symlink_to('sub')
@@ -39,7 +39,7 @@ def test_one_file_under_two_names(folder, other):
   assert all(part in str(caught.value) for part in (f' a.png and {other} ', 'lines 2 and 4'))
 
 
-def test_a_disk_on_which_capitals_do_not_matter(folder, monkeypatch):
+def test_case_insensitive_file_system(folder, monkeypatch):
   original = os.stat
 
   def stat(path, **kwargs):
@@ -60,7 +60,7 @@ def test_listings_whose_inodes_are_not_unique(folder, monkeypatch):
     _find(folder, 'a.png', 'b.png', 'sub/a.png', 'sub/../b.png')
 
 
-def test_files_in_listings_are_not_asked_for(folder, monkeypatch):
+def test_listed_files_are_not_checked_one_by_one(folder, monkeypatch):
   asked, original = [], os.stat
 
   def stat(path, **kwargs):
@@ -74,21 +74,81 @@ def test_files_in_listings_are_not_asked_for(folder, monkeypatch):
 
 
 @pytest.mark.parametrize('path, parts', [
-  ('a', ['a.png']), ('A.png', ['a.png']), ('none/a.png', []), ('x.png', []),
-  ('sub', []), ('x' * 300 + '.png', []), ('a\0.png', []),
-  (unicodedata.normalize('NFC', 'é.png'), ['e\\u0301.png', '\\xe9.png'])])
-def test_a_missing_file_is_named(folder, path, parts):
-  (folder / unicodedata.normalize('NFD', 'é.png')).write_bytes(b'x')
+  ('c', ['c.jpg', 'c.png']), ('A.png', ['a.png']), ('none/a.png', []), ('x.png', []),
+  ('sub', []), ('x' * 300 + '.png', []), ('a\0.png', []), ('twice.png', [])])
+def test_missing_file_is_named(folder, path, parts):
+  for name in ('c.jpg', 'c.png', 'sub/twice.png', 'other/twice.png'):
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_bytes(b'x')
   with pytest.raises(FileNotFoundError) as caught:
     _find(folder, 'b.png', path)
   message = str(caught.value)
   assert all(part in message for part in ["column 'path'", 'list.csv', 'line 2', path, *parts])
 
 
-@pytest.mark.parametrize('other, parts', [
-  ('cat', ['lines 1 and 3', '--sampling=balanced']), ('dog', ['lines 1 and 3', 'cat', 'dog'])])
-def test_a_path_twice(other, parts):
-  rows = [Row('a.png', 'cat', 1), Row('b.png', 'cat', 2), Row('a.png', other, 3)]
-  with pytest.raises(ValueError, match='list.csv') as caught:
-    list_files.check_other_paths(rows, pathlib.Path('list.csv'))
+@pytest.mark.parametrize(('written', 'file', 'change'), [
+  ('d', 'd.JPEG', 'suffix'), ('sub/d', 'sub/d.png', 'suffix'),
+  ('sub\\d.png', 'sub/d.png', 'backslash'), ('sub\\d', 'sub/d.png', 'backslash'),
+  (unicodedata.normalize('NFC', 'é.png'), unicodedata.normalize('NFD', 'é.png'), 'accent'),
+  ('d.png', 'train/d.png', 'folder train'), ('d', 'train/d.png', 'folder train'),
+  ('x/d.png', 'train/x/d.png', 'folder train')])
+def test_paths_that_mean_a_file(folder, written, file, change):
+  (folder / file).parent.mkdir(parents=True, exist_ok=True)
+  (folder / file).write_bytes(b'x')
+  rows = [Row('b.png', 'cat', 1), Row(written, 'cat', 2)]
+  found = list_files.find(rows, folder / 'list.csv', "column 'path'", folder=folder)
+  assert found.paths == [f'{folder}/b.png', f'{folder}/{file}']
+  assert any(note.startswith('list.csv: 1 path: ') and change in note for note in found.notes)
+
+
+def _moved(folder, *written):
+  rows = [Row(path, 'cat', line) for line, path in enumerate(written, start=1)]
+  return list_files.find(rows, folder / 'list.csv', "column 'path'", folder=folder)
+
+
+@pytest.mark.parametrize('prefix', [
+  'C:\\Users\\me\\photos\\', '/home/me/photos/', 'photos/', '../photos/'])
+def test_folders_of_another_computer_are_left_out(folder, prefix):
+  found = _moved(folder, f'{prefix}a.png', f'{prefix}sub/a.png')
+  assert found.paths == [f'{folder}/a.png', f'{folder}/sub/a.png']
+  note, = found.notes
+  assert note.startswith('list.csv: 2 paths: ') and prefix.replace('\\', '/') in note
+
+
+@pytest.mark.parametrize('written', [
+  ('a.png', '/home/me/b.png'), ('/home/me/a.png', '/home/you/b.png'),
+  ('/home/me/sub/a.png', '/home/me/none/b.png')])
+def test_folders_are_not_left_out_of_some_paths(folder, written):
+  with pytest.raises(FileNotFoundError, match='line 2.*--image_dir'):
+    _moved(folder, *written)
+
+
+def test_one_of_several_folders_is_that_of_the_lists_split(folder):
+  for name in ('train', 'test'):
+    (folder / name).mkdir()
+    (folder / name / 'c.png').write_bytes(b'x')
+  rows = [Row('c.png', 'cat', 1)]
+  for name in ('train', 'test'):
+    found = list_files.find(rows, folder / f'{name}.csv', "column 'path'", folder=folder)
+    assert found.paths == [f'{folder}/{name}/c.png']
+  with pytest.raises(FileNotFoundError, match='test, train.*--image_dir='):
+    list_files.find(rows, folder / 'labels.csv', "column 'path'", folder=folder)
+
+
+def test_repeated_lines_have_different_names():
+  rows = [Row(path, 'cat', line) for line, path in enumerate(
+    ('a.png', 'b.png', 'a.png', 'a.png'), start=1)]
+  names, images, note = list_files.names_of(rows, pathlib.Path('list.csv'))
+  assert images == ['a.png', 'b.png', 'a.png', 'a.png'] and len(set(names)) == 4
+  assert names[:2] == images[:2]
+  assert '2 of 4' in note and 'a.png' in note
+  assert list_files.names_of(rows[:2], pathlib.Path('list.csv'))[2] == ''
+
+
+@pytest.mark.parametrize(('label', 'split', 'parts'), [
+  ('dog', None, ['cat', 'dog']), ('cat', 'test', ['None', 'test'])])
+def test_repeated_path_with_another_label_or_split_is_rejected(label, split, parts):
+  rows = [Row('a.png', 'cat', 1), Row('b.png', 'cat', 2), Row('a.png', label, 3, split)]
+  with pytest.raises(ValueError, match='list.csv.* lines 1 and 3') as caught:
+    list_files.names_of(rows, pathlib.Path('list.csv'))
   assert all(part in str(caught.value) for part in ['a.png', *parts])

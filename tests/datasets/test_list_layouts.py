@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import re
 
 import pytest
 import samples
 
-from datasets import dataset_factory
+from datasets import dataset_factory, splits
 
 _ROWS = ('a', 'b', 'c', 'd')
 _LABELS = ('daisy', 'tulips', 'daisy', 'tulips')
 
 
 def _list(*, first: str = '', line: str = '{name}.jpg,{label}', **columns) -> str:
-  """A list of the images a.jpg to d.jpg; `columns` has what else stands in each of its lines."""
+  """A list of the images a.jpg to d.jpg; `columns` has further values of each line."""
   found = [line.format(name=name, label=label, row=row,
                        **{key: values[row] for key, values in columns.items()})
            for row, (name, label) in enumerate(zip(_ROWS, _LABELS, strict=True))]
@@ -24,7 +25,7 @@ def _list(*, first: str = '', line: str = '{name}.jpg,{label}', **columns) -> st
 
 _SPLITS = ('train', 'Training', 'val', 'TEST_SET')
 _ALTERNATING = ('x', 'y', 'x', 'y')
-# The layout as the document has it: the list, or several; parts of the note, or of the error.
+# {layout in the document: (the list or lists, parts of the note or of the error)}.
 _READ = {
     '`a.jpg,daisy`': (_list(), ()),
     '`filename,label`': (_list(first='filename,label'), ()),
@@ -57,6 +58,12 @@ _READ = {
     '`a.jpg,2017` … `b.jpg,203092`': (
         _list(line='{name}.jpg,{code}', code=(2017, 203092) * 2),
         ('labels 2017, 203092 → classes 0, 1',)),
+    '`a.jpg,daisy` twice': (_list() + 'a.jpg,daisy\n',
+                            ('list.csv', '1 of 5', 'a.jpg', '--sampling=balanced')),
+    '`a.jpg,0.0` … `b.jpg,9.0`': (_list(line='{name}.jpg,{code}', code=('0.0', '1.0', '0', '1')),
+                                  ()),
+    '`a,daisy`': (_list(first='id,label', line='{name},{label}'),
+                  ('list.csv', '4 paths', 'suffix')),
 }
 _REFUSED = {
     '`filename,label,class`': (
@@ -82,6 +89,9 @@ _REFUSED = {
     '`filename,daisy,tulips` with `0`, `0`': (
         _list(first='filename,daisy,tulips', line='{name}.jpg,{one},0', one=(1, 1, 0, 1)),
         ('daisy, tulips', 'list.csv', '1 of 4', 'line 4')),
+    '`a.jpg,daisy\\|tulips`': (_list(line='{name}.jpg,{code}',
+                                   code=('daisy', 'daisy| tulips', 'tulips', 'daisy|tulips')),
+                             ('list.csv', '2 of 4', 'line 2', 'daisy| tulips')),
     '`a.jpg,nan`, `a.jpg,`': (
         _list(line='{name}.jpg,{code}', code=('daisy', 'NaN', 'None', '')),
         ('list.csv', 'line 2', 'NaN', '3 of 4', 'labels.txt')),
@@ -89,10 +99,10 @@ _REFUSED = {
                        ('list.csv', 'line 3')),
     '`a.jpg,daisy` and `./a.jpg,daisy`': (
         _list() + './b.jpg,daisy\n', ('list.csv', 'b.jpg and ./b.jpg', 'lines 2 and 5')),
-    '`a.jpg,daisy` twice': (
-        _list() + 'a.jpg,daisy\n', ('list.csv', 'a.jpg', 'lines 1 and 5', '--sampling=balanced')),
-    '`a,daisy`': (_list(first='id,label', line='{name},{label}'),
-                  ("'id'", 'list.csv', 'line 2', 'a.jpg')),
+    '`a.jpg,daisy` and `a.jpg,tulips`': (
+        _list() + 'a.jpg,tulips\n', ('list.csv', 'a.jpg', 'lines 1 and 5', 'daisy', 'tulips')),
+    '`none.jpg,daisy`': (_list(line='{name}.jpg,{label}') + 'none.jpg,daisy\n',
+                         ('list.csv', 'line 5', 'none.jpg')),
 }
 
 
@@ -114,16 +124,17 @@ def _get(path, split='train'):
 
 
 @pytest.mark.parametrize('layout', _READ)
-def test_is_read(images, layout):
+def test_supported_layout_is_read(images, layout):
   text, notes = _READ[layout]
   path = _write(images, text)
   split_counts = [_get(path, split).num_examples for split in ('train', 'validation', 'test')
-                  ] if 'split' in ''.join(notes) else [4]
+                  ] if 'split' in ''.join(notes) else [4]  # Without a repeated line.
   assert split_counts in ([4], [2, 1, 1])
   found = _get(path)
   rows = range(split_counts[0])
-  assert found.examples.names == tuple(f'{_ROWS[row]}.jpg' for row in rows)
-  assert found.labels.tolist() == [row % 2 for row in rows]
+  assert [re.sub(r'\.jpg$', '', name) for name in found.examples.names[:len(rows)]] == [
+    _ROWS[row] for row in rows]
+  assert found.labels[:len(rows)].tolist() == [row % 2 for row in rows]
   if notes:
     note, = found.notes
     assert all(part in note for part in notes)
@@ -133,7 +144,7 @@ def test_is_read(images, layout):
 
 
 @pytest.mark.parametrize('layout', _REFUSED)
-def test_is_refused(images, layout):
+def test_unsupported_layout_is_rejected(images, layout):
   lists, parts = _REFUSED[layout]
   path = _write(images, lists)
   with pytest.raises((ValueError, FileNotFoundError)) as caught:
@@ -152,7 +163,74 @@ def test_the_document_has_these_rows():
   assert silent == {layout for layout, (_, notes) in _READ.items() if not notes}
 
 
-# More of each kind: the header, a line, the column of the images and that of the labels.
+@pytest.mark.parametrize('name', ['a', 'ü'])
+def test_windows_1252(images, name):
+  (images / f'{name}.jpg').write_bytes(samples.png(7))
+  (images / 'list.csv').write_bytes(f'{name}.jpg,Löwe\nb.jpg,Maus\n'.encode('cp1252'))
+  found = _get(images / 'list.csv')
+  assert found.class_names == ('Löwe', 'Maus')
+  assert found.examples.names == (f'{name}.jpg', 'b.jpg')
+  assert 'Windows-1252' in found.notes[0]
+
+
+def test_bytes_that_name_a_file_are_kept(images):
+  name = b'\xfc.jpg'
+  with open(os.fsencode(images) + b'/' + name, 'wb') as file:
+    file.write(samples.png(7))
+  (images / 'list.csv').write_bytes(name + b',cat\nb.jpg,dog\n')
+  assert _get(images / 'list.csv').examples.names[0] == os.fsdecode(name)
+
+
+def test_image_dir(images, tmp_path_factory):
+  folder = tmp_path_factory.mktemp('lists')
+  (folder / 'train.csv').write_text('id,breed\n' + _list(line='{name},{label}'))
+  with pytest.raises(FileNotFoundError, match='--image_dir'):
+    _get(folder)
+  found = dataset_factory.get_dataset('csv', 'train', folder, image_dir=str(images),
+                                      validation_fraction=0)
+  assert found.num_examples == 4 and found.examples.files[0] == f'{images}/a.jpg'
+  with pytest.raises(FileNotFoundError, match='--image_dir.*nowhere'):
+    dataset_factory.get_dataset('csv', 'train', folder, image_dir='/nowhere')
+
+
+@pytest.mark.parametrize(('name', 'options', 'named'), [
+  ('folder', {'image_dir': '/x'}, '--image_dir.*csv'),
+  ('tfrecord', {'image_dir': '/x'}, '--image_dir.*csv'),
+  ('csv', {'record_keys': ('a', 'b')}, '--record_keys.*tfrecord')])
+def test_options_that_a_dataset_does_not_take_are_refused(images, name, options, named):
+  with pytest.raises(ValueError, match=named):
+    dataset_factory.get_dataset(name, 'train', images, **options)
+
+
+@pytest.mark.parametrize('test_list', ['id\nx\ny\n', ',id,split\n0,x,test\n1,y,test\n'])
+def test_list_of_test_images_without_labels_is_not_used(images, test_list):
+  (images / 'train.csv').write_text(_list(first='id,breed', line='{name},{label}'))
+  (images / 'test.csv').write_text(test_list)
+  (images / 'sample_submission.csv').write_text('id,daisy,tulips\nx,0.5,0.5\n')
+  found = _get(images)
+  assert found.num_examples == 4 and "'test'" in found.notes[0]
+  with pytest.raises(splits.UnlabelledSplitError, match='test.csv'):
+    _get(images, 'test')
+
+
+@pytest.mark.parametrize('name', ['csv', 'folder'])
+@pytest.mark.parametrize('file', ['labels.csv', 'train.csv'])
+def test_single_list_beside_flat_images(images, name, file):
+  """As Kaggle's dog breeds: images in train and test, and their classes in one list."""
+  for folder in ('train', 'test'):
+    (images / folder).mkdir()
+    for number in range(4):
+      (images / folder / f'{"x" * (folder == "test")}{number}.jpg').write_bytes(samples.png(number))
+  for row in _ROWS:
+    (images / f'{row}.jpg').unlink()
+  (images / file).write_text('id,breed\n0,pug\n1,beagle\n2,pug\n3,beagle\n')
+  (images / 'sample_submission.csv').write_text('id,beagle,pug\nx0,0.5,0.5\n')
+  found = dataset_factory.get_dataset(name, 'train', images, validation_fraction=0)
+  assert found.class_names == ('beagle', 'pug')
+  assert found.labels.tolist() == [1, 0, 1, 0]
+
+
+# Further layouts: header, line, image column and label column.
 @pytest.mark.parametrize('first, line, image, label', [
     ('id,breed', '{name}.jpg,{label}', 'id', 'breed'),
     ('Image ID;Target', '{name}.jpg;{label}', 'Image ID', 'Target'),
@@ -201,7 +279,7 @@ def test_columns_are_found_by_their_names(images, first, line, image, label):
     (_list(line='{name}.jpg,{code}', code=(1, 10**30, 2, 2)), ('line 2', '1' + '0' * 30)),
     (_list(line='{name}.jpg,{code}', code=(1, '9' * 5000, 2, 2)), ('line 2', '999')),
 ])
-def test_more_is_refused(images, text, parts):
+def test_other_invalid_lists_are_rejected(images, text, parts):
   (images / 'list.csv').write_text(text)
   with pytest.raises(ValueError, match='list.csv') as caught:
     _get(images / 'list.csv')
@@ -210,7 +288,7 @@ def test_more_is_refused(images, text, parts):
   assert len(message) < 800 and '\n' not in message
 
 
-def test_a_class_without_an_image_has_its_column(images):
+def test_class_column_without_images_is_kept(images):
   (images / 'list.csv').write_text(_list(first='filename,rose,daisy,tulips',
                                          line='{name}.jpg,0,{one},{two}', one='1010', two='0101'))
   found = _get(images / 'list.csv')
@@ -218,7 +296,7 @@ def test_a_class_without_an_image_has_its_column(images):
   assert found.empty_classes == ('rose',)
 
 
-def test_lists_may_agree_with_their_column_of_splits(images):
+def test_list_name_may_match_its_split_column(images):
   for name, rows in (('train', 'ab'), ('val', 'cd')):
     (images / f'{name}.csv').write_text('path,label,split\n' + ''.join(
         f'{row}.jpg,{label},{name}\n' for row, label in zip(rows, _LABELS[:2], strict=True)))
@@ -235,7 +313,7 @@ def test_integers_are_the_same_classes_in_all_lists(images):
   assert train.open_ended_labels
 
 
-def test_labels_file_may_list_what_else_were_missing(images):
+def test_labels_file_can_list_a_class_named_none(images):
   (images / 'list.csv').write_text(_list(line='{name}.jpg,{code}', code=('none', 'crack') * 2))
   (images / 'labels.txt').write_text('none\ncrack\n')
   assert _get(images / 'list.csv').labels.tolist() == [0, 1, 0, 1]

@@ -25,7 +25,13 @@ def test_cells(tmp_path, text, lines):
   assert _read(tmp_path, text) == lines
 
 
-def test_delimiter_may_be_given(tmp_path):
+@pytest.mark.parametrize('encoding', ['utf-16', 'utf-16-le', 'utf-16-be', 'utf-8-sig'])
+def test_encodings(tmp_path, encoding):
+  text = 'a.png\tcat\nBlüte.png\tdog\n'.encode(encoding)
+  assert _read(tmp_path, text) == [(1, ['a.png', 'cat']), (2, ['Blüte.png', 'dog'])]
+
+
+def test_delimiter_can_be_set(tmp_path):
   assert _read(tmp_path, '0;1,"a,b;c"\n', delimiter=',') == [(1, ['0;1', 'a,b;c'])]
 
 
@@ -34,16 +40,15 @@ _MANY = ''.join(f'{i}.png,dog\n' for i in range(20_000))
 
 @pytest.mark.parametrize('text, parts', [
   ('a.png,cat\nb.png,"cat\nc.png,cat\n', ['line 2', 'quote']),
-  ('a.png,cat\nb.png,"cat', ['line 2', 'quote']),  # On the last line it runs into nothing.
+  ('a.png,cat\nb.png,"cat', ['line 2', 'quote']),  # Still open at the end of the file.
   ('a.png,cat\nb.png,"cat\n', ['line 2', 'quote']),
-  ('a.png,cat\n"b\n.png",cat\n', ['line 2', 'quote']),  # It is closed, but on another line.
-  ('a.png,cat\nb.png,"cat\n' + _MANY, ['line 2', 'quote']),  # Longer than a field of csv may be.
+  ('a.png,cat\n"b\n.png",cat\n', ['line 2', 'quote']),  # Closed, but on another line.
+  ('a.png,cat\nb.png,"cat\n' + _MANY, ['line 2', 'quote']),  # Longer than csv's field limit.
   ('a.png,cat\n' + _MANY + 'b.png,"cat""\n', ['line 20002', 'quote']),
   ('a.png cat\n"b c.png cat\n', ['line 2', 'quote']),
   ('a.png,cat\nb.png,' + 'x' * 140_000 + '\n', ['line 2', '131072']),
   ('a.png,cat\nb.png,d\0og\n', ['line 2', 'UTF-8']),
-  ('a.png\tcat\n'.encode('utf-16'), ['line 1', 'UTF-16']),
-  ('a.png\tcat\n'.encode('utf-16-be'), ['line 1', 'UTF-16']),
+  ('a.png\tcat\n'.encode('utf-16') + b'x', ['UTF-16']),
   (_MANY + 'x\0', ['line 20001']),
 ])
 def test_mistakes_are_one_message_with_the_line(tmp_path, text, parts):

@@ -23,7 +23,7 @@ def _find(root, **kwargs):
            for group in found], overlap.describe(found, datasets))
 
 
-def test_other_images_of_equal_size_are_not_the_same(root):
+def test_different_images_of_equal_size_do_not_match(root):
   assert len({path.stat().st_size for path in root.rglob('*.png')}) < 12
   assert _find(root) == ([], [])
 
@@ -33,7 +33,7 @@ def test_other_images_of_equal_size_are_not_the_same(root):
   lambda source, target: target.symlink_to(source),
   lambda source, target: os.link(source, target),
 ], ids=['copy', 'symbolic link', 'hard link'])
-def test_the_same_image_under_another_name(root, make):
+def test_same_image_under_another_name_is_found(root, make):
   make(root / 'train' / 'a' / '002.png', root / 'val' / 'b' / 'other.png')
   found, (warning,) = _find(root)
   assert found == [['train/a/002.png', 'val/b/other.png']]
@@ -41,7 +41,7 @@ def test_the_same_image_under_another_name(root, make):
     '1 image ', "'validation'", "'train'", 'val/b/other.png', 'train/a/002.png'))
 
 
-def test_an_image_with_two_labels(root):
+def test_image_with_two_labels_is_found(root):
   (root / 'train' / 'b' / 'x.png').write_bytes((root / 'train' / 'a' / '001.png').read_bytes())
   (root / 'train' / 'b' / 'y.png').write_bytes((root / 'train' / 'b' / '003.png').read_bytes())
   found, (warning,) = _find(root)
@@ -52,7 +52,7 @@ def test_an_image_with_two_labels(root):
   assert 'validation' not in warning and 'train/b/y.png' not in warning
 
 
-def test_copies_in_a_folder_that_is_split_here(tmp_path):
+def test_copies_across_a_made_split_are_found(tmp_path):
   samples.write_folder(tmp_path, {'a': 30, 'b': 30})
   for path in sorted((tmp_path / 'a').iterdir()):
     path.with_name(f'copy of {path.name}').write_bytes(path.read_bytes())
@@ -61,7 +61,7 @@ def test_copies_in_a_folder_that_is_split_here(tmp_path):
   assert all(one.replace('copy of ', '') == other.replace('copy of ', '') for one, other in found)
 
 
-def test_what_was_found_is_kept(root, monkeypatch):
+def test_result_is_cached(root, monkeypatch):
   (root / 'val' / 'b' / 'x.png').write_bytes((root / 'train' / 'b' / '001.png').read_bytes())
   first = _find(root)
   monkeypatch.setattr(content, 'digest_of_file', None)
@@ -71,7 +71,7 @@ def test_what_was_found_is_kept(root, monkeypatch):
     _find(root)
 
 
-def test_files_that_cannot_be_read_are_not_equal(root):
+def test_unreadable_files_do_not_match(root):
   for name in ('000.png', '001.png'):
     (root / 'train' / 'a' / name).unlink()
     (root / 'train' / 'a' / name).symlink_to(root / 'nothing')

@@ -60,13 +60,13 @@ def test_grey_images_keep_every_value(tmp_path):
 
 @pytest.mark.parametrize('labels', [
   [0, 1, 1], [np.int32(0), np.int32(1), 1], np.array([[0], [1], [1]]), np.array([0, 1, 1], '>u8')])
-def test_forms_of_labels(tmp_path, labels):
+def test_label_formats(tmp_path, labels):
   _write(tmp_path / 'train.p', _images(3), labels)
   assert _get(tmp_path).labels.tolist() == [0, 1, 1]
 
 
 @pytest.mark.parametrize('name', ['valid.p', 'validation.pickle', 'val.pkl'])
-def test_own_splits_are_kept(tmp_path, name):
+def test_existing_splits_are_kept(tmp_path, name):
   for number, file in enumerate(('train.p', name, 'test.p')):
     _write(tmp_path / file, _images(4, seed=number), [0, 1, 0, number])
   for number, split in enumerate(('train', 'validation', 'test')):
@@ -75,7 +75,7 @@ def test_own_splits_are_kept(tmp_path, name):
     np.testing.assert_array_equal(_decoded(found), _images(4, seed=number))
 
 
-def test_labels_that_are_far_apart_are_classes_of_all_files(tmp_path):
+def test_sparse_labels_are_classes_of_all_files(tmp_path):
   _write(tmp_path / 'train.p', _images(3), [2017, 10**12, 2017])
   _write(tmp_path / 'test.p', _images(2), [5, 2017])
   found = _get(tmp_path, 'train', validation_fraction=0)
@@ -85,7 +85,7 @@ def test_labels_that_are_far_apart_are_classes_of_all_files(tmp_path):
 
 
 @pytest.mark.parametrize('whole', [True, False])
-def test_split_is_made_of_a_single_file(tmp_path, whole):
+def test_validation_split_is_made_from_a_single_file(tmp_path, whole):
   _write(tmp_path / 'train.p', _images(60), [i % 3 for i in range(60)])
   path = tmp_path if whole else tmp_path / 'train.p'
   parts = [_get(path, split, validation_fraction=0.3) for split in ('train', 'validation')]
@@ -111,7 +111,7 @@ def test_classes_are_named_by_a_file(tmp_path, file, text):
     assert found.empty_classes == ('Ü',) and not found.open_ended_labels
 
 
-def test_bad_images_are_looked_for_once_a_file(tmp_path, capsys):
+def test_bad_images_are_checked_once_per_file(tmp_path, capsys):
   path = tmp_path / 'train.p'
   for seed, is_new in ((0, True), (0, False), (1, True)):
     if is_new:
@@ -150,7 +150,7 @@ def _dict_of(features=None, labels=(0, 1), **others):
   (_dict_of(labels=[[0, 1]] * 2), r'2 images.*labels.*\blist\b'),
   (_dict_of(more=tf.float32), r'train\.p'),
 ])
-def test_other_contents_are_explained(tmp_path, content, message):
+def test_invalid_contents_are_explained(tmp_path, content, message):
   (tmp_path / 'train.p').write_bytes(pickle.dumps(content))
   (tmp_path / 'labels.txt').write_text('a\nb\n')
   with pytest.raises(ValueError, match=message) as caught:
@@ -158,7 +158,7 @@ def test_other_contents_are_explained(tmp_path, content, message):
   assert '\n' not in str(caught.value)
 
 
-def test_a_file_that_is_cut_short_is_an_error(tmp_path):
+def test_truncated_file_is_an_error(tmp_path):
   _write(tmp_path / 'train.p', _images(2), [0, 1])
   whole = (tmp_path / 'train.p').read_bytes()
   for length in (0, 10, len(whole) - 5):

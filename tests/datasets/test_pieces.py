@@ -54,5 +54,5 @@ def test_pieces_of_images(monkeypatch, arguments):
   assert len(found) == 4
   for piece in found:
     assert [raw.numpy() for raw in piece.order()] == piece.positions.tolist()
-    # What lies in memory came from all files.
+    # Examples in memory were read from all files.
     assert list(piece.files) == arguments.get('files', [f'/{i}.png' for i in piece.positions])

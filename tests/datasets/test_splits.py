@@ -46,12 +46,12 @@ def test_choose(split, native, fraction, expected):
   ('train', ['train'], 1, r'in \[0, 1\)'),
   ('train', ['train'], -0.1, r'in \[0, 1\)'),
 ])
-def test_choose_explains(split, native, fraction, message):
+def test_unknown_split_is_explained(split, native, fraction, message):
   with pytest.raises(ValueError, match=message):
     splits.choose(split, native, validation_fraction=fraction, source='it')
 
 
-def test_side_is_the_hash_of_the_name():
+def test_split_is_determined_by_the_hash_of_the_name():
   names = [f'{i}.png' for i in range(500)]
   found = _validation(_examples(names, [0] * 500))
   by_hand = {name for name in names
@@ -60,7 +60,7 @@ def test_side_is_the_hash_of_the_name():
   assert 25 < len(found) < 80
 
 
-def test_added_files_move_no_other():
+def test_added_files_do_not_move_others():
   names = [f'{i}.png' for i in range(500)]
   fewer = _validation(_examples(names[::2], [0] * 250))
   more = _validation(_examples(names, [0] * 500))
@@ -68,7 +68,7 @@ def test_added_files_move_no_other():
 
 
 @pytest.mark.parametrize('fraction', [1e-6, 0.5, 0.999999])
-def test_every_class_is_on_both_sides(fraction):
+def test_every_class_is_in_both_splits(fraction):
   labels = [0, 0, 1, 1, 1, 2, 2]
   examples = _examples([f'{i}.png' for i in range(7)], labels)
   validation = _validation(examples, fraction)
@@ -77,6 +77,16 @@ def test_every_class_is_on_both_sides(fraction):
   assert sides == [{0, 1, 2}] * 2
 
 
-def test_single_example_cannot_be_split():
-  with pytest.raises(ValueError, match=r"'2'.*4\.png.*--validation_fraction=0"):
-    _validation(_examples([f'{i}.png' for i in range(5)], [0, 0, 1, 1, 2]))
+def test_single_image_of_a_class_is_trained_on():
+  examples = _examples([f'{i}.png' for i in range(5)], [0, 0, 1, 1, 2])
+  assert '4.png' not in _validation(examples)
+  with pytest.raises(ValueError, match=r'0\.png.*--validation_fraction=0'):
+    _validation(_examples([f'{i}.png' for i in range(3)], [0, 1, 2]))
+
+
+def test_examples_of_one_image_stay_together():
+  images = [f'{i // 3}.png' for i in range(300)]
+  examples = _examples([f'{i}.png' for i in range(300)], [0] * 300)
+  found = splits.part_of(examples, ['0'], 'validation', validation_fraction=0.3, images=images)
+  assert 0.2 < found.mean() < 0.4
+  assert all(len(set(found[i:i + 3])) == 1 for i in range(0, 300, 3))

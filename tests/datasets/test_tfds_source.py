@@ -14,7 +14,7 @@ def _pixels(i: int, channels: int) -> np.ndarray:
 
 
 class TinyImages(tfds.core.GeneratorBasedBuilder):
-  """A set of 3 channels with train and test splits."""
+  """A dataset with 3 channels and train and test splits."""
 
   VERSION = tfds.core.Version('1.0.0')
   CHANNELS = 3
@@ -37,14 +37,14 @@ class TinyImages(tfds.core.GeneratorBasedBuilder):
 
 
 class TinyGrey(TinyImages):
-  """A grey set with its own validation split."""
+  """A grey dataset with its own validation split."""
 
   CHANNELS = 1
   SPLITS = {'train': 10, 'validation': 4}  # noqa: RUF012
 
 
 class TinyIds(TinyImages):
-  """A set whose labels are ids of something."""
+  """A dataset whose labels are sparse ids."""
 
   def _info(self):
     features = tfds.features.FeaturesDict({
@@ -59,7 +59,7 @@ class TinyIds(TinyImages):
 
 
 class TinyUnlabelled(tfds.core.GeneratorBasedBuilder):
-  """A set without labels."""
+  """A dataset without labels."""
 
   VERSION = tfds.core.Version('1.0.0')
 
@@ -82,7 +82,7 @@ def _get(name, split, root, **kwargs):
   return dataset_factory.get_dataset(f'tfds/{name}', split, root, **kwargs)
 
 
-def test_same_examples_as_tfds_reads(tmp_path):
+def test_reads_the_same_examples_as_tfds(tmp_path):
   _prepare(TinyImages, tmp_path)
   found = _get('tiny_images', 'train', tmp_path, validation_fraction=0)
   assert (found.class_names, found.channels, found.num_examples) == (('cat', 'dog'), 3, 30)
@@ -117,25 +117,25 @@ def test_ids_are_classes_of_all_splits(tmp_path):
 
 
 @pytest.mark.parametrize('content', [b'', b'{}', b'\xff', b'[' * 10**5])
-def test_damaged_set_is_named(tmp_path, content):
+def test_damaged_dataset_is_named(tmp_path, content):
   _prepare(TinyImages, tmp_path)
   (tmp_path / 'tiny_images' / '1.0.0' / 'dataset_info.json').write_bytes(content)
   with pytest.raises(ValueError, match=f"'tiny_images'.*{tmp_path}"):
     _get('tiny_images', 'train', tmp_path)
 
 
-def test_unknown_set(tmp_path):
+def test_unknown_dataset(tmp_path):
   with pytest.raises(ValueError, match=f"'no_such_set'.*{tmp_path}"):
     _get('no_such_set', 'train', tmp_path)
 
 
-def test_unlabelled_set(tmp_path):
+def test_unlabelled_dataset(tmp_path):
   _prepare(TinyUnlabelled, tmp_path)
   with pytest.raises(ValueError, match='tiny_unlabelled.*image.*label'):
     _get('tiny_unlabelled', 'train', tmp_path)
 
 
-def test_set_that_cannot_be_downloaded(tmp_path, monkeypatch):
+def test_dataset_that_cannot_be_downloaded(tmp_path, monkeypatch):
   def refuse(*args, **kwargs):
     raise ConnectionError('no route to host')
 

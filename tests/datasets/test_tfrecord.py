@@ -51,7 +51,7 @@ def test_tf_slims_datasets(tmp_path, name, files, channels, num_classes):
       range(3 * len(files)))
 
 
-def test_own_validation_split_is_kept(tmp_path):
+def test_existing_validation_split_is_kept(tmp_path):
   samples.write_records(tmp_path / 'flowers_train_0.tfrecord', [0, 1] * 10)
   samples.write_records(tmp_path / 'flowers_validation_0.tfrecord', [1, 0])
   (tmp_path / 'labels.txt').write_text('0:daisy\n1:roses\n')
@@ -115,7 +115,7 @@ def test_slims_own_reader_and_ours_agree(tmp_path):
 
 
 @pytest.mark.parametrize('cut', [1, 4, 20, 60])
-def test_file_cut_short_is_named(tmp_path, cut):
+def test_truncated_file_is_named(tmp_path, cut):
   path = tmp_path / 'a_train.tfrecord'
   samples.write_records(path, [0, 1, 2])
   path.write_bytes(path.read_bytes()[:-cut])
@@ -142,7 +142,7 @@ def test_wrong_labels_are_named(tmp_path, records_, message):
     _get(tmp_path)
 
 
-def test_labels_that_are_far_apart_are_classes_of_all_splits(tmp_path):
+def test_sparse_labels_are_classes_of_all_splits(tmp_path):
   samples.write_records(tmp_path / 'a_train_0.tfrecord', [203092, 10**12] * 10)
   samples.write_records(tmp_path / 'a_train_1.tfrecord', [2017], start=20)
   samples.write_records(tmp_path / 'a_test.tfrecord', [10**12, 5])
@@ -154,7 +154,7 @@ def test_labels_that_are_far_apart_are_classes_of_all_splits(tmp_path):
   assert train.notes == (f'labels 5, 2017, 203092, {10**12} → classes 0, 1, 2, 3',)
 
 
-def test_labels_stay_what_they_are_if_most_numbers_are_classes(tmp_path):
+def test_dense_labels_are_unchanged(tmp_path):
   samples.write_records(tmp_path / 'a_train.tfrecord', [1, 1000])
   found = _get(tmp_path)
   assert (found.num_classes, found.labels.tolist(), found.notes) == (1001, [1, 1000], ())
@@ -180,7 +180,7 @@ def test_damaged_record_is_named(tmp_path):
 @pytest.mark.parametrize(('content', 'message'), [
   (b'some text', r'record 1\b.*tf\.train\.Example.* 9 bytes'),
   (b'', r'record 1\b.*tf\.train\.Example.* 0 bytes')])
-def test_records_of_something_else_are_named(tmp_path, content, message):
+def test_records_of_another_format_are_named(tmp_path, content, message):
   path = tmp_path / 'a_train.tfrecord'
   with tf.io.TFRecordWriter(str(path)) as file:
     file.write(writer.serialize(writer.Image(samples.png(1), 'png', 4, 4, 0)))
@@ -198,7 +198,7 @@ def test_folders_of_any_name(tmp_path, name):
   assert len(list(found.epoch(0))) == 3
 
 
-def test_other_files_are_no_records(tmp_path):
+def test_files_of_another_format_are_named(tmp_path):
   (tmp_path / 'a_train.tfrecord').write_text('this is a text file, and not a short one')
   with pytest.raises(ValueError, match=r'TFRecord.*a_train\.tfrecord.* record 0\b'):
     _get(tmp_path)
@@ -242,7 +242,7 @@ def _destroy(record_file: record_files.RecordFile, records: Iterable[int]) -> No
 
 @pytest.mark.parametrize('validation_fraction', [0, 0.3])
 @pytest.mark.parametrize('shuffle', [True, False])
-def test_what_is_skipped_changes_nothing_of_the_rest(four_files, shuffle, validation_fraction):
+def test_skipping_does_not_change_the_rest(four_files, shuffle, validation_fraction):
   found = _get(four_files, 'train', validation_fraction=validation_fraction)
 
   def of(**skip):
@@ -258,7 +258,7 @@ def test_what_is_skipped_changes_nothing_of_the_rest(four_files, shuffle, valida
   assert 'record' not in unread
 
 
-def test_what_is_skipped_is_not_read(four_files):
+def test_skipped_records_are_not_read(four_files):
   found = _get(four_files)
   files = found.examples._record_files
   _destroy(files[0], range(25))
@@ -268,7 +268,7 @@ def test_what_is_skipped_is_not_read(four_files):
     list(found.epoch(0, skip=34))
 
 
-def test_shuffled_files_are_read_from_their_first_record_that_is_left(four_files):
+def test_shuffled_files_are_read_from_their_first_unskipped_record(four_files):
   found = _get(four_files)
   files = found.examples._record_files
   names = [example['name'].numpy() for example in found.epoch(0, seed=1, shuffle=True)]
@@ -302,7 +302,7 @@ def test_buffer_has_many_records_or_a_bounded_size(size, expected):
   assert records.RecordExamples(files, None)._buffer_size() == expected
 
 
-def test_table_is_tf_slims():
+def test_sources_equal_tf_slims():
   assert {name: source.file_pattern for name, source in tfrecord.SOURCES.items()
           if name != 'tfrecord'} == {
       'cifar10': 'cifar10_%s.tfrecord', 'flowers': 'flowers_%s_*.tfrecord', 'imagenet': '%s-*',
@@ -313,7 +313,7 @@ def test_table_is_tf_slims():
   ('dev-0.tfrecord', 'validation'), ('Valid-0.tfrecord', 'validation'),
   ('eval-0.tfrecord', 'validation'), ('Testing-0.tfrecord', 'test'),
 ])
-def test_files_of_splits_that_are_spelled_otherwise_are_not_left_out(tmp_path, name, split):
+def test_other_spellings_of_split_names_are_recognized(tmp_path, name, split):
   samples.write_records(tmp_path / 'train-0.tfrecord', [0, 1] * 9)
   samples.write_records(tmp_path / name, [1, 0, 1])
   found = dataset_factory.get_dataset('tfrecord', split, tmp_path)

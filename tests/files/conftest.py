@@ -1,4 +1,4 @@
-"""What the tests of files share: a server."""
+"""Shared by the tests of files: a server."""
 
 from __future__ import annotations
 

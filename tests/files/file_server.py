@@ -1,4 +1,4 @@
-"""A server of files on 127.0.0.1 that behaves as badly as a test asks it to."""
+"""A file server on 127.0.0.1 that misbehaves as tests request."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
-  """Serves one file under every address; what `behaviour` says happens first."""
+  """Serves one file under every address, with the given misbehaviour."""
 
   def __init__(self, behaviour: dict, *args):
     self.behaviour = behaviour
@@ -48,12 +48,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def servers() -> Iterator[Callable[..., tuple[str, list[int]]]]:
-  """Gives a function that starts a server.
+  """Yields a function that starts a server.
 
   Yields:
-    `start(content, **behaviour) -> (address without a path, log)`; the log lists the position from
-    which each request asked. Behaviours: `cuts`, after how many bytes each connection breaks off;
-    `status`, a refusal; `no_ranges`; `no_length`; `headers`, more of them.
+    `start(content, **behaviour) -> (address without a path, log)`; the log lists the start position
+    of each request. Behaviours: `cuts`, the number of bytes after which each connection breaks;
+    `status`, an HTTP error; `no_ranges`; `no_length`; `headers`, additional ones.
   """
   running = []
 

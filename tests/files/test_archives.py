@@ -1,4 +1,4 @@
-"""Archives: what is sound is unpacked, and nothing else is written, or without end."""
+"""Archives: valid ones are unpacked; nothing is written elsewhere or without a bound."""
 
 from __future__ import annotations
 
@@ -74,10 +74,10 @@ def test_unpacks(tmp_path, kind):
     folder = archives.unpack(source, tmp_path / 'kept' / 'here')
     assert _contents(folder) == expected
     assert os.listdir(tmp_path / 'kept') == ['here']
-    source.unlink(missing_ok=True)  # It is not needed any more.
+    source.unlink(missing_ok=True)  # No longer needed.
 
 
-def test_a_tar_with_a_zip_at_its_end_is_a_tar(tmp_path):
+def test_tar_with_a_zip_at_its_end_is_read_as_tar(tmp_path):
   inner = _zip(tmp_path / 'inner.zip', ('x', b'1')).read_bytes()
   source = _tar(tmp_path / 'a.tar', _member('inner.zip', inner), compress=bytes)
   assert zipfile.is_zipfile(source)
@@ -115,7 +115,7 @@ _ATTACKS = {
 
 
 @pytest.mark.parametrize('attack', _ATTACKS)
-def test_writes_nowhere_else(tmp_path, attack):
+def test_tar_writes_only_below_its_folder(tmp_path, attack):
   (tmp_path / 'in').mkdir()
   source = _tar(tmp_path / 'a.tgz', *_ATTACKS[attack])
   for unpack in (archives.unpack, lambda *a: archives.unpacked(*a).__enter__()):
@@ -126,13 +126,13 @@ def test_writes_nowhere_else(tmp_path, attack):
 
 
 @pytest.mark.parametrize('name', ['../evil', 'a/../../evil', '/evil', '..\\evil'])
-def test_zip_writes_nowhere_else(tmp_path, name):
+def test_zip_writes_only_below_its_folder(tmp_path, name):
   with pytest.raises(archives.ArchiveError, match='a.zip.*evil'):
     archives.unpack(_zip(tmp_path / 'a.zip', (name, b'x')), tmp_path / 'out')
   assert not list(tmp_path.rglob('*evil'))
 
 
-def test_zip_with_a_link(tmp_path):
+def test_zip_with_a_link_is_rejected(tmp_path):
   link = zipfile.ZipInfo('evil')
   link.external_attr = 0o120777 << 16
   with pytest.raises(archives.ArchiveError, match="a.zip.*'evil'"):
@@ -145,7 +145,7 @@ def _header(name, size, kind=tarfile.REGTYPE):
   return member
 
 
-_SMALL = 2**20  # What the test lets every archive unpack to, for it to be quick.
+_SMALL = 2**20  # Limit for every archive, to keep the test quick.
 _ZEROS = bytes(_SMALL // 4)
 _BOMBS = {
   'claims': lambda path: _tar(path, (_header('evil', 2**40), b'x')),
@@ -164,7 +164,7 @@ _BOMBS = {
 
 
 @pytest.mark.parametrize('bomb', _BOMBS)
-def test_bombs_are_refused(tmp_path, monkeypatch, bomb):
+def test_bombs_are_rejected(tmp_path, monkeypatch, bomb):
   monkeypatch.setattr(archives, '_ALWAYS_ALLOWED', _SMALL)
   source = _BOMBS[bomb](tmp_path / 'a')
   assert source.stat().st_size < 20_000
@@ -173,7 +173,7 @@ def test_bombs_are_refused(tmp_path, monkeypatch, bomb):
   assert os.listdir(tmp_path) == ['a']
 
 
-def test_no_room_on_the_disk(tmp_path, monkeypatch):
+def test_full_disk(tmp_path, monkeypatch):
   source = _tar(tmp_path / 'a.tgz', _member('a', _NOISE), _member('b', _NOISE))
   size = source.stat().st_size
   usage = type(archives.shutil.disk_usage(tmp_path))
@@ -198,7 +198,7 @@ _DAMAGES = {
 @pytest.mark.parametrize(('kind', 'damage'), [
   (kind, damage) for kind in ('.zip', *_COMPRESS) for damage in _DAMAGES
   if kind or 'one byte' not in damage])
-def test_damaged_archives_are_one_message(tmp_path, kind, damage):
+def test_damaged_archives_give_one_error(tmp_path, kind, damage):
   if kind == '.zip':
     source = _zip(tmp_path / 'a', *_FILES.items())
   else:
@@ -222,7 +222,7 @@ def test_a_lost_header_is_noticed_without_a_checksum(tmp_path):
 
 
 @pytest.mark.parametrize('kind', ['', '.gz', '.zip'])
-def test_mutations_load_or_are_one_message(tmp_path, kind):
+def test_mutations_load_or_give_one_error(tmp_path, kind):
   rng = random.Random(0)
   source = tmp_path / 'a'
   members = [('a/b.txt', b'text ' * 50), ('ü' * 80, b'1'), ('c', b'')]
@@ -249,7 +249,7 @@ def test_mutations_load_or_are_one_message(tmp_path, kind):
   assert sorted(os.listdir(tmp_path)) == ['a', 'out']
 
 
-def test_interrupted_unpacking_leaves_nothing_wrong(tmp_path):
+def test_interrupted_unpacking_can_be_repeated(tmp_path):
   source = _tar(tmp_path / 'a.tgz', *(_member(*item) for item in _FILES.items()))
   program = textwrap.dedent(f"""
     import os, signal
@@ -272,7 +272,7 @@ def test_missing_archive(tmp_path):
   assert os.listdir(tmp_path) == []
 
 
-def test_python_without_the_data_filter_is_one_error(tmp_path, monkeypatch):
+def test_python_without_the_data_filter(tmp_path, monkeypatch):
   source = _tar(tmp_path / 'a.tar.gz', _member('a', b'1'))
   monkeypatch.delattr(tarfile, 'data_filter')
   with pytest.raises(archives.ArchiveError, match='3.10.12'):

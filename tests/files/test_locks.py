@@ -1,4 +1,4 @@
-"""Locks on file systems of clusters, where files go away under those that have them open."""
+"""Locks on cluster file systems, where open files can disappear."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from files import locks
 
 
 @pytest.mark.parametrize(('module', 'name'), [(os, 'fstat'), (fcntl, 'flock')])
-def test_a_lock_that_another_machine_removed_is_made_anew(tmp_path, monkeypatch, module, name):
+def test_lock_removed_by_another_machine_is_created_again(tmp_path, monkeypatch, module, name):
   original, calls = getattr(module, name), []
 
   def stale_at_first(*arguments):
@@ -28,12 +28,12 @@ def test_a_lock_that_another_machine_removed_is_made_anew(tmp_path, monkeypatch,
   assert not list(tmp_path.iterdir())
 
 
-def test_a_lock_that_was_removed_and_made_by_another_is_not_taken(tmp_path, monkeypatch):
+def test_lock_replaced_by_another_process_is_not_used(tmp_path, monkeypatch):
   original, calls = fcntl.flock, []
 
   def remove_at_first(file, flags):
     calls.append(file)
-    if len(calls) < 3:  # As the one before does at its end; the next may have begun by then.
+    if len(calls) < 3:  # As the previous holder does at its end.
       os.unlink(tmp_path / 'store.lock')
       if len(calls) == 2:
         (tmp_path / 'store.lock').touch()
@@ -44,7 +44,7 @@ def test_a_lock_that_was_removed_and_made_by_another_is_not_taken(tmp_path, monk
     assert len(calls) == 3
 
 
-def test_other_errors_are_told(tmp_path, monkeypatch):
+def test_other_errors_are_raised(tmp_path, monkeypatch):
   def fail(*_):
     raise OSError(errno.EIO, 'Input/output error')
 

@@ -1,4 +1,4 @@
-"""The memory that a process has: the machine's, or what its control groups leave of it."""
+"""The memory available to a process: the machine's, or the limit of its control groups."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _V1 = '11:cpu,cpuacct:/batch\n4:memory:/batch/job\n0::/batch\n'
   (_V2, {}, None),
   (None, {}, None),
 ])
-def test_the_least_of_machine_and_groups(tmp_path, groups, limits, expected):
+def test_minimum_of_machine_and_control_groups(tmp_path, groups, limits, expected):
   if groups is not None:
     (tmp_path / 'proc/self').mkdir(parents=True)
     (tmp_path / 'proc/self/cgroup').write_text(groups)
@@ -39,5 +39,5 @@ def test_the_least_of_machine_and_groups(tmp_path, groups, limits, expected):
   assert memory.available(tmp_path) == (expected or machine)
 
 
-def test_there_is_some():
+def test_memory_of_this_process_is_positive():
   assert 2**20 < memory.available() <= os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')

@@ -1,4 +1,4 @@
-"""Links to what lies at paths that TensorFlow would take for something else."""
+"""Links to files whose paths TensorFlow would misinterpret."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pytest
 
 from files import plain_paths
 
-# Names that shells, patterns, formats, URLs and encodings give a meaning.
+# Names with special characters of shells, patterns, formats, URLs and encodings.
 ODD = ('run[1]', 'a\\b', 'a*b', 'a?b', 'with space', 'ü-ñ', '100%', '{x}', "a'b", 'line\nbreak',
        os.fsdecode(b'caf\xe9'))
 _LINKED = ('run[1]', 'a\\b', 'a*b', 'a?b', 'line\nbreak', os.fsdecode(b'caf\xe9'))
 
 
 @pytest.mark.parametrize('name', ODD)
-def test_a_plain_path_leads_to_the_same_files(tmp_path, name):
+def test_plain_path_leads_to_the_same_files(tmp_path, name):
   folder = tmp_path / name
   folder.mkdir()
   for file in ('x.index', 'x.data-00000-of-00001', 'xy.index', 'x'):
@@ -39,7 +39,7 @@ def test_names_of_files_are_linked_too(tmp_path):
     assert plain_paths.is_plain(place) and file.read() == 'here'
 
 
-def test_a_relative_path(tmp_path, monkeypatch):
+def test_relative_path(tmp_path, monkeypatch):
   (tmp_path / 'a[1]').write_text('here')
   monkeypatch.chdir(tmp_path)
   with plain_paths.plain('a[1]') as place:
@@ -48,7 +48,7 @@ def test_a_relative_path(tmp_path, monkeypatch):
       assert file.read() == 'here'
 
 
-def test_a_temporary_folder_that_is_not_plain_is_not_used(tmp_path, monkeypatch):
+def test_temporary_folder_without_a_plain_path_is_not_used(tmp_path, monkeypatch):
   (tmp_path / 'job[12]').mkdir()
   (tmp_path / 'x').touch()
   monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path / 'job[12]'))

@@ -1,4 +1,4 @@
-"""Progress: a bar on a terminal, and a line a minute in a log."""
+"""Progress: a bar on a terminal, and one line per minute in a log."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _work(clock, seconds, count=5, **arguments):
   assert done == list(range(count))
 
 
-def test_a_log_gets_a_line_a_minute(clock, capsys):
+def test_log_gets_one_line_per_minute(clock, capsys):
   _work(clock, 25, description='checking images')
   assert capsys.readouterr().err.splitlines() == [
     'checking images:  60% 3/5 [01:15<00:50, 25.00s/image]']
@@ -40,7 +40,7 @@ def test_a_log_gets_a_line_a_minute(clock, capsys):
     ['50%', '1/2'], ['100%', '2/2']]
 
 
-def test_a_log_gets_nothing_of_what_is_short(clock, capsys):
+def test_log_gets_no_line_for_short_work(clock, capsys):
   _work(clock, 11)
   assert not any(capsys.readouterr())
 
@@ -54,7 +54,7 @@ def test_counts_of_an_unknown_total(clock, capsys):
   assert line == 'weights.tar: 6.05MB [01:01, 82.0kB/s]'
 
 
-def test_a_terminal_gets_a_bar(monkeypatch):
+def test_terminal_gets_a_bar(monkeypatch):
   terminal = io.StringIO()
   terminal.isatty = lambda: True
   monkeypatch.setattr(sys, 'stderr', terminal)

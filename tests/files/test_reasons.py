@@ -28,12 +28,12 @@ _LONG = 'word ' * 100
   (KeyError("There is no item named 'x' in the archive"),
    "There is no item named 'x' in the archive"),
   (ValueError('a\x00b'), 'a\ufffdb'),
-  # What is long ends with its first sentence, or with a word.
+  # Long messages are cut after the first sentence, or after a word.
   (ValueError(f'First of 1.5 in a.b. {_LONG}'), f'First of 1.5 in a.b. {_LONG}'[:300] + ' …'),
   (ValueError(f'First of 1.5 in a.b. Then {_LONG}'), 'First of 1.5 in a.b.'),
   (ValueError('/' + 500 * 'a' + ' is wrong'), '/' + 500 * 'a' + ' …'),
 ])
-def test_the_sentence_that_tells(error, expected):
+def test_first_informative_sentence(error, expected):
   found = short_reason(error)
   assert found == expected
   assert '\n' not in found
@@ -49,7 +49,7 @@ def _nested():
 
 @pytest.mark.parametrize(('make', 'expected'), [
   (_text, 'utf-8.* 2'), (_nested, 'nested')])
-def test_errors_whose_own_words_say_little(make, expected):
+def test_errors_with_uninformative_messages(make, expected):
   with pytest.raises(FAILURES) as error:
     make()
   assert re.search(expected, short_reason(error.value))

@@ -1,4 +1,4 @@
-"""Random variables for networks: values at which every part of a network shows in the logits."""
+"""Random values for variables with which every part of a network affects the logits."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def randomize(rng):
 def random_getter(rng):
   """A `custom_getter` for a `tf.Graph` that gives every variable a random value.
 
-  The session draws them, quicker than NumPy for large networks.
+  The session draws them, which is faster than NumPy for large networks.
   """
   v1 = tf.compat.v1
 
@@ -70,7 +70,7 @@ class _Training:
   Attributes:
     trainable, others: `{name: shape}` of the variables.
     decayed: names of the variables with a regularizer.
-    logits, end_points: what the network returned.
+    logits, end_points: results of the network.
   """
   trainable: dict[str, list[int]]
   others: dict[str, list[int]]
@@ -103,7 +103,7 @@ def trace_training():
 
 
 def _take_statistics(model, variables, images):
-  """Returns the images' own moving averages: no layer of a deep network then saturates."""
+  """Returns moving averages measured on the images, so that no deep layer saturates."""
   for layer in model.layers:
     if isinstance(layer, keras.layers.BatchNormalization):
       layer.momentum = 0.0
@@ -116,7 +116,7 @@ def _take_statistics(model, variables, images):
 def assert_equals_keras(rng, randomize):
   """`assert_equals_keras(name, make)` compares logits, at an odd and an even size.
 
-  `make(input_shape=…)` makes Keras' network, of 12 classes.
+  `make(input_shape=…)` creates Keras' network with 12 classes.
   """
   def function(name, make):
     ours = nets_factory.build_network(name, image_shape=(97, 97, 3), num_classes=12)
@@ -141,8 +141,8 @@ def assert_equals_keras(rng, randomize):
 def assert_gradients():
   """`assert_gradients({name: array}, summaries)` compares gradients with an oracle's summaries.
 
-  Rounding, which depends on the number of threads, turns some ReLUs on and off, and with them parts
-  of gradients: images that differ by 1e-7 change NASNet's by up to 2.7%, other networks' by 0.5%.
+  Rounding, which depends on the number of threads, switches some ReLUs and so parts of gradients:
+  changing images by 1e-7 changes NASNet's gradients by up to 2.7%, other networks' by 0.5%.
   """
   def function(ours, theirs, tolerance=3e-2):
     assert sorted(ours) == sorted(theirs)

@@ -1,4 +1,4 @@
-"""Sizes of networks, against what their authors published."""
+"""Sizes of networks compared with published ones."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import tensorflow as tf
 
 from nets import catalogue, complexity, nets_factory, outline
 
-# Millions of multiply-adds, with 1,001 classes where the source has them: a difference of less than
-# two millions. Sources: research/slim's nets/mobilenet/README.md and nets/nasnet/README.md,
-# MobileNet V1's paper, table 6 (1.0 and 0.75) and its README. That README has 66 and 65 million for
-# the two small MobileNets V3, and 2.9 million parameters; the network whose names and shapes are
-# TF-Slim's and whose parameters are Keras' has 57 and 52, and 2.54.
+# Millions of multiply-adds, with 1,001 classes as in the sources: a difference of less than two
+# million. Sources: research/slim's nets/mobilenet/README.md and nets/nasnet/README.md, MobileNet
+# V1's paper, table 6 (1.0 and 0.75) and its README. That README has 66 and 65 million for the two
+# small MobileNets V3, and 2.9 million parameters; the network with TF-Slim's names and shapes and
+# Keras' number of parameters has 57 and 52, and 2.54.
 PUBLISHED = {
   'mobilenet_v1': 569, 'mobilenet_v1_075': 325, 'mobilenet_v1_050': 149, 'mobilenet_v1_025': 41,
   'mobilenet_v2': 300, 'mobilenet_v2_035': 59, 'mobilenet_v2_050': 97, 'mobilenet_v2_140': 582,
@@ -24,7 +24,7 @@ def test_multiply_adds(name, millions):
   assert complexity.measure(name).multiply_adds / 1e6 == pytest.approx(millions, abs=2)
 
 
-def test_each_kind_of_layer_counts_by_hand():
+def test_multiply_adds_of_each_kind_of_layer():
   # lenet: 32 of 5×5×1 at 28×28, 64 of 5×5×32 at 14×14, 3136 to 1024, 1024 to 10.
   expected = 28 * 28 * 32 * 25 + 14 * 14 * 64 * 25 * 32 + 3136 * 1024 + 1024 * 10
   assert complexity.measure('lenet').multiply_adds == expected
@@ -36,7 +36,7 @@ def test_each_kind_of_layer_counts_by_hand():
 
 
 @pytest.mark.parametrize('name', ['lenet', 'mobilenet_v1_025', 'inception_v1'])
-def test_outline_has_the_variables_of_the_network(name):
+def test_outline_has_all_variables_of_the_network(name):
   net = nets_factory.get_net(name)
   shape = [net.image_size, net.image_size, net.channels]
   network = nets_factory.build_network(name, image_shape=shape, num_classes=7)
@@ -47,7 +47,7 @@ def test_outline_has_the_variables_of_the_network(name):
   assert tf.compat.v1.global_variables() == []
 
 
-def test_a_row_has_a_cell_for_each_header():
+def test_row_has_one_cell_per_header():
   row = dict(zip(catalogue.HEADERS, catalogue.row('mobilenet_v1_025'), strict=True))
   assert len(catalogue.ALIGNMENT) == len(catalogue.HEADERS)
   assert row == {

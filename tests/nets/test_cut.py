@@ -1,4 +1,4 @@
-"""Cutting networks where what is trained begins: both parts together are the whole."""
+"""Cutting networks before the first trained layer: both parts together equal the network."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _SIZES = {'alexnet': 227, 'caffenet': 227, 'overfeat': 231, 'vgg': 224, 'incepti
           'inception_resnet': 107, 'inception_v3': 107, 'cifarnet': 32, 'lenet': 28}
 _OF_FAMILIES = ('alexnet_v2', 'efficientnet_lite0', 'inception_v3', 'lenet', 'mobilenet_v3_small',
                 'resnet_v1_18', 'squeezenet')
-# Dropout comes before the layer below the classifier: the channels that it takes.
+# Number of channels of the dropout before the layer below the classifier.
 _DROPOUT_BELOW = {'alexnet_torchvision': 256, 'cifarnet': 384, 'overfeat': 3072}
-# A head that calculates with variables of its own, of which one follows the features.
+# A head with arithmetic on its own variables, one of which tracks the features.
 _FUNCTION = """
 import tensorflow as tf
 from nets import layers
@@ -38,7 +38,7 @@ _STEP = tf.constant(5, tf.int64)
 
 
 def _every_network(*slow):
-  """All of them, but only these outside of --thorough."""
+  """All networks; those not listed run only with --thorough."""
   return pytest.mark.parametrize('name', [
     pytest.param(name, marks=pytest.mark.slow if name in slow else pytest.mark.thorough)
     for name in sorted(nets_factory.NETS)])
@@ -69,7 +69,7 @@ def _differentiate(network, images, is_training):
   return logits, tape.gradient(loss, trained)
 
 
-def _assert_parts_equal_the_whole(network, shape, rng):
+def _assert_parts_equal_network(network, shape, rng):
   trunk, head, boundary = cut.cut(network, shape)
   images = tf.constant(rng.normal(size=[3, *shape]), tf.float32)
   start = {name: variable.numpy() for name, variable in network.variables.items()}
@@ -99,51 +99,51 @@ def test_every_network_is_cut_before_its_head(name):
   classifier = next(network.variables[n] for n in network.trainable if len(
     network.variables[n].shape) > 1)
   if name.startswith(_DROP_PATHS):
-    return  # They are random long before.
-  # What the classifier takes is among the boundary, or what dropout takes before it.
+    return  # Random already much earlier.
+  # The boundary includes the input of the classifier, or of the dropout before it.
   expected = _DROPOUT_BELOW.get(name, classifier.shape[-2])
   assert expected in {tensor.shape[-1] for tensor in boundary}, (net.head, boundary)
 
 
 @_every_network('cifarnet', 'inception_v3', 'mobilenet_v3_small', 'resnet_v1_18')
-def test_trunk_and_head_are_the_network(name, rng):
+def test_trunk_and_head_equal_network(name, rng):
   network, shape = _build(name)
-  _assert_parts_equal_the_whole(network, shape, rng)
+  _assert_parts_equal_network(network, shape, rng)
 
 
 @pytest.mark.parametrize(('name', 'scopes', 'expected'), [
   ('lenet', ['LeNet/fc3', 'LeNet/fc4'], ['LeNet/Reshape:0']),
   ('mobilenet_v1_025', ['MobilenetV1/Conv2d_13_pointwise', 'MobilenetV1/Logits'],
    ['MobilenetV1/Conv2d_13_depthwise/Relu6:0']),
-  # Batch norm that is trained moves its averages, in the head alone.
+  # Trained batch norm, which is only in the head, updates its moving averages.
   ('mobilenet_v1_025', ['MobilenetV1/Conv2d_12_pointwise/BatchNorm', 'MobilenetV1/Logits'], None),
 ])
-def test_scopes_deeper_down(name, scopes, expected, rng):
+def test_cut_below_the_classifier(name, scopes, expected, rng):
   network, shape = _build(name, scopes)
-  boundary = _assert_parts_equal_the_whole(network, shape, rng)
+  boundary = _assert_parts_equal_network(network, shape, rng)
   if expected:
     assert [tensor.name for tensor in boundary] == expected
 
 
-def test_a_head_that_calculates_with_its_variables(tmp_path, rng):
+def test_head_function_with_arithmetic_on_variables(tmp_path, rng):
   (tmp_path / 'mine.py').write_text(_FUNCTION)
   network = nets_factory.build_network(
     'lenet', head=f'{tmp_path}/mine.py:head', head_from='pool1', image_shape=[28, 28, 1],
     num_classes=7, trainable_scopes=['head'], is_training=True)
   assert network.trainable == ['head/scale', 'head/bias', 'head/fc/weights', 'head/fc/biases']
-  boundary = _assert_parts_equal_the_whole(network, [28, 28, 1], rng)
-  # Before the mean is subtracted, which is another one at every step.
+  boundary = _assert_parts_equal_network(network, [28, 28, 1], rng)
+  # Before the subtraction of the mean, which changes at every step.
   assert [tensor.shape for tensor in boundary] == [(14 * 14 * 32,)]
 
 
-def test_nothing_is_frozen():
+def test_no_cut_without_frozen_layers():
   network, shape = _build('lenet', [])
   _, _, boundary = cut.cut(network, shape)
   assert [tensor.name for tensor in boundary] == ['cut/images:0']
 
 
 @_every_network('mobilenet_v1_025')
-def test_the_head_learns_on_every_replica(name, rng):
+def test_head_trains_on_every_replica(name, rng):
   strategy = tf.distribute.MirroredStrategy(['CPU:0', 'CPU:1'],
                                             tf.distribute.ReductionToOneDevice())
   with strategy.scope():
@@ -164,7 +164,7 @@ def test_the_head_learns_on_every_replica(name, rng):
     return strategy.run(lambda given: _differentiate.python_function(head, given, True),
                         args=(values,))
 
-  alone, _ = _build(name)  # Of the same seed, and so with the same variables.
+  alone, _ = _build(name)  # The same seed gives the same variables.
   _, alone, _ = cut.cut(alone, shape)
   found = strategy.experimental_local_results(step())
   assert len(found) == 2

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite: what the comparison with timm does not show."""
+"""EfficientNet-Lite: what the comparison with timm does not cover."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nets import layers, nets_factory, outline
   ('efficientnet_lite2', (1, 3, 3, 4, 4, 5, 1), 16),
   ('efficientnet_lite3', (1, 3, 3, 5, 5, 6, 1), 24),
   ('efficientnet_lite4', (1, 4, 4, 6, 6, 8, 1), 24)])
-def test_first_and_last_stage_stay_single(name, repeats, first):
+def test_first_and_last_stage_are_not_repeated(name, repeats, first):
   end_points = outline.trace(name, 10, image_shape=[32, 32, 3]).end_points
   blocks = [key for key in end_points if key.startswith('block_') and '/' not in key]
   assert blocks == [f'block_{i}' for i in range(sum(repeats))]
@@ -26,7 +26,7 @@ def test_first_and_last_stage_stay_single(name, repeats, first):
 
 
 @pytest.mark.parametrize('is_training', [True, False])
-def test_deeper_blocks_are_dropped_more_often(is_training, monkeypatch):
+def test_drop_rate_increases_with_depth(is_training, monkeypatch):
   drawn = []
   monkeypatch.setattr(layers, '_scale_kept', lambda inputs, keep_prob, keys, shape, scope:
                       drawn.append((scope, shape, keep_prob)) or inputs)
@@ -36,7 +36,7 @@ def test_deeper_blocks_are_dropped_more_often(is_training, monkeypatch):
   if not is_training:
     assert drawn == []
     return
-  # Of 16 blocks, those that add their input: the second and further ones of each stage.
+  # The residual ones of 16 blocks: all except the first of each stage.
   *paths, dropout = drawn
   assert [scope for scope, _, _ in paths] == [
     f'efficientnet_lite0/block_{i}/drop_path' for i in (2, 4, 6, 7, 9, 10, 12, 13, 14)]

@@ -1,4 +1,4 @@
-"""Networks up to an end point, and heads of the user's own: what they are made of and compute."""
+"""Networks up to an end point, and custom heads: their variables and results."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NETS = [
   pytest.param('resnet_v1_18', 64, 'resnet_v1_18/block2', marks=pytest.mark.slow),
   pytest.param('nasnet_cifar', 32, 'Cell_3', marks=pytest.mark.thorough),
 ]
-# Networks of each kind of classifier with end points that exist with it alone.
+# Networks of each kind of classifier, with end points that exist only with it.
 _WITH_A_CLASSIFIER = ('lenet', 'alexnet_v2', 'mobilenet_v1_025', 'squeezenet_1_1')
 
 
@@ -29,7 +29,7 @@ def _images(name, size):
 
 
 @pytest.mark.parametrize('name, size, middle', _NETS)
-def test_an_extractor_gives_the_end_point_with_the_variables_it_needs(name, size, middle):
+def test_extractor_has_only_the_variables_its_end_point_needs(name, size, middle):
   images = _images(name, size)
   whole = nets_factory.build_network(name, image_shape=images.shape[1:], num_classes=5)
   _, ends = whole(images, is_training=False)
@@ -44,7 +44,7 @@ def test_an_extractor_gives_the_end_point_with_the_variables_it_needs(name, size
 
 
 @pytest.mark.parametrize('name, size, middle', _NETS)
-def test_a_head_takes_the_place_of_the_classifier(name, size, middle):
+def test_head_replaces_the_classifier(name, size, middle):
   images = _images(name, size)
   network = nets_factory.build_network(
     name, head='pool,fc:6,dropout:0.5,fc', head_from=middle, image_shape=images.shape[1:],
@@ -62,13 +62,13 @@ def test_a_head_takes_the_place_of_the_classifier(name, size, middle):
   hidden = np.maximum(features @ weights[0] + weights[1], 0)
   np.testing.assert_allclose(logits, hidden @ weights[2] + weights[3], rtol=1e-4, atol=1e-5)
   _, head, boundary = cut.cut(network, images.shape[1:])
-  # What is random behind the end point is not of this network; NASNet's drop path is before it.
+  # The extractor has no random layers after the end point; NASNet's drop path is before it.
   if name != 'nasnet_cifar':
     assert [tensor.shape for tensor in boundary] == [(features.shape[1],)]
   assert head.trainable == network.trainable
 
 
-def test_a_heads_weights_decay_and_its_dropout_drops():
+def test_head_has_weight_decay_and_dropout():
   images = _images('lenet', 28)
   network = nets_factory.build_network('lenet', head='dropout:0.9,fc', image_shape=[28, 28, 1],
                                        num_classes=5, weight_decay=0.1, is_training=True)
@@ -82,21 +82,21 @@ def test_a_heads_weights_decay_and_its_dropout_drops():
 @pytest.mark.parametrize('wanted, found', [
   ('', 'vgg_16/fc6'), ('relu6', 'vgg_16/fc6'), ('fc7', 'vgg_16/fc7'), ('pool5', 'vgg_16/pool5'),
   ('relu5_3', 'vgg_16/conv5/conv5_3'), ('vgg_16/pool1', 'vgg_16/pool1'), ('features', 'features')])
-def test_names_of_end_points(wanted, found):
+def test_end_points_are_found_by_name(wanted, found):
   assert extractors.find_end_point(nets_factory.get_net('vgg_16'), wanted) == found
 
 
 @pytest.mark.parametrize('name, codes', [
   ('alexnet', 'alexnet/fc7'), ('alexnet_v2', 'alexnet_v2/fc7'), ('inception_v3', 'features'),
   ('resnet_v1_50', 'features')])
-def test_classic_codes(name, codes):
+def test_shapes_of_classic_features(name, codes):
   assert extractors.find_end_point(nets_factory.get_net(name), '') == codes
 
 
 @pytest.mark.parametrize('name', [
   pytest.param(name, marks=() if name in _WITH_A_CLASSIFIER else pytest.mark.thorough)
   for name in sorted(nets_factory.NETS)])
-def test_a_head_may_start_from_all_that_is_extracted(name):
+def test_head_can_start_at_any_extractable_end_point(name):
   net = nets_factory.get_net(name)
   found = extractors.list_end_points(net, num_classes=net.classes)
   assert {'features', 'Logits', 'Predictions'} <= set(found)
@@ -111,11 +111,11 @@ def test_a_head_may_start_from_all_that_is_extracted(name):
 @pytest.mark.parametrize(('wanted', 'found'), [
   (None, 'features'), ('', 'features'), ('pool5', 'vgg_16/pool5'), ('relu6', 'vgg_16/fc6'),
   ('fc8', 'vgg_16/fc8'), ('vgg_16/fc8', 'vgg_16/fc8')])
-def test_where_a_head_starts(wanted, found):
+def test_start_of_a_head(wanted, found):
   assert nets_factory.find_head_from('vgg_16', wanted) == found
 
 
-def test_an_unknown_end_point_is_told_the_known_ones():
+def test_unknown_end_point_error_lists_known_ones():
   with pytest.raises(ValueError, match="pool1.*features.*'fc9'"):
     nets_factory.get_net('lenet', head='fc', head_from='fc9')
   with pytest.raises(ValueError, match='--head_from=pool2.*--head'):
@@ -124,7 +124,7 @@ def test_an_unknown_end_point_is_told_the_known_ones():
 
 @pytest.mark.parametrize('text', ['', 'fc:5', 'pool', 'fc:0,fc', 'fc:x,fc', 'dropout:1,fc',
                                   'dropout,fc', 'pool:2,fc', 'conv:3,fc', 'fc,fc'])
-def test_a_head_that_is_none(text):
+def test_invalid_heads_are_rejected(text):
   with pytest.raises(ValueError, match='--head'):
     custom_head.parse(text)
 
@@ -147,7 +147,7 @@ number = 3
 """
 
 
-def test_a_function_as_head(tmp_path):
+def test_python_function_as_head(tmp_path):
   (tmp_path / 'mine.py').write_text(_FUNCTION)
   network = nets_factory.build_network('lenet', head=f'{tmp_path}/mine.py:head', head_from='pool2',
                                        image_shape=[28, 28, 1], num_classes=5)
@@ -159,14 +159,14 @@ def test_a_function_as_head(tmp_path):
 @pytest.mark.parametrize('function, message', [
   ('wrong', r'\[1, 5\]'), ('few', 'features, num_classes, is_training'),
   ('number', "'number'.* 3"), ('none', "'none'.*mine.py")])
-def test_a_function_that_is_no_head(tmp_path, function, message):
+def test_invalid_head_functions_are_rejected(tmp_path, function, message):
   (tmp_path / 'mine.py').write_text(_FUNCTION)
   with pytest.raises(ValueError, match=message):
     nets_factory.build_network('lenet', head=f'{tmp_path}/mine.py:{function}', head_from='pool2',
                                image_shape=[28, 28, 1], num_classes=5)
 
 
-def test_a_file_that_does_not_run(tmp_path):
+def test_head_file_that_fails_to_import(tmp_path):
   (tmp_path / 'mine.py').write_text('import nothing_of_this_name')
   with pytest.raises(ValueError, match='mine.py.*ModuleNotFoundError'):
     custom_head.parse(f'{tmp_path}/mine.py:head')

@@ -1,4 +1,4 @@
-"""A head alone computes what the same head computes at the end of a network."""
+"""A head computes the same alone and at the end of a network."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nets import extractors, feature_classifier, nets_factory
 
 @pytest.mark.parametrize(('end_point', 'head'), [
   ('features', 'fc'), ('pool2', 'pool,fc:7,dropout:0.5,fc'), ('pool2', 'fc')])
-def test_trunk_and_head_are_the_whole_network(end_point, head):
+def test_trunk_and_head_equal_the_whole_network(end_point, head):
   images = np.random.default_rng(0).normal(size=[3, 28, 28, 1]).astype(np.float32)
   whole = nets_factory.build_network('lenet', head=head, head_from=end_point, num_classes=4,
                                      image_shape=[28, 28, 1])
@@ -28,14 +28,14 @@ def test_trunk_and_head_are_the_whole_network(end_point, head):
   assert set(end_points) == set(found_end_points)
 
 
-def test_all_weights_decay():
+def test_all_weights_have_weight_decay():
   network = feature_classifier.build('fc:3,fc', shape=[4], num_classes=2, weight_decay=0.1)
   weights = [v.numpy() for name, v in network.variables.items() if name.endswith('/weights')]
   assert float(network.regularization_loss()) == pytest.approx(
       sum(0.05 * (w ** 2).sum() for w in weights))
 
 
-def test_features_that_do_not_fit():
+def test_features_of_wrong_shape_are_rejected():
   with pytest.raises(ValueError, match=r'--head.*\(4,\)'):
     feature_classifier.build('pool,fc', shape=[4], num_classes=2)
 
@@ -51,8 +51,8 @@ def head(net, num_classes, is_training):
 """
 
 
-def test_a_function_sees_the_same_layers_alone_and_on_a_network(tmp_path, rng):
-  # ResNet's layers have another epsilon, a gamma, no biases, and poolings with padding.
+def test_head_function_gets_the_same_layers_alone_and_on_a_network(tmp_path, rng):
+  # ResNet's layers have a different epsilon, a gamma, no biases, and poolings with padding.
   (tmp_path / 'mine.py').write_text(_FUNCTION)
   head, end_point = f'{tmp_path}/mine.py:head', 'resnet_v1_18/conv1'
   keys = np.arange(4).reshape(2, 2)
@@ -73,7 +73,7 @@ def test_a_function_sees_the_same_layers_alone_and_on_a_network(tmp_path, rng):
   for name, variable in trunk.variables.items():
     variable.assign(whole.variables[name])
   for is_training in (False, True):
-    # Batch norm of the trunk takes the batch's statistics in training: features come from there.
+    # In training the trunk's batch norm uses batch statistics, so features are taken from there.
     expected = _logits(whole, images, keys, is_training)
     features = trunk(images, is_training=is_training)[0]
     assert _logits(alone, features, keys, is_training) == pytest.approx(expected, abs=1e-5)

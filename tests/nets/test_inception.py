@@ -34,8 +34,8 @@ def test_logits_equal_keras(name, size, rng, randomize):
 
 
 @pytest.mark.parametrize('name', ['inception_v3', 'inception_v4', 'inception_resnet_v2'])
-def test_auxiliary_head_is_there_in_training_only(name, trace_training):
-  """At the smallest size that the networks take."""
+def test_auxiliary_head_exists_only_in_training(name, trace_training):
+  """At the networks' smallest image size."""
   training = trace_training(name, size=75)
   inference = outline.trace(name, 10, image_shape=[75, 75, 3])
   assert training.end_points['AuxLogits'].shape == [2, 10]
@@ -45,9 +45,9 @@ def test_auxiliary_head_is_there_in_training_only(name, trace_training):
   assert [key for key in {**inference.trainable, **inference.others} if '/AuxLogits/' in key] == []
 
 
-# What Inception V3 has for images of 75, 203, 299 and 427 pixels.
+# Inception V3's kernel for images of 75, 203, 299 and 427 pixels.
 @pytest.mark.parametrize(('size', 'kernel'), [(3, 1), (11, 3), (17, 5), (25, 5)])
-def test_auxiliary_kernel_is_cut_to_small_maps(size, kernel):
+def test_auxiliary_kernel_is_cropped_to_small_maps(size, kernel):
   with tf.Graph().as_default():
     with layers.arg_scope(inception_blocks.inception_arg_scope()):
       features = inception_blocks.auxiliary_features(tf.zeros([2, size, size, 8]), 'last_{}x{}')
@@ -58,7 +58,7 @@ def test_auxiliary_kernel_is_cut_to_small_maps(size, kernel):
 
 def test_auxiliary_features_of_large_images_are_averaged(rng):
   inputs = tf.constant(rng.uniform(0, 1, [2, 23, 19, 8]).astype(np.float32))
-  # What the last kernel sees at each of its three places.
+  # The last kernel's input at each of its three positions.
   parts = [inputs[:, 3 * y:3 * y + 17, :17] for y in (0, 1, 2)]
   with tf.Graph().as_default(), v1.Session() as session, \
       layers.arg_scope(inception_blocks.inception_arg_scope()), \

@@ -40,16 +40,16 @@ def value(net, name):
 
 
 @pytest.mark.parametrize(('size', 'kernel', 'stride', 'padding', 'rate'), [
-  ((5, 5), 5, 1, 'VALID', 1),  # Covers its input: a product.
+  ((5, 5), 5, 1, 'VALID', 1),  # Covers its input, so it is a matrix product.
   ((5, 7), (5, 7), 1, 'VALID', 1),
   ((5, 5), 5, 3, 'VALID', 1),
   ((1, 1), 1, 1, 'SAME', 1),
   ((1, 1), 1, 2, 'VALID', 1),
-  ((6, 5), 5, 1, 'VALID', 1),  # And these do not.
+  ((6, 5), 5, 1, 'VALID', 1),  # These do not.
   ((5, 5), 5, 1, 'SAME', 1),
   ((5, 5), 3, 1, 'VALID', 2),
   ((8, 9), (3, 2), (2, 1), 'SAME', 1),
-  ((8, 9), 1, 2, 'SAME', 1),  # Sees every other pixel only.
+  ((8, 9), 1, 2, 'SAME', 1),  # Sees only every other pixel.
   ((7, 9), 1, (3, 2), 'VALID', 1),
 ])
 def test_conv2d(size, kernel, stride, padding, rate, rng):
@@ -64,8 +64,8 @@ def test_conv2d(size, kernel, stride, padding, rate, rng):
   np.testing.assert_array_equal(outputs, end_points['conv'])
 
 
-def test_strided_1x1_convolutions_have_no_strided_gradient():
-  # That of oneDNN writes outside of its memory: PNASNet's training at 97 pixels was killed by it.
+def test_strided_1x1_convolutions_avoid_the_strided_gradient():
+  # oneDNN's writes outside its memory, which crashed PNASNet's training at 97 pixels.
   with tf.Graph().as_default() as graph:
     images = tf.zeros([4, 48, 48, 13])
     outputs = layers.conv2d(images, 13, 1, 2, scope='conv')
@@ -78,7 +78,7 @@ def test_strided_1x1_convolutions_have_no_strided_gradient():
 
 @pytest.mark.parametrize(('size', 'kernel', 'makes_product'), [
   (5, 5, True), (1, 1, True), (6, 5, False)])
-def test_covering_kernels_are_products(size, kernel, makes_product):
+def test_kernels_that_cover_their_input_are_matrix_products(size, kernel, makes_product):
   net = build(lambda x: layers.conv2d(x, 4, kernel, padding='VALID', scope='conv'), [size, size, 3])
   graph = tf.function(lambda x: net(x, is_training=False)[0]).get_concrete_function(
     tf.TensorSpec([2, size, size, 3])).graph
@@ -170,7 +170,7 @@ def test_batch_norm_equals_numpy_and_keras(rng, randomize):
     0.9 * values['bn/moving_variance'] + 0.1 * variance * count / (count - 1), atol=1e-5)
 
 
-def test_batch_norm_of_vectors(rng, randomize):
+def test_batch_norm_on_vectors(rng, randomize):
   net = build(lambda x: batch_norm(layers.flatten(x)), [1, 1, 3])
   values = randomize(net)
   images = normal(rng, 8, 1, 1, 3)
@@ -188,7 +188,7 @@ def test_batch_norm_without_gamma_and_beta():
   assert net.trainable == []
 
 
-def test_frozen_batch_norm_keeps_its_averages(rng, randomize):
+def test_frozen_batch_norm_keeps_its_moving_averages(rng, randomize):
   def two(images):
     return layers.conv2d(layers.conv2d(images, 3, 1, normalizer_fn=layers.batch_norm, scope='a'),
                          2, 1, normalizer_fn=layers.batch_norm, scope='b')
@@ -203,7 +203,7 @@ def test_frozen_batch_norm_keeps_its_averages(rng, randomize):
   assert changed == {'b/BatchNorm/moving_mean', 'b/BatchNorm/moving_variance'}
 
 
-def test_batch_norm_in_a_session_is_updated_by_slims_collection():
+def test_batch_norm_adds_updates_to_collection_in_a_session():
   v1 = tf.compat.v1
   with tf.Graph().as_default(), v1.Session() as session:
     layers.batch_norm(tf.ones([4, 2, 2, 3]), decay=0.9, is_training=True)
@@ -228,7 +228,7 @@ def drop(images, *, keys, keep_prob=0.8, scope='drop', layer=layers.dropout):
 
 
 @pytest.mark.parametrize('layer', [layers.dropout, layers.drop_path])
-def test_dropout_keeps_the_share_and_the_mean(layer):
+def test_dropout_keeps_expected_share_and_mean(layer):
   images = np.ones([3000, 2, 2, 3], np.float32)
   outputs = drop(images, keys=keys(range(3000)), layer=layer)
   assert set(np.unique(outputs)) == {np.float32(0), np.float32(1.25)}
@@ -239,7 +239,7 @@ def test_dropout_keeps_the_share_and_the_mean(layer):
   assert whole == (layer is layers.drop_path)
 
 
-def test_dropout_depends_on_the_example_and_not_on_its_place():
+def test_dropout_depends_on_the_example_not_its_position():
   first, second = keys(range(64)), keys(range(32, 96))
   np.testing.assert_array_equal(drop(ONES, keys=first)[32:], drop(ONES, keys=second)[:32])
 
@@ -249,7 +249,7 @@ def test_dropout_depends_on_the_example_and_not_on_its_place():
   {'keys': keys(range(100, 164))}, {'scope': 'drop2'}])
 def test_dropout_differs_between_steps_seeds_examples_and_layers(other):
   equal = (drop(ONES, keys=keys(range(64))) == drop(ONES, **{'keys': keys(range(64)), **other}))
-  assert abs(equal.mean() - (0.8 ** 2 + 0.2 ** 2)) < 0.03  # What chance gives.
+  assert abs(equal.mean() - (0.8 ** 2 + 0.2 ** 2)) < 0.03  # Expected by chance.
 
 
 def test_dropout_in_a_nested_scope_has_its_own_mask():
@@ -264,7 +264,7 @@ def test_dropout_in_a_nested_scope_has_its_own_mask():
   assert (outputs[..., :8] == outputs[..., 8:]).numpy().mean() < 0.6
 
 
-def test_dropout_does_nothing_outside_training_and_asks_for_keys_in_it():
+def test_dropout_needs_keys_only_in_training():
   np.testing.assert_array_equal(layers.dropout(ONES, is_training=False), ONES)
   np.testing.assert_array_equal(layers.dropout(ONES, 1.0), ONES)
   np.testing.assert_array_equal(layers.drop_path(ONES, 0.5, is_training=False), ONES)
@@ -272,6 +272,6 @@ def test_dropout_does_nothing_outside_training_and_asks_for_keys_in_it():
     layers.dropout(tf.constant(ONES), scope='drop7')
 
 
-def test_drop_path_takes_a_tensor_as_its_probability():
+def test_drop_path_accepts_a_tensor_as_probability():
   outputs = layers.drop_path(tf.constant(ONES), tf.constant(0.5), keys=keys(range(64)))
   assert set(np.unique(outputs)) == {np.float32(0), np.float32(2)}

@@ -55,4 +55,4 @@ def test_published_keras_weights_recognize_photos(zoo_assets):
   np.testing.assert_allclose(predictions, model(images, training=False), atol=1e-5)
   labels = [int(path.name.split('_')[0]) for path in paths]
   assert len(paths) == 8
-  assert np.mean(predictions.argmax(axis=1) == labels) >= 0.375  # On all 1,000 it is 0.45.
+  assert np.mean(predictions.argmax(axis=1) == labels) >= 0.375  # 0.45 on all 1,000 photos.

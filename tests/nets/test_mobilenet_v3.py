@@ -13,7 +13,7 @@ from nets import inverted_residual, nets_factory
 LARGE, SMALL = keras.applications.MobileNetV3Large, keras.applications.MobileNetV3Small
 
 
-# The odd size shows that Keras, which pads by hand before a stride of two, pads as 'SAME' does.
+# The odd size shows that Keras' explicit padding before a stride of 2 equals 'SAME'.
 @pytest.mark.parametrize(('name', 'function'), [
   ('mobilenet_v3_small', SMALL),
   pytest.param('mobilenet_v3_small_minimalistic', SMALL, marks=pytest.mark.slow),
@@ -31,14 +31,14 @@ def test_hard_swish_equals_keras():
                              keras.activations.hard_swish(values), rtol=0, atol=1e-6)
 
 
-def test_edgetpu_has_whole_convolutions_at_first():
+def test_edgetpu_starts_with_full_convolutions():
   network = nets_factory.build_network('mobilenet_edgetpu', image_shape=(32, 32, 3), num_classes=10)
   blocks = {name.split('/')[1] for name in network.variables if 'depthwise' in name}
   assert blocks == {f'expanded_conv_{i}' for i in range(9, 22)}
   expand = network.variables['MobilenetEdgeTPU/expanded_conv_1/expand/weights']
   assert expand.shape == [3, 3, 16, 128]
   _, end_points = network(np.ones([1, 32, 32, 3], np.float32), is_training=False)
-  # The second block of 96 channels that expands eight times adds no input, its neighbours do.
+  # The second block of 96 channels, with expansion 8, is not residual; its neighbours are.
   for number, adds in ((14, True), (15, False), (16, True)):
     output = end_points[f'layer_{number}/projection_output']
     if adds:

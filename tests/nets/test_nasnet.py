@@ -1,4 +1,4 @@
-"""NASNet against Keras' own; and what NASNet and PNASNet drop in training."""
+"""NASNet against Keras' own, and drop path in NASNet and PNASNet."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def random_logits(name, images, num_classes):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(('name', 'function', 'size'), [
-  ('nasnet_mobile', keras.applications.NASNetMobile, 64),
+  pytest.param('nasnet_mobile', keras.applications.NASNetMobile, 64, marks=pytest.mark.thorough),
   ('nasnet_mobile', keras.applications.NASNetMobile, 97),
-  # Which outputs its cells take shows in the logits alone.
+  # The connections of its cells affect only the logits.
   ('nasnet_large', keras.applications.NASNetLarge, 64),
   pytest.param('nasnet_large', keras.applications.NASNetLarge, 97, marks=pytest.mark.thorough)])
 def test_logits_equal_keras(name, function, size):
@@ -66,8 +66,9 @@ def build(name, size, *, is_training=False, height=None, batch=2, **arguments):
 
 
 @pytest.mark.parametrize(('name', 'smallest', 'height'), [
-  ('nasnet_cifar', 1, 2), ('nasnet_mobile', 3, 40), ('pnasnet_mobile', 3, 40)])
-def test_images_of_every_size_have_the_same_variables(name, smallest, height):
+  pytest.param('nasnet_cifar', 1, 2, marks=pytest.mark.thorough), ('nasnet_mobile', 3, 40),
+  pytest.param('pnasnet_mobile', 3, 40, marks=pytest.mark.thorough)])
+def test_variables_do_not_depend_on_image_size(name, smallest, height):
   with tf.Graph().as_default():
     _, expected = build(name, nets_factory.get_net(name).image_size)
     end_points, shapes = build(name, smallest, height=height)
@@ -79,8 +80,8 @@ def test_images_of_every_size_have_the_same_variables(name, smallest, height):
 
 
 @pytest.mark.parametrize(('name', 'size', 'kernel'), [
-  ('nasnet_cifar', 45, 7), ('nasnet_cifar', 1, 1), ('pnasnet_mobile', 32, 1),
-  ('pnasnet_mobile', 224, 4)])
+  pytest.param('nasnet_cifar', 45, 7, marks=pytest.mark.thorough), ('nasnet_cifar', 1, 1),
+  pytest.param('pnasnet_mobile', 32, 1, marks=pytest.mark.thorough), ('pnasnet_mobile', 224, 4)])
 def test_auxiliary_kernel_covers_its_map(name, size, kernel):
   with tf.Graph().as_default():
     end_points, shapes = build(name, size, is_training=True)
@@ -89,7 +90,7 @@ def test_auxiliary_kernel_covers_its_map(name, size, kernel):
   assert end_points['AuxLogits'].shape == [2, 10]
 
 
-def test_a_scope_may_be_given():
+def test_scope_can_be_set():
   with tf.Graph().as_default():
     _, plain = build('pnasnet_mobile', 32)
     _, within = build('pnasnet_mobile', 32, scope='outer')
@@ -102,18 +103,18 @@ def test_a_scope_may_be_given():
   (2, 22, 0.7, 1 - 0.9 / 22),  # nasnet_large's cell_0, after two cells of the stem.
   (13, 14, 0.6, 0.6),  # pnasnet_large's cell_11, the last.
   (7, 16, 1.0, 1.0)])
-def test_later_cells_keep_less(position, cells, keep_prob, expected):
+def test_keep_probability_decreases_with_depth(position, cells, keep_prob, expected):
   assert nas_cells.scheduled_keep_prob(position, cells, keep_prob) == pytest.approx(expected, 1e-9)
 
 
 def dropped_paths(graph):
-  """Finds `[(factor, cell)]` of all paths: one number an example that a cell is multiplied by."""
+  """Finds `[(factor, cell)]` of all paths: the factor has one number per example."""
   unpack, = (op for op in graph.get_operations() if op.type == 'Unpack' and op.outputs)
   return [(factor, re.search(r'((reduction_)?cell_(stem_)?\d+)/comb_iter_\d/(left|right)/',
                              factor.consumers()[0].name)) for factor in unpack.outputs]
 
 
-# Paths in a cell are its operations without the identities: 8 in NASNet's normal cell, else 9.
+# Paths in a cell are its operations except identities: 8 in NASNet's normal cell, else 9.
 @pytest.mark.parametrize(('name', 'paths', 'some', 'steps'), [
   ('nasnet_cifar', 18 * 8 + 2 * 9, {'cell_0': 0.98, 'reduction_cell_0': 0.86, 'cell_17': 0.6},
    937_500),
@@ -126,7 +127,7 @@ def test_drop_path_follows_the_schedule(name, paths, some, steps):
     build(name, 32, is_training=True, batch=None)
     found = dropped_paths(graph)
     assert len(found) == paths
-    assert len({match.group() for _, match in found}) == paths  # Each in a place of its own.
+    assert len({match.group() for _, match in found}) == paths  # Each in a scope of its own.
     with v1.Session() as session:
       keys = session.run(noise.example_keys(0, 5, range(4000)))
 
@@ -144,18 +145,18 @@ def test_drop_path_follows_the_schedule(name, paths, some, steps):
       share = (factors[rows] > 0).mean()
       assert abs(share - expected) < 4 * np.sqrt(expected * (1 - expected) / factors[rows].size)
   correlations = np.corrcoef(end)[np.triu_indices(paths, 1)]
-  assert np.abs(correlations).max() < 6 / np.sqrt(4000)  # Every two paths drop independently.
+  assert np.abs(correlations).max() < 6 / np.sqrt(4000)  # Any two paths are dropped independently.
   assert abs(correlations.mean()) < 1e-3
 
 
 @pytest.mark.parametrize('is_training', [False, True])
-def test_nothing_is_dropped_in_inference_and_in_mobile_networks(is_training):
+def test_no_drop_path_in_inference_and_in_mobile_networks(is_training):
   with tf.Graph().as_default() as graph:
     build('pnasnet_mobile' if is_training else 'nasnet_cifar', 32, is_training=is_training)
     assert [op for op in graph.get_operations() if op.type == 'Unpack'] == []
 
 
-def test_drop_path_asks_for_the_step():
+def test_drop_path_needs_the_step():
   function = nets_factory.get_network_fn('nasnet_cifar', 10, is_training=True)
   with tf.Graph().as_default(), pytest.raises(ValueError, match='drop_path.* step'):
     function(tf.zeros([2, 8, 8, 3]), keys=tf.zeros([2, 2], tf.int64))

@@ -1,4 +1,4 @@
-"""The adapter: variables by name, made once, the same in every trace and on every replica."""
+"""The adapter: named variables, created once and shared by all traces and replicas."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def arg_scope(weight_decay=0.0005):
 
 
 def small(images, num_classes, *, is_training, scope='net'):
-  """Two convolutions, one of them and both batch norms without names, dropout and a head."""
+  """Two convolutions (one unnamed, like both batch norms), dropout and a head."""
   with tf.compat.v1.variable_scope(scope), \
       layers.arg_scope([layers.batch_norm, layers.dropout], is_training=is_training), \
       layers.arg_scope([layers.conv2d], normalizer_fn=layers.batch_norm):
@@ -52,7 +52,7 @@ def test_every_trace_uses_the_same_variables():
   count = len(net.variables)
 
   @tf.function(jit_compile=False)
-  def twice(images):  # Two calls in one graph: names that are counted must start anew.
+  def twice(images):  # Two calls in one graph: numbering of names must restart.
     return net(images, is_training=False)[0], net(images, is_training=False)[0]
 
   first, second = twice(IMAGES)
@@ -66,7 +66,7 @@ def test_every_trace_uses_the_same_variables():
   assert len(net.variables) == count
 
 
-def test_is_frozen_after_the_first_trace():
+def test_later_traces_cannot_add_variables():
   def grows(images, num_classes, *, is_training):
     logits, end_points = small(images, num_classes, is_training=is_training)
     if is_training:
@@ -78,7 +78,7 @@ def test_is_frozen_after_the_first_trace():
   assert 'more/weights' in build(grows, is_training=True).variables
 
 
-def test_another_image_size_of_a_fully_connected_network():
+def test_fully_connected_network_rejects_other_image_sizes():
   net = nets_factory.build_network('lenet', image_shape=[28, 28, 1], num_classes=10)
   with pytest.raises(ValueError, match=r'LeNet/fc3/weights.*\[3136, 1024\]'):
     net(np.zeros([1, 32, 32, 1], np.float32), is_training=False)
@@ -91,9 +91,9 @@ def test_trainable_scopes():
     build(trainable_scopes=['net/heads'])
 
 
-def test_initial_values_depend_on_seed_and_name_only():
+def test_initial_values_depend_only_on_seed_and_name():
   def other(images, num_classes, *, is_training):
-    """The same names in another order, and one more."""
+    """The same names in a different order, and one more."""
     with tf.compat.v1.variable_scope('net'):
       layers.fully_connected(layers.flatten(images), 2, scope='more')
       layers.fully_connected(tf.zeros([1, 4]), num_classes, scope='head')
@@ -113,7 +113,7 @@ def test_regularization_loss_equals_numpy():
                  for name, v in build().variables.items() if name.endswith('/weights'))
   net = build(weight_decay=0.01)
   np.testing.assert_allclose(net.regularization_loss(), expected, rtol=1e-5)
-  # Frozen variables count, so that head-only training reports the same loss as TF-Slim's.
+  # Frozen variables count, so that training only the head reports the same loss as TF-Slim.
   frozen = build(weight_decay=0.01, trainable_scopes=['net/head'])
   np.testing.assert_allclose(frozen.regularization_loss(), expected, rtol=1e-5)
   loss = build(weight_decay=0.0).regularization_loss()
@@ -121,7 +121,7 @@ def test_regularization_loss_equals_numpy():
   assert loss == 0
 
 
-def test_dropout_is_random_in_training_only():
+def test_dropout_is_random_only_in_training():
   net = build()
   outputs = [net(IMAGES, is_training=True, keys=KEYS)[1]['features'] for _ in range(2)]
   np.testing.assert_array_equal(outputs[0] == 0, outputs[1] == 0)
@@ -131,7 +131,7 @@ def test_dropout_is_random_in_training_only():
 
 @pytest.mark.parametrize(('name', 'shape'), [
   ('lenet', (28, 28, 1)), ('cifarnet', (32, 32, 3)), ('mobilenet_v1_025', (64, 64, 3))])
-def test_bfloat16_computes_and_float32_keeps(name, shape, rng, randomize):
+def test_variables_stay_float32_with_bfloat16_compute(name, shape, rng, randomize):
   nets = [nets_factory.build_network(name, image_shape=shape, num_classes=10, dtype=dtype)
           for dtype in (tf.float32, tf.bfloat16)]
   values = randomize(nets[0])
@@ -178,7 +178,7 @@ def per_replica(strategy, *batches):
   return [half(batch) for batch in batches]
 
 
-def test_two_replicas_draw_the_masks_of_one(strategy):
+def test_two_replicas_draw_the_same_masks_as_one(strategy):
   def function(images, num_classes, *, is_training):
     del num_classes
     return layers.dropout(layers.conv2d(images, 4, 1, scope='conv'), is_training=is_training), {}
@@ -192,7 +192,7 @@ def test_two_replicas_draw_the_masks_of_one(strategy):
     IMAGES, is_training=True, keys=KEYS)[0], atol=1e-6)
 
 
-def test_two_replicas_average_their_batch_norms_averages(strategy):
+def test_two_replicas_average_their_moving_averages(strategy):
   def function(images, num_classes, *, is_training):
     del num_classes
     return layers.batch_norm(images, decay=0.9, is_training=is_training, scope='bn'), {}

@@ -1,4 +1,4 @@
-"""Random numbers by example: uniform, independent, and the same wherever they are drawn."""
+"""Random numbers per example: uniform, independent and reproducible."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def draws(*, seed=0, step=0, ids=range(200), layer='layer', count=1000):
   return noise.uniform(noise.example_keys(seed, step, list(ids)), [count], layer).numpy()
 
 
-def test_is_uniform_in_all_directions():
+def test_is_uniform_over_every_axis():
   numbers = draws()
   assert numbers.min() >= 0
   assert numbers.max() < 1
@@ -75,7 +75,7 @@ def test_neighbours_are_uncorrelated():
   def correlation(a, b):
     return abs(np.corrcoef(a.ravel(), b.ravel())[0, 1]) * np.sqrt(a.size)
 
-  # In units of the standard deviation that chance gives.
+  # In units of the standard deviation expected by chance.
   pairs = [(numbers[:, :-1], numbers[:, 1:]), (numbers[:, :-2], numbers[:, 2:]),
            (numbers[:-1], numbers[1:]), (numbers, draws(step=1)), (numbers, draws(seed=1)),
            (numbers, draws(layer='layer2'))]
@@ -84,12 +84,12 @@ def test_neighbours_are_uncorrelated():
     assert correlation((a < 0.5).astype(float), (b < 0.5).astype(float)) < 4
 
 
-def test_place_in_the_batch_does_not_matter():
+def test_position_in_the_batch_does_not_matter():
   np.testing.assert_array_equal(draws(ids=[5, 6, 7])[2], draws(ids=[7])[0])
 
 
 @pytest.mark.parametrize('other', [
   {'seed': 1}, {'step': 1}, {'ids': range(200, 400)}, {'layer': 'other'},
   {'ids': range(2**32, 2**32 + 200)}])
-def test_everything_that_should_matters(other):
+def test_changes_with_each_input(other):
   assert (draws() == draws(**other)).mean() < 1e-3

@@ -1,4 +1,4 @@
-"""AlexNet, CaffeNet, CifarNet and LeNet against a forward pass in NumPy, from their papers."""
+"""AlexNet, CaffeNet, CifarNet and LeNet against forward passes in NumPy, from their papers."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def lenet(x, p):
 
 
 @pytest.mark.parametrize(('function', 'shape', 'scale'), [
-  (alexnet, (227, 227, 3), 60),  # Normalization shows only at Caffe's scale of pixels.
+  (alexnet, (227, 227, 3), 60),  # Normalization has an effect only at Caffe's scale of pixels.
   (alexnet, (242, 242, 3), 60),
   (caffenet, (227, 227, 3), 60),
   (cifarnet, (32, 32, 3), 10),

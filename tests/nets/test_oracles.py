@@ -1,4 +1,4 @@
-"""No network without an oracle: an implementation that is not ours."""
+"""Every network has an oracle, that is, an independent implementation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ResNets against Keras' own, and where their layouts differ."""
+"""ResNets against Keras' own, and the differences of their layouts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MODELS = {
 
 @pytest.fixture
 def build(randomize):
-  """Builds a network whose numbers stay within bounds, so that biases show at any depth."""
+  """Builds a network with bounded activations, so that biases have an effect at any depth."""
   def function(name, num_classes=12):
     network = nets_factory.build_network(name, image_shape=(64, 64, 3), num_classes=num_classes)
     values = randomize(network)
@@ -31,7 +31,7 @@ def build(randomize):
       if key.endswith(('v1/conv3/BatchNorm/gamma', 'v2/conv3/weights')):
         values[key] *= np.float32(0.3)
     if name.startswith('resnet_v2'):
-      # Keras pads with zeros before the pooling, TF-Slim with nothing: above zero it is the same.
+      # Keras' pooling pads with zeros, TF-Slim's ignores padding: the same for positive inputs.
       values[f'{name}/conv1/biases'] += np.float32(10)
       values[f'{name}/block1/unit_1/bottleneck_v2/preact/moving_mean'] += np.float32(10)
     for key, value in values.items():
@@ -41,12 +41,12 @@ def build(randomize):
   return function
 
 
-# Keras pads symmetrically. So do its own weights' networks here; in ResNet V2 the pooling does not,
-# so both agree where its input has an odd size: that of images of 97 and of 66 pixels, not 64.
+# Keras pads symmetrically, like our networks for its weights. In ResNet V2 our pooling does not, so
+# both agree only if its input has an odd size, as with images of 97 and 66 pixels, but not 64.
 @pytest.mark.parametrize(('name', 'size'), [
   ('resnet50_keras', 64), ('resnet_v2_50', 66),
   *(pytest.param(name, size, marks=pytest.mark.thorough) for name, size in (
-    ('resnet50_keras', 97), ('resnet_v2_50', 97),  # The first is in the training below.
+    ('resnet50_keras', 97), ('resnet_v2_50', 97),  # The first is also trained below.
     ('resnet101_keras', 64), ('resnet101_keras', 97),
     ('resnet152_keras', 64), ('resnet152_keras', 97),
     ('resnet_v2_101', 66), ('resnet_v2_101', 97),
@@ -86,7 +86,7 @@ def test_training_equals_keras(rng, build):
   norms = [np.linalg.norm(gradient) for gradient in their_gradients]
   for key, ours, other, norm in zip(network.trainable, gradients, their_gradients, norms,
                                     strict=True):
-    # Rounding turns ReLUs on and off; biases before batch norm have no gradient but rounding.
+    # Rounding switches ReLUs; biases before batch norm have gradients only from rounding.
     slack = 3e-2 * norm + 1e-5 * max(norms)
     assert np.linalg.norm(ours - tf.reshape(other, ours.shape)) < slack, key
   for key, variable in network.variables.items():
@@ -94,7 +94,7 @@ def test_training_equals_keras(rng, build):
       np.testing.assert_allclose(variable, theirs[key].numpy(), rtol=2e-2, atol=1e-3, err_msg=key)
 
 
-# Height of what comes out of the first and the last unit of each block at 224 pixels.
+# Height of the outputs of the first and the last unit of each block at 224 pixels.
 @pytest.mark.parametrize(('name', 'unit', 'counts', 'first', 'last'), [
   ('resnet_v1_50', 'bottleneck_v1', (3, 4, 6, 3), (56, 28, 14, 7), (28, 14, 7, 7)),
   ('resnet_v2_50', 'bottleneck_v2', (3, 4, 6, 3), (56, 28, 14, 7), (28, 14, 7, 7)),
@@ -102,7 +102,7 @@ def test_training_equals_keras(rng, build):
   ('resnet50_torchvision', 'bottleneck_v1', (3, 4, 6, 3), (56, 28, 14, 7), (56, 28, 14, 7)),
   ('resnet_v1_18', 'basic_v1', (2, 2, 2, 2), (56, 28, 14, 7), (56, 28, 14, 7)),
   ('resnet_v1_34', 'basic_v1', (3, 4, 6, 3), (56, 28, 14, 7), (56, 28, 14, 7))])
-def test_place_of_the_stride(name, unit, counts, first, last):
+def test_position_of_the_stride(name, unit, counts, first, last):
   with tf.Graph().as_default():
     _, end_points = nets_factory.get_network_fn(name, 10)(tf.zeros([1, 224, 224, 3]))
   for block, (count, *sizes) in enumerate(zip(counts, first, last, strict=True), start=1):
@@ -117,16 +117,16 @@ def test_place_of_the_stride(name, unit, counts, first, last):
   ('resnet50_keras', 'block2/unit_1/bottleneck_v1', (28, 28, 28)),
   ('resnet50_torchvision', 'block2/unit_1/bottleneck_v1', (56, 28, 28)),
   ('resnet_v1_18', 'block2/unit_1/basic_v1', (28, 28))])
-def test_convolution_with_the_stride(name, unit, sizes):
+def test_strided_convolution_of_a_unit(name, unit, sizes):
   with tf.Graph().as_default():
     _, end_points = nets_factory.get_network_fn(name, 10)(tf.zeros([1, 224, 224, 3]))
   assert [end_points[f'{name}/{unit}/conv{i}'].shape[1]
           for i, _ in enumerate(sizes, start=1)] == list(sizes)
 
 
-@pytest.mark.slow
-def test_slims_layout_is_that_of_keras_but_for_the_pooling(rng, build):
-  """A stride of the last 3×3 leaves out what a stride of the next 1×1 would not look at."""
+@pytest.mark.thorough
+def test_slims_layout_equals_keras_except_for_the_pooling(rng, build):
+  """A stride of the last 3×3 omits what a stride of the next 1×1 would skip."""
   slims, values = build('resnet_v1_50')
   kerass, others = build('resnet50_keras')
   for name in others:
@@ -139,7 +139,7 @@ def test_slims_layout_is_that_of_keras_but_for_the_pooling(rng, build):
 
 
 @pytest.mark.parametrize('size', [1, 2, 7, 8])
-def test_max_pool2d_same_equals_a_padding_that_never_wins(size, rng):
+def test_max_pool2d_same_ignores_padding(size, rng):
   images = tf.nn.relu(rng.normal(size=[2, size, size, 3]).astype(np.float32))
   margins = [[0, 0], [1, 1], [1, 1], [0, 0]]
   np.testing.assert_array_equal(

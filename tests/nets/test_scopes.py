@@ -1,4 +1,4 @@
-"""Scopes: which names a flag's list of them means."""
+"""Scopes: which names match a flag's list of scopes."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def test_matches(name, scope, expected):
   assert scopes.matches_any(name, ['nothing', scope]) is expected
 
 
-def test_select_keeps_the_order_of_names():
+def test_select_keeps_the_order():
   names = ['a/w', 'b/w', 'c/w']
   assert scopes.select(names, ['c', 'a'], 'trainable_scopes') == ['a/w', 'c/w']
 
 
-def test_select_names_the_closest_scopes():
+def test_unmatched_scope_error_suggests_the_closest():
   names = ['MobilenetV1/Logits/Conv2d_1c_1x1/weights', 'MobilenetV1/Conv2d_0/weights']
   with pytest.raises(ValueError,
                      match='--trainable_scopes.*MobileNetV1/logits.* MobilenetV1/Logits'):

@@ -1,4 +1,4 @@
-"""Our networks against TF-Slim's own, whose results `scripts/oracles` wrote down."""
+"""Our networks against TF-Slim's own, whose results were recorded by `scripts/oracles`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scripts.oracles import fixtures, values
 v1 = tf.compat.v1
 NAMES = fixtures.names('slim')
 AUXILIARY_WEIGHT = 0.4
-# Networks that are others, only deeper or wider; and one compared with Keras' in test_nasnet.py.
+# Deeper or wider variants of other networks; and one compared with Keras' in test_nasnet.py.
 DEEPER = ('mobilenet_edgetpu', 'mobilenet_v1', 'mobilenet_v1_050', 'mobilenet_v1_075',
           'mobilenet_v2', 'mobilenet_v2_050', 'mobilenet_v2_140',
           'mobilenet_v3_large_minimalistic', 'mobilenet_v3_small_minimalistic', 'nasnet_large',
@@ -22,21 +22,20 @@ DEEPER = ('mobilenet_edgetpu', 'mobilenet_v1', 'mobilenet_v1_050', 'mobilenet_v1
 WITH_AUXILIARY_HEADS = ('inception_resnet_v2', 'inception_v3', 'inception_v4', 'mobilenet_v1_025',
                         'nasnet_cifar', 'nasnet_mobile', 'pnasnet_mobile')
 # The training of the others has the same layers, heads and arg scopes.
-TRAINED = ('alexnet_v2', 'cifarnet', 'inception_v1', 'inception_v2', 'inception_v3',
-           'inception_v4', 'lenet', 'mobilenet_v1_025', 'mobilenet_v2_035',
-           'mobilenet_v3_small_minimalistic', 'pnasnet_mobile', 'resnet_v1_50', 'resnet_v2_50')
-# Above five seconds on one core.
+TRAINED = ('alexnet_v2', 'cifarnet', 'inception_v2', 'inception_v3', 'lenet', 'mobilenet_v1_025',
+           'mobilenet_v2_035', 'mobilenet_v3_small_minimalistic', 'resnet_v1_50')
+# Slower than five seconds on one core.
 SLOW = ('inception_resnet', 'inception_v', 'nasnet', 'overfeat', 'pnasnet', 'resnet', 'vgg')
-# Their first fully connected layer covers the image: as a product where the size is static.
+# Their first fully connected layer covers the image: a matrix product if the size is static.
 DENSE = ('alexnet', 'overfeat', 'vgg')
 FLATTENED = ('cifarnet', 'lenet')  # Every image size has variables of its own.
 AUXILIARY = ('aux_*', '*/AuxLogits')  # TF-Slim's Inceptions have them in inference too.
-# Their shapes, and with them their initial values, depend on the size of the images.
+# Their shapes, and so their initial values, depend on the size of the images.
 OF_THE_SIZE = ('aux_*', '*/AuxLogits', '*/fc3')
 
 
 def of_each(names, chosen):
-  """Marks networks: those that are not chosen run with --thorough."""
+  """Marks networks that are not chosen to run only with --thorough."""
   def mark(name):
     if name not in chosen:
       return pytest.mark.thorough
@@ -97,7 +96,7 @@ class Ours:
 
 
 class Training:
-  """What our network does in training: measured once, for several tests."""
+  """Our network in training, measured once for several tests."""
 
   def __init__(self, name):
     self.expected = fixtures.read('slim', name)
@@ -166,7 +165,7 @@ def squares_of(expected):
   return {scope: square for scope, (square, _) in expected['batch_norms'].items()}
 
 
-def test_every_image_network_of_slim_is_here():
+def test_every_image_network_of_slim_is_tested():
   assert [name for name in NAMES if name not in nets_factory.NETS] == []
   assert len(NAMES) == 39
 
@@ -195,9 +194,9 @@ def test_names_and_shapes_in_training(name, trace_training):
 
 
 def assert_end_points(ours, slims):
-  """Every key of TF-Slim's is there, but that of auxiliary heads in inference."""
+  """Compares all keys of TF-Slim, except those of auxiliary heads in inference."""
   assert {*slims} - {*ours} <= {'AuxLogits'}
-  # TF-Slim leaves some maps of one pixel as maps, and others as vectors.
+  # TF-Slim squeezes some maps of one pixel to vectors, but not others.
   flat = {key: [size for size in shape[1:] if size != 1] for key, shape in ours.items()}
   for key in slims.keys() & flat.keys():
     assert flat[key] == [size for size in slims[key][1:] if size != 1], key
@@ -231,7 +230,7 @@ def test_logits_and_gradients_in_training(training, assert_gradients):
   for key, output in results.items():
     slims = np.array(case[key])
     np.testing.assert_allclose(output, slims, rtol=0, atol=2e-2 * slims.std())
-  # Inception V4, the deepest of these, has gradients that differ by up to 3.6% on one thread.
+  # Gradients of Inception V4, the deepest of these, differ by up to 3.6% on one thread.
   is_v4 = 'InceptionV4/Logits/Logits/weights' in training.gradients
   assert_gradients(training.gradients, case['gradients'], tolerance=0.1 if is_v4 else 3e-2)
 
@@ -251,7 +250,7 @@ def test_moving_averages(training):
 
 @pytest.mark.parametrize('name', NAMES)
 def test_decay_of_moving_averages(name):
-  """Of all networks, from their arg scopes: it shows in no logits."""
+  """Checks all networks' arg scopes, since the decay does not affect logits."""
   slims = {decay for _, decay in fixtures.read('slim', name)['batch_norms'].values()}
   ours = {arguments['decay'] for arguments in nets_factory.get_net(name).arg_scope().values()
           if 'decay' in arguments}
@@ -275,10 +274,10 @@ def test_initial_values(training):
                         slims)
 
 
-# The first fully connected layer of VGG and OverFeat is left out: the second one's initializer is
-# the same.
+# The first fully connected layer of VGG and OverFeat is omitted: the second one has the same
+# initializer.
 @pytest.mark.parametrize('name', of_each(trained(), ('overfeat', 'vgg_a')))
-def test_initial_values_at_the_own_image_size(name):
+def test_initial_values_at_the_default_image_size(name):
   expected = fixtures.read('slim', name)
   size = expected['image_size']
   ours = Ours(name, [np.zeros([1, size, size, expected['channels']], np.float32)],

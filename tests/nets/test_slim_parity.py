@@ -1,6 +1,6 @@
-"""Our networks against those of the installed tf-slim that still run, in the same `tf.Graph`.
+"""Our networks against those in the installed tf-slim that still run, in the same `tf.Graph`.
 
-`test_slim_oracle.py` has all of TF-Slim's networks, by fixtures.
+`test_slim_oracle.py` covers all of TF-Slim's networks, with fixtures.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings('ignore:`layer.apply` is deprecated:User
 
 
 def slim_logits(name, images, num_classes):
-  """Builds tf-slim's network; its answers at several places are averaged, as ours are."""
+  """Builds tf-slim's network; logits at several positions are averaged, like ours."""
   function, arg_scope, arguments = {
     'alexnet_v2': (alexnet.alexnet_v2, alexnet.alexnet_v2_arg_scope, {'spatial_squeeze': False}),
     'vgg_a': (vgg.vgg_a, vgg.vgg_arg_scope, {'spatial_squeeze': False}),

@@ -1,4 +1,4 @@
-"""SqueezeNet: its shapes, its rounding up in the pooling, what comes out without classes."""
+"""SqueezeNet: its shapes, poolings that round up, and features without classes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_logits_and_features_are_means_over_the_image(name, rng, randomize):
 
 
 def test_pooling_rounds_up(rng, randomize):
-  """The last row is seen by a window that only half fits, at 33 pixels and not at 31."""
+  """At 33 pixels, unlike 31, a window that is partly outside the image covers the last row."""
   network = nets_factory.build_network('squeezenet_1_1', image_shape=(64, 64, 3), num_classes=10)
   randomize(network)
   for size, rows, start in ((33, 16, 14), (31, 15, 12)):

@@ -1,4 +1,4 @@
-"""Our networks against timm's and torchvision's, whose results `scripts/oracles` wrote down."""
+"""Our networks against timm's and torchvision's, whose results `scripts/oracles` recorded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scripts.oracles import fixtures, values
 v1 = tf.compat.v1
 NAMES = fixtures.names('torch')
 SLOW = ('resnet50_torchvision',)
-# Networks that are others, only deeper or wider.
+# Deeper or wider variants of other networks.
 DEEPER = ('efficientnet_lite1', 'efficientnet_lite2', 'efficientnet_lite3', 'efficientnet_lite4',
           'pnasnet_large', 'resnet101_torchvision', 'resnet152_torchvision', 'resnet_v1_34')
 
@@ -27,7 +27,7 @@ of_each = pytest.mark.parametrize('name', [mark(name) for name in NAMES])
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_the_oracle_had_our_variables(name):
+def test_oracle_has_our_variables(name):
   expected = fixtures.read('torch', name)
   size = nets_factory.get_net(name).image_size
   found = outline.trace(name, 10, image_shape=[size, size, 3])

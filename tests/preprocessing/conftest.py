@@ -1,4 +1,4 @@
-"""What the tests of several recipes compare with."""
+"""References shared by the tests of several recipes."""
 
 import io
 

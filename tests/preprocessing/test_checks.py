@@ -1,4 +1,4 @@
-"""Checks before the decoders run: sizes that headers claim, and files that are no images."""
+"""Checks before the decoders run: sizes claimed by headers, and files that are not images."""
 
 import struct
 
@@ -12,7 +12,7 @@ from scripts.fuzzing.image_parts import FORMATS, Part, join
 from scripts.fuzzing.image_samples import PALETTE, RGB, encode, samples
 
 
-def test_the_first_failure_is_told():
+def test_first_failed_check_is_reported():
   @tf.function(input_signature=[tf.TensorSpec([], tf.int32)])
   def checked(value):
     value = checks.after(value, checks.Check(value > 0, 'first {}', value),
@@ -25,7 +25,7 @@ def test_the_first_failure_is_told():
       checked(value)
 
 
-def test_the_largest_size():
+def test_largest_size():
   @tf.function(input_signature=[tf.TensorSpec([2], tf.int32)])
   def checked(shape):
     return checks.after(shape, checks.size(shape[0], shape[1]))
@@ -63,7 +63,7 @@ def gif_picture(height, width):
 
 
 def gif_corner(height, width):
-  """The picture ends where the canvas would have this size."""
+  """The picture's position makes the canvas this large."""
   encoded = encode(PALETTE, 'GIF')
   at = encoded.index(b'\x2c\0\0\0\0' + struct.pack('<HH', *PALETTE.size))
   corner = struct.pack('<HH', width - PALETTE.width, height - PALETTE.height)
@@ -103,7 +103,7 @@ def test_huge_sizes_are_an_error(make, height, width):
     (b'<?xml version="1.0"?><note/>', 'unknown'), (b'<htmlx>', 'unknown'),
     (b'hello', 'unknown'), (b'\0' * 30 + b'x', 'unknown'),
     (b'RIFF\0\0\0\0WAVE', 'unknown')])
-def test_what_is_no_image_is_named(beginning, name):
+def test_other_file_formats_are_named(beginning, name):
   for encoded in (beginning, beginning and beginning + np.random.default_rng(0).bytes(5000)):
     if beginning[:3] == b'\0' * 3 and name == 'zero':
       encoded = beginning
@@ -114,7 +114,7 @@ def test_what_is_no_image_is_named(beginning, name):
 
 
 def test_large_transparent_image_is_composited_like_a_small_one():
-  """In blocks, which saves memory, the values are the same."""
+  """Compositing in blocks, which saves memory, gives the same values."""
   rng = np.random.default_rng(0)
   pixels = rng.integers(0, 256, (2103, 2000, 4), np.uint8)
   encoded = tf.io.encode_png(pixels, compression=1)
@@ -124,7 +124,7 @@ def test_large_transparent_image_is_composited_like_a_small_one():
     np.testing.assert_array_equal(whole[rows], part)
 
 
-def test_bmp_with_more_colours_than_an_index_reaches():
+def test_bmp_with_too_many_colours():
   encoded = bytearray(samples('bmp')['8 bits'])
   encoded[46:50] = (300).to_bytes(4, 'little')
   palette = bytes(4 * 44)

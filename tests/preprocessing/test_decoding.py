@@ -39,7 +39,7 @@ def encode(image, file_format, **options):
 
 
 def shown(encoded):
-  """What an image file shows on a white page, by Pillow: int [height, width, 3]."""
+  """An image file on a white background, decoded by Pillow: int [height, width, 3]."""
   image = Image.open(io.BytesIO(encoded))
   if image.mode.startswith('I;16'):
     image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
@@ -56,7 +56,7 @@ def jpeg_with_orientation(orientation, image=None, **options):
 
 
 def gif_inside_canvas():
-  """A GIF whose picture covers only a part of the canvas: 8 x 6 at (3, 2) of 16 x 12."""
+  """A GIF whose picture covers only part of the canvas: 8 x 6 at (3, 2) of 16 x 12."""
   encoded = encode(Image.fromarray(gradient(6, 8)).quantize(16), 'GIF')
   at = encoded.index(b'\x2c\0\0\0\0' + struct.pack('<HH', 8, 6))
   return (encoded[:6] + struct.pack('<HH', 16, 12) + encoded[10:at + 1] + struct.pack('<HH', 3, 2) +
@@ -72,7 +72,7 @@ def bmp_with_alpha():
 
 
 def top_down_bmp(image):
-  """A BMP with its rows from the top (negative height), which Pillow only reads."""
+  """A top-down BMP (negative height), which Pillow reads but does not write."""
   encoded = bytearray(encode(ImageOps.flip(image), 'BMP'))
   encoded[22:26] = struct.pack('<i', -image.height)
   return bytes(encoded)
@@ -92,7 +92,7 @@ def four_bit_bmp():
 
 
 def raw_png(depth, colour_type, *, transparent=None):
-  """A PNG of random values, of a kind that Pillow does not write; 5 rows of 16 bytes."""
+  """A random PNG of a kind that Pillow does not write; 5 rows of 16 bytes."""
   def chunk(kind, data):
     return (struct.pack('>I', len(data)) + kind + data +
             struct.pack('>I', zlib.crc32(kind + data)))
@@ -172,7 +172,7 @@ def as_file(encoded):
 
 @pytest.mark.parametrize('name', [*EXACT, *JPEGS])
 @pytest.mark.parametrize('channels', [3, 1])
-def test_shows_what_pillow_shows(name, channels):
+def test_decodes_like_pillow(name, channels):
   encoded = {**EXACT, **JPEGS}[name]
   expected = shown(encoded)
   if channels == 1:
@@ -192,7 +192,7 @@ def test_transparent_low_bit_grey():
   np.testing.assert_array_equal(decoding.decode_image(as_file(encoded))[..., 0], expected)
 
 
-def test_gif_beside_its_canvas_is_white():
+def test_gif_canvas_outside_the_picture_is_white():
   pixels = decoding.decode_image(as_file(gif_inside_canvas())).numpy()
   assert pixels.shape == (12, 16, 3)
   whole = Image.fromarray(gradient(6, 8)).quantize(16).convert('RGB')
@@ -269,7 +269,7 @@ def test_orientation_of_exif(name, segments, expected):
                                 np.asarray(ImageOps.exif_transpose(plain)))
 
 
-def test_damaged_exif_is_no_error():
+def test_damaged_exif_is_ignored():
   encoded = jpeg_with_orientation(6)
   start = encoded.index(b'Exif')
   whole = decoding.decode_image(as_file(PLAIN)).numpy().size
@@ -375,7 +375,7 @@ def test_truncated_file_is_an_error(name):
 
 
 @pytest.mark.parametrize('name', [*EXACT, *JPEGS])
-def test_file_without_its_last_byte_is_whole_or_an_error(name):
+def test_file_without_its_last_byte_is_complete_or_an_error(name):
   encoded = {**EXACT, **JPEGS}[name]
   try:
     pixels = decoding.decode_image(as_file(encoded[:-1]))
@@ -388,7 +388,7 @@ def test_file_without_its_last_byte_is_whole_or_an_error(name):
     b'', b'\0' * 100, b'not an image' * 20, b'<svg></svg>', b'\xff\xd8\xff', b'\xff\xd8\xff' * 50,
     b'\x89PNG\r\n\x1a\n' + b'\0' * 60, b'GIF89a' + b'\0' * 60, b'BM' + b'\0' * 100,
     b'BM' + b'\xff' * 100, b'RIFF\0\0\0\0WEBP' + b'\0' * 60])
-def test_no_image_is_an_error(encoded):
+def test_other_files_are_an_error(encoded):
   with pytest.raises(tf.errors.InvalidArgumentError):
     decoding.decode_image(as_file(encoded))
   with pytest.raises(tf.errors.InvalidArgumentError):
@@ -397,7 +397,7 @@ def test_no_image_is_an_error(encoded):
 
 @pytest.mark.parametrize('at, value, message', [
     (28, 16, r'\b16\b'), (30, 1, r'ompression\D*\b1\b')])
-def test_bmp_of_another_kind_is_an_error(at, value, message):
+def test_unsupported_bmp_is_an_error(at, value, message):
   encoded = bytearray(EXACT['bmp'])
   encoded[at] = value
   with pytest.raises(tf.errors.InvalidArgumentError, match=message):
@@ -420,7 +420,7 @@ def test_wrong_arguments():
 # --- In tf.data ---------------------------------------------------------------------------------
 
 
-def test_runs_in_a_dataset_as_it_does_eagerly():
+def test_dataset_equals_eager_decoding():
   files = {**EXACT, **JPEGS}
   images = (tf.data.Dataset.from_tensor_slices(list(files.values()))
             .map(decoding.decode_image, num_parallel_calls=2))

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from preprocessing import decoding, image_ops, inception
+from preprocessing import decoding, image_ops, inception, transform
+from preprocessing.preprocessing_factory import get_preprocessing
 
 
 def seeds(count):
@@ -18,41 +19,35 @@ def test_eval(photo, interpolate, shape, size):
   y, x = (int((side - side * 0.875) / 2) for side in shape)
   cropped = image[y:shape[0] - y, x:shape[1] - x]
   expected = interpolate(cropped / 255.0, *size, 0) * 2 - 1
-  result = inception.preprocess_for_eval(tf.constant(image), *size)
+  result = get_preprocessing('inception')(tf.constant(image), *size)
   np.testing.assert_allclose(result, expected, atol=2e-5)
 
 
-def test_eval_crops_as_tensorflow():
+def test_eval_crops_like_tensorflow():
   for height in range(1, 60):
     pixels = tf.zeros([height, 60 - height, 1])
-    *_, box_height, box_width = inception.central_box(height, 60 - height, 0.875)
+    *_, box_height, box_width = transform.central_box((height, 60 - height), (0.875, 0.875))
     assert tf.image.central_crop(pixels, 0.875).shape[:2] == [box_height, box_width]
 
 
 def test_eval_of_grey(photo, interpolate, grey_of):
   image = photo[:64, :64]
   expected = interpolate(grey_of(image)[4:60, 4:60] / 255.0, 32, 32, 0) * 2 - 1
-  result = inception.preprocess_for_eval(tf.constant(image), 32, 32, channels=1)
+  result = get_preprocessing('inception', channels=1)(tf.constant(image), 32, 32)
   np.testing.assert_allclose(result, expected, atol=2 / 255)
-
-
-@pytest.mark.parametrize('fraction', [0, -1, 1.01])
-def test_wrong_fraction(photo, fraction):
-  with pytest.raises(ValueError, match='central_fraction'):
-    inception.preprocess_for_eval(tf.constant(photo), 8, 8, central_fraction=fraction)
 
 
 @pytest.mark.parametrize('is_training', [False, True])
 @pytest.mark.parametrize('file_format', ['JPEG', 'PNG'])
-def test_fused_crop_changes_nothing(photo, encode, file_format, is_training):
+def test_fused_decoding_and_cropping_gives_the_same(photo, encode, file_format, is_training):
   encoded = tf.constant(encode(photo, file_format))
   pixels = decoding.decode_image(encoded)
   for seed in seeds(8):
     if is_training:
-      of_file, of_pixels = (inception.preprocess_for_train(image, 48, 48, seed=seed)
+      of_file, of_pixels = (get_preprocessing('inception', True)(image, 48, 48, seed=seed)
                             for image in (encoded, pixels))
     else:
-      of_file, of_pixels = (inception.preprocess_for_eval(image, 48, 48)
+      of_file, of_pixels = (get_preprocessing('inception')(image, 48, 48)
                             for image in (encoded, pixels))
     np.testing.assert_array_equal(of_file, of_pixels)
 
@@ -82,8 +77,8 @@ def test_random_boxes(height, width):
 @tf.function
 def trained(image, count, channels):
   return tf.map_fn(
-      lambda i: inception.preprocess_for_train(image, 8, 8, channels=channels,
-                                               seed=tf.stack([tf.constant(5), i])),
+      lambda i: get_preprocessing('inception', True, channels=channels)(
+          image, 8, 8, seed=tf.stack([tf.constant(5), i])),
       tf.range(count), fn_output_signature=tf.float32)
 
 
@@ -114,8 +109,8 @@ def test_train_saturation():
   assert 0.4 < spread.min() < 0.6 and 1.4 < spread.max() < 1.75
 
 
-def test_train_follows_its_steps(photo, interpolate):
-  """The same draws, put together by other means."""
+def test_train_equals_its_steps(photo, interpolate):
+  """Combines the same draws step by step."""
   seen_orders = set()
   for seed in seeds(12):
     box, flip, order, brightness, saturation = (
@@ -133,7 +128,7 @@ def test_train_follows_its_steps(photo, interpolate):
     else:
       image = tf.image.adjust_saturation(tf.constant(image, tf.float32), factor) + delta
     expected = np.clip(image, 0, 1) * 2 - 1
-    result = inception.preprocess_for_train(tf.constant(photo), 24, 24, seed=seed)
+    result = get_preprocessing('inception', True)(tf.constant(photo), 24, 24, seed=seed)
     np.testing.assert_allclose(result, expected, atol=1e-4)
   assert seen_orders == {True, False}
 

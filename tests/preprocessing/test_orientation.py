@@ -36,7 +36,7 @@ WRITERS = {
 
 
 def shown(encoded):
-  """What an image file shows on a white page, by Pillow: int [height, width, 3]."""
+  """An image file on a white background, decoded by Pillow: int [height, width, 3]."""
   image = ImageOps.exif_transpose(Image.open(io.BytesIO(encoded))).convert('RGBA')
   page = Image.new('RGBA', image.size, 'white')
   page.alpha_composite(image)
@@ -46,7 +46,7 @@ def shown(encoded):
 @pytest.mark.parametrize('order', ORDERS, ids=ORDERS.values())
 @pytest.mark.parametrize('orientation', range(1, 9))
 @pytest.mark.parametrize('name', WRITERS)
-def test_turned_as_pillow_turns_it(name, orientation, order):
+def test_rotates_like_pillow(name, orientation, order):
   encoded = WRITERS[name](exif(orientation, order))
   expected = shown(encoded)
   assert (expected.shape[0] > expected.shape[1]) == (orientation >= 5)
@@ -59,7 +59,7 @@ def test_turned_as_pillow_turns_it(name, orientation, order):
   np.testing.assert_array_equal(decoding.crop(image, (3, 5, 7, 9)), pixels[3:10, 5:14])
 
 
-def test_turned_in_an_exported_model(tmp_path):
+def test_rotates_in_an_exported_model(tmp_path):
   module = tf.Module()
   module.decode = tf.function(decoding.decode_image, input_signature=[tf.TensorSpec([], tf.string)])
   tf.saved_model.save(module, str(tmp_path))
@@ -70,7 +70,7 @@ def test_turned_in_an_exported_model(tmp_path):
 
 
 def changed_webp(kinds_and_bodies, flags=None):
-  """A WebP with these chunks behind its picture, and perhaps other flags in its header."""
+  """A WebP with these chunks after its picture, and optionally other flags in its header."""
   parts = FORMATS['webp'].split(WEBP)[:-1]
   if flags is not None:
     parts[0] = parts[0]._replace(body=bytes([flags]) + parts[0].body[1:])
@@ -114,9 +114,9 @@ ODD = {
 
 
 @pytest.mark.parametrize('name', ODD)
-def test_odd_or_damaged_metadata_is_no_error(name):
+def test_odd_or_damaged_metadata(name):
   encoded, orientation = ODD[name]
-  if orientation is None:  # The file is cut short.
+  if orientation is None:  # The file is truncated.
     with pytest.raises(tf.errors.InvalidArgumentError):
       decoding.decode_image(tf.constant(encoded))
     return
@@ -127,8 +127,8 @@ def test_odd_or_damaged_metadata_is_no_error(name):
 
 
 @pytest.mark.parametrize('name', ['png', 'png as text', 'webp'])
-def test_damaged_tags_are_no_error(name):
-  """Damage inside the tags alone: the image is as it was, or turned."""
+def test_damaged_tags_are_ignored(name):
+  """With damage only inside the tags, the image is unchanged or rotated."""
   whole, rng = exif(6), np.random.default_rng(2)
   for _ in range(40):
     data = bytearray(whole)

@@ -1,4 +1,4 @@
-"""Every recipe of the table, in the ways that the programs use it."""
+"""Every recipe in the table, as used by the programs."""
 
 import numpy as np
 import pytest
@@ -11,13 +11,12 @@ RANDOM = [name for name, recipe in PREPROCESSING.items() if recipe.is_random]
 
 def test_names():
   assert set(PREPROCESSING) == {'caffe', 'cifarnet', 'efficientnet_lite', 'inception', 'lenet',
-                                'torchvision', 'vgg'}
+                                'resnet_keras', 'torchvision', 'vgg'}
   assert set(PREPROCESSING) - set(RANDOM) == {'lenet'}
 
 
 @pytest.mark.parametrize('name', PREPROCESSING)
-@pytest.mark.parametrize('is_training', [False, True])
-@pytest.mark.parametrize('channels', [3, 1])
+@pytest.mark.parametrize(('is_training', 'channels'), [(False, 1), (True, 3)])
 def test_shape_and_type(name, is_training, channels, photo, encode):
   preprocess = get_preprocessing(name, is_training, channels=channels)
   seed = tf.constant([1, 2], tf.int64)
@@ -48,11 +47,11 @@ def test_grayscale_is_one_channel(name, is_training, photo):
 
 
 @pytest.mark.parametrize('name', PREPROCESSING)
-def test_values_are_what_the_record_says(name):
+def test_values_follow_the_formula(name):
   colour = np.array([200, 100, 50])
   image = tf.constant(np.tile(colour.astype(np.uint8), [40, 40, 1]))
   found = get_preprocessing(name)(image, 32, 32)
-  order, _, formula = PREPROCESSING[name].values.partition(': ')
+  order, _, formula = PREPROCESSING[name].transform.values().partition(': ')
   variables = {'value': colour if order == 'RGB' else colour[::-1], 'mean': colour.mean(),
                'deviation': colour.std()}
   expected = eval(formula.partition(', over')[0], variables)
@@ -60,7 +59,7 @@ def test_values_are_what_the_record_says(name):
 
 
 @pytest.mark.parametrize('name', RANDOM)
-def test_seed_decides_everything(name, photo, encode):
+def test_result_is_a_function_of_the_seed(name, photo, encode):
   encoded = tf.constant(encode(photo, 'JPEG'))
   preprocess = get_preprocessing(name, is_training=True)
 
@@ -86,7 +85,7 @@ def test_eval_does_not_depend_on_a_seed(name, photo):
 
 
 @pytest.mark.parametrize('name', PREPROCESSING)
-def test_lenet_alone_trains_without_a_seed(name, photo):
+def test_only_lenet_trains_without_a_seed(name, photo):
   preprocess = get_preprocessing(name, is_training=True)
   if name == 'lenet':
     assert preprocess(tf.constant(photo), 32, 32).shape == [32, 32, 3]
@@ -105,7 +104,7 @@ def test_one_pixel_and_long_images(name, is_training):
 
 
 @pytest.mark.parametrize('name', PREPROCESSING)
-def test_file_that_is_no_image(name):
+def test_file_that_is_not_an_image(name):
   with pytest.raises(tf.errors.InvalidArgumentError):
     get_preprocessing(name)(tf.constant(b'no image'), 16, 16)
 

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from preprocessing import cifarnet, decoding, image_ops, lenet
+from preprocessing import decoding, image_ops
+from preprocessing.preprocessing_factory import get_preprocessing
 
 
 def crop_or_pad(image, height, width):
-  """About the centre, in NumPy."""
+  """Crops or pads around the centre, in NumPy."""
   for axis, size in ((0, height), (1, width)):
     extra = size - image.shape[axis]
     if extra >= 0:
@@ -38,20 +39,21 @@ def test_eval(photo, encode, shape, size, file_format):
     image = tf.constant(encode(image.numpy(), file_format))
     pixels = decoding.decode_image(image)
   expected = crop_or_pad(pixels.numpy().astype(float), *size)
-  np.testing.assert_allclose(lenet.preprocess(image, *size), (expected - 128) / 128, atol=1e-6)
-  np.testing.assert_allclose(cifarnet.preprocess_for_eval(image, *size), standardise(expected),
+  np.testing.assert_allclose(get_preprocessing('lenet')(image, *size), (expected - 128) / 128,
+                             atol=1e-6)
+  np.testing.assert_allclose(get_preprocessing('cifarnet')(image, *size), standardise(expected),
                              atol=1e-4)
 
 
 def test_eval_of_grey(photo, grey_of):
   image = photo[:28, :28]
   expected = (grey_of(image) - 128) / 128
-  np.testing.assert_allclose(lenet.preprocess(tf.constant(image), 28, 28, channels=1), expected,
-                             atol=1 / 128)
+  result = get_preprocessing('lenet', channels=1)(tf.constant(image), 28, 28)
+  np.testing.assert_allclose(result, expected, atol=1 / 128)
 
 
 @pytest.mark.parametrize('shape, size', SHAPES)
-def test_cifarnet_train_follows_its_steps(photo, shape, size):
+def test_cifarnet_train_equals_numpy(photo, shape, size):
   image = photo[:shape[0], :shape[1]]
   for i in range(4):
     seed = tf.constant([i, 4])
@@ -70,10 +72,10 @@ def test_cifarnet_train_follows_its_steps(photo, shape, size):
     factor = tf.random.stateless_uniform([], contrast, 0.2, 1.8).numpy()
     mean = expected.mean(axis=(0, 1))
     expected = standardise((expected - mean) * factor + mean)
-    result = cifarnet.preprocess_for_train(tf.constant(image), *size, seed=seed)
+    result = get_preprocessing('cifarnet', True)(tf.constant(image), *size, seed=seed)
     np.testing.assert_allclose(result, expected, atol=1e-3)
 
 
 def test_cifarnet_of_one_colour_is_finite():
-  result = cifarnet.preprocess_for_eval(tf.fill([32, 32, 3], tf.constant(9, tf.uint8)), 32, 32)
+  result = get_preprocessing('cifarnet')(tf.fill([32, 32, 3], tf.constant(9, tf.uint8)), 32, 32)
   np.testing.assert_array_equal(result, np.zeros([32, 32, 3]))

@@ -1,4 +1,4 @@
-"""torchvision's recipe, checked against Pillow, which is what torchvision resizes with."""
+"""torchvision's recipe, checked against Pillow, with which torchvision resizes."""
 
 import numpy as np
 import pytest
@@ -6,13 +6,14 @@ import tensorflow as tf
 from PIL import Image
 
 from preprocessing import image_ops, torchvision
+from preprocessing.preprocessing_factory import get_preprocessing
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 LUMA = np.array([0.2989, 0.5870, 0.1140])
 
 
 def shrunk(image, height, width):
-  """Resizes in two steps, for Pillow's versions differ in which direction they take first."""
+  """Resizes in two steps, since Pillow's versions differ in which direction is first."""
   narrow = Image.fromarray(image).resize((width, image.shape[0]), Image.Resampling.BILINEAR)
   return np.asarray(narrow.resize((width, height), Image.Resampling.BILINEAR))
 
@@ -22,9 +23,9 @@ def normalized(pixels):
 
 
 def assert_near(result, expected):
-  """At most what falls between two numbers is rounded the other way: Pillow's weights are integers.
+  """Allows different rounding of ties, since Pillow's weights are integers.
 
-  Sides in simple proportion, as some here, have such ties; photos hardly any.
+  Ties occur for sides in simple proportion, as some here, but hardly in photos.
   """
   difference = np.abs(np.asarray(result) - expected) * 255 * STD
   assert difference.max() < 1.01
@@ -39,18 +40,18 @@ def test_eval(photo, shape, size, side):
   resized = shrunk(image, height, width)
   y, x = (round((length - kept) / 2) for length, kept in zip((height, width), size, strict=True))
   expected = normalized(resized[y:y + size[0], x:x + size[1]])
-  assert_near(torchvision.preprocess_for_eval(tf.constant(image), *size), expected)
+  assert_near(get_preprocessing('torchvision')(tf.constant(image), *size), expected)
 
 
 def test_eval_of_grey(photo, grey_of):
   grey = np.rint(grey_of(photo)[..., 0]).astype(np.uint8)
   expected = shrunk(grey, 256, 355)[16:240, 66:290]
   expected = (expected / 255 - MEAN @ LUMA) / (STD @ LUMA)
-  result = torchvision.preprocess_for_eval(tf.constant(photo), 224, 224, channels=1)
+  result = get_preprocessing('torchvision', channels=1)(tf.constant(photo), 224, 224)
   np.testing.assert_allclose(result[..., 0], expected, atol=2.1 / 255 / 0.22)
 
 
-def test_train_follows_its_steps(photo):
+def test_train_equals_pillow(photo):
   flips = set()
   for i in range(6):
     seed = tf.constant([i, 3])
@@ -59,11 +60,12 @@ def test_train_follows_its_steps(photo):
     flip = bool(tf.random.stateless_uniform([], image_ops.decision_seed(seed, 4)) < 0.5)
     flips.add(flip)
     expected = normalized(expected[:, ::-1] if flip else expected)
-    assert_near(torchvision.preprocess_for_train(tf.constant(photo), 61, 83, seed=seed), expected)
+    result = get_preprocessing('torchvision', True)(tf.constant(photo), 61, 83, seed=seed)
+    assert_near(result, expected)
   assert flips == {True, False}
 
 
-def test_boxes_are_spread_as_they_should_be():
+def test_distribution_of_random_boxes():
   boxes = np.array([[int(value) for value in torchvision.random_box(
     tf.constant(300), tf.constant(400), tf.constant([7, i]))] for i in range(300)])
   y, x, height, width = boxes.T
@@ -71,7 +73,7 @@ def test_boxes_are_spread_as_they_should_be():
   assert (y + height <= 300).all() and (x + width <= 400).all()
   ratio, share = width / height, height * width / (300 * 400)
   assert 0.74 < ratio.min() < 0.8 and 1.26 < ratio.max() < 1.35
-  assert abs(np.log(ratio).mean()) < 0.05  # Even in logarithms.
+  assert abs(np.log(ratio).mean()) < 0.05  # Uniform in logarithms.
   assert 0.079 < share.min() < 0.11 and 0.85 < share.max() <= 1
   inside = (height < 300) & (width < 400)
   assert 0.4 < (y / np.maximum(300 - height, 1))[inside].mean() < 0.6
@@ -80,7 +82,7 @@ def test_boxes_are_spread_as_they_should_be():
 
 @pytest.mark.parametrize('shape, expected', [((10, 1000), (0, 493, 10, 13)),
                                              ((1000, 9), (494, 0, 12, 9)), ((1, 1), (0, 0, 1, 1))])
-def test_the_centre_where_no_box_fits(shape, expected):
+def test_centre_is_used_if_no_box_fits(shape, expected):
   found = {tuple(int(value) for value in torchvision.random_box(
     *map(tf.constant, shape), tf.constant([5, i]))) for i in range(5)}
   assert expected in found

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from preprocessing import image_ops, vgg
+from preprocessing import image_ops
+from preprocessing.preprocessing_factory import get_preprocessing
 
 MEAN = np.array([123.68, 116.78, 103.94])
 LUMA = np.array([0.2989, 0.5870, 0.1140])
@@ -26,18 +27,18 @@ def centre(image, height, width):
 def test_eval(photo, interpolate, shape, size, side):
   image = photo[:shape[0], :shape[1]]
   expected = centre(resized(image, side, interpolate), *size) - MEAN
-  result = vgg.preprocess_for_eval(tf.constant(image), *size)
+  result = get_preprocessing('vgg')(tf.constant(image), *size)
   np.testing.assert_allclose(result, expected, atol=0.02)
 
 
 def test_eval_of_grey(photo, interpolate, grey_of):
   expected = centre(resized(grey_of(photo), 256, interpolate), 32, 32) - MEAN @ LUMA
-  result = vgg.preprocess_for_eval(tf.constant(photo), 32, 32, channels=1)
+  result = get_preprocessing('vgg', channels=1)(tf.constant(photo), 32, 32)
   np.testing.assert_allclose(result, expected, atol=1.01)
 
 
 @pytest.mark.parametrize('size, sides', [((200, 180), (256, 512)), ((280, 280), (320, 640))])
-def test_train_follows_its_steps(photo, interpolate, size, sides):
+def test_train_equals_numpy(photo, interpolate, size, sides):
   for i in range(6):
     seed = tf.constant([i, 9])
     side_seed, y_seed, x_seed, flip = (image_ops.decision_seed(seed, k) for k in range(4))
@@ -48,11 +49,11 @@ def test_train_follows_its_steps(photo, interpolate, size, sides):
     image = image[y:y + size[0], x:x + size[1]]
     if tf.random.stateless_uniform([], flip) < 0.5:
       image = image[:, ::-1]
-    result = vgg.preprocess_for_train(tf.constant(photo), *size, seed=seed)
+    result = get_preprocessing('vgg', True)(tf.constant(photo), *size, seed=seed)
     np.testing.assert_allclose(result, image - MEAN, atol=0.05)
 
 
-def test_train_draws_every_side_and_place():
+def test_train_draws_every_side_and_position():
   sides = [int(image_ops.uniform_integer(tf.constant([1, i]), 3, 5)) for i in range(100)]
   assert set(sides) == {3, 4, 5}
   ramp = np.arange(12, dtype=np.uint8).reshape(3, 4, 1)

@@ -1,4 +1,4 @@
-"""The first picture of animated WebP files, and sizes that headers claim."""
+"""The first frame of animated WebP files, and sizes claimed by headers."""
 
 import io
 
@@ -31,7 +31,7 @@ def test_animation_without_transparency(size, lossless):
   image = RGB.resize(size)
   frames = {**FRAMES, 'append_images': [image.rotate(180)]}
   encoded = bytearray(encode(image, 'WEBP', lossless=lossless, **frames))
-  encoded[20] &= ~0x10  # Pillow may find that the second picture leaves something transparent.
+  encoded[20] &= ~0x10  # Pillow may find that the second frame leaves transparent pixels.
   encoded = bytes(encoded)
   assert flags(encoded) & 0x12 == 0x02
   pixels = decoding.decode_image(tf.constant(encoded))
@@ -49,19 +49,19 @@ def test_animation_with_transparency(lossless):
 
 @pytest.mark.parametrize('announced', [0x02, 0x12])
 @pytest.mark.parametrize('image', [RGB, RGBA], ids=['RGB', 'RGBA'])
-def test_first_picture_on_a_part_of_its_canvas(image, announced):
+def test_first_frame_smaller_than_its_canvas(image, announced):
   encoded = animated_webp(image, (51, 40), (6, 4), flags=announced, lossless=True)
   pixels = decoding.decode_image(tf.constant(encoded)).numpy()
   assert pixels.shape == (40, 51, 3)
   np.testing.assert_array_equal(pixels[4:4 + image.height, 6:6 + image.width],
                                 shown(encode(image, 'WEBP', lossless=True)))
   pixels[4:4 + image.height, 6:6 + image.width] = 255
-  assert pixels.min() == 255  # As beside the picture of a GIF.
+  assert pixels.min() == 255  # As outside the picture of a GIF.
 
 
 @pytest.mark.parametrize('corner, canvas', [((0, 0), (36, 40)), ((0, 0), (40, 21)),
                                             ((20, 0), (40, 40)), ((0, 20), (40, 40))])
-def test_picture_outside_of_its_canvas_is_an_error(corner, canvas):
+def test_frame_outside_its_canvas_is_an_error(corner, canvas):
   with pytest.raises(tf.errors.InvalidArgumentError):
     decoding.decode_image(tf.constant(animated_webp(RGB, canvas, corner)))
 

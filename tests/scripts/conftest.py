@@ -1,4 +1,4 @@
-"""What the tests of the programs in `scripts` share."""
+"""Shared by the tests of the programs in `scripts`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture(scope='session')
 def program():
-  """Imports a program of `scripts`, which finds those beside it, by its name."""
+  """Imports a program of `scripts` by name, together with the modules it imports there."""
   with pytest.MonkeyPatch.context() as patch:
     patch.syspath_prepend(str(pathlib.Path(__file__).parents[2] / 'scripts'))
     yield importlib.import_module

@@ -29,7 +29,7 @@ def pytorch(program):
 
 @pytest.fixture
 def settings(benchmark, monkeypatch):
-  """The flags, which the tests set."""
+  """The flags, which tests can set."""
   values = types.SimpleNamespace(
     job='mobilenet_v1', dataset_dir='photos', checkpoint_path='weights', torch_python=None,
     contenders=None, rounds=1, epochs=5, uncached_epochs=None, pytorch_epochs=None, batch_size=2,
@@ -42,7 +42,7 @@ def _measured(benchmark, seconds, top_1, last_epoch):
   return benchmark.Measured(seconds, tuple(top_1), last_epoch, 'x 1')
 
 
-def test_turns_alternate_and_warm_has_the_cache_of_cold(benchmark, settings, monkeypatch):
+def test_turns_alternate_and_warm_uses_the_cache_of_cold(benchmark, settings, monkeypatch):
   turns = []
 
   def train_here(cache, epochs, mode):
@@ -70,7 +70,7 @@ def test_turns_alternate_and_warm_has_the_cache_of_cold(benchmark, settings, mon
   assert len(set(caches)) == 4 and not any(cache.exists() for cache in caches)
 
 
-def test_what_is_not_run_takes_as_long_as_the_last_epoch(benchmark):
+def test_time_of_omitted_epochs_is_that_of_the_last(benchmark):
   assert benchmark.total_seconds(_measured(benchmark, 50, [0.1, 0.2], 20), 2) == 50
   assert benchmark.total_seconds(_measured(benchmark, 50, [0.1, 0.2], 20), 30) == 50 + 28 * 20
   assert benchmark.total_seconds(_measured(benchmark, 50, [0.1], None), 1) == 50
@@ -125,8 +125,8 @@ def test_validations_of_a_run(benchmark, tmp_path):
 
 
 @pytest.mark.parametrize(('name', 'recipe'), [('read_inception', 'inception'), ('read_vgg', 'vgg')])
-def test_images_are_those_of_the_trainer(pytorch, tmp_path, name, recipe):
-  # Smooth, for Pillow's resizing is another: half-pixel centres, antialiased.
+def test_pytorch_reads_the_same_images_as_the_trainer(pytorch, tmp_path, name, recipe):
+  # Smooth, since Pillow resizes differently: half-pixel centres, antialiasing.
   y, x = np.mgrid[:260, :300].astype(np.float32)
   pixels = np.stack([y / 260, x / 300, (y + x) / 560], -1) * 255
   path = tmp_path / 'x.png'
@@ -138,7 +138,7 @@ def test_images_are_those_of_the_trainer(pytorch, tmp_path, name, recipe):
                              atol=np.ptp(ours) * 2 / 255)
 
 
-def test_layers_of_pytorch_are_ours(benchmark, pytorch):
+def test_pytorch_layers_equal_ours(benchmark, pytorch):
   # As MobileNetV1's, in https://arxiv.org/abs/1704.04861, table 1.
   assert [depth for depth, _ in pytorch._MOBILENET] == [
     32, 64, 128, 128, 256, 256, *[512] * 6, 1024, 1024]
@@ -166,7 +166,7 @@ def test_program(benchmark, settings, zoo_assets, tmp_path, capsys):
   assert 'computed: epochs 3 to 5' in capsys.readouterr().out
 
 
-def test_what_pytorch_is_given(benchmark, settings, zoo_assets, tmp_path):
+def test_inputs_for_pytorch(benchmark, settings, zoo_assets, tmp_path):
   settings.checkpoint_path = str(zoo_assets / 'weights' / 'mobilenet_v1_1.0_224')
   benchmark.write_weights(benchmark.JOBS['mobilenet_v1'], tmp_path / 'x.npz')
   with np.load(tmp_path / 'x.npz') as arrays:

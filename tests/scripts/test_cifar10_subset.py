@@ -1,4 +1,4 @@
-"""The images of the experiment with 100 images a class, from a small CIFAR-10."""
+"""The images of the experiment with 100 images per class, from a small CIFAR-10."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def main(flags, monkeypatch):
 
 @pytest.fixture
 def pixels(tmp_path):
-  """Writes a CIFAR-10 of 12 images a file, by turns of the ten classes; returns its pixels."""
+  """Writes a CIFAR-10 with 12 images per file, in turn from ten classes; returns its pixels."""
   rng, found = np.random.default_rng(0), []
   below = tmp_path / 'package' / 'cifar-10-batches-bin'
   below.mkdir(parents=True)
@@ -63,7 +63,7 @@ def test_first_images_of_each_class_are_written(main, flags, pixels, capsys):
       np.testing.assert_array_equal(np.asarray(PIL.Image.open(path)), pixels[first + number])
 
 
-def test_mistakes_leave_nothing(main, flags, pixels):
+def test_mistakes_write_nothing(main, flags, pixels):
   flags.images_per_class = 7
   with pytest.raises(ValueError, match=r"7 .*airplane.*'train'.* 6"):
     main()

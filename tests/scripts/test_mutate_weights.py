@@ -1,4 +1,4 @@
-"""Damaged weights: the damages, the samples, and that a reader's death is seen."""
+"""Damaged weights: the damage, the samples, and that a reader's crash is detected."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def script(program):
   return program('mutate_weights')
 
 
-def test_damages_follow_from_their_seed():
+def test_damage_is_a_function_of_the_seed():
   data = bytes(range(200))
   first, second = ([*mutations.mutations(data, 300, seed)] for seed in (1, 1))
   assert first == second
@@ -35,7 +35,7 @@ def test_damages_follow_from_their_seed():
 
 
 def _has_right_checksum(data):
-  """Looks at the block that lists the others."""
+  """Checks the index block."""
   footer, at, numbers = memoryview(data)[-48:], 0, []
   for _ in range(4):
     number, at = varint(footer, at)
@@ -44,7 +44,7 @@ def _has_right_checksum(data):
   return masked_crc32c(data[numbers[2]:end]) == int.from_bytes(data[end:end + 4], 'little')
 
 
-def test_damaged_tables_have_right_checksums():
+def test_damaged_tables_have_correct_checksums():
   sample = SAMPLES['checkpoint V1']
   whole = sample.make()[sample.path]
   assert _has_right_checksum(whole)
@@ -87,7 +87,7 @@ for number in range(int(sys.argv[4]), int(sys.argv[5])):
 """
 
 
-def test_readers_that_die_are_seen():
+def test_crashed_readers_are_detected():
   results = [*runs.read_damaged('npy', 8, program=(sys.executable, '-c', _PROGRAM))]
   assert [r.number for r in results] == [*range(8)]
   assert [(r.outcome, r.reason) for r in results if r.outcome != runs.LOADED] == [
@@ -102,7 +102,7 @@ def test_programs_that_fail_or_write_are_errors(code):
       pass
 
 
-def test_the_row_of_a_format(script):
+def test_row_of_a_format(script):
   results = [runs.Result(0, runs.LOADED, '', milliseconds=3), runs.Result(1, runs.REFUSED, 'no'),
              runs.Result(2, runs.REFUSED, 'no', mebibytes=300),
              runs.Result(3, runs.LOADED, '', events=('os.system',)),
@@ -120,8 +120,8 @@ def test_choice_of_formats(script):
     script.chosen(['jpg'])
 
 
-@pytest.mark.slow
-def test_the_script():
+@pytest.mark.thorough
+def test_program():
   done = subprocess.run(
     [sys.executable, _SCRIPTS / 'mutate_weights.py', '--formats=npy', '--count=30'],
     capture_output=True, text=True, timeout=300, check=False)

@@ -1,4 +1,4 @@
-"""The program that runs the classic experiments, with small commands in the place of theirs."""
+"""The program that runs the classic experiments, with small commands instead of theirs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _METRICS = 'step,loss,validation_top_1\n1,0.5,\n2,,0.5\n3,,0.75\n4,,0.625\n'
 
 @pytest.fixture
 def experiments(program, monkeypatch, tmp_path):
-  """The program, with flags that the tests set, and commands that only leave a metrics.csv."""
+  """The program, with flags set by tests, and commands that only write a metrics.csv."""
   module = program('run_experiment')
   monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
   (tmp_path / 'cache/slim_zoo/weights/zoo_net').mkdir(parents=True)
@@ -46,7 +46,7 @@ def _rows(experiments) -> list[dict[str, str]]:
     return list(csv.DictReader(file))
 
 
-def test_a_row_has_what_every_seed_gave(experiments):
+def test_row_has_the_results_of_every_seed(experiments):
   experiments.main()
   row, = _rows(experiments)
   assert [row[name] for name in ('seeds', 'last', 'last_mean', 'last_deviation', 'seconds')] == [
@@ -58,7 +58,7 @@ def test_a_row_has_what_every_seed_gave(experiments):
     assert {'--checkpoint_path=zoo:weights', '--checkpoint_channel_order=rgb'} <= set(words)
 
 
-def test_what_cannot_be_had_is_a_row_that_says_so(experiments):
+def test_unavailable_data_are_recorded_in_a_row(experiments):
   experiments.FLAGS.missing, experiments.FLAGS.experiment = "GTSRB's train.p", 'alexnet_on_gtsrb'
   experiments.FLAGS.data = experiments.FLAGS.weights = None
   experiments.main()
@@ -74,14 +74,14 @@ def test_mistakes(experiments, program, tmp_path):
   assert not pathlib.Path(experiments.FLAGS.results).exists()
 
 
-def test_a_program_that_fails_stops_the_experiment(program, tmp_path, capfd):
+def test_failing_program_stops_the_experiment(program, tmp_path, capfd):
   module = program('run_experiment')
   with pytest.raises(ChildProcessError, match=r'list_networks.py.* 1\b'):
     module.run_command(['list_networks.py', 'stray'], tmp_path)
   assert '$ python list_networks.py stray' in capfd.readouterr().out
 
 
-def test_features_are_divided_by_class_and_seed(program, monkeypatch, tmp_path):
+def test_features_are_split_by_class_and_seed(program, monkeypatch, tmp_path):
   module = program('experiments.split_features')
   labels = np.repeat([0, 1], [60, 40])
   whole = features.Features(np.arange(100, dtype=np.float32)[:, None], labels,
@@ -103,7 +103,7 @@ def test_features_are_divided_by_class_and_seed(program, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize('suffix', ['txt', 'csv'])
-def test_lists_name_the_images_of_a_folder(program, monkeypatch, tmp_path, suffix):
+def test_list_of_a_folders_images(program, monkeypatch, tmp_path, suffix):
   from datasets import dataset_factory
   module = program('experiments.write_list')
   for name in ('b/1.jpg', 'b/2.jpg', 'a/1.jpg'):

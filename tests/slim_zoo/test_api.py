@@ -53,7 +53,7 @@ def test_networks_are_listed_and_built():
   assert logits.shape == [2, 7]
 
 
-def test_a_model_says_what_predict_image_says(folder, run_here):
+def test_model_predicts_like_predict_image(folder, run_here):
   model = slim_zoo.load(folder / 'run')
   paths = sorted((folder / 'photos').iterdir())
   found = model.predict(paths, top_k=2)
@@ -94,7 +94,7 @@ def test_mistakes(folder, call, error, named):
     call(slim_zoo.load(folder / 'run'), folder)
 
 
-def test_the_example_of_the_readme_runs(folder, monkeypatch, capsys):
+def test_readme_example_runs(folder, monkeypatch, capsys):
   text = (_ROOT / 'README.md').read_text(encoding='utf-8')
   blocks = re.findall(r'^```python\n(.*?)^```', text, re.MULTILINE | re.DOTALL)
   example, = (block for block in blocks if block.startswith('import slim_zoo'))

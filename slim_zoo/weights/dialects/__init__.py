@@ -1,1 +1,1 @@
-"""Names and layouts of our variables in other programs: one file per family."""
+"""Names and layouts of our variables in other programs, one file per family."""

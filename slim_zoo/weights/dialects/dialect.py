@@ -16,14 +16,15 @@ class Dialect:
 
   Attributes:
     name: whose names they are, for messages, such as `torchvision`.
-    takes: `takes(ours, theirs) -> {our name: Take}`: the shapes of our variables, in the order of
-      the layers, and of the file's arrays; variables that it does not know are left out. Takes may
-      have keys that the file lacks: they are reported as missing.
-    preprocessing: recipe that the weights are used with, where not the network's own.
-    image_size: height and width that they are used with, where not the network's own.
-    note: what a user must know of the result, such as a difference that remains.
-    knows_heads: whether heads of users' own are found as well. Other programs' networks have none,
-      and their takes are not asked for those.
+    takes: `takes(ours, theirs) -> {our name: Take}`, from the shapes of our variables, in the order
+      of the layers, and of the file's arrays. Unknown variables are left out. Keys of takes that
+      the file lacks are reported as missing. Raises ValueError, which says what was expected and
+      received, for arrays that cannot be converted.
+    preprocessing: preprocessing for the weights, if not the network's own.
+    image_size: height and width of images for the weights, if not the network's own.
+    note: what a user must know about the result, such as a remaining difference.
+    knows_heads: whether custom heads are found as well. Other programs' networks have none, so
+      their takes are not called for those.
   """
   name: str
   takes: Callable[[Shapes, Shapes], dict[str, Take]]
@@ -34,7 +35,7 @@ class Dialect:
 
 
 def by_name(function: Callable[[str], Take | None]) -> Callable[[Shapes, Shapes], dict[str, Take]]:
-  """Makes `Dialect.takes` of a function from the name of one of our variables to its take."""
+  """Makes `Dialect.takes` from a function that maps our variable's name to its take."""
   def takes(ours: Shapes, theirs: Shapes) -> dict[str, Take]:
     del theirs
     found = {name: function(name) for name in ours}

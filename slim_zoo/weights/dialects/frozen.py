@@ -1,8 +1,8 @@
 """Frozen graphs and TensorFlow Lite: layers are found by the scopes in their operators' names.
 
-`MobilenetV1/MobilenetV1/Conv2d_0/Relu6` belongs to our layer `MobilenetV1/Conv2d_0`: its parts lie
-in the name, one behind the other. Whoever made the graph may have put scopes before and within
-ours, and may have folded batch norm into the kernel and the biases of the layer before it.
+`MobilenetV1/MobilenetV1/Conv2d_0/Relu6` belongs to our layer `MobilenetV1/Conv2d_0`, because its
+parts occur in the name in this order. Graphs may have additional scopes before and within ours, and
+batch norm may be folded into the kernel and the biases of the layer before it.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from slim_zoo.weights.layouts import DEPTHWISE_HWIO, HWIO, Step, Take, constant,
 # The epsilon of batch norm, by network; the first pattern that matches is used.
 _EPSILONS = {'resnet*_keras': 1.001e-5, 'resnet*': 1e-5, 'nasnet_cifar': 1e-5, '*': 1e-3}
 _NOTE = ('The batch norm of these weights is folded into the layers before it. It is restored as '
-         'one that changes nothing, which is right for inference, and for training what comes '
-         "behind frozen layers. To train all layers, measure each layer's mean and variance first: "
-         'convert_weights.py --reestimate_from=<a folder of photos>.')
+         'the identity, which is correct for inference and for training layers after frozen ones. '
+         "To train all layers, measure each layer's mean and variance first: convert_weights.py "
+         '--reestimate_from=<a folder of photos>.')
 
-_OWN_SCOPE = '/BatchNorm'  # Of batch norm within its layer's scope.
-# Of a layer that computes gates, relu6(x + biases + 3): its biases may include the 3.
+_OWN_SCOPE = '/BatchNorm'  # Scope of batch norm within its layer's scope.
+# Layers that compute gates, relu6(x + biases + 3): the biases may include the 3.
 _GATE, _GATES_OFFSET = '/squeeze_excite/Conv_1', 3
 # Factors of a layer's outputs, which may be merged into its kernel and biases.
 _FACTORS = {'InceptionResnetV2/Repeat/block35_*/Conv2d_1x1': 0.17,
@@ -37,7 +37,7 @@ _KERNELS = {'weights': ('kernel', HWIO), 'pointwise_weights': ('kernel', HWIO),
             'depthwise_weights': ('depthwise_kernel', DEPTHWISE_HWIO)}
 _BATCH_NORM = {'gamma': 'gamma', 'beta': 'beta', 'moving_mean': 'mean',
                'moving_variance': 'variance'}
-# The array that identifies the kind of a layer in the file; the first that it has.
+# The arrays that identify the kind of a layer in the file; the first one it has counts.
 _KINDS = ('mean', 'scale', 'offset', 'kernel', 'depthwise_kernel')
 _ADDED = 'added'  # The role of scopes that have biases or batch norm.
 _LONGEST_PATH = 64
@@ -73,7 +73,7 @@ class _Layers:
 
   def __init__(self, ours: Shapes, theirs: Shapes):
     self._theirs = theirs
-    # Scopes by role. A layer belongs to the first scope of a role that it names.
+    # Scopes by role. A layer belongs to the first scope of a role in its names.
     self._scopes: dict[str, set[str]] = {_ADDED: set(), 'kernel': set(), 'depthwise_kernel': set()}
     for name in ours:
       scope, kind = _split(name)
@@ -101,8 +101,8 @@ class _Layers:
     Args:
       kind: one of `_KINDS`.
       wanted: names of the scope.
-      fits: whether an array of this shape may be ours; used to choose between several layers.
-      role: of the scope.
+      fits: returns whether an array's shape may be ours; used to choose between several layers.
+      role: role of the scope.
     """
     found = [layer for scope in set(wanted) for layer in self._layers.get((kind, role, scope), ())]
     if len(found) > 1:
@@ -140,7 +140,7 @@ def _only(found: Sequence[Layer]) -> Layer | None:
 
 
 def _kernel_fits(shape: tuple[int, ...], found: tuple[int, ...]) -> bool:
-  """Tells whether a kernel may be ours, perhaps in another layout."""
+  """Returns whether a kernel may be ours, perhaps in another layout."""
   return math.prod(found) == math.prod(shape) and (
     found[-1] == shape[-1] or (len(shape) == 4 and found[-1] == 1))
 
@@ -150,7 +150,7 @@ class _Network:
 
   def __init__(self, epsilon: float, ours: Shapes, theirs: Shapes):
     self._epsilon, self._ours, self._layers = epsilon, ours, _Layers(ours, theirs)
-    # The layers with kernels, by scope; of two in a scope the last, which the biases follow.
+    # The layers with kernels, by scope; the last one if a scope has two, since biases follow it.
     self._convolutions: dict[str, Layer | None] = {}
     self._batch_norms: dict[str, list[str]] = {}  # Their variables, by scope.
     for name in ours:
@@ -159,7 +159,7 @@ class _Network:
         self._batch_norms.setdefault(scope, []).append(name)
 
   def takes(self, *, folded: bool) -> dict[str, Take]:
-    """Finds all variables; with `folded`, also those of batch norm that was folded."""
+    """Finds all variables; with `folded`, also those of folded batch norm."""
     takes = self._kernels()
     for scope, names in self._batch_norms.items():
       takes |= self._there(scope, names) or (self._folded(scope, names) if folded else {})
@@ -208,7 +208,7 @@ class _Network:
                              lambda shape: shape[-1] == width)
 
   def _there(self, scope: str, names: Sequence[str]) -> dict[str, Take]:
-    """Finds batch norm that was not folded."""
+    """Finds unfolded batch norm."""
     layer = _only(self._find('mean', scope))
     if not layer:
       own = {name: self._layers.own(name) for name in names}
@@ -228,7 +228,7 @@ class _Network:
       scale, takes['beta'] = scales[0].parts['scale'], Take(scales[0].parts['offset'])
       if f'{scope}/gamma' in names:
         takes['gamma'] = Take(scale)
-      else:  # It only divides by the standard deviation.
+      else:  # There is no gamma, only the division by the standard deviation.
         takes['moving_variance'] = Take(scale, (_TO_VARIANCE, plus(-self._epsilon)))
     elif not scales and len(added) == 1:
       takes['gamma'], takes['beta'] = constant(1), added[0]

@@ -1,7 +1,7 @@
 """The names of `keras.applications` in Keras 3; older names are converted to them.
 
-Layers without a name of their own are numbered by Keras, through all models of a process: of them
-only the order counts.
+`dialects/keras_older.py` has those that changed most. Keras numbers unnamed layers across all
+models of a process, so only their order counts.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from slim_zoo.weights.dialects import keras_older
 from slim_zoo.weights.dialects.dialect import Dialect, Shapes
-from slim_zoo.weights.layouts import HWIO, SWAP_RED_AND_BLUE, Step, Take, times
+from slim_zoo.weights.layouts import HWIO, SWAP_RED_AND_BLUE, Step, Take, plus, times
 
 Place = tuple[str, str]  # The names of a layer and of its variable.
 
@@ -23,8 +24,6 @@ _NUMBERED = ('conv2d', 'batch_normalization')
 # Squeeze-and-excite multiplies by 0.16667 here, as in TF-Slim, and by 1 / 6 in Keras; the next
 # convolution compensates for it.
 _SIXTH = times(1 / (6 * 0.16667))
-# For Keras' first ResNet50, whose shortcuts are in another order than those of the later one.
-_OLDER_ORDER = {'res2a_branch1', 'res2a_branch2a'}
 
 
 def _kind(name: str) -> str:
@@ -103,7 +102,7 @@ def _nasnet(name: str, *, cells: int) -> Place:
     return f'{layer}_{block}', kind
   number, side, layer = int(path[0].removeprefix('comb_iter_')) + 1, path[1], path[2]
   if cell_kind == 'reduction' and number == 5:
-    number = 4  # As Keras names it.
+    number = 4  # Keras' number for it.
   infix = '_bn' if layer.startswith('bn_') else ''
   return f'separable_conv_{layer[-1]}{infix}_{cell_kind}_{side}{number}_{block}', kind
 
@@ -119,7 +118,7 @@ def _nasnet_cell(scope: str, cells: int) -> tuple[str, str]:
   return 'normal', f'{number + (number >= third)}'
 
 
-# Keras' names of the layers of Inception V3 and Inception-ResNet that have one.
+# Keras' names of the named layers of Inception V3 and Inception-ResNet.
 _INCEPTION = {r'Logits.*': 'predictions', r'Repeat(?:_\d)?/block(\d+)_(\d+)/Conv2d_1x1':
               r'block\1_\2_conv', r'Block8/Conv2d_1x1': 'block8_10_conv',
               r'Conv2d_7b_1x1': 'conv_7b', r'Conv2d_7b_1x1/BatchNorm': 'conv_7b_bn'}
@@ -158,7 +157,7 @@ def places(network: str, ours: Iterable[str]) -> dict[str, Place]:
     ours: names of our variables, in the order of the layers.
 
   Returns:
-    `{our name: (layer, variable)}`. Layers that Keras only numbers are numbered from the first.
+    `{our name: (layer, variable)}`. Unnamed layers are numbered from the first.
   """
   return NETWORKS[network].places([name for name in ours if not _AUXILIARY.match(name)])
 
@@ -168,13 +167,13 @@ class _Network:
   """A network of `keras.applications`.
 
   Attributes:
-    model: its name there.
+    model: Keras' name of the model.
     places: maps our names, in the order of the layers, to those of Keras.
-    arguments: that the model is made with; the width is the smallest, for only names count.
-    image_size: the smallest that it takes.
-    top: its layers with variables that `include_top=False` leaves out.
+    arguments: arguments to create the model with; the smallest width, since only names matter.
+    image_size: its smallest image size.
+    top: its layers with variables that `include_top=False` omits.
     preprocessing, note: see `Dialect`.
-    is_bgr: whether the first layer is for BGR images where ours is for RGB.
+    is_bgr: whether the first layer expects BGR images and ours RGB.
   """
   model: str
   places: Callable[[Iterable[str]], dict[str, Place]]
@@ -187,15 +186,13 @@ class _Network:
   is_bgr: bool = False
 
 
-_CAFFE_NOTE = ("Keras subtracts the mean colour 103.939, 116.779, 123.68 (BGR), the preprocessing "
-               "'caffe' 104, 117, 124: pixels differ by up to 0.32 of 255.")
-_V2_NOTE = ('Keras pads the input of the first pooling with zeros, on both sides; this network as '
-            "'SAME' does. Logits are equal only where that input is of an odd size, as with images "
-            'of 225 pixels, and positive at its margin.')
-_V1_NOTE = ('Keras pads the input of convolutions of stride two below and on the right, this '
-            "network as 'SAME' does: logits are equal for images whose sides are multiples of 32.")
-_NASNET_NOTE = ('Keras pads the input of the poolings in reduction cells with zeros, which count; '
-                "this network, as TF-Slim's, does not let them count. Logits differ somewhat.")
+_V2_NOTE = ("Keras' first pooling pads its input with zeros on both sides; this network uses "
+            "'SAME' padding. Logits are equal only if that input has an odd size, as with images "
+            'of 225 pixels, and is positive at its border.')
+_V1_NOTE = ("Keras' convolutions with stride 2 pad at the bottom and right; this network uses "
+            "'SAME' padding: logits are equal for images whose sides are multiples of 32.")
+_NASNET_NOTE = ('Poolings in reduction cells of Keras include zero padding; in this network, as in '
+                "TF-Slim's, they exclude it. Logits differ slightly.")
 
 
 def _mobilenet_v3s(model: str, **arguments) -> _Network:
@@ -203,7 +200,7 @@ def _mobilenet_v3s(model: str, **arguments) -> _Network:
 
 
 def _resnet_keras(model: str) -> _Network:
-  return _Network(model, _each(_resnet), note=_CAFFE_NOTE)
+  return _Network(model, _each(_resnet))
 
 
 def _resnet_v2(model: str) -> _Network:
@@ -241,7 +238,7 @@ NETWORKS: dict[str, _Network] = {
 
 @functools.cache
 def _order(network: str) -> tuple[str, ...]:
-  """Lists Keras' layers with variables in its order, which only Keras' own network shows."""
+  """Lists Keras' layers with variables in its order, which is known only from Keras' network."""
   import keras  # The import takes a second and is rarely needed.
   known = NETWORKS[network]
   model = getattr(keras.applications, known.model)(
@@ -277,7 +274,7 @@ def takes_of(network: str, ours: Iterable[str], layers: Mapping[str, str], *,
   Args:
     network: a key of `NETWORKS`.
     ours: names of our variables, in the order of the layers.
-    layers: `{Keras' name of a layer: what its arrays' names begin with}`.
+    layers: `{Keras' name of a layer: prefix of its arrays' names}`.
     theirs: names of the arrays.
   """
   known, result = NETWORKS[network], {}
@@ -309,11 +306,11 @@ def in_order(network: str, groups: Sequence[str]) -> dict[str, str]:
 
   Args:
     network: a key of `NETWORKS`.
-    groups: what the names of each layer's arrays begin with, in this order.
+    groups: prefix of each layer's array names, in this order.
 
   Returns:
-    `{Keras' name of a layer: group}`, without its top where there are more or fewer; {} if there
-    are too few.
+    `{Keras' name of a layer: group}`, without the top if the numbers differ; {} if there are too
+    few groups.
   """
   order = _order(network)
   bare = len(order) - len(NETWORKS[network].top)
@@ -322,24 +319,53 @@ def in_order(network: str, groups: Sequence[str]) -> dict[str, str]:
   return dict(zip(order if len(groups) == len(order) else order[:bare], groups, strict=False))
 
 
+def _groups(theirs: Shapes) -> list[str]:
+  """Lists what the names of each layer's arrays begin with."""
+  return list(dict.fromkeys(name.rpartition('/')[0] for name in theirs))
+
+
+def _checked(ours: Shapes, theirs: Shapes, takes: dict[str, Take]) -> dict[str, Take]:
+  keras_older.check_kernels(ours, theirs, takes)
+  return takes
+
+
 def _takes(network: str, ours: Shapes, theirs: Shapes) -> dict[str, Take]:
-  """Maps by name; or by order, as Keras does, if names differ but the layers are as many."""
-  groups = list(dict.fromkeys(name.rpartition('/')[0] for name in theirs))
+  """Maps by name; or by order, as Keras does, if only the names of the layers differ."""
+  groups = _groups(theirs)
+  keras_older.check_inception(network, groups)
   layers = {_modern(network, new): layer for new, layer in _renumbered(groups).items()}
   found = takes_of(network, ours, layers, theirs=theirs)
   body = {layer for layer, _ in places(network, ours).values()} - {*NETWORKS[network].top}
-  if body <= {*layers} or not _OLDER_ORDER.isdisjoint(groups):
-    return found
-  order = _order(network)
-  if len(groups) not in (len(order), len(order) - len(NETWORKS[network].top)):
-    return found
-  return takes_of(network, ours, in_order(network, groups), theirs=theirs)
+  # The layers of the first ResNet50 are in another order.
+  if not body <= {*layers} and not keras_older.is_resnet50(groups):
+    order = _order(network)
+    if len(groups) in (len(order), len(order) - len(NETWORKS[network].top)):
+      found = takes_of(network, ours, in_order(network, groups), theirs=theirs)
+  return _checked(ours, theirs, found)
+
+
+def _first_resnet50(network: str, ours: Shapes, theirs: Shapes) -> dict[str, Take]:
+  """Maps the names of Keras' first ResNet50."""
+  groups = _groups(theirs)
+  if not keras_older.is_resnet50(groups):
+    return {}
+  layers = {_modern(network, keras_older.resnet50_layer(group)): group for group in groups}
+  step = plus(keras_older.RESNET50_EPSILON)
+  return _checked(ours, theirs, {
+    name: dataclasses.replace(take, steps=(*take.steps, step))
+    if name.endswith('/moving_variance') else take
+    for name, take in takes_of(network, ours, layers, theirs=theirs).items()})
 
 
 def dialects(network: str) -> tuple[Dialect, ...]:
-  """Lists Keras' names of a network; none if Keras does not have it."""
+  """Lists Keras' dialects for a network; none if Keras does not have it."""
   if network not in NETWORKS:
     return ()
   known = NETWORKS[network]
-  return (Dialect('Keras', functools.partial(_takes, network), preprocessing=known.preprocessing,
-                  note=known.note),)
+  found = Dialect('Keras', functools.partial(_takes, network), preprocessing=known.preprocessing,
+                  note=known.note)
+  if network != 'resnet50_keras':
+    return (found,)
+  older = dataclasses.replace(found, takes=functools.partial(_first_resnet50, network),
+                              note=keras_older.RESNET50_NOTE)
+  return (found, older)

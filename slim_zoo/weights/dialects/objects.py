@@ -1,4 +1,4 @@
-"""The names in object-based checkpoints: ours, and Keras' models, by the order of their layers."""
+"""The names in object-based checkpoints: ours, and those of Keras' models by layer order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _VARIABLE = re.compile(
 
 
 def _ours(ours: Shapes, theirs: Shapes) -> dict[str, Take]:
-  """Finds our names, after the path of any attribute that has them."""
+  """Finds our names, below any attribute."""
   prefixes = {name.removesuffix(known) for known in ours for name in theirs
               if f'/{name}'.endswith(f'/{known}')}
   prefix = max(sorted(prefixes), default='',
@@ -28,7 +28,7 @@ def _ours(ours: Shapes, theirs: Shapes) -> dict[str, Take]:
 
 
 def _layers(theirs: Shapes) -> Mapping[int, dict[str, str]]:
-  """Finds the model with the most layers; returns `{number: {variable: name}}` of them."""
+  """Finds the model with the most layers; returns their `{number: {variable: name}}`."""
   models: Any = collections.defaultdict(lambda: collections.defaultdict(dict))
   for name in theirs:
     if found := _VARIABLE.fullmatch(name):
@@ -37,7 +37,7 @@ def _layers(theirs: Shapes) -> Mapping[int, dict[str, str]]:
 
 
 def _keras(network: str, ours: Shapes, theirs: Shapes) -> dict[str, Take]:
-  """Finds Keras' layers, which have no names here, by their order."""
+  """Finds Keras' layers, which are unnamed here, by their order."""
   layers = _layers(theirs)
   if not layers:
     return {}
@@ -51,8 +51,8 @@ def _keras(network: str, ours: Shapes, theirs: Shapes) -> dict[str, Take]:
 
 
 def dialects(network: str) -> tuple[Dialect, ...]:
-  """Lists the names of a network in such checkpoints: ours, and Keras' if it has the network."""
+  """Lists the dialects for a network: ours, and Keras' if it has the network."""
   found = tuple(Dialect('TensorFlow 2 of Keras', functools.partial(_keras, network),
                         preprocessing=dialect.preprocessing, note=dialect.note)
-                for dialect in keras.dialects(network))
+                for dialect in keras.dialects(network)[:1])  # Older ones differ in names only.
   return (Dialect('TensorFlow 2', _ours, knows_heads=True), *found)

@@ -1,7 +1,7 @@
 """timm's names (`pytorch-image-models`), and those of lukemelas' EfficientNet-Lite.
 
-Checked against timm 1.0.31. Names that begin with `tf_` are those of networks whose weights were
-TensorFlow's; so were those of Inception V4, Inception-ResNet V2, NASNet and PNASNet.
+Checked against timm 1.0.31. The weights of networks named `tf_…` are from TensorFlow, as are those
+of Inception V4, Inception-ResNet V2, NASNet and PNASNet.
 """
 
 from __future__ import annotations
@@ -18,19 +18,25 @@ from slim_zoo.weights.layouts import DEPTHWISE_OIHW, OIHW
 
 Find = Callable[[str, Mapping[str, int]], Layer | None]
 
-# Networks of inverted residuals. timm numbers the blocks by stages: their numbers of blocks.
+# Name of the dialect of the MobileNet V3 that timm trained. The names in the file are those of the
+# `tf_…` networks, so published weights state it.
+MOBILENET_V3 = 'timm mobilenetv3'
+
+# Blocks per stage of networks for mobile devices; timm numbers the blocks by stage.
 
 _LITE_DEPTHS = {'efficientnet_lite0': 1.0, 'efficientnet_lite1': 1.1, 'efficientnet_lite2': 1.2,
                 'efficientnet_lite3': 1.4, 'efficientnet_lite4': 1.8}
-_V2, _V3_LARGE, _V3_SMALL = (1, 2, 3, 4, 3, 3, 1), (1, 2, 3, 4, 2, 3), (1, 2, 3, 2, 3)
+_V1, _V2 = (1, 2, 2, 6, 2), (1, 2, 3, 4, 3, 3, 1)
+_V3_LARGE, _V3_SMALL = (1, 2, 3, 4, 2, 3), (1, 2, 3, 2, 3)
 _STAGES = {
+  'mobilenet_v1': _V1,
   **{name: (1, *(math.ceil(count * depth) for count in (2, 2, 3, 3, 4)), 1)
      for name, depth in _LITE_DEPTHS.items()},
   **{f'mobilenet_v2{width}': _V2 for width in ('', '_035', '_050', '_140')},
   **{f'mobilenet_v3_large{kind}': _V3_LARGE for kind in ('', '_minimalistic')},
   **{f'mobilenet_v3_small{kind}': _V3_SMALL for kind in ('', '_minimalistic')}}
 
-_LAYERS = {  # Of a block with an expansion and of one without; they count from the first.
+_LAYERS = {  # In a block with an expansion and in one without; counted from the first layer.
   True: {'expand': ('conv_pw', 'bn1'), 'depthwise': ('conv_dw', 'bn2'),
          'project': ('conv_pwl', 'bn3')},
   False: {'depthwise': ('conv_dw', 'bn1'), 'project': ('conv_pw', 'bn2')}}
@@ -38,6 +44,7 @@ _SQUEEZE_EXCITE = {'Conv': 'se.conv_reduce', 'Conv_1': 'se.conv_expand'}
 _STEM, _HEAD, _CLASSIFIER = (Layer('conv_stem', 'bn1'), Layer('conv_head', 'bn2'),
                              Layer('classifier'))
 _LITE_ENDS = {'stem': _STEM, 'head': _HEAD, 'logits': _CLASSIFIER}
+_V1_ENDS = {'Conv2d_0': _STEM, 'Conv2d_1c_1x1': _CLASSIFIER}
 _V2_ENDS = {'Conv': _STEM, 'Conv_1': _HEAD, 'Logits': _CLASSIFIER}
 
 
@@ -53,6 +60,18 @@ def _block(network: str, number: int) -> str:
   starts = [0, *itertools.accumulate(_STAGES[network])]
   stage = max(i for i, start in enumerate(starts[:-1]) if start <= number)
   return f'blocks.{stage}.{number - starts[stage]}'
+
+
+def _mobilenet_v1(scope: str, places: Mapping[str, int]) -> Layer:
+  """Finds `…/Conv2d_3_pointwise`, which is `blocks.1.1.conv_pw`."""
+  del places
+  layer = scope.rpartition('/')[2]
+  if layer in _V1_ENDS:
+    return _V1_ENDS[layer]
+  _, number, kind = layer.split('_')
+  block = _block('mobilenet_v1', int(number) - 1)
+  convolution, batch_norm = _LAYERS[False]['depthwise' if kind == 'depthwise' else 'project']
+  return Layer(f'{block}.{convolution}', f'{block}.{batch_norm}')
 
 
 def _inverted_residuals(network: str, ends: Mapping[str, Layer]) -> Find:
@@ -87,8 +106,8 @@ def _lukemelas(scope: str, places: Mapping[str, int]) -> Layer:
   return Layer(f'{block}._{inner[0]}_conv', f'{block}.{_LUKEMELAS_NORMS[inner[0]]}')
 
 
-# Inception V4: one list of all layers and blocks. The blocks' convolutions are in lists by branch;
-# those of Mixed_7b to 7d have names, and so have single ones that lead a branch alone.
+# Inception V4: one list of all layers and blocks. The blocks' convolutions are in one list per
+# branch; those of Mixed_7b to 7d have names, as do single convolutions that form a branch.
 
 _V4_LAYERS = ('Conv2d_1a_3x3', 'Conv2d_2a_3x3', 'Conv2d_2b_3x3', 'Mixed_3a', 'Mixed_4a', 'Mixed_5a',
               *(f'Mixed_5{letter}' for letter in 'bcde'), 'Mixed_6a',
@@ -99,9 +118,9 @@ _V4_LAST = (('branch0',), ('branch1_0', 'branch1_1a', 'branch1_1b'),
 
 
 def _branch(scope: str, places: Mapping[str, int]) -> str:
-  """Names a convolution in a branch: `branch1.0`, `branch0` if it is alone, and after a pooling 1.
+  """Names a convolution in a branch: `branch1.0`; `branch0` if alone; number 1 after a pooling.
 
-  Pooling is what the last of four branches begins with.
+  The last of four branches starts with a pooling.
   """
   outer, _, _ = scope.rpartition('/')
   branch = int(outer.rpartition('Branch_')[2])
@@ -153,7 +172,7 @@ _SEARCHED_ARRAYS = {
   **torch_layers.ARRAYS,
   'depthwise_weights': ('depthwise_conv2d.weight', (DEPTHWISE_OIHW,)),
   'pointwise_weights': ('pointwise_conv2d.weight', (OIHW,))}
-# What the scope of a layer looks like, and timm's module.
+# Pattern of a layer's scope, and timm's module.
 _SEARCHED = (
   (r'conv0', r'conv_0.conv'),
   (r'conv0_bn', r'conv_0.bn'),
@@ -186,27 +205,37 @@ def _searched(renamed: Mapping[str, str]) -> Find:
   return find
 
 
-def _mobile(network: str) -> Dialect:
-  """The dialect of a network of inverted residuals."""
+def _mobile(network: str) -> tuple[Dialect, ...]:
+  """The dialects of a network for mobile devices."""
   if network in _LITE_DEPTHS:
     return Dialect(f'timm tf_{network}',
                    torch_layers.takes(_inverted_residuals(network, _LITE_ENDS)),
-                   'efficientnet_lite', note=_PORT_NOTE)
+                   'efficientnet_lite', note=_PORT_NOTE),
+  if network == 'mobilenet_v1':
+    return _of_timm('timm mobilenetv1', _mobilenet_v1, 'inception'),
   if network.startswith('mobilenet_v2'):
-    find = _inverted_residuals(network, _V2_ENDS)
-    return Dialect('timm mobilenetv2', torch_layers.takes(find, epsilon=1e-5 - 1e-3), 'torchvision',
-                   torchvision.ODD_SIZE, torchvision.ODD_NOTE)
+    return _of_timm('timm mobilenetv2', _inverted_residuals(network, _V2_ENDS), 'torchvision'),
   find = _inverted_residuals(network, _v3_ends(_STAGES[network]))
-  return Dialect('timm tf_mobilenetv3', torch_layers.takes(find), 'inception', note=_PORT_NOTE)
+  ported = Dialect('timm tf_mobilenetv3', torch_layers.takes(find), 'inception', note=_PORT_NOTE)
+  if network.endswith('_minimalistic'):
+    return ported,
+  return ported, _of_timm(MOBILENET_V3, find, 'torchvision')
+
+
+def _of_timm(name: str, find: Find, preprocessing: str) -> Dialect:
+  """The dialect of weights that timm trained, with PyTorch's padding and epsilon."""
+  return Dialect(name, torch_layers.takes(find, epsilon=1e-5 - 1e-3), preprocessing,
+                 torchvision.ODD_SIZE, torchvision.ODD_NOTE)
 
 
 # With the same names and shapes, but trained differently.
-_PORT_NOTE = ("The names are those of timm's tf_… networks, and of others that timm trained. The "
-              'latter take --preprocessing_name=torchvision, pad otherwise and have another '
-              'epsilon: their accuracy is lower here.')
+_PORT_NOTE = ("The names are those of timm's tf_… networks, but also of others that timm trained. "
+              'Those need --preprocessing_name=torchvision and have a different padding and '
+              'epsilon, so their accuracy is lower here, unless they have the file name or the '
+              'zoo:timm_… name of a published one.')
 
 _TIMM = {
-  **{network: (_mobile(network),) for network in _STAGES},
+  **{network: _mobile(network) for network in _STAGES},
   'inception_v4': (Dialect('timm', torch_layers.takes(_inception_v4, folds_gamma=True),
                            'inception'),),
   'inception_resnet_v2': (Dialect('timm', torch_layers.takes(
@@ -221,5 +250,5 @@ _LUKEMELAS = Dialect('efficientnet_lite_pytorch', torch_layers.takes(_lukemelas)
 
 
 def dialects(network: str) -> tuple[Dialect, ...]:
-  """Lists timm's and lukemelas' names of a network; none if neither has it."""
+  """Lists timm's and lukemelas' dialects for a network; none if neither has it."""
   return (*_TIMM.get(network, ()), *((_LUKEMELAS,) if network in _LITE_DEPTHS else ()))

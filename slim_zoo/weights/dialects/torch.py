@@ -7,5 +7,5 @@ from slim_zoo.weights.dialects.dialect import Dialect
 
 
 def dialects(network: str) -> tuple[Dialect, ...]:
-  """Lists the names of a network in PyTorch's state dicts; none if none are known."""
+  """Lists PyTorch's dialects for a network; none if none are known."""
   return (*torchvision.dialects(network), *timm.dialects(network))

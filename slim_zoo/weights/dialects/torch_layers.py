@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from slim_zoo.weights.dialects.dialect import Shapes
 from slim_zoo.weights.layouts import DEPTHWISE_OIHW, OIHW, Step, Take, plus
 
-# Our name of an array: PyTorch's, and the changes on the way to ours.
+# {our name of an array: (PyTorch's, steps from its layout to ours)}.
 ARRAYS: Mapping[str, tuple[str, tuple[Step, ...]]] = {
   'weights': ('weight', (OIHW,)), 'depthwise_weights': ('weight', (DEPTHWISE_OIHW,)),
   'biases': ('bias', ()), 'gamma': ('weight', ()), 'beta': ('bias', ()),
@@ -21,9 +21,9 @@ class Layer:
   """A layer in a state dict; the names are the paths of modules.
 
   Attributes:
-    convolution: the convolution, or the fully connected layer.
-    batch_norm: the batch norm after it; '' where there is none.
-    steps: further changes of the weights, after the layout's.
+    convolution: the convolution or fully connected layer.
+    batch_norm: the batch norm after it; '' if there is none.
+    steps: further steps for the weights, after the change of layout.
   """
   convolution: str
   batch_norm: str = ''
@@ -31,13 +31,13 @@ class Layer:
 
 
 def places(names: Iterable[str]) -> dict[str, int]:
-  """Numbers each scope among those within the same one, from zero, in the order of the layers.
+  """Numbers each scope within its parent, from zero, in the order of the layers.
 
   Args:
-    names: of our variables, in the order of the layers.
+    names: names of our variables, in the order of the layers.
 
   Returns:
-    `{scope: number}`, such as 1 for `net/block/depthwise` where `net/block/expand` comes first.
+    `{scope: number}`, such as 1 for `net/block/depthwise` if `net/block/expand` comes first.
   """
   found: dict[str, int] = {}
   numbers: dict[str, int] = {}
@@ -56,14 +56,13 @@ def takes(find: Callable[[str, Mapping[str, int]], Layer | None], *,
   """Makes `Dialect.takes` from a function that finds a layer.
 
   Args:
-    find: `find(scope, places) -> Layer`: for the full scope of one of our layers; `places` are
-      those of all variables. None where the state dict has no such layer.
+    find: `find(scope, places) -> Layer`, for the full scope of one of our layers and the numbers of
+      all scopes. None if the state dict has no such layer.
     arrays: the names of a layer's arrays.
-    epsilon: what PyTorch's batch norms add to the variance less what ours do: the variance takes up
-      the difference.
-    folds_gamma: whether PyTorch's batch norms have scales and ours none: the convolution before,
-      and its mean, take them up. In inference that is the same; in training, where the batch's own
-      spread counts, it is only for scales of one, which weights made from TensorFlow's have.
+    epsilon: the epsilon of PyTorch's batch norms minus ours; it is added to the variance.
+    folds_gamma: whether PyTorch's batch norms have scales and ours none; they are folded into the
+      convolution before it and the mean. In inference that is equivalent; in training, which uses
+      the batch's own variance, only for scales of 1, as in weights from TensorFlow.
   """
   def function(ours: Shapes, theirs: Shapes) -> dict[str, Take]:
     del theirs

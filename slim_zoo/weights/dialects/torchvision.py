@@ -1,4 +1,4 @@
-"""torchvision's names; those of its ResNets and of its Inception V3 are timm's, too.
+"""torchvision's names; timm has the same for ResNets and Inception V3.
 
 Checked against torchvision 0.28 (`torchvision.models`).
 """
@@ -14,27 +14,27 @@ from slim_zoo.weights.layouts import times
 
 Find = Callable[[str, Mapping[str, int]], Layer | None]
 
-# Windows of torchvision's MobileNets are padded equally on both sides, ours like TensorFlow's SAME.
-# The two agree if every layer with a stride gets an odd size: 225, 113, 57, 29, 15.
+# torchvision's MobileNets pad equally on both sides, ours like TensorFlow's SAME. The two agree if
+# every layer with a stride gets an odd size: 225, 113, 57, 29, 15.
 ODD_SIZE = 225
-ODD_NOTE = ('The logits are those of PyTorch at 225×225 pixels and other sizes that stay odd when '
-            'halved; at 224×224 the padding differs, and with it the logits.')
+ODD_NOTE = ("The logits equal PyTorch's at 225×225 pixels and other sizes that stay odd when "
+            'halved; at 224×224 the padding differs, and so do the logits.')
 # The factor of squeeze-and-excite is clipped to [0, 6] and divided by six; ours, like TF-Slim's, is
 # multiplied by 0.16667. The next convolution compensates for it.
 GATE = times(1 / (6 * 0.16667))
-BORDER_NOTE = ('There, average pools count zeros around the image; here, as in TF-Slim, they do '
-               "not: the logits are near PyTorch's, not equal.")
+BORDER_NOTE = ("PyTorch's average pooling includes zeros around the image; here, as in TF-Slim, it "
+               "does not: the logits are close to PyTorch's, but not equal.")
 
 
 # AlexNet, VGG and SqueezeNet: a list of `features`, in which ReLU and pooling count as well, and
-# another of the classifier.
+# another for the classifier.
 
 _ALEXNET = {'conv1': 'features.0', 'conv2': 'features.3', 'conv3': 'features.6',
             'conv4': 'features.8', 'conv5': 'features.10',
             'fc6': 'classifier.1', 'fc7': 'classifier.4', 'fc8': 'classifier.6'}
 _VGG = {'fc6': 'classifier.0', 'fc7': 'classifier.3', 'fc8': 'classifier.6'}
 _VGG_BLOCKS = {'vgg_a': (1, 1, 2, 2, 2), 'vgg_16': (2, 2, 3, 3, 3), 'vgg_19': (2, 2, 4, 4, 4)}
-# Numbers of the layers of SqueezeNet that a pooling follows, beside the first one.
+# Numbers of SqueezeNet's layers that are followed by a pooling, besides the first one.
 _SQUEEZENET_POOLS = {'squeezenet': (4, 8), 'squeezenet_1_1': (3, 5)}
 
 
@@ -90,7 +90,7 @@ def _resnet(scope: str, places: Mapping[str, int]) -> Layer:
 # MobileNets: `features.0` is the first convolution, `features.1` the first block.
 
 def _block_number(scope: str) -> int:
-  """Numbers `…/expanded_conv` and `…/expanded_conv_1`, which follows, from one."""
+  """Numbers `…/expanded_conv`, `…/expanded_conv_1` and so on from one."""
   return int(scope.removeprefix('expanded_conv').removeprefix('_') or 0) + 1
 
 
@@ -102,7 +102,7 @@ def _mobilenet_v2(scope: str, places: Mapping[str, int]) -> Layer:
     place = f'features.{0 if layer == "Conv" else 18}'
     return Layer(f'{place}.0', f'{place}.1')
   block, number = f'features.{_block_number(layer)}.conv', places[scope]
-  if inner == ['project']:  # It stands in the list itself, the others in lists of their own.
+  if inner == ['project']:  # It is in the list itself; the others are in their own lists.
     return Layer(f'{block}.{number}', f'{block}.{number + 1}')
   return Layer(f'{block}.{number}.0', f'{block}.{number}.1')
 
@@ -117,7 +117,7 @@ def _mobilenet_v3(scope: str, places: Mapping[str, int]) -> Layer:
   if layer == 'Conv_2':
     return Layer('classifier.0')
   if layer in ('Conv', 'Conv_1'):
-    # What comes after the last block counts on from it.
+    # Layers after the last block continue its numbering.
     place = f'features.{places[f"{top}/{layer}"]}'
     return Layer(f'{place}.0', f'{place}.1')
   block = f'{top}/{layer}'
@@ -128,8 +128,8 @@ def _mobilenet_v3(scope: str, places: Mapping[str, int]) -> Layer:
   return Layer(f'{place}.0', f'{place}.1', (GATE,) if is_gated else ())
 
 
-# Inception V3: the convolutions of each branch of a block, in order. Blocks 6b to 6e, and 7b and
-# 7c, are alike.
+# Inception V3: the convolutions of each branch of a block, in order. Blocks 6b to 6e have the same
+# structure, as do 7b and 7c.
 _FIGURE_5 = (('branch1x1',), ('branch5x5_1', 'branch5x5_2'),
              ('branch3x3dbl_1', 'branch3x3dbl_2', 'branch3x3dbl_3'), ('branch_pool',))
 _FIGURE_6 = (('branch1x1',), ('branch7x7_1', 'branch7x7_2', 'branch7x7_3'),
@@ -181,5 +181,5 @@ _DIALECTS = {
 
 
 def dialects(network: str) -> tuple[Dialect, ...]:
-  """Lists torchvision's names of a network; none if torchvision does not have it."""
+  """Lists torchvision's dialects for a network; none if torchvision does not have it."""
   return (_DIALECTS[network],) if network in _DIALECTS else ()

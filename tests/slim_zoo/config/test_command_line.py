@@ -1,4 +1,4 @@
-"""Starting programs: what is printed when they fail."""
+"""Starting programs: output of failures."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_retired_flags(given, is_refused):
     command_line.refuse_retired(retired, values)
 
 
-# Each case is a program of its own to absl, but they share one import of TensorFlow.
+# For absl each case is a separate program, but they share one import of TensorFlow.
 _PROGRAM = """
 import sys
 from slim_zoo.config import command_line
@@ -76,7 +76,7 @@ command_line.run(lambda: print('a name: \udcff'))
 """
 
 
-def test_names_that_are_no_utf8_are_shown():
+def test_names_that_are_not_utf8_are_printed():
   program = subprocess.run(
     [sys.executable, '-c', _ODD], cwd=_ROOT, capture_output=True, check=False,
     env={**os.environ, 'PYTHONIOENCODING': 'utf-8:strict'})
@@ -99,14 +99,14 @@ _CASES = {
                    '--batch_size or the image size, or use less data at a time.\nended with 1',
   '--end=interrupt': 'Interrupted.\nended with 130',
   'stray': "Error: Expected: flags of the form --name=value. Received: 'stray'.\nended with 1",
-  # Not the user's mistake: where it happened is shown. It does not end Python by itself, which
-  # would keep batches that are being made, and wait for them forever.
+  # Not a user error, so the stack trace is shown. Python must not wait for batches that are still
+  # being computed, which would take forever.
   '--end=bug': '<trace>AttributeError: a bug\nended with 1',
   '--end=value --verbosity=1': '<trace>ValueError: The value is wrong.\nended with 1',
 }
 
 
-def test_errors_of_users_are_one_message_and_exit_code_1():
+def test_user_errors_give_one_message_and_exit_code_1():
   program = subprocess.run(
     [sys.executable, '-c', _PROGRAM, *_CASES, '--ned=3'], cwd=_ROOT, capture_output=True,
     text=True, check=False)
@@ -126,7 +126,7 @@ def test_errors_of_users_are_one_message_and_exit_code_1():
 
 
 @pytest.mark.parametrize('content', [b'--end=3\n\xff', b'\x80\x03'])
-def test_flag_files_that_are_no_text_are_named(tmp_path, content):
+def test_flag_file_that_is_not_text_is_named(tmp_path, content):
   (tmp_path / 'x.flags').write_bytes(content)
   program = subprocess.run(
     [sys.executable, '-c', _ODD, f'--flagfile={tmp_path}/x.flags'], cwd=_ROOT, capture_output=True,

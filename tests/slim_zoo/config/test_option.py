@@ -18,8 +18,8 @@ _ROOT = pathlib.Path(__file__).parents[3]
 _NAME = re.compile(r'(^|_)(dir|path|file|folder|python)$')
 _HELP = re.compile(r'\b(file|folder|directory|path|checkpoints?|weights|photos|data)\b',
                    re.IGNORECASE)
-# Flags whose help speaks of files though their values are none. --head, a function in a file, has
-# its home expanded where the file is read.
+# Flags whose help mentions files although their values are not paths. For --head, a function in a
+# file, `~` is expanded where the file is read.
 _NO_PATHS = {'experiment', 'model_name'}
 
 
@@ -34,7 +34,7 @@ def _defined() -> list[tuple[str, str, str]]:
   return found
 
 
-def test_every_flag_that_is_a_path_is_defined_as_one():
+def test_every_path_flag_is_defined_as_a_path():
   found = _defined()
   assert ('program.py', 'seed') in {(path, name) for path, name, _ in found}
   assert [(path, name) for path, name, text in found if name not in _NO_PATHS
@@ -43,7 +43,7 @@ def test_every_flag_that_is_a_path_is_defined_as_one():
 
 @pytest.fixture
 def values(monkeypatch):
-  """Flags apart from those of the process: a path that is read, and one that is written."""
+  """Flags separate from those of the process: an input path and an output path."""
   found = flags.FlagValues()
   with monkeypatch.context() as patch:
     define = flags.DEFINE_flag
@@ -72,16 +72,16 @@ def test_defaults_are_expanded(values, monkeypatch):
   assert values.train_dir == os.path.expanduser('~/runs')
 
 
-def test_what_is_written_is_no_url(values):
+def test_output_path_must_not_be_a_url(values):
   with pytest.raises(flags.IllegalFlagValueError,
                      match='--train_dir=gs://bucket/run'):
     values(['program', '--train_dir=gs://bucket/run'])
   values(['program', '--train_dir=/gs/run'])
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_runs_and_images_in_the_home_folder(run_here, tmp_path, monkeypatch):
-  """Without the programs' own expansion, folders called `~` would be made in the working folder."""
+  """Without expansion, folders named `~` would be created in the working folder."""
   home, work = tmp_path / 'home', tmp_path / 'work'
   home.mkdir()
   work.mkdir()

@@ -1,4 +1,4 @@
-"""The options of every program, their help, and the names that they share with tables in code."""
+"""The options of every program, their help, and names that must match tables in the code."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _options(program):
   return flag_values.options_of(importlib.import_module(program).OPTIONS)
 
 
-def test_all_programs_are_known():
+def test_all_programs_are_listed():
   assert len(_PROGRAMS) == 9
 
 
@@ -34,12 +34,12 @@ def test_all_programs_are_known():
   (training.OPTIMIZERS, optimizers.OPTIMIZERS), (training.DECAYS, schedules.DECAYS),
   (training.METRICS, loop.BEST_METRICS), (training.CACHE_MODES, cache.MODES),
   (training.CLASSIFIERS[1:], linear_classifiers.KINDS), (data.SAMPLING, input_pipeline.SAMPLING)])
-def test_names_are_those_of_the_tables(names, table):
+def test_names_equal_those_of_the_tables(names, table):
   assert sorted(names) == sorted(table)
 
 
 @pytest.mark.parametrize('program', _PROGRAMS)
-def test_options_are_sound(program):
+def test_options_are_valid(program):
   config = importlib.import_module(program).OPTIONS()
   fields = [name for topic in dataclasses.fields(config)
             for name in vars(getattr(config, topic.name))]
@@ -53,19 +53,20 @@ def test_options_are_sound(program):
       assert option.default is None or option.default in option.choices, option.name
 
 
-def test_what_is_written_is_written():
+def test_output_paths_are_marked_as_written():
   written = {name for program in _PROGRAMS for name, option in _options(program).items()
              if option.path is Path.WRITTEN}
   assert written == {'train_dir', 'eval_dir', 'output_path', 'output_dir', 'dataset_dir'}
   assert _options('train_image_classifier')['dataset_dir'].path is Path.READ
 
 
-# What a run is made of; a checkpoint without one of these cannot be resumed exactly.
-def test_the_rules_of_training():
+# Everything a run depends on; without one of these a checkpoint cannot be resumed exactly.
+def test_resume_rules_of_training_options():
   by_rule = {rule: {name for name, option in _options('train_image_classifier').items()
                     if option.rule is rule} for rule in Rule}
   assert by_rule[Rule.INHERITED] == {'model_name', 'preprocessing_name', 'train_image_size',
-                                     'use_grayscale', 'head', 'head_from'}
+                                     'use_grayscale', 'head', 'head_from', 'resize_mode',
+                                     'crop_fraction', 'interpolation'}
   assert {'batch_size', 'seed', 'optimizer', 'opt_epsilon', 'weight_decay', 'xla', 'dataset_name',
           'trainable_scopes', 'moving_average_decay'} <= by_rule[Rule.FIXED]
   assert {'learning_rate', 'epochs', 'dataset_dir', 'max_to_keep'} <= by_rule[Rule.FREE]
@@ -77,7 +78,7 @@ def test_the_rules_of_training():
 
 # TF-Slim's flags and defaults: reference/tf_slim.md of the design, checked by eye once.
 _TF_SLIM = {
-  'train_dir': '/tmp/tfmodel/', 'num_clones': 1, 'clone_on_cpu': False,
+  'num_clones': 1, 'clone_on_cpu': False,
   'num_preprocessing_threads': 4, 'log_every_n_steps': 10, 'save_summaries_secs': 600,
   'save_interval_secs': 600, 'weight_decay': 0.00004, 'optimizer': 'rmsprop', 'adadelta_rho': 0.95,
   'adagrad_initial_accumulator_value': 0.1, 'adam_beta1': 0.9, 'adam_beta2': 0.999,
@@ -91,7 +92,15 @@ _TF_SLIM = {
   'checkpoint_exclude_scopes': None, 'trainable_scopes': None, 'ignore_missing_vars': False}
 
 
-def test_defaults_are_those_of_tf_slim():
+# TF-Slim's are in /tmp and belong to whoever came before, and its test split is not everywhere.
+@pytest.mark.parametrize(('program', 'name'), [
+  ('train_image_classifier', 'train_dir'), ('eval_image_classifier', 'eval_dir'),
+  ('eval_image_classifier', 'checkpoint_path'), ('eval_image_classifier', 'dataset_split_name')])
+def test_options_without_tf_slims_default(program, name):
+  assert _options(program)[name].default is None
+
+
+def test_defaults_equal_tf_slims():
   options = _options('train_image_classifier')
   assert {name: options[name].default for name in _TF_SLIM} == _TF_SLIM
 
@@ -141,7 +150,7 @@ runpy.run_path({program!r} + '.py', run_name='__main__')
   ('train_image_classifier', ['stray'], 1, 'stray'),
   ('eval_image_classifier', ['--helpfull'], 0, '--labels_path'),
   ('predict_image', ['--topk=3', 'photo.jpg'], 1, 'top_k')])
-def test_tensorflow_is_not_needed_to_refuse_a_flag(program, arguments, code, shown):
+def test_invalid_flag_is_rejected_without_tensorflow(program, arguments, code, shown):
   found = subprocess.run(
     [sys.executable, '-c', _WITHOUT_TENSORFLOW.format(program=program, arguments=arguments)],
     cwd=_ROOT, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""Settling options: given flags, what a checkpoint keeps, and defaults."""
+"""Resolving options from flags, values in a checkpoint, and defaults."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _settle(arguments, saved, **more):
   (['--choice=auto'], {'choice': 'on'}, {'choice': 'on'}),  # The same command as at the start.
   (['--choice=off'], {}, {'choice': 'off'}),
   (['--place=/a'], {'place': '/a'}, {'place': '/a'}),
-  # A flag overrides the other one that says the same thing.
+  # A flag overrides its alternative.
   (['--steps=5'], {'epochs': 3.0, 'steps': None}, {'steps': 5, 'epochs': None}),
   (['--epochs=5'], {'epochs': None, 'steps': 7}, {'steps': None, 'epochs': 5.0}),
   ([], {'epochs': None, 'steps': 7}, {'steps': 7, 'epochs': None}),
@@ -63,7 +63,7 @@ def test_settle(capsys, arguments, saved, expected):
 
 @pytest.mark.parametrize(('arguments', 'saved'), [
   (['--number=2'], {'number': 3}),
-  (['--number=1'], {'number': 3}),  # Given with its default is given.
+  (['--number=1'], {'number': 3}),  # A flag given with its default counts as given.
   (['--noswitch'], {'switch': True}),
   (['--text=x'], {'text': 'X'}),
   (['--choice=off'], {'choice': 'on'}),
@@ -86,7 +86,7 @@ def test_all_contradictions_are_listed():
     '--text', '--number']
 
 
-def test_values_that_mean_others():
+def test_values_are_resolved_before_comparison():
   resolve = {'text': lambda text: text and text.lower()}
   assert _settle(['--text=ON'], {'text': 'on'}, resolve=resolve)['text'] == 'on'
   with pytest.raises(ValueError, match='--text=OFF'):
@@ -97,13 +97,13 @@ def test_values_that_mean_others():
   ('number', 'x'), ('number', 1.5), ('number', [1]), ('number', None), ('share', 'x'),
   ('share', '0.5'), ('share', 2.0), ('switch', 'maybe'), ('switch', 5), ('switch', None),
   ('text', 3), ('choice', 'maybe'), ('choice', None), ('place', 3)])
-def test_what_is_saved_must_be_a_value_of_the_flag(name, value):
+def test_saved_value_must_be_valid_for_the_flag(name, value):
   with pytest.raises(ValueError, match=f'run.*--{name}') as error:
     _settle([], {name: value})
   assert repr(value) in str(error.value)
 
 
-def test_two_flags_that_say_the_same_thing():
+def test_conflicting_alternative_flags():
   with pytest.raises(ValueError, match='--steps.*--epochs'):
     _settle(['--steps=1', '--epochs=1'], {})
 

@@ -1,4 +1,4 @@
-"""Measuring: every example once, as scikit-learn counts, whatever the batches."""
+"""Evaluation counts every example once, equal to scikit-learn, for any batches."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from slim_zoo.evaluation.evaluator import Evaluator, Measurement
 
 
 def _network(images, *, is_training):
-  """Stands for a network: its images are the logits."""
+  """A stand-in for a network: its images are the logits."""
   assert is_training is False
   return images, {}
 
 
 def _batches(logits, labels, weights=None, *, batch_size):
-  """Cuts examples into batches of one size, the last one filled up with weight 0."""
+  """Divides examples into batches of equal size; the last one is padded with weight 0."""
   weights = np.ones(len(labels)) if weights is None else np.asarray(weights)
   filling = -len(labels) % batch_size
   dataset = tf.data.Dataset.from_tensor_slices({
@@ -60,7 +60,7 @@ def _check(found: Measurement, logits, labels):
                                   zero_division=np.nan)
   np.testing.assert_array_equal(found.recalls, expected)
   with warnings.catch_warnings():
-    warnings.simplefilter('ignore')  # Of classes that are said but not there.
+    warnings.simplefilter('ignore')  # About classes without examples.
     expected = metrics.balanced_accuracy_score(labels, logits.argmax(1))
   assert found.mean_recall == pytest.approx(expected, rel=1e-12)
 
@@ -74,7 +74,7 @@ def test_equals_scikit_learn(classes, batch_size):
   _check(_measure(logits, labels, batch_size=batch_size), logits, labels)
 
 
-def test_gives_up_between_batches():
+def test_can_stop_between_batches():
   logits, labels = _random(7)
   batches, answers = _batches(logits, labels, batch_size=16), iter([False, False, True])
   assert Evaluator(_network).measure(batches, lambda: next(answers)) is None
@@ -83,7 +83,7 @@ def test_gives_up_between_batches():
 
 @pytest.mark.parametrize('xla', [False, True])
 def test_two_classes(xla):
-  # Where there are two classes, scikit-learn takes the scores of one.
+  # For two classes, scikit-learn expects the scores of one.
   logits, labels = _random(2)
   found = _measure(logits, labels, xla=xla)
   assert (found.k, found.top_k) == (2, 1.0)
@@ -92,21 +92,21 @@ def test_two_classes(xla):
   assert found.loss == pytest.approx(metrics.log_loss(labels, 1 / (1 + np.exp(-margin))), rel=1e-6)
 
 
-def test_one_measurement_does_not_count_into_the_next():
+def test_measurements_are_independent():
   evaluator = Evaluator(_network)
   for seed in (7, 8):
     logits, labels = _random(seed)
     _check(evaluator.measure(_batches(logits, labels, batch_size=10)), logits, labels)
 
 
-def test_weight_0_does_not_count():
+def test_examples_of_weight_0_do_not_count():
   logits, labels = _random(7)
   weights = np.random.default_rng(0).integers(0, 2, 101)
   kept = weights > 0
   _check(_measure(logits, labels, weights), logits[kept], labels[kept])
 
 
-def test_a_batch_of_nothing_but_weight_0():
+def test_batch_with_only_weight_0():
   logits, labels = _random(7, count=20)
   weights = [0] * 5 + [1] * 15
   _check(_measure(logits, labels, weights, batch_size=5), logits[5:], labels[5:])
@@ -115,7 +115,7 @@ def test_a_batch_of_nothing_but_weight_0():
 @pytest.mark.parametrize(('label', 'top_1', 'top_k'), [
   (0, 1, 1), (1, 0, 1), (4, 0, 1), (5, 0, 0), (6, 0, 0)])
 def test_ties_go_to_the_first_class(label, top_1, top_k):
-  """A network that says nothing is right about one class in all, not about each."""
+  """With constant logits, a network is right about one class, not about all."""
   found = _measure(np.zeros([3, 7]), [label] * 3)
   assert (found.top_1, found.top_k) == (top_1, top_k)
   assert found.top_1 == (np.argmax(np.zeros(7)) == label)
@@ -124,10 +124,10 @@ def test_ties_go_to_the_first_class(label, top_1, top_k):
 @pytest.mark.parametrize('bad', [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize('place', [0, 3])
 @pytest.mark.parametrize('classes', [2, 4, 7])
-def test_logits_that_are_not_finite_are_wrong(classes, place, bad):
+def test_non_finite_logits_count_as_wrong(classes, place, bad):
   logits = np.zeros([4, classes])
   logits[:, 0] = 5
-  logits[0, min(place, classes - 1)] = bad  # Of the first example alone.
+  logits[0, min(place, classes - 1)] = bad  # Only for the first example.
   found = _measure(logits, [0] * 4)
   assert (found.top_1, found.top_k) == (0.75, 0.75)
   assert (found.class_counts[0], found.class_right[0], found.mean_recall) == (4, 3, 0.75)
@@ -140,8 +140,8 @@ def test_nothing_to_evaluate(weights):
     _measure(np.zeros([count, 3]), np.zeros(count), weights)
 
 
-def test_many_examples_are_added_exactly():
-  """A mean in float32, or of the batches' means, would be off."""
+def test_sums_of_many_examples_are_exact():
+  """A float32 mean, or a mean of batch means, would be inexact."""
   logits = np.zeros([10_001, 2], np.float32)
   logits[:, 0] = np.linspace(0, 8, 10_001)
   labels = np.ones(10_001, np.int64)
@@ -161,9 +161,23 @@ def test_two_replicas_measure_every_example_once():
   _check(found, logits, labels)
 
 
-def test_lines_are_tf_slims():
+def test_accuracy_among_the_classes_that_are_present():
+  logits, _ = _random(12)
+  present = np.array([1, 4, 5, 6, 9, 10, 11])
+  labels = np.random.default_rng(0).choice(present, len(logits))
+  measure = Evaluator(_network, present=present.tolist()).measure
+  found = measure(_batches(logits, labels, batch_size=16))
+  _check(found, logits, labels)
+  assert found.num_present == 7
+  positions = np.searchsorted(present, labels)
+  assert found.among_present == (
+    metrics.accuracy_score(positions, logits[:, present].argmax(1)),
+    metrics.top_k_accuracy_score(positions, logits[:, present], k=5, labels=range(7)))
+
+
+def test_lines_equal_tf_slims():
   found = Measurement(count=3, loss=0.5, top_1=0.714333333, top_k=1.0, k=5,
-                      class_counts=(4, 0, 1), class_right=(2, 0, 1))
+                      class_counts=(4, 0, 1), class_right=(2, 0, 1), among_present=(0.8, 1.0))
   assert found.lines() == 'eval/Accuracy[0.714333333]eval/Recall_5[1]'
   assert found.scalars() == {'top_1': 0.714333333, 'top_5': 1.0, 'mean_recall': 0.75,
                              'loss': 0.5}

@@ -1,4 +1,4 @@
-"""What an evaluation leaves: `eval.json` and TensorBoard's scalars."""
+"""The output of an evaluation: `eval.json` and TensorBoard's scalars."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from slim_zoo.evaluation import report
 from slim_zoo.evaluation.evaluator import Measurement
 
 _FOUND = Measurement(count=8, loss=0.25, top_1=0.875, top_k=1.0, k=3, class_counts=(4, 0, 4),
-                     class_right=(3, 0, 4))
+                     class_right=(3, 0, 4), among_present=(1.0, 1.0))
 
 
 def test_writes_json_and_scalars(tmp_path):
@@ -26,6 +26,7 @@ def test_writes_json_and_scalars(tmp_path):
   assert json.loads(path.read_text('utf-8')) == {
     'split': 'validation', 'dataset': 'Äpfel', 'step': 1000, 'count': 8, 'top_1': 0.875,
     'top_5': 1.0, 'k': 3, 'mean_recall': 0.875, 'loss': 0.25,
+    'among_present': {'classes': 2, 'top_1': 1.0, 'top_5': 1.0},
     'per_class': {'ant': {'count': 4, 'recall': 0.75}, 'cat': {'count': 4, 'recall': 1.0}}}
   events = event_accumulator.EventAccumulator(str(folder), size_guidance={'tensors': 0}).Reload()
   found = {tag: [(e.step, float(tf.make_ndarray(e.tensor_proto))) for e in events.Tensors(tag)]
@@ -54,7 +55,7 @@ def test_table_of_many_classes_has_the_worst(num_classes, shown):
   assert 'eval.json' not in report.class_table(found, names)
 
 
-def test_the_next_one_replaces_it(tmp_path):
+def test_next_report_replaces_the_last(tmp_path):
   for step in (1, 2):
     path = report.write(tmp_path, _FOUND, step=step, facts={})
   assert json.loads(path.read_text('utf-8'))['step'] == 2
@@ -68,18 +69,19 @@ def test_a_file_in_place_of_the_folder(tmp_path):
 
 
 @pytest.mark.parametrize(('outputs', 'count', 'right', 'expected'), [
-  (1000, 1000, 10, True),  # Directories 1 to 1000 in the order of texts.
+  (1000, 1000, 10, True),  # Directories 1 to 1000 sorted as text.
   (1000, 1000, 30, False),
   (10, 1000, 100, True),
   (10, 1000, 125, True),
   (10, 1000, 150, False),
   (2, 100, 50, True),
   (2, 100, 80, False),
-  (2, 4, 0, False),  # Too few to tell.
+  (2, 4, 0, False),  # Too few for a conclusion.
   (1, 100, 100, False),
 ])
-def test_an_accuracy_of_guessing(outputs, count, right, expected):
+def test_accuracy_at_chance_level(outputs, count, right, expected):
   found = Measurement(
       count=count, loss=1., top_1=right / count, top_k=1., k=min(5, outputs),
-      class_counts=(count,) + (0,) * (outputs - 1), class_right=(right,) + (0,) * (outputs - 1))
+      class_counts=(count,) + (0,) * (outputs - 1), class_right=(right,) + (0,) * (outputs - 1),
+      among_present=(1., 1.))
   assert report.is_chance(found) == expected

@@ -1,4 +1,4 @@
-"""Keeping the features of frozen layers: when, under which key, and that training is the same."""
+"""Caching the features of frozen layers: when, under which key, and equality of training."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def _network(scopes=('LeNet/fc3', 'LeNet/fc4'), seed=0, **more):
 
 def _inputs(split='train', **changes):
   dataset = dataset_factory.get_dataset('digits', split)
-  inputs = Inputs(dataset, list(range(10)), (), preprocessing_name='lenet', image_size=28,
+  inputs = Inputs(dataset, list(range(10)), (), preprocessing_name='lenet',
+                  transform=preprocessing_factory.get_recipe('lenet').transform, image_size=28,
                   channels=1, num_parallel_calls=1, num_views=0)
   return dataclasses.replace(inputs, **changes)
 
@@ -49,7 +50,7 @@ def _show(items, total):
   return items
 
 
-def test_a_mode_of_several_runs_gives_way_where_nothing_is_frozen():
+def test_shared_mode_is_off_if_nothing_is_frozen():
   everything, weights = _network(()), _network((), is_frozen=lambda name: name.endswith('biases'))
   for network, views in ((everything, 0), (everything, None), (weights, None)):
     found = _plan('disk', network, num_views=views, gives_way=True)
@@ -72,7 +73,7 @@ def test_a_mode_of_several_runs_gives_way_where_nothing_is_frozen():
   ('auto', {'network': ('LeNet/conv2', 'LeNet/fc3', 'LeNet/fc4')}, 'off', ' 2%'),
   ('disk', {'network': ('LeNet/conv2', 'LeNet/fc3', 'LeNet/fc4')}, 'disk', '--cache_features'),
 ])
-def test_the_choice(mode, options, place, why):
+def test_choice_of_place(mode, options, place, why):
   if 'network' in options:
     options = {**options, 'network': _network(options['network'])}
   found = _plan(mode, **options)
@@ -83,7 +84,7 @@ def test_the_choice(mode, options, place, why):
 @pytest.mark.parametrize('options, message', [
   ({'num_views': None}, '--cache_features=disk: .*--augmentations_per_image'),
   ({'network': ()}, '--cache_features=disk: .*--trainable_scopes')])
-def test_what_cannot_be_kept(options, message):
+def test_uncacheable_runs_are_rejected(options, message):
   if 'network' in options:
     options = {'network': _network(options['network'])}
   with pytest.raises(ValueError, match=message):
@@ -95,7 +96,7 @@ def _folders(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_change_of_anything_is_a_miss(tmp_path, capsys, monkeypatch):
+def test_any_change_is_a_cache_miss(tmp_path, capsys, monkeypatch):
   names = [f'{n}.png' for n in range(6)]
   for number, name in enumerate(names):
     pixels = np.full([28, 28, 1], 40 * number, np.uint8)
@@ -116,7 +117,7 @@ def test_a_change_of_anything_is_a_miss(tmp_path, capsys, monkeypatch):
   assert fill(network) == 1
   assert fill(network) == 0
   assert '6' in capsys.readouterr().out
-  network.variables['LeNet/fc4/weights'].assign_add(tf.ones([1024, 10]))  # Of the head.
+  network.variables['LeNet/fc4/weights'].assign_add(tf.ones([1024, 10]))  # A variable of the head.
   assert fill(network) == 0
   assert fill(network, seed=1) == 0  # Without augmentation nothing depends on it.
   kept = network.variables['LeNet/conv1/biases'].numpy()
@@ -124,7 +125,7 @@ def test_a_change_of_anything_is_a_miss(tmp_path, capsys, monkeypatch):
   assert fill(network) == 1
   network.variables['LeNet/conv1/biases'].assign(kept)
   assert fill(network) == 0
-  assert fill(_network(['LeNet/fc4'])) == 1  # Another cut.
+  assert fill(_network(['LeNet/fc4'])) == 1  # A different boundary.
   assert fill(_network(dtype=tf.bfloat16)) == 1
   assert fill(network, preprocessing_name='cifarnet') == 1
   assert fill(network, views=2) == 1
@@ -134,7 +135,7 @@ def test_a_change_of_anything_is_a_miss(tmp_path, capsys, monkeypatch):
   path = tmp_path / 'images' / 'b' / '1.png'
   os.utime(path, ns=(1, 1))
   assert fill(network) == 0
-  pixels = path.read_bytes()  # As large, and as old for all that the clock tells.
+  pixels = path.read_bytes()  # The same size and modification time.
   path.write_bytes(tf.io.encode_png(np.full([28, 28, 1], 41, np.uint8)).numpy())
   assert path.stat().st_size == len(pixels)
   os.utime(path, ns=(1, 1))
@@ -158,7 +159,7 @@ def _train(network, inputs, validation, steps=12):
 @pytest.mark.slow
 @pytest.mark.parametrize('place, views', [
   pytest.param('memory', 0, marks=pytest.mark.thorough), ('disk', 2)])
-def test_training_is_as_without(place, views):
+def test_training_equals_uncached_training(place, views):
   results = []
   for is_cached in (False, True):
     network, inputs, validation = _network(), _inputs(num_views=views), _inputs('validation')

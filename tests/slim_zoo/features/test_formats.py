@@ -1,4 +1,4 @@
-"""Files of features: what others read in them, kills at any point, and damage."""
+"""Feature files: reading with other libraries, kills at any point, and damage."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NAMES = [f'ant/é {i}.jpg' for i in range(_COUNT)]
 
 
 def _write(path, *, names=_NAMES, stop=_COUNT, batch=3, class_names=_CLASSES, facts=_FACTS):
-  """Writes what is missing, up to `stop`; returns how many rows there were."""
+  """Writes the missing rows up to `stop`; returns the number of existing ones."""
   with formats.writer(path, facts=facts, class_names=class_names, num_examples=_COUNT,
                       shape=_SHAPE) as output:
     start = output.done
@@ -97,7 +97,7 @@ def test_large_features_are_written_chunk_by_chunk(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('suffix', _SUFFIXES)
-def test_rows_that_are_there_are_kept(tmp_path, suffix):
+def test_existing_rows_are_kept(tmp_path, suffix):
   path = tmp_path / f'f{suffix}'
   assert _write(path, stop=3) == 0
   assert not path.exists()
@@ -108,7 +108,7 @@ def test_rows_that_are_there_are_kept(tmp_path, suffix):
 
 
 @pytest.mark.parametrize('suffix, batch', [('.npz', 4), ('.tfrecord', 10), ('.parquet', 10)])
-def test_a_kill_at_any_point_loses_the_last_batch_at_most(tmp_path, killed, suffix, batch):
+def test_kill_at_any_point_loses_at_most_the_last_batch(tmp_path, killed, suffix, batch):
   for number in range(1, 100):
     path, written = tmp_path / f'{number}{suffix}', 0
     with killed(number) as outcome, formats.writer(
@@ -130,7 +130,7 @@ def test_a_kill_at_any_point_loses_the_last_batch_at_most(tmp_path, killed, suff
 @pytest.mark.parametrize('name, size', [
   ('features.npy', 200), ('labels.npy', 0), ('names.jsonl', 20), ('rows.json', 3),
   ('about.json', 0)])
-def test_rows_that_are_lost_are_computed_again(tmp_path, capsys, name, size):
+def test_lost_rows_are_computed_again(tmp_path, capsys, name, size):
   path = tmp_path / 'f.npz'
   _write(path, stop=6)
   os.truncate(tmp_path / 'f.npz.part' / name, size)
@@ -151,26 +151,26 @@ def test_rows_in_the_layout_of_earlier_versions_are_computed_again(tmp_path):
 @pytest.mark.parametrize('changed, message', [
   ({'facts': {**_FACTS, 'image_size': 32}}, 'image_size: 32 .*28'),
   ({'class_names': ('bee', 'ant')}, 'class_names: ')])
-def test_rows_of_other_features_are_not_taken(tmp_path, capsys, changed, message):
+def test_rows_of_other_features_are_rejected(tmp_path, capsys, changed, message):
   path = tmp_path / 'f.npz'
   _write(path, stop=6, **changed)
   assert _write(path) == 0
   assert re.search(message, capsys.readouterr().out)
   _check(path)
-  with pytest.raises(ValueError, match='f.npz .*--output_path'):
+  with pytest.raises(ValueError, match='f.npz.*--output_path'):
     _write(path, **changed)
   _check(path)
 
 
 @pytest.mark.parametrize('rows', [11, 2])
-def test_rows_that_do_not_fit_are_refused(tmp_path, rows):
+def test_rows_of_wrong_shape_are_rejected(tmp_path, rows):
   with pytest.raises(ValueError, match=rf'\b10\b.*Received: {rows}\b'), formats.writer(
       tmp_path / 'f.npz', facts={}, class_names=(), num_examples=_COUNT, shape=_SHAPE) as output:
     output.write(['name'] * rows, np.zeros(rows, int), np.zeros([rows, 3, 2]))
 
 
 @pytest.mark.parametrize('suffix', _SUFFIXES)
-def test_damage_is_one_error_and_no_wrong_feature(tmp_path, suffix):
+def test_damaged_file_gives_one_error_or_correct_features(tmp_path, suffix):
   whole, path = tmp_path / f'whole{suffix}', tmp_path / f'f{suffix}'
   _write(whole)
   messages = []
@@ -185,7 +185,7 @@ def test_damage_is_one_error_and_no_wrong_feature(tmp_path, suffix):
   assert [text for text in messages if not start.match(text) or ADVICE not in text] == []
 
 
-def test_other_files_are_refused(tmp_path):
+def test_other_files_are_rejected(tmp_path):
   (tmp_path / 'text.npz').write_text('text')
   np.savez(tmp_path / 'other.npz', images=_VALUES)
   with open(tmp_path / 'array.npz', 'wb') as file:
@@ -202,7 +202,7 @@ def test_other_files_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize('number', [np.nan, np.inf])
-def test_what_is_no_number_is_named(tmp_path, number):
+def test_non_finite_feature_is_named(tmp_path, number):
   values = _VALUES.copy()
   values[7, 1, 2] = number
   with open(tmp_path / 'f.p', 'wb') as file:
@@ -219,7 +219,7 @@ def test_only_known_formats_are_written(tmp_path, name, message):
     formats.check_writable(tmp_path / name)
 
 
-def test_parquet_without_pyarrow_says_so(monkeypatch):
+def test_parquet_without_pyarrow_is_explained(monkeypatch):
   monkeypatch.setitem(sys.modules, 'pyarrow', None)
   formats.check_writable('f.npz')
   with pytest.raises(ValueError, match='pyarrow'):
@@ -227,7 +227,7 @@ def test_parquet_without_pyarrow_says_so(monkeypatch):
 
 
 @pytest.mark.parametrize('header', [b"{'shape': (5, ", b"'''", b'  x\n y\n', b'[' * 5000])
-def test_headers_of_arrays_that_are_no_python(tmp_path, header):
+def test_invalid_array_headers(tmp_path, header):
   content = b'\x93NUMPY\x01\x00' + len(header).to_bytes(2, 'little') + header
   with zipfile.ZipFile(tmp_path / 'f.npz', 'w') as archive:
     for name in ('features', 'labels', 'names', 'class_names', 'facts'):
@@ -254,7 +254,7 @@ def test_damaged_data_of_any_compression(tmp_path):
 
 
 @pytest.mark.parametrize('text', ['5', '[]', '[' * 10**5, 'null'])
-def test_descriptions_that_are_none(tmp_path, text):
+def test_invalid_descriptions(tmp_path, text):
   path = tmp_path / 'f.tfrecord'
   about = tf.train.Feature(bytes_list=tf.train.BytesList(value=[text.encode()]))
   with tf.io.TFRecordWriter(str(path)) as file:

@@ -1,4 +1,4 @@
-"""Files of features as splits: what fits together, what is held out, and what batches hold."""
+"""Feature files as splits: matching files, held-out examples, and content of batches."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _features(count=6, classes=3, seed=0, **fields):
                      'class_names': tuple('abc'[:classes]), 'facts': _FACTS, **fields})
 
 
-def test_batches_hold_each_example_with_its_output():
+def test_batches_match_examples_with_their_outputs():
   found = _features(7)
   inputs = FeatureInputs.from_features(found, 'validation', ['c', 'a', 'b'])
   (first, second) = inputs.evaluation_batches(batch_size=4)
@@ -48,7 +48,7 @@ def test_names_of_classes(one, other, names):
   assert feature_inputs.name_classes(*files) == names
 
 
-def test_what_is_held_out_is_the_datasets_own_validation_split():
+def test_held_out_examples_equal_the_datasets_validation_split():
   splits = [dataset_factory.get_dataset('digits', name, None, validation_fraction=fraction)
             for name, fraction in (('train', 0), ('train', 0.2), ('validation', 0.2))]
   def as_features(split):
@@ -61,13 +61,13 @@ def test_what_is_held_out_is_the_datasets_own_validation_split():
 
 
 @pytest.mark.parametrize('split', ['train', 'validation'])
-def test_nothing_is_held_out_of_a_part(split):
+def test_part_of_a_dataset_is_not_divided_again(split):
   part = _features(facts={**_FACTS, 'split': split, 'is_part': True})
   with pytest.raises(ValueError, match=f"--training_file.*'{split}'"):
     feature_inputs.hold_out(part, 'abc', 0.1)
 
 
-def test_numbers_are_told_apart():
+def test_fingerprint_depends_on_the_values():
   assert feature_inputs.digest(_features()) == feature_inputs.digest(_features(labels=np.zeros(
       6, np.int64)))
   assert feature_inputs.digest(_features()) != feature_inputs.digest(_features(seed=1))
@@ -82,14 +82,14 @@ def test_numbers_are_told_apart():
   ({'values': _features().values[2:4] * np.float32(1.00001), 'labels': np.arange(2),
     'names': ('2.jpg', 'new.jpg')}, '--validation_file.* 1 .*2 .*2.jpg'),
 ])
-def test_files_that_do_not_fit(fields, message):
+def test_mismatched_files_are_rejected(fields, message):
   with pytest.raises(ValueError, match=message):
     feature_inputs.check_together(_features(), _features(**{'seed': 1, **fields}))
 
 
 @pytest.mark.parametrize('fields', [{}, {'facts': {}}, {'class_names': ()},
                                     {'class_names': ('c', 'b', 'a')}])
-def test_files_that_fit(fields):
+def test_matching_files_are_accepted(fields):
   feature_inputs.check_together(_features(), _features(seed=1, **fields))
 
 

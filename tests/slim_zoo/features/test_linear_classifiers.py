@@ -1,4 +1,4 @@
-"""scikit-learn's classifiers as layers: they decide as scikit-learn's own pipelines do."""
+"""scikit-learn's classifiers as layers decide like scikit-learn's own pipelines."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MAKE = {'logistic_regression': lambda c: LogisticRegression(C=c, max_iter=2000)
 
 
 def _digits(num_classes: int, count: int = 300):
-  """Pixels, one of them the same in all, and others far from 0 or small."""
+  """Pixels; one is constant, and some are far from 0 or small."""
   values, labels = load_digits(return_X_y=True)
   keep = np.flatnonzero(labels < num_classes)[:count]
   values = values[keep].astype(np.float32)
@@ -33,7 +33,7 @@ def _digits(num_classes: int, count: int = 300):
 
 @pytest.mark.parametrize('num_classes', [2, 3])
 @pytest.mark.parametrize('kind', sorted(linear_classifiers.KINDS))
-def test_logits_are_scikit_learns(kind, num_classes):
+def test_logits_equal_scikit_learn(kind, num_classes):
   values, labels = _digits(num_classes)
   found = linear_classifiers.fit(values, labels, kind=kind, strengths=[0.01])
   expected = make_pipeline(StandardScaler(), _MAKE[kind](0.01)).fit(values.astype(float), labels)
@@ -52,9 +52,9 @@ def test_logits_are_scikit_learns(kind, num_classes):
 
 
 @pytest.mark.parametrize('kind', sorted(linear_classifiers.KINDS))
-def test_the_strength_is_scikit_learns_choice(kind):
+def test_strength_equals_scikit_learns_choice(kind):
   values, labels = _digits(3, 90)
-  labels = np.where(np.arange(90) % 9, labels, (labels + 1) % 3)  # Some are wrong.
+  labels = np.where(np.arange(90) % 9, labels, (labels + 1) % 3)  # Some wrong labels.
   strengths = [0.1, 1e-4, 0.01]
   found = linear_classifiers.fit(values, labels, kind=kind, strengths=strengths, folds=4, seed=3)
   expected = {c: cross_val_score(make_pipeline(StandardScaler(), _MAKE[kind](c)), values, labels,
@@ -70,7 +70,7 @@ def test_the_strength_is_scikit_learns_choice(kind):
 
 
 @pytest.mark.parametrize('kind', sorted(linear_classifiers.KINDS))
-def test_balanced_classes_are_scikit_learns(kind):
+def test_balanced_classes_equal_scikit_learn(kind):
   values, labels = _digits(3)
   keep = (labels > 0) | (np.arange(len(labels)) % 10 == 0)  # Few zeros.
   values, labels = values[keep], labels[keep]
@@ -88,14 +88,14 @@ def test_balanced_classes_are_scikit_learns(kind):
   assert 'mean recall' in linear_classifiers.table(found.scores, is_balanced=True)
   expected = pipeline(found.strength).fit(values.astype(float), labels)
   logits, decisions = values @ found.weights + found.biases, expected.decision_function(values)
-  if kind == 'logistic_regression':  # What is added to all logits of an example is of no meaning.
+  if kind == 'logistic_regression':  # A constant added to all logits of an example has no effect.
     logits, decisions = (x - x.mean(1, keepdims=True) for x in (logits, decisions))
   assert logits == pytest.approx(decisions, abs=2e-3)
   other = linear_classifiers.fit(values, labels, kind=kind, strengths=[found.strength])
   assert np.abs(other.biases - found.biases).max() > 0.01
 
 
-def test_of_equals_the_smallest_is_chosen():
+def test_smallest_of_equal_strengths_is_chosen():
   values, labels = np.eye(2).repeat(5, axis=0), np.arange(2).repeat(5)
   found = linear_classifiers.fit(values, labels, kind='linear_svm', strengths=[1, 0.1, 10])
   assert found.strength == 0.1
@@ -114,7 +114,7 @@ def test_small_classes_have_fewer_folds():
   assert linear_classifiers.fit(values, labels, kind='linear_svm', strengths=[1]).scores == ()
 
 
-def test_a_fit_that_does_not_end_is_told(monkeypatch):
+def test_warning_if_the_fit_does_not_converge(monkeypatch):
   values, labels = _digits(3)
   monkeypatch.setitem(linear_classifiers.KINDS, 'linear_svm', linear_classifiers.Kind(
       lambda strength, seed, class_weight: LinearSVC(
@@ -123,7 +123,7 @@ def test_a_fit_that_does_not_end_is_told(monkeypatch):
 
 
 @pytest.mark.parametrize('kind', sorted(linear_classifiers.KINDS))
-def test_scaled_in_parts(kind, monkeypatch):
+def test_scaling_in_parts(kind, monkeypatch):
   values, labels = _digits(3, 100)
   arguments = {'kind': kind, 'strengths': [0.01, 1e-3], 'folds': 2}
   whole = linear_classifiers.fit(values, labels, **arguments)
@@ -152,14 +152,14 @@ def test_features_are_copied_once(monkeypatch):
     most = tracemalloc.get_traced_memory()[1]
   finally:
     tracemalloc.stop()
-  # It is asked with two rows of float32 which type it computes in, and gets the others in that.
+  # Two rows of float32 show the type it computes in; the rest is passed in that type.
   used = max(dtypes, key=lambda dtype: dtype.itemsize)
   assert values.size * used.itemsize < most < 1.3 * values.size * used.itemsize
 
 
 @pytest.mark.parametrize(('kind', 'factor'), [('linear_svm', 4 + 8 + 16),
                                               ('logistic_regression', 4 + 4 + 8 * 2 / 50)])
-def test_what_cannot_fit_is_refused(kind, factor, monkeypatch):
+def test_too_large_features_are_rejected(kind, factor, monkeypatch):
   values, labels = np.ones([5000, 50], np.float32), np.arange(5000) % 2
   monkeypatch.setattr(memory, 'available', lambda: int(values.size * factor) - 1)
   with pytest.raises(ValueError, match=f'--classifier={kind}: .*5,000 × 50 .*--classifier=softmax'):

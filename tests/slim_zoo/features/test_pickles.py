@@ -1,4 +1,4 @@
-"""The classic pickles of features."""
+"""Pickled features."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class _Attack:
   ({'features': [[1.0]], 'labels': [[0, 1]]}, r'labels .*\(1, 2\)'),
   ({'features': _Attack(), 'labels': [0]}, 'print'),
 ])
-def test_anything_else_is_one_error(tmp_path, capsys, content, reason):
+def test_other_content_gives_one_error(tmp_path, capsys, content, reason):
   path = tmp_path / 'train.pickle'
   path.write_bytes(pickle.dumps(content))
   with pytest.raises(ValueError, match=reason) as caught:
@@ -65,7 +65,7 @@ def test_anything_else_is_one_error(tmp_path, capsys, content, reason):
   assert 'attacked' not in capsys.readouterr().out
 
 
-def test_a_pickle_that_is_cut_short(tmp_path):
+def test_truncated_pickle(tmp_path):
   path = tmp_path / 'train.pkl'
   path.write_bytes(pickle.dumps({'features': _CODES, 'labels': [0] * 4})[:-100])
   with pytest.raises(ValueError, match=str(path)):

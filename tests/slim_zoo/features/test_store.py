@@ -1,4 +1,4 @@
-"""Features that are computed once: what is kept, where, and what a kill leaves."""
+"""Features computed once: storage, choice of place, and kills."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from datasets import dataset_factory
 from nets import cut
+from preprocessing.preprocessing_factory import get_recipe
 from slim_zoo.features import store as features
 from slim_zoo.features.inputs import FeatureInputs
 from slim_zoo.training.inputs import Inputs
@@ -24,10 +25,10 @@ def _batch(start, count):
 
 
 @pytest.mark.parametrize('place', ['memory', 'disk'])
-def test_rows_in_their_order(tmp_path, place):
+def test_rows_are_stored_in_order(tmp_path, place):
   def check(store):
     store.write(_batch(0, 4))
-    store.write(_batch(4, 4))  # The last batch is filled up beyond the end.
+    store.write(_batch(4, 4))  # The last batch is padded beyond the end.
     assert store.done == 6
     store.flush()
     np.testing.assert_array_equal(store.arrays[0], _batch(0, 6)[0])
@@ -43,11 +44,11 @@ def test_rows_in_their_order(tmp_path, place):
       np.testing.assert_array_equal(store.arrays[1], _batch(0, 6)[1])
 
 
-def test_what_was_not_flushed_is_not_believed(tmp_path):
+def test_unflushed_rows_do_not_count(tmp_path):
   with features.on_disk(tmp_path / 'store', _BOUNDARY, 6) as store:
     store.write(_batch(0, 2))
     store.flush()
-    store.write(_batch(100, 2))  # A kill comes here.
+    store.write(_batch(100, 2))  # Simulates a kill here.
   with features.on_disk(tmp_path / 'store', _BOUNDARY, 6) as store:
     assert store.done == 2
     store.write(_batch(2, 4))
@@ -55,7 +56,7 @@ def test_what_was_not_flushed_is_not_believed(tmp_path):
     np.testing.assert_array_equal(store.arrays[0], _batch(0, 6)[0])
 
 
-def test_a_kill_at_any_point_loses_the_last_batch_at_most(tmp_path, killed):
+def test_kill_at_any_point_loses_at_most_the_last_batch(tmp_path, killed):
   def fill(folder, rows):
     with features.on_disk(folder, _BOUNDARY, 6) as store:
       found = store.done
@@ -93,7 +94,7 @@ def _cut_short(folder):
   lambda folder: (folder / 'rows.json').write_text('[6]')],
   ids=['cut short', 'no array', 'not an array', 'another shape', 'another type', 'half a count',
        'too large a count', 'no count'])
-def test_a_damaged_store_is_filled_anew(tmp_path, capsys, damage):
+def test_damaged_store_is_filled_again(tmp_path, capsys, damage):
   with features.on_disk(tmp_path / 'store', _BOUNDARY, 6) as store:
     store.write(_batch(0, 6))
     store.flush()
@@ -108,7 +109,7 @@ def test_a_damaged_store_is_filled_anew(tmp_path, capsys, damage):
     np.testing.assert_array_equal(store.arrays[1], _batch(0, 6)[1])
 
 
-def test_no_room(tmp_path, monkeypatch):
+def test_full_disk(tmp_path, monkeypatch):
   def refuse(descriptor, offset, length):
     raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
 
@@ -119,7 +120,7 @@ def test_no_room(tmp_path, monkeypatch):
   assert not list((tmp_path / 'store').glob('*.npy'))
 
 
-def test_the_key_changes_with_all_that_it_is_made_of():
+def test_key_depends_on_everything():
   variables = {'a': tf.Variable([1.0, 2.0]), 'b': tf.Variable([3.0])}
   keys = [features.key_of({'net': 'x'}, variables), features.key_of({'net': 'y'}, variables),
           features.key_of({'net': 'x'}, {'a': variables['a']})]
@@ -132,7 +133,7 @@ def test_the_key_changes_with_all_that_it_is_made_of():
 
 @pytest.mark.parametrize(('disk', 'memory', 'place'), [
   (10 ** 9, 10 ** 9, 'disk'), (1000, 10 ** 9, 'memory'), (1000, 1000, 'off')])
-def test_where_they_are_kept(tmp_path, monkeypatch, disk, memory, place):
+def test_choice_of_place(tmp_path, monkeypatch, disk, memory, place):
   monkeypatch.setattr(features, '_free_disk', lambda folder: disk)
   monkeypatch.setattr(features.memory, 'available', lambda: memory)
   found, why = features.choose(_BOUNDARY, [900, 100], tmp_path / 'none')
@@ -141,10 +142,10 @@ def test_where_they_are_kept(tmp_path, monkeypatch, disk, memory, place):
 
 
 @pytest.mark.parametrize('hindrance', ['a file', 'nothing may be written'])
-def test_where_the_disk_cannot_be_written_to(tmp_path, monkeypatch, hindrance):
+def test_choice_if_the_disk_is_not_writable(tmp_path, monkeypatch, hindrance):
   if hindrance == 'a file':
     (tmp_path / 'cache').write_text('')
-  else:  # As on a disk that is read-only, which the superuser notices, too.
+  else:  # As on a read-only disk, which applies even to the superuser.
     monkeypatch.setattr(features.os, 'access', lambda path, mode: not mode & os.W_OK)
   folder = tmp_path / 'cache' / 'features'
   place, why = features.choose(_BOUNDARY, [900, 100], folder)
@@ -156,8 +157,8 @@ def test_where_the_disk_cannot_be_written_to(tmp_path, monkeypatch, hindrance):
       pass
 
 
-def test_room_that_an_earlier_run_took_counts(tmp_path, monkeypatch):
-  """Else a run that filled most of a disk would not find its own features again."""
+def test_space_used_by_an_earlier_run_counts(tmp_path, monkeypatch):
+  """Otherwise a run that filled most of a disk would not find its own features again."""
   size = features.size_of(_BOUNDARY, 1000)
   monkeypatch.setattr(features.memory, 'available', lambda: 0)
   monkeypatch.setattr(features, '_free_disk', lambda folder: 2 * size)
@@ -174,6 +175,7 @@ def test_room_that_an_earlier_run_took_counts(tmp_path, monkeypatch):
 def inputs():
   data = dataset_factory.get_dataset('digits', 'validation')
   return Inputs(data, list(range(10)), (data.examples.names[3],), preprocessing_name='cifarnet',
+                transform=get_recipe('cifarnet').transform,
                 image_size=24, channels=1, num_parallel_calls=2, num_views=2)
 
 
@@ -188,10 +190,10 @@ def _gather(inputs, trunk, *, is_training):
                        num_views=inputs.num_views if is_training else 1, num_parallel_calls=2)
 
 
-def test_cached_batches_are_those_of_images(inputs):
-  """With a trunk that gives the images themselves, both streams are the same, bit for bit."""
+def test_cached_batches_equal_batches_of_images(inputs):
+  """With an identity trunk, both streams are bit-identical."""
   cached = _gather(inputs, lambda images: [images], is_training=True)
-  arguments = {'batch_size': 60, 'seed': 7, 'start_step': 1}  # Over three epochs.
+  arguments = {'batch_size': 60, 'seed': 7, 'start_step': 1}  # Spans three epochs.
   pairs = zip(inputs.training_batches(**arguments).take(9),
               cached.training_batches(**arguments).take(9), strict=True)
   seen = []
@@ -212,7 +214,7 @@ def test_cached_batches_are_those_of_images(inputs):
       np.testing.assert_array_equal(kept[key], whole[key])
 
 
-def test_filling_goes_on_where_it_was(inputs):
+def test_filling_continues_where_it_stopped(inputs):
   batches = []
 
   def trunk(images):

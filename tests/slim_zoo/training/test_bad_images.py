@@ -1,4 +1,4 @@
-"""Images that cannot be decoded: they stop a program, or are skipped."""
+"""Images that cannot be decoded stop a program or are skipped."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_bad_images(capsys):
   assert settle(choice='error') == ()
   with pytest.raises(ValueError, match=r'a/b.jpg(.*\n)*.*--on_bad_image=skip'):
     settle('a/b.jpg', choice='error')
-  # It was decided before.
+  # Decided earlier.
   assert settle('a/b.jpg', choice='error', known={'train': ['c.jpg']}) == ('c.jpg',)
   assert settle() == ()
   assert not capsys.readouterr().out

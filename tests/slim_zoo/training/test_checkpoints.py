@@ -1,4 +1,4 @@
-"""Checkpoints: as TensorFlow 1 reads and writes them, complete or absent whatever happens."""
+"""Checkpoints are compatible with TensorFlow 1, and always complete or absent."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _VALUES = {
 
 
 def _save(folder, step, *, value=None, metadata=None, max_to_keep=5):
-  """Saves a checkpoint in which everything tells its step, or `value`."""
+  """Saves a checkpoint in which every value is the step, or `value`."""
   value = step if value is None else value
   return checkpoints.save(
     folder, step, {'w': tf.fill([2000], float(value)), 'global_step': tf.constant(step, tf.int64)},
@@ -83,7 +83,7 @@ def test_finds_what_tensorflow_1_saves(tmp_path, version):
 
 
 @pytest.mark.parametrize(('state', 'expected'), [
-  # Written where the folder was before.
+  # Written at the folder's previous path.
   ('model_checkpoint_path: "/before/model.ckpt-2"\n'
    'all_model_checkpoint_paths: "/before/model.ckpt-1"\n'
    'all_model_checkpoint_paths: "/before/model.ckpt-2"\n', 2),
@@ -95,7 +95,7 @@ def test_finds_what_tensorflow_1_saves(tmp_path, version):
   ('model_checkpoint_path: "model.ckpt-3"\nall_model_checkpoint_paths: "model.ckpt-1"\n'
    'all_model_checkpoint_paths: "model.ckpt-2"\nall_model_checkpoint_paths: "model.ckpt-3"\n', 2),
 ])
-def test_latest_goes_by_the_state_file(tmp_path, state, expected):
+def test_latest_follows_the_state_file(tmp_path, state, expected):
   _save(tmp_path, 1)
   _save(tmp_path, 2)
   (tmp_path / 'checkpoint').write_text(state)
@@ -109,7 +109,7 @@ def test_folders_of_any_name(tmp_path, name):
   for step in (1, 2, 3):
     _save(tmp_path / name, step, max_to_keep=2)
   assert checkpoint_files.latest(tmp_path / name) == str(tmp_path / name / 'model.ckpt-3')
-  # What the state file says counts there, too.
+  # The state file counts there, too.
   (tmp_path / name / 'checkpoint').write_text('model_checkpoint_path: "model.ckpt-2"\n')
   found = checkpoint_files.latest(tmp_path / name)
   assert found == str(tmp_path / name / 'model.ckpt-2')
@@ -119,7 +119,7 @@ def test_folders_of_any_name(tmp_path, name):
 
 
 @pytest.mark.parametrize('suffix', ['', '.index', '.data-00000-of-00001', '.json'])
-def test_latest_takes_any_of_the_files(tmp_path, suffix):
+def test_latest_accepts_any_file_of_a_checkpoint(tmp_path, suffix):
   _save(tmp_path, 1)
   _save(tmp_path, 2)
   first = str(tmp_path / 'model.ckpt-1')
@@ -129,7 +129,7 @@ def test_latest_takes_any_of_the_files(tmp_path, suffix):
 
 @pytest.mark.parametrize('state', [
   None, b'', b'\0' * 50, b'\xff\xfe\x80', b'model_checkpoint_path'])
-def test_a_folder_without_a_good_state_file(tmp_path, state):
+def test_folder_without_a_valid_state_file(tmp_path, state):
   def spoil():
     path = tmp_path / 'checkpoint'
     path.unlink() if state is None else path.write_bytes(state)
@@ -137,19 +137,19 @@ def test_a_folder_without_a_good_state_file(tmp_path, state):
   _save(tmp_path, 1)
   spoil()
   assert checkpoint_files.latest(tmp_path) == str(tmp_path / 'model.ckpt-1')
-  for step in (9, 10):  # By number, not by letters.
+  for step in (9, 10):  # Sorted by number, not as text.
     shutil.copy(tmp_path / 'model.ckpt-1.index', tmp_path / f'model.ckpt-{step}.index')
   assert checkpoint_files.latest(tmp_path) == str(tmp_path / 'model.ckpt-10')
 
 
-def test_a_folder_with_several_foreign_checkpoints(tmp_path):
+def test_several_foreign_checkpoints_are_an_error(tmp_path):
   for name in ('vgg.ckpt', 'resnet.ckpt'):
     (tmp_path / f'{name}.index').write_bytes(b'')
   with pytest.raises(CheckpointError, match='resnet.ckpt, .*vgg.ckpt'):
     checkpoint_files.latest(tmp_path, missing_ok=True)
 
 
-def test_what_a_kill_kept_out_of_the_state_file_is_dropped_first(tmp_path):
+def test_checkpoint_missing_in_the_state_file_is_removed_first(tmp_path):
   for step in (1, 2, 3):
     _save(tmp_path, step)
   state = (tmp_path / 'checkpoint').read_text()
@@ -171,7 +171,7 @@ def test_no_checkpoint(tmp_path):
 
 
 @pytest.mark.parametrize('folder', ['run', 'runs/one/best', '../run'])
-def test_tensorflow_finds_what_lies_in_a_relative_folder(tmp_path, monkeypatch, folder):
+def test_tensorflow_finds_checkpoints_in_a_relative_folder(tmp_path, monkeypatch, folder):
   (tmp_path / 'work').mkdir()
   monkeypatch.chdir(tmp_path / 'work')
   for step in (1, 2):
@@ -183,7 +183,7 @@ def test_tensorflow_finds_what_lies_in_a_relative_folder(tmp_path, monkeypatch, 
 
 
 @pytest.mark.parametrize(('max_to_keep', 'kept'), [(1, [5]), (2, [4, 5]), (9, [1, 2, 3, 4, 5])])
-def test_keeps_so_many(tmp_path, max_to_keep, kept):
+def test_keeps_max_to_keep_checkpoints(tmp_path, max_to_keep, kept):
   made = tmp_path / 'made'
   for step in range(1, 6):
     _save(made, step, max_to_keep=max_to_keep)
@@ -193,7 +193,7 @@ def test_keeps_so_many(tmp_path, max_to_keep, kept):
   state = tf.train.get_checkpoint_state(str(made))
   assert [os.path.basename(p) for p in state.all_model_checkpoint_paths] == [
     f'model.ckpt-{step}' for step in kept]
-  # TensorFlow takes relative names for those of the folder, wherever that is moved.
+  # TensorFlow resolves relative names in the folder, even if it is moved.
   moved = made.rename(tmp_path / 'moved')
   assert checkpoint_files.latest(moved) == str(moved / 'model.ckpt-5')
   assert tf.train.latest_checkpoint(str(moved)) == str(moved / 'model.ckpt-5')
@@ -212,7 +212,7 @@ def test_saving_fewer_than_before_removes_the_oldest(tmp_path):
   (4, {}),  # The data do not fit.
   (12, {'class_names': ['x' * 20_000]}),  # The data do, the metadata do not.
 ])
-def test_a_full_disk_leaves_what_was_saved(tmp_path, kilobytes, metadata):
+def test_full_disk_keeps_saved_checkpoints(tmp_path, kilobytes, metadata):
   _save(tmp_path, 1)
   before = _files(tmp_path)
   soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -228,7 +228,7 @@ def test_a_full_disk_leaves_what_was_saved(tmp_path, kilobytes, metadata):
   assert _save(tmp_path, 2, metadata=metadata) == checkpoint_files.latest(tmp_path)
 
 
-def test_a_file_where_the_folder_should_be(tmp_path):
+def test_file_in_place_of_the_folder(tmp_path):
   (tmp_path / 'run').write_text('mine')
   with pytest.raises(CheckpointError, match='run/model.ckpt-1'):
     _save(tmp_path / 'run', 1)
@@ -236,11 +236,11 @@ def test_a_file_where_the_folder_should_be(tmp_path):
 
 
 class _KilledError(BaseException):
-  """Ends the saving where a killed process would end."""
+  """Ends saving where a killed process would end."""
 
 
 def _kill_at(monkeypatch, call: int) -> None:
-  """Lets saving end at a call of os.replace or os.remove, with nothing tidied up after it."""
+  """Makes saving end at a call of os.replace or os.remove, without any clean-up."""
   calls = iter(range(1000))
 
   def counted(function):
@@ -274,35 +274,35 @@ def test_killed_between_renames(tmp_path, monkeypatch, call, earlier, step, max_
       finished = True
   num_kept = len({*earlier, step})
   assert finished is (call >= (8 if num_kept > max_to_keep else 5))
-  if earlier == [2] and 0 < call < 4:  # The only one is being replaced: absent for a moment.
+  if earlier == [2] and 0 < call < 4:  # The only one is being replaced and briefly absent.
     assert checkpoint_files.latest(tmp_path, missing_ok=True) is None
     return
   found = checkpoint_files.latest(tmp_path)
-  if step not in earlier:  # TensorFlow finds the same.
+  if step not in earlier:  # TensorFlow finds the same one.
     assert tf.train.latest_checkpoint(str(tmp_path)) == found
   content, metadata = _content(found), checkpoint_files.read_metadata(found)
   assert set(content['w']) == {metadata['value']}
   assert content['global_step'] == metadata['step'] == int(found.rpartition('-')[2])
   assert metadata['step'] in {*earlier[-2:], step}
-  for index in tmp_path.glob('*.index'):  # Whatever has an index is whole.
+  for index in tmp_path.glob('*.index'):  # Every checkpoint with an index is complete.
     prefix = str(index)[:-len('.index')]
     assert set(_content(prefix)['w']) == {checkpoint_files.read_metadata(prefix)['value']}
-  # The next one is saved as if nothing had happened.
+  # The next one is saved as usual.
   following = _save(tmp_path, 9, max_to_keep=2)
   assert checkpoint_files.latest(tmp_path) == following
   assert not (tmp_path / '.saving').exists()
 
 
-def test_killed_before_the_first_is_named(tmp_path, monkeypatch):
+def test_killed_before_the_first_state_file(tmp_path, monkeypatch):
   with monkeypatch.context() as patch:
-    _kill_at(patch, 4)  # The state file is the one that is missing.
+    _kill_at(patch, 4)  # Only the state file is missing.
     with pytest.raises(_KilledError):
       _save(tmp_path, 1)
   assert checkpoint_files.latest(tmp_path) == str(tmp_path / 'model.ckpt-1')
 
 
 @pytest.mark.parametrize('failing', ['.data-00000-of-00001', '.json', '.index', 'checkpoint'])
-def test_failing_renames_leave_what_was_saved(tmp_path, monkeypatch, failing):
+def test_failing_renames_keep_saved_checkpoints(tmp_path, monkeypatch, failing):
   _save(tmp_path, 1)
   before = _files(tmp_path)
   replace = os.replace

@@ -27,7 +27,7 @@ def test_two_replicas_on_logical_cpus():
     'device:cpu:0', 'device:cpu:1']
 
 
-def test_a_process_has_one_strategy():
+def test_process_has_one_strategy():
   assert distribution.create_strategy(2, clone_on_cpu=True) is distribution.create_strategy(
     2, clone_on_cpu=True)
 
@@ -39,8 +39,8 @@ def test_devices_can_be_prepared_again(clone_on_cpu):
   distribution.prepare_devices(clone_on_cpu=clone_on_cpu)
 
 
-def test_devices_stay_as_they_were_used(monkeypatch):
-  """As TensorFlow answers where there is a GPU, which no test is to need."""
+def test_used_devices_cannot_be_changed(monkeypatch):
+  """Simulates TensorFlow's error on a machine with a GPU, which tests must not need."""
   def refuse(devices, device_type):
     assert (devices, device_type) == ([], 'GPU')
     raise RuntimeError('Visible devices cannot be modified after being initialized')
@@ -53,16 +53,16 @@ def test_devices_stay_as_they_were_used(monkeypatch):
 @pytest.mark.parametrize(('num_clones', 'on_cpu', 'message'), [
   (0, False, '--num_clones: .*Received: 0'),
   (-1, True, '--num_clones: .*Received: -1'),
-  # This process has two devices and has run something: it cannot have more.
+  # This process has run ops on two devices, so it cannot get more.
   (3, True, '--num_clones=3: .*CPU.*Received: 2'),
 ])
-def test_numbers_that_cannot_be(num_clones, on_cpu, message):
+def test_invalid_numbers_of_replicas(num_clones, on_cpu, message):
   tf.zeros([])
   with pytest.raises(ValueError, match=message):
     distribution.create_strategy(num_clones, clone_on_cpu=on_cpu)
 
 
-def test_as_many_gpus_as_replicas():
+def test_needs_as_many_gpus_as_replicas():
   gpus = len(tf.config.list_logical_devices('GPU'))
   with pytest.raises(ValueError, match=rf'--num_clones.*GPU.*Received: {gpus}\..*--clone_on_cpu'):
     distribution.create_strategy(gpus + 2)
@@ -79,7 +79,7 @@ _WORKERS = {'worker': ['a:1', 'b:1']}
   ({}, False),
   (None, False),
 ])
-def test_several_machines_are_refused(monkeypatch, config, is_refused):
+def test_multiple_machines_are_rejected(monkeypatch, config, is_refused):
   monkeypatch.setenv('TF_CONFIG', json.dumps(config) if config is not None else '')
   if is_refused:
     with pytest.raises(ValueError, match='TF_CONFIG'):
@@ -97,8 +97,8 @@ print(strategy.num_replicas_in_sync, strategy.extended.worker_devices)
 """
 
 
-def test_a_fresh_process_gets_as_many_logical_cpus_as_it_asks_for():
-  """As a script does; here in the tests there are two from the start."""
+def test_new_process_gets_the_requested_logical_cpus():
+  """In a new process, like a script; the tests have two devices from the start."""
   found = subprocess.run([sys.executable, '-c', _FRESH], cwd=_ROOT, capture_output=True, text=True,
                          check=False)
   assert found.returncode == 0, found.stderr

@@ -1,4 +1,4 @@
-"""The estimate of a dry run: its arithmetic; the scripts' tests measure a real one."""
+"""The arithmetic of a dry run's estimate; the scripts' tests measure a real one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_text(seconds, epoch, left, text):
   assert re.search(r'3\.00 GiB .*0\.50 GiB .*GPU:0', lines)
 
 
-def test_the_first_step_is_not_counted(monkeypatch):
+def test_first_step_is_not_counted(monkeypatch):
   times = iter([50.0, 3.0, 1.0, 2.0, 9.0, 2.5])
   monkeypatch.setattr(estimate, 'Stopwatch', lambda: types.SimpleNamespace(seconds=next(times)))
   ran = []
@@ -34,7 +34,7 @@ def test_the_first_step_is_not_counted(monkeypatch):
   assert found.peak_bytes > 2 ** 20
 
 
-def test_slow_steps_are_few(monkeypatch):
+def test_few_steps_are_measured_if_slow(monkeypatch):
   monkeypatch.setattr(estimate, 'Stopwatch', lambda: types.SimpleNamespace(seconds=15.0))
   trainer = types.SimpleNamespace(run=lambda batches, count: None)
   assert estimate.measure(trainer, iter(())).num_steps == 2

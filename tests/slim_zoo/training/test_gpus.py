@@ -1,4 +1,4 @@
-"""Why no GPU is found, on made-up machines."""
+"""The reasons why no GPU is found, on simulated machines."""
 
 from __future__ import annotations
 
@@ -71,12 +71,12 @@ _CASES = {
 
 
 @pytest.mark.parametrize('case', _CASES)
-def test_the_reason_is_told(tmp_path, case):
+def test_reason_is_reported(tmp_path, case):
   arguments, expected = _CASES[case]
   assert re.search(expected, gpus.why_none(_machine(tmp_path, **arguments)))
 
 
-def test_a_device_that_may_not_be_opened(tmp_path, monkeypatch):
+def test_device_without_permission(tmp_path, monkeypatch):
   def refuse(path, flags):
     raise PermissionError(1, 'Operation not permitted', path)
 
@@ -86,7 +86,7 @@ def test_a_device_that_may_not_be_opened(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('environment', [{}, {'CUDA_VISIBLE_DEVICES': '-1'}])
-def test_without_a_gpu_nothing_is_told(tmp_path, environment):
+def test_no_report_without_a_gpu(tmp_path, environment):
   machine = _machine(tmp_path, devices=(), packages=(), environment=environment)
   assert gpus.why_none(machine) is None
   (tmp_path / 'dev').mkdir()
@@ -95,11 +95,11 @@ def test_without_a_gpu_nothing_is_told(tmp_path, environment):
 
 
 @pytest.mark.slow
-def test_tensorflow_is_asked_in_a_process_of_its_own():
+def test_tensorflow_is_probed_in_a_separate_process():
   assert re.search('GPU|CUDA', gpus.Machine.here().probe())
 
 
-def test_it_is_told_once_and_not_for_runs_on_the_cpu(monkeypatch, capsys):
+def test_reason_is_printed_once_and_not_for_cpu_runs(monkeypatch, capsys):
   distribution._say_why_no_gpu.cache_clear()
   monkeypatch.setattr(gpus, 'why_none', lambda machine: 'it is hidden')
   distribution.prepare_devices(clone_on_cpu=True)

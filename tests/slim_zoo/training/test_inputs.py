@@ -1,4 +1,4 @@
-"""One split as a network takes it: what is known of its images and of its classes."""
+"""One split as input of a network: facts about its images and classes."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import numpy as np
 import tensorflow as tf
 
 from datasets import bad_images, dataset_factory
+from preprocessing.preprocessing_factory import get_recipe
 from slim_zoo.features.inputs import FeatureInputs
 from slim_zoo.training import losses
 from slim_zoo.training.inputs import Inputs
 
 
-def test_no_image_is_looked_at_where_none_was_read(monkeypatch):
+def test_images_are_not_checked_if_none_was_read(monkeypatch):
   asked = []
 
   def explain(dataset, decode, error, *, left_out):
@@ -22,7 +23,8 @@ def test_no_image_is_looked_at_where_none_was_read(monkeypatch):
   data = dataset_factory.get_dataset('digits', 'validation')
   bad, error = data.examples.names[:2], tf.errors.InvalidArgumentError(None, None, 'shapes differ')
 
-  images = Inputs(data, list(range(10)), bad, preprocessing_name='lenet', image_size=28, channels=1,
+  images = Inputs(data, list(range(10)), bad, preprocessing_name='lenet',
+                  transform=get_recipe('lenet').transform, image_size=28, channels=1,
                   num_parallel_calls=1)
   features = FeatureInputs(data, list(range(10)), bad, arrays=[np.zeros([data.num_examples, 1])])
   assert str(images.explain(error)) == 'an image is broken'
@@ -30,12 +32,13 @@ def test_no_image_is_looked_at_where_none_was_read(monkeypatch):
   assert asked == [bad]
 
 
-def test_class_counts_are_of_what_is_trained_on():
+def test_class_counts_include_only_usable_examples():
   data = dataset_factory.get_dataset('digits', 'train')
   labels, names = data.labels, np.array(data.examples.names)
-  # All fives but three are bad; the label 9 has no output, and the others stand backwards.
+  # All fives except three are bad; label 9 has no output, and the others are in reverse order.
   inputs = Inputs(data, [*range(8, -1, -1), -1], tuple(names[labels == 5][:-3]),
-                  preprocessing_name='lenet', image_size=28, channels=1, num_parallel_calls=1)
+                  preprocessing_name='lenet', transform=get_recipe('lenet').transform,
+                  image_size=28, channels=1, num_parallel_calls=1)
   expected = [np.sum(labels == 8 - output) for output in range(10)]
   expected[3], expected[9] = 3, 0
   counts = inputs.class_counts(10)

@@ -18,10 +18,10 @@ def test_epochs_become_steps(examples, batch, replicas, epochs, steps):
 
 
 @pytest.mark.parametrize(('epochs', 'steps'), [(1, 4), (0.5, 2), (0.01, 1), (2, 8)])
-def test_intervals_are_at_least_a_step(epochs, steps):
+def test_intervals_are_at_least_one_step(epochs, steps):
   assert Length(25, 6, 1).interval(epochs) == steps
 
 
-def test_the_schedules_epochs_count_with_the_batch_of_one_replica():
+def test_schedule_epochs_use_the_batch_size_of_one_replica():
   # TF-Slim: int(num_samples_per_epoch * num_epochs_per_decay / batch_size), whatever num_clones.
   assert Length(1281167, 32, 8).schedule_steps(2.0) == 80072

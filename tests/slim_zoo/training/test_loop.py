@@ -1,4 +1,4 @@
-"""The loop of a run, with a trainer that only counts: what happens when, and in which order."""
+"""The loop of a run, with a trainer that only counts: timing and order of events."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from slim_zoo.training.trainer import Steps
 
 
 class _Run:
-  """Stands for everything around the loop, and writes down what it is asked to do.
+  """Replaces everything around the loop, and records the calls.
 
-  Time is made up: each step takes `seconds_a_step`.
+  Time is simulated: each step takes `seconds_a_step`.
   """
 
   def __init__(self, *, step=0, seconds_a_step=0.1, bad_step=None, stop_at=None, top_1=(),
@@ -38,7 +38,7 @@ class _Run:
     self.images_per_second = 1.0
     self._gradients: list[weakref.ref] = []
 
-  # As the trainer.
+  # The trainer's methods.
   def run(self, batches, num_steps, *, with_gradients):
     assert num_steps > 0
     numbers = self.step + 1 + np.arange(num_steps)
@@ -49,14 +49,14 @@ class _Run:
       signal.raise_signal(signal.SIGTERM)
       self._stop_at = None
     objective = np.where(numbers == self._bad_step, np.nan, numbers)
-    # Gradients are as large as all that is trained: those of one call are gone before the next.
+    # Gradients take as much memory as all trained variables: they are freed before the next call.
     assert all(gradient() is None for gradient in self._gradients)
     gradient = np.ones(3)
     self._gradients.append(weakref.ref(gradient))
     return Steps(loss=numbers * 2.0, objective=objective, accuracy=numbers / 1000,
                  learning_rate=0.1 / numbers, gradients={'g': gradient} if with_gradients else {})
 
-  # As the recorder and the progress.
+  # Methods of the recorder and the progress.
   def scalars(self, step, values):
     self.rows.append({'step': step, **values})
 
@@ -67,8 +67,11 @@ class _Run:
   def flush(self):
     pass
 
-  def advance(self, step, seconds):
+  def advance(self, step, seconds, text):
     assert step == self.step
+
+  def pause(self, text):
+    pass
 
   def log(self, text):
     self.events.append(('log', self.step))
@@ -76,7 +79,7 @@ class _Run:
   def say(self, text):
     self.lines.append(text)
 
-  # What the script gives.
+  # Functions of the script.
   def save(self):
     self.events.append(('save', self.step))
 
@@ -91,7 +94,8 @@ class _Run:
     self.events.append(('validate', self.step))
     values = {name: next(numbers, 0.5) for name, numbers in self._metrics.items()}
     right = round(1000 * next(self._mean_recall, 0.5))
-    return Measurement(count=10, k=5, class_counts=(1000, 0), class_right=(right, 0), **values)
+    return Measurement(count=10, k=5, class_counts=(1000, 0), class_right=(right, 0),
+                       among_present=(0.5, 1.0), **values)
 
   def at(self, kind) -> list[int]:
     """The steps at which something happened."""
@@ -121,7 +125,7 @@ def fit(monkeypatch):
 
 
 @pytest.mark.parametrize('last_step', [10, 20])
-def test_a_validation_that_a_signal_cuts_off_is_made_up_for(fit, last_step):
+def test_interrupted_validation_is_repeated(fit, last_step):
   run, state = _Run(give_up_at=[10]), loop.ValidationState()
   assert fit(run, state=state, last_step=last_step, validate_every=5) == signal.SIGTERM
   assert run.at('validate') == [5]
@@ -144,7 +148,7 @@ def test_log_then_validate_then_save(fit):
 
 @pytest.mark.parametrize('seconds_a_step', [0.0, 1e-6, 0.03, 0.4, 1.0, 100.0])
 @pytest.mark.parametrize('first', [0, 1, 29, 30, 100])
-def test_no_event_is_missed_whatever_the_pace(fit, seconds_a_step, first):
+def test_no_event_is_missed_at_any_speed(fit, seconds_a_step, first):
   run = _Run(step=first, seconds_a_step=seconds_a_step)
   last = 207
   fit(run, last_step=last, log_every=7, validate_every=30, save_every=45)
@@ -157,14 +161,14 @@ def test_no_event_is_missed_whatever_the_pace(fit, seconds_a_step, first):
   assert run.at('validate') == [*every(30), last]
   assert run.at('save') == [*every(45), last]
   assert sum(run.calls) == last - first
-  # A signal does not wait long, nor is every step a call of its own where steps are short.
+  # Signals are handled soon, but short steps are not separate calls.
   assert max(run.calls) * seconds_a_step <= max(2.0, seconds_a_step)
   if seconds_a_step <= 0.03:
     assert len(run.calls) < (last - first) / 2
 
 
 @pytest.mark.parametrize(('last', 'saves'), [(20, [10, 20]), (25, [10, 20, 25]), (10, [10])])
-def test_the_last_step_is_saved_once(fit, last, saves):
+def test_last_step_is_saved_once(fit, last, saves):
   run = _Run()
   fit(run, last_step=last, save_every=10)
   assert run.at('save') == saves
@@ -182,7 +186,7 @@ def test_saving_by_time(fit):
   assert run.at('save') == [5, 10, 15, 20, 23]
 
 
-def test_saving_by_steps_counts_for_the_time(fit):
+def test_saving_by_steps_resets_the_timer(fit):
   run = _Run(seconds_a_step=1.0)
   fit(run, last_step=12, save_every=4, save_seconds=5.0)
   assert run.at('save') == [4, 8, 12]
@@ -194,7 +198,7 @@ def test_histograms_at_the_first_call_and_then_by_time(fit):
   assert run.at('histograms') == [1, 6, 11]
 
 
-def test_what_is_logged_is_the_mean_since_the_last_line(fit):
+def test_logged_values_are_means_since_the_last_line(fit):
   run = _Run(step=3)
   fit(run, last_step=12, log_every=5)
   assert [row['step'] for row in run.rows] == [5, 10, 12]
@@ -224,7 +228,7 @@ _NAN, _INF = math.nan, math.inf
   ('top_5', [0.5, 0.4, 0.6], [1, 3]),
   ('mean_recall', [0.4, 0.3, 0.5], [1, 3]),
   ('loss', [3.0, 4.0, 2.0, 2.0, 1.0], [1, 3, 5]),
-  ('loss', [_INF, 4.0, _NAN, 3.0], [2, 4]),  # What is not finite is never the best.
+  ('loss', [_INF, 4.0, _NAN, 3.0], [2, 4]),  # Non-finite values are never the best.
   ('top_1', [_NAN, 0.1, _NAN, 0.2], [2, 4]),
 ])
 def test_best(fit, metric, values, best):
@@ -234,7 +238,7 @@ def test_best(fit, metric, values, best):
   assert state == loop.ValidationState(values[best[-1] - 1], best[-1], len(values) - best[-1])
 
 
-def test_the_best_survives_a_restart(fit):
+def test_best_survives_a_restart(fit):
   state = loop.ValidationState(best_value=0.9, best_step=4, validations_since_best=1)
   run = _Run(step=5, top_1=[0.8, 0.95])
   fit(run, last_step=7, validate_every=1, state=state)
@@ -257,7 +261,7 @@ def test_patience_survives_a_restart(fit):
   fit(run, last_step=100, validate_every=3, save_every=3, patience=2, state=state)
   assert run.at('validate') == [12]
   assert state.stopped_early
-  # And the end is in the checkpoint: a run that has ended does not go on.
+  # The end is in the checkpoint: a finished run does not continue.
   assert run.at('save') == [12]
   fit(run, last_step=100, validate_every=3, state=state)
   assert run.step == 12
@@ -272,7 +276,7 @@ def test_without_validation(fit):
 
 @pytest.mark.parametrize('seconds_a_step', [1e-6, 10.0])
 @pytest.mark.parametrize('bad_step', [1, 11, 17, 20])
-def test_a_loss_that_is_not_finite(fit, bad_step, seconds_a_step):
+def test_non_finite_loss(fit, bad_step, seconds_a_step):
   run = _Run(bad_step=bad_step, seconds_a_step=seconds_a_step)
   rate = f'{0.1 / bad_step:.6g}'
   message = rf'nan .*\b{bad_step}\b.* {rate}\.'
@@ -283,7 +287,7 @@ def test_a_loss_that_is_not_finite(fit, bad_step, seconds_a_step):
   assert set(run.at('best')) <= set(saved)
 
 
-def test_a_state_that_is_not_finite():
+def test_non_finite_state():
   state = {'a': tf.constant([1, 2]), 'b': tf.constant([0.0, 1e38])}
   loop.check_state(state, 7)
   for bad in (_NAN, _INF, -_INF):
@@ -292,7 +296,7 @@ def test_a_state_that_is_not_finite():
 
 
 @pytest.mark.parametrize('stop_at', [1, 5, 10, 20])
-def test_a_signal_saves_and_leaves(fit, stop_at):
+def test_signal_saves_and_stops(fit, stop_at):
   run = _Run(stop_at=stop_at, seconds_a_step=10.0)
   handler = signal.getsignal(signal.SIGTERM)
   assert fit(run, save_every=10) is signal.SIGTERM

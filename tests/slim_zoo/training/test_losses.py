@@ -51,19 +51,19 @@ def test_large_logits_do_not_overflow():
   np.testing.assert_array_equal(found, [0, 2e4])
 
 
-def test_the_auxiliary_weight_is_tf_slims():
+def test_auxiliary_weight_equals_tf_slims():
   assert losses.AUXILIARY_WEIGHT == 0.4
 
 
 @pytest.mark.parametrize('counts', [[5, 5], [1, 3, 96], [10, 0, 30, 0, 2], [7]])
-def test_balanced_class_weights_are_scikit_learns(counts):
+def test_balanced_class_weights_equal_scikit_learn(counts):
   labels = np.repeat(np.arange(len(counts)), counts)
   present = np.unique(labels)
   found = losses.balanced_class_weights(counts)
   assert found.dtype == np.float32
   np.testing.assert_allclose(found[present], class_weight.compute_class_weight(
     'balanced', classes=present, y=labels), rtol=1e-6)
-  assert found.sum() == found[present].sum()  # The others have 0.
+  assert found.sum() == found[present].sum()  # The others are 0.
   assert found[labels].mean() == pytest.approx(1)
 
 

@@ -1,4 +1,4 @@
-"""The JSON beside a checkpoint: it comes back from the disk as it was."""
+"""The JSON next to a checkpoint survives a round trip."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import platform
 import numpy as np
 import tensorflow as tf
 
+from preprocessing.preprocessing_factory import get_recipe
 from slim_zoo.training import metadata
 from slim_zoo.training.loop import ValidationState
 
-_MODEL = metadata.ModelFacts('lenet', ('', 'Äpfel', 'pears'), 28, 1, 'lenet', -1)
+_MODEL = metadata.ModelFacts('lenet', ('', 'Äpfel', 'pears'), 28, 1, 'lenet',
+                             get_recipe('lenet').transform, -1)
 
 
 def _describe(**changes) -> dict:
@@ -24,10 +26,11 @@ def _describe(**changes) -> dict:
     **changes})
 
 
-def test_holds_everything():
+def test_metadata_are_complete():
   assert json.loads(json.dumps(_describe())) == {
     'format': metadata.FORMAT, 'model_name': 'lenet', 'class_names': ['', 'Äpfel', 'pears'],
     'num_classes': 3, 'image_size': 28, 'channels': 1, 'preprocessing_name': 'lenet',
+    'transform': get_recipe('lenet').transform.to_json(),
     'labels_offset': -1, 'step': 1000, 'dataset': {'name': 'folder', 'split': 'train'},
     'flags': {'seed': 0, 'weight_decay': 4e-5, 'trainable_scopes': None, 'moving': ['a', 'b']},
     'standing': {'best_value': 0.1, 'best_step': 20, 'validations_since_best': 3,
@@ -37,14 +40,14 @@ def test_holds_everything():
                  'numpy': np.__version__}}
 
 
-def test_the_validation_state_comes_back():
+def test_validation_state_round_trip():
   for state in (ValidationState(), ValidationState(1 / 3, 7, 2),
                 ValidationState(float('-inf'), 1, 0)):
     saved = json.loads(json.dumps(_describe(validation_state=state)))
     assert ValidationState(**saved['standing']) == state
 
 
-def test_what_is_given_is_not_shared():
+def test_arguments_are_copied():
   flags = {'seed': 0}
   described = _describe(flags=flags)
   flags['seed'] = 1

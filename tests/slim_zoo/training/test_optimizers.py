@@ -1,4 +1,4 @@
-"""The optimizers: the updates of TensorFlow 1's graphs, and the names that its Saver writes."""
+"""The optimizers equal TensorFlow 1's in updates and in the names its Saver writes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from slim_zoo.training import optimizers
 v1 = tf.compat.v1
 _START = {'net/a': np.array([1.0, -2.0, 0.5], np.float32), 'net/b': np.array([[0.1]], np.float32)}
 _RATES = (0.1, 0.05, 0.2, 0.01)
-# Not the defaults, so that each one shows where it goes.
+# Not the defaults, so that the use of each is tested.
 _SETTINGS = optimizers.Settings(
   adadelta_rho=0.8, adagrad_initial_accumulator_value=0.2, adam_beta1=0.7, adam_beta2=0.95,
   opt_epsilon=0.3, ftrl_learning_rate_power=-0.6, ftrl_initial_accumulator_value=0.3,
@@ -52,7 +52,7 @@ def _train_in_a_graph(name: str) -> dict[str, np.ndarray]:
 
 
 def _train_here(name: str) -> dict[str, np.ndarray]:
-  """Does the same with what this project makes of it."""
+  """Does the same with this project's optimizer."""
   kind = optimizers.get_optimizer(name)
   rate = tf.Variable(0.0)
   variables = {n: tf.Variable(v) for n, v in _START.items()}
@@ -77,7 +77,7 @@ def _train_here(name: str) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize('name', optimizers.OPTIMIZERS)
-def test_updates_and_names_are_tensorflow_1s(name):
+def test_updates_and_names_equal_tensorflow_1(name):
   expected, found = _train_in_a_graph(name), _train_here(name)
   assert found.keys() == expected.keys()
   for variable, value in expected.items():
@@ -85,7 +85,7 @@ def test_updates_and_names_are_tensorflow_1s(name):
     assert variable not in _START or not np.allclose(value, _START[variable])
 
 
-def test_the_settings_have_tf_slims_defaults():
+def test_defaults_equal_tf_slims():
   # reference: the flags of TF-Slim's train_image_classifier.py
   assert optimizers.Settings() == optimizers.Settings(
     adadelta_rho=0.95, adagrad_initial_accumulator_value=0.1, adam_beta1=0.9, adam_beta2=0.999,
@@ -93,7 +93,7 @@ def test_the_settings_have_tf_slims_defaults():
     ftrl_l1=0.0, ftrl_l2=0.0, momentum=0.9, rmsprop_momentum=0.9, rmsprop_decay=0.9)
 
 
-def test_there_are_seven():
+def test_names_of_the_seven_optimizers():
   assert sorted(optimizers.OPTIMIZERS) == ['adadelta', 'adagrad', 'adam', 'ftrl', 'momentum',
                                            'rmsprop', 'sgd']
   with pytest.raises(ValueError, match="Unknown optimizer 'adamw'. Did you mean adam"):

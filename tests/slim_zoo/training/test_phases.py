@@ -1,4 +1,4 @@
-"""Phases: the flags that each of them sees, and where they go on."""
+"""Phases: the flags of each, and where they continue."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from slim_zoo.training import phases
 
 
 class Program:
-  """A trainer that only notes the options that are given to each run, and saves."""
+  """A trainer that only records the options of each run, and saves."""
 
   def __init__(self, folder: pathlib.Path):
     self.folder = folder
@@ -23,7 +23,7 @@ class Program:
     self.common = []
 
   def run(self, *arguments: str):
-    """Returns the exit code, and the options that were given to each run."""
+    """Returns the exit code and the options of each run."""
     parsed, _ = flag_values.parse(programs.Train, [f'--train_dir={self.folder}', *arguments])
     self.seen = seen = []
 
@@ -54,7 +54,7 @@ def test_without_phases_main_runs_once(program):
   assert program.run() == (0, [{'train_dir': str(program.folder)}])
 
 
-def test_the_flags_of_each_phase(program, capsys):
+def test_flags_of_each_phase(program, capsys):
   code, seen = program.run(
     '--checkpoint_path=weights.ckpt', '--checkpoint_exclude_scopes=Logits', '--learning_rate=0.5',
     '--ignore_missing_vars', '--max_number_of_steps=7', '--checkpoint_channel_order=rgb',
@@ -79,18 +79,18 @@ def test_the_flags_of_each_phase(program, capsys):
   assert three in out[-1]
 
 
-def test_a_phase_may_start_from_elsewhere(program):
+def test_phase_can_start_from_another_checkpoint(program):
   _, seen = program.run('--epochs=1', '--phases=epochs=2;checkpoint_path=other/best')
   assert seen[1]['checkpoint_path'] == 'other/best'
 
 
-def test_a_phase_knows_which_flags_go_for_all(program):
+def test_phase_knows_the_flags_of_all_phases(program):
   program.run('--epochs=1', '--use_grayscale', '--phases=epochs=2;nouse_grayscale')
   program.run('--epochs=1')
   assert program.common == [{'use_grayscale', 'learning_rate'}, {'epochs', 'learning_rate'}, set()]
 
 
-def test_a_phase_does_not_train_on_once_another_has_begun_from_it(program):
+def test_phase_is_not_extended_after_the_next_has_started(program):
   program.is_finished = False
   arguments = ['--epochs=1', '--phases=learning_rate=1;learning_rate=2']
   assert program.run(*arguments)[0] == 0
@@ -110,7 +110,7 @@ def test_a_phase_does_not_train_on_once_another_has_begun_from_it(program):
   ('phase_1/model.ckpt-1', None, 'phase_1, .*no checkpoint'),
   ('weights.npy', 1, 'phase_1, .*step 1'),
 ])
-def test_a_phase_is_of_the_one_before_as_it_is_now(program, start, step, received):
+def test_phase_must_match_the_current_state_of_the_previous_one(program, start, step, received):
   arguments = ['--epochs=1', '--phases=learning_rate=1;learning_rate=2']
   program.run(*arguments)
   one, two = (program.folder / f'phase_{number}' for number in (1, 2))
@@ -127,7 +127,7 @@ def test_a_phase_is_of_the_one_before_as_it_is_now(program, start, step, receive
 
 
 @pytest.mark.parametrize('end', ['error', 130, 143])
-def test_none_follows_a_phase_that_was_stopped(program, end):
+def test_no_phase_follows_a_stopped_one(program, end):
   def codes():
     yield 0
     if end == 'error':
@@ -142,12 +142,12 @@ def test_none_follows_a_phase_that_was_stopped(program, end):
   else:
     assert program.run(*arguments)[0] == end
   assert [flags['learning_rate'] for flags in program.seen] == [1, 2]
-  # Again: finished phases are asked as well, and say so themselves.
+  # Finished phases are called again, and report that themselves.
   program.codes = iter(())
   assert [flags['learning_rate'] for flags in program.run(*arguments)[1]] == [1, 2, 3]
 
 
-def test_a_dry_run_goes_as_far_as_there_is_a_start(program, capsys):
+def test_dry_run_checks_phases_up_to_the_first_without_a_start(program, capsys):
   arguments = ['--epochs=1', '--phases=learning_rate=1;learning_rate=2;learning_rate=3']
   program.saves = False
   code, seen = program.run('--dry_run', *arguments)
@@ -176,6 +176,7 @@ def test_a_dry_run_goes_as_far_as_there_is_a_start(program, capsys):
   ('epochs=1 --', 'phase 1: .*flag=value'),
   ('nouse_grayscale=1', 'phase 1: .*use_grayscale'),
   ('epochs=1; train_dir=x', 'phase 2: .*train_dir'),
+  ('epochs=1; model_name=lenet', 'phase 2: .*model_name'),
   ('epochs=1 phases=x', 'phase 1: .*phases'),
   ('dry_run', 'phase 1: .*dry_run'),
   ('nodry_run', 'phase 1: .*dry_run'),
@@ -192,12 +193,21 @@ def test_mistakes_are_found_before_anything_runs(program, text, message):
   assert program.seen == []
 
 
-def test_the_last_phase_needs_no_end(program):
+@pytest.mark.parametrize('flags', [
+  ['--epochs=3'], ['--max_number_of_steps=3'], ['--epochs=3', '--learning_rate=0.1']])
+def test_flag_that_every_phase_overrides(program, flags):
+  with pytest.raises(ValueError, match=flags[0].partition('=')[0]):
+    program.run('--phases=epochs=1; epochs=2', *flags)
+  assert program.seen == []
+  program.run('--phases=epochs=1; early_stopping_patience=2', *flags[:1])
+
+
+def test_last_phase_needs_no_end(program):
   assert program.run('--phases=early_stopping_patience=2;learning_rate=1')[0] == 0
 
 
 @pytest.mark.slow
-def test_the_trainer_in_phases(in_process, tmp_path, capsys):
+def test_trainer_in_phases(in_process, tmp_path, capsys):
   folder = tmp_path / 'run'
   arguments = [f'--train_dir={folder}', '--dataset_name=digits', '--model_name=lenet', '--xla=off',
                '--cache_features=disk', '--augmentations_per_image=0', '--use_moving_averages',

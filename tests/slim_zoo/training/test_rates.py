@@ -1,4 +1,4 @@
-"""Multipliers of learning rates: which variables a scope or a layer means."""
+"""Multipliers of learning rates: which variables belong to a scope or layer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_parse():
 
 @pytest.mark.parametrize('text', ['fc6', 'fc6:', ':1', 'fc6:fast', 'fc6:-1', 'fc6:nan', 'fc6:inf',
                                   'fc6=0.1'])
-def test_what_is_no_multiplier(text):
+def test_invalid_multipliers(text):
   with pytest.raises(ValueError, match=f"--learning_rate_multipliers: .*Received: '{text}'"):
     rates.parse(f'conv1:0,{text},fc8:1')
 
@@ -28,8 +28,8 @@ def test_what_is_no_multiplier(text):
   ('vgg_16/conv1/conv1_1/weights', 'conv1', True),
   ('vgg_16/conv1/conv1_1/weights', 'vgg_16/conv1', True),
   ('vgg_16/conv1/conv1_1/weights', 'vgg_16', True),
-  ('vgg_16/conv1/conv1_1/weights', 'vgg', False),  # No number right behind it.
-  ('vgg_16/conv1/conv1_1/weights', 'conv1_1', False),  # Only the network's own scope may miss.
+  ('vgg_16/conv1/conv1_1/weights', 'vgg', False),  # No number right after it.
+  ('vgg_16/conv1/conv1_1/weights', 'conv1_1', False),  # Only the network's scope is optional.
   ('vgg_16/conv1/conv1_1/weights', 'conv', True),
   ('vgg_16/conv1/conv1_1/weights', 'vgg_16/conv', True),
   ('vgg_16/conv1/conv1_1/weights', 'con', False),
@@ -55,13 +55,13 @@ _NAMES = ['net/conv1/weights', 'net/conv2/weights', 'net/fc6/weights', 'net/fc6/
           'net/fc8/weights']
 
 
-def test_the_last_entry_that_matches_counts():
+def test_last_matching_entry_counts():
   entries = rates.parse('net:0.5,conv:0,fc6:0.1,fc6/biases:0.2,conv2:3')
   assert list(rates.multipliers(_NAMES, entries).values()) == [0, 3, 0.1, 0.2, 0.5]
   assert set(rates.multipliers(_NAMES, ()).values()) == {1}
 
 
-def test_what_is_frozen():
+def test_multiplier_of_0_freezes():
   is_frozen = rates.freezing(rates.parse('conv:0,fc:0.1'))
   assert [is_frozen(name) for name in _NAMES] == [True, True, False, False, False]
   assert is_frozen('net/conv1/BatchNorm/moving_mean')
@@ -70,13 +70,13 @@ def test_what_is_frozen():
 
 @pytest.mark.parametrize(('text', 'closest'), [
   ('fc6:1,fc9:0.1', 'fc8, fc6'), ('net/fc9:1', 'net/fc8'), ('Konv1:1', 'conv1'), ('xyz:0', 'net')])
-def test_an_entry_that_matches_nothing(text, closest):
+def test_entry_without_a_match_is_an_error(text, closest):
   with pytest.raises(ValueError, match=f'--learning_rate_multipliers: .*{closest}'):
     rates.multipliers(_NAMES, rates.parse(text))
 
 
 def _depths(name, layer):
-  """Returns how deep a layer of a network lies, from its factors with a decay of 1/2."""
+  """Returns the depth of a layer, from its factors with a decay of 1/2."""
   factors = rates.multipliers(_variables(name), (), decay=0.5, head=nets_factory.get_net(name).head)
   return {-math.log2(factor) for variable, factor in factors.items()
           if variable.startswith(f'{layer}/')}
@@ -119,12 +119,12 @@ def test_all_heads_are_the_top_layer():
   assert list(cells.values()) == pytest.approx([0.001, 0.001, 0.01, 1, 0.1, 1])
 
 
-def test_both_multiply():
+def test_multipliers_and_layer_decay_are_multiplied():
   factors = rates.multipliers(_NAMES, rates.parse('fc:0.5,conv1:0'), decay=0.1, head=['net/fc8'])
   assert list(factors.values()) == pytest.approx([0, 0.01, 0.05, 0.05, 0.5])
 
 
 @pytest.mark.parametrize('decay', [0, -0.5, 1.1])
-def test_what_is_no_decay(decay):
+def test_invalid_layer_decay(decay):
   with pytest.raises(ValueError, match='--layer_decay: '):
     rates.layer_decay(_NAMES, decay, head=())

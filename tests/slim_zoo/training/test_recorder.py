@@ -1,4 +1,4 @@
-"""What a run leaves to look at: `metrics.csv` and event files that TensorBoard reads."""
+"""The records of a run: `metrics.csv` and event files for TensorBoard."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _events(folder):
   return event_accumulator.EventAccumulator(str(folder), size_guidance={'tensors': 0}).Reload()
 
 
-def test_rows_hold_what_was_measured(tmp_path):
+def test_rows_contain_the_measurements(tmp_path):
   recorder = Recorder(tmp_path, step=0)
   recorder.scalars(10, _TRAIN)
   recorder.scalars(10, _VALIDATION)
@@ -54,7 +54,7 @@ def test_rows_hold_what_was_measured(tmp_path):
 
 @pytest.mark.parametrize(('step', 'kept'), [
   (0, []), (9, []), (10, [10]), (25, [10, 20]), (30, [10, 20, 30]), (99, [10, 20, 30])])
-def test_rows_after_the_step_that_is_resumed_go(tmp_path, step, kept):
+def test_rows_after_the_resumed_step_are_removed(tmp_path, step, kept):
   _write(tmp_path, start=0, steps=[10, 20, 30])
   before = _rows(tmp_path)
   _write(tmp_path, start=step, steps=[step + 1])
@@ -64,7 +64,7 @@ def test_rows_after_the_step_that_is_resumed_go(tmp_path, step, kept):
 
 
 @pytest.mark.parametrize('damage', [
-  lambda text: text[:text.rindex('\n3000') + 3],  # `30` is left of step 3000.
+  lambda text: text[:text.rindex('\n3000') + 3],  # Only `30` remains of step 3000.
   lambda text: text[:text.rindex('\n3000') + 10],
   lambda text: text + 'junk\r\n',
   lambda text: text.replace('\n3000,', '\n,'),
@@ -72,10 +72,10 @@ def test_rows_after_the_step_that_is_resumed_go(tmp_path, step, kept):
   lambda text: text.replace('\n3000,', '\n²,'),
   lambda text: text.replace('\n3000,', f'\n{"9" * 5000},'),
   lambda text: text.replace('\n3000,', '\n"3000,'),
-  lambda text: text + '\0' * 4096,  # As a crash of the machine leaves it.
+  lambda text: text + '\0' * 4096,  # As after a crash of the machine.
   lambda text: text + 'x' * 200_000,
 ])
-def test_damaged_rows_go(tmp_path, damage):
+def test_damaged_rows_are_removed(tmp_path, damage):
   _write(tmp_path, start=0, steps=[1000, 2000, 3000])
   path = tmp_path / 'metrics.csv'
   path.write_bytes(damage(path.read_bytes().decode()).encode())
@@ -84,7 +84,7 @@ def test_damaged_rows_go(tmp_path, damage):
 
 
 @pytest.mark.parametrize('text', ['', 'something else\n1\n', 'step\n'])
-def test_a_file_that_is_none_of_ours_is_begun_anew(tmp_path, text):
+def test_foreign_file_is_replaced(tmp_path, text):
   (tmp_path / 'metrics.csv').write_text(text)
   _write(tmp_path, start=5, steps=[6])
   assert _steps(tmp_path) == [6]
@@ -92,7 +92,7 @@ def test_a_file_that_is_none_of_ours_is_begun_anew(tmp_path, text):
   assert kept == ([text] if text.startswith('something') else [])
 
 
-def test_bytes_that_are_no_text_go(tmp_path):
+def test_rows_that_are_not_text_are_removed(tmp_path):
   _write(tmp_path, start=0, steps=[1, 2])
   with open(tmp_path / 'metrics.csv', 'ab') as file:
     file.write(b'\xff\xfe\x80\n')
@@ -100,7 +100,7 @@ def test_bytes_that_are_no_text_go(tmp_path):
   assert _steps(tmp_path) == [1, 2, 3]
 
 
-def test_an_unknown_column_is_an_error(tmp_path):
+def test_unknown_column_is_an_error(tmp_path):
   recorder = Recorder(tmp_path, step=0)
   with pytest.raises(ValueError, match='surprise'):
     recorder.scalars(1, {'surprise': 1})
@@ -112,7 +112,7 @@ def test_tensorboard_reads_scalars(tmp_path):
   recorder.scalars(10, _TRAIN)
   recorder.scalars(20, {**_TRAIN, 'loss': 1.0})
   recorder.scalars(20, _VALIDATION)
-  recorder.flush()  # It can be watched while the run goes on.
+  recorder.flush()  # It can be read during the run.
   events = _events(tmp_path)
   recorder.close()
   found = {tag: [(e.step, float(tf.make_ndarray(e.tensor_proto))) for e in events.Tensors(tag)]
@@ -132,7 +132,7 @@ def test_tensorboard_reads_histograms(tmp_path):
   recorder.histograms(7, variables, {'net/w': 10 * weights})
   recorder.close()
   events = _events(tmp_path)
-  # Of what is trained alone: it is what there are gradients of.
+  # Only of trained variables, which have gradients.
   assert sorted(events.Tags()['tensors']) == ['gradients/net/w', 'variables/net/w']
   for tag, values in (('variables/net/w', weights), ('gradients/net/w', 10 * weights)):
     assert events.SummaryMetadata(tag).plugin_data.plugin_name == 'histograms'
@@ -153,7 +153,7 @@ _NORMAL = np.random.default_rng(0).normal(size=[50, 40]).astype(np.float32)
   np.zeros([0, 5], np.float32), np.array([-3e38, 3e38], np.float32),
   np.array([1, np.nextafter(np.float32(1), np.float32(2))], np.float32)],
   ids=['normal', 'all the same', 'a scalar', 'none', 'the widest', 'the narrowest'])
-def test_buckets_are_those_of_tensorboard(values):
+def test_buckets_equal_tensorboards(values):
   summary = histogram_summary.histogram_pb('tag', values).value[0]
   expected = tf.make_ndarray(summary.tensor)
   found = count_buckets(values)
@@ -163,7 +163,7 @@ def test_buckets_are_those_of_tensorboard(values):
                              atol=1e-6 * np.abs(values).max(initial=0))
 
 
-def test_numbers_that_are_not_finite_are_in_no_bucket():
+def test_non_finite_numbers_are_in_no_bucket():
   values = np.array([np.nan, 1, 2, np.inf, 4, -np.inf], np.float32)
   np.testing.assert_array_equal(count_buckets(values),
                                 count_buckets(values[[1, 2, 4]]))
@@ -171,8 +171,8 @@ def test_numbers_that_are_not_finite_are_in_no_bucket():
   assert not count_buckets(values[:1]).any()
 
 
-def test_histograms_take_no_multiple_of_the_memory(tmp_path):
-  """tf.summary.histogram took 25 GB for vgg_16/fc6/weights, which ended the run."""
+def test_histograms_use_little_memory(tmp_path):
+  """tf.summary.histogram used 25 GB for vgg_16/fc6/weights, which ended the run."""
   script = """
 import resource, sys
 import numpy as np, pathlib, tensorflow as tf
@@ -188,5 +188,5 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
   ended = subprocess.run([sys.executable, '-c', script, str(tmp_path)], capture_output=True,
                          text=True, check=True, cwd=pathlib.Path(__file__).parents[3],
                          env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3'})
-  # Kilobytes; the variable has 160 MB, of which two copies may be there.
+  # Kilobytes; the variable has 160 MB, and there may be two copies.
   assert int(ended.stdout) < 600_000

@@ -1,4 +1,4 @@
-"""What a run hands to the parts that it is made of."""
+"""The arguments that a run passes to its parts."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from slim_zoo.training import run
 
 
 class _AskedError(Exception):
-  """Ends a run that has asked for its batches of the validation."""
+  """Ends a run when it requests its validation batches."""
 
 
 @pytest.mark.parametrize(('batch', 'replicas', 'expected'), [
-  (4, 1, 16),  # What trains only with few images at a time validates with few.
+  (4, 1, 16),  # A small training batch limits the validation batch.
   (1, 1, 4), (8, 2, 32), (24, 1, 96), (32, 1, 100), (64, 2, 200), (1000, 1, 100)])
-def test_validation_takes_no_more_memory_than_training(batch, replicas, expected):
+def test_validation_batch_size_is_limited_by_training(batch, replicas, expected):
   def evaluation_batches(*, batch_size):
     raise _AskedError(batch_size)
 

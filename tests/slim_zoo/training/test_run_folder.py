@@ -1,4 +1,4 @@
-"""One job at a time writes to a folder."""
+"""Only one job at a time can write to a folder."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _hold(folder) -> subprocess.Popen:
   return process
 
 
-def test_the_folder_is_made(tmp_path):
+def test_folder_is_created(tmp_path):
   with run_folder.locked(tmp_path / 'a' / 'b') as folder:
     assert folder == tmp_path / 'a' / 'b'
     assert folder.is_dir()
@@ -42,9 +42,9 @@ def test_the_folder_is_made(tmp_path):
 
 
 @pytest.mark.parametrize('end', [signal.SIGKILL, signal.SIGTERM, None])
-def test_another_process_is_refused_until_the_first_is_gone(tmp_path, end):
+def test_second_process_is_rejected_until_the_first_ends(tmp_path, end):
   with _hold(tmp_path) as process:
-    for _ in range(2):  # Being refused does not spoil the lock.
+    for _ in range(2):  # A rejected attempt keeps the lock.
       with pytest.raises(ValueError, match=rf'{re.escape(str(tmp_path))}'
                          rf'.*\b{process.pid}\b.+--train_dir'), \
           run_folder.locked(tmp_path):
@@ -57,14 +57,14 @@ def test_another_process_is_refused_until_the_first_is_gone(tmp_path, end):
     assert (tmp_path / '.lock').read_text().startswith(f'process {os.getpid()} on ')
 
 
-def test_a_second_one_in_this_process_is_refused_too(tmp_path):
+def test_second_lock_in_this_process_is_rejected(tmp_path):
   with run_folder.locked(tmp_path), \
       pytest.raises(ValueError, match=rf'\b{os.getpid()}\b'), run_folder.locked(tmp_path):
     pass
 
 
 @pytest.mark.parametrize('code', [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
-def test_a_file_system_without_locks(tmp_path, monkeypatch, capsys, code):
+def test_file_system_without_locks(tmp_path, monkeypatch, capsys, code):
   def refuse(*_):
     raise OSError(code, os.strerror(code))
 
@@ -74,14 +74,14 @@ def test_a_file_system_without_locks(tmp_path, monkeypatch, capsys, code):
   assert str(tmp_path) in capsys.readouterr().out
 
 
-def test_an_error_inside_lets_go(tmp_path):
+def test_error_releases_the_lock(tmp_path):
   with pytest.raises(KeyError), run_folder.locked(tmp_path):
     raise KeyError
   with run_folder.locked(tmp_path):
     pass
 
 
-def test_a_file_in_place_of_the_folder(tmp_path):
+def test_file_in_place_of_the_folder(tmp_path):
   (tmp_path / 'run').write_text('mine')
   with pytest.raises(FileExistsError, match='run'), run_folder.locked(tmp_path / 'run'):
     pass

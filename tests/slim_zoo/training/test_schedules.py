@@ -1,4 +1,4 @@
-"""Learning rate schedules against TensorFlow's own, and past the steps that float32 can count."""
+"""Learning rate schedules against TensorFlow's own, and beyond the steps float32 can count."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ def _expected(schedule: Schedule, step: int) -> float:
   Schedule('exponential', 3.0, decay_steps=7, decay_factor=1.0),
   Schedule('polynomial', 0.01, decay_steps=100),
   Schedule('polynomial', 0.01, decay_steps=100, end_learning_rate=0.0),
-  Schedule('polynomial', 0.001, decay_steps=9, end_learning_rate=0.1),  # A rise.
+  Schedule('polynomial', 0.001, decay_steps=9, end_learning_rate=0.1),  # An increase.
 ])
-def test_equals_tensorflows(schedule, warmup_steps):
+def test_equals_tensorflow(schedule, warmup_steps):
   schedule = dataclasses.replace(schedule, warmup_steps=warmup_steps)
   rates = [float(schedule(tf.constant(step, tf.int64))) for step in _STEPS]
   expected = [_expected(schedule, step) for step in _STEPS]
-  # TensorFlow's run through powers that float32 cannot hold.
+  # TensorFlow's use powers that float32 cannot represent.
   np.testing.assert_allclose(rates, expected, rtol=2e-6, atol=1e-30)
 
 
 @pytest.mark.parametrize('kind', ['exponential', 'polynomial'])
-def test_counts_every_step_past_those_of_float32(kind):
+def test_steps_beyond_float32_precision(kind):
   first = 2**24 + 1
   schedule = Schedule(kind, 1.0, decay_steps=1 if kind == 'exponential' else 2**25,
                       decay_factor=1 - 2**-20, end_learning_rate=0.0)

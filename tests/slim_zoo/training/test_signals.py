@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish to save and leave; a second one acts as usual."""
+"""Signals request to save and stop; a second one acts as usual."""
 
 from __future__ import annotations
 
@@ -8,21 +8,23 @@ import pytest
 
 from slim_zoo.training.signals import StopRequests
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+
 
 @pytest.fixture
 def caught():
-  """Handlers as a program might have them; lists what reaches them."""
+  """A program's own handlers; returns a list of the signals they receive."""
   numbers = []
   before = {number: signal.signal(number, lambda number, frame: numbers.append(number))
-            for number in (signal.SIGINT, signal.SIGTERM)}
+            for number in _SIGNALS}
   yield numbers
   for number, handler in before.items():
     signal.signal(number, handler)
 
 
-@pytest.mark.parametrize('first', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize('first', _SIGNALS)
 @pytest.mark.parametrize('second', [signal.SIGINT, signal.SIGTERM])
-def test_the_first_is_noted_and_the_second_acts(caught, first, second):
+def test_first_signal_is_recorded_and_second_acts(caught, first, second):
   with StopRequests() as requests:
     assert requests.received is None
     signal.raise_signal(first)
@@ -42,7 +44,7 @@ def test_leaving_restores_the_handlers(caught):
   assert caught == [signal.SIGINT]
 
 
-def test_the_second_ctrl_c_is_pythons():
+def test_second_ctrl_c_raises_keyboard_interrupt():
   if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
     pytest.skip('something around the tests handles Ctrl-C itself')
   with StopRequests():
@@ -51,7 +53,7 @@ def test_the_second_ctrl_c_is_pythons():
       signal.raise_signal(signal.SIGINT)
 
 
-def test_a_signal_that_is_ignored_stays_so():
+def test_ignored_signal_stays_ignored():
   before = signal.signal(signal.SIGINT, signal.SIG_IGN)
   try:
     with StopRequests() as requests:

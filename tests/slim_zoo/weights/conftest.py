@@ -1,4 +1,4 @@
-"""What the tests of readers share: attack files, damages, and a guarded process to read them in."""
+"""Shared by the tests of readers: attack files, damage, and a guarded process to read them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import types
 
 import pytest
 
-sys.path.append(str(pathlib.Path(__file__).parents[2] / 'files'))
+sys.path += [str(pathlib.Path(__file__).parents[2] / 'files'), str(pathlib.Path(__file__).parent)]
 
 import file_server
 
 
 @pytest.fixture(scope='session')
 def attacks() -> types.ModuleType:
-  """The module `test_unpickling`, loaded from its path, for the tests are no package."""
+  """The module `test_unpickling`, loaded from its path, since tests are not a package."""
   spec = importlib.util.spec_from_file_location(
     'pickle_attacks', pathlib.Path(__file__).with_name('test_unpickling.py'))
   module = importlib.util.module_from_spec(spec)

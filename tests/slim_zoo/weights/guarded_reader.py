@@ -1,7 +1,7 @@
-"""Reads files in a process of its own that notes what each of them made it do.
+"""Reads files in a separate process that records the events each of them causes.
 
-Usage: guarded_reader.py MODULE FUNCTION FOLDER, with the repository's root in PYTHONPATH. Every
-file of the folder is read; the results are printed as JSON: {file: [outcome, most memory, events]}.
+Usage: guarded_reader.py MODULE FUNCTION FOLDER, with the repository's root in PYTHONPATH. It reads
+every file in the folder and prints the results as JSON: {file: [outcome, peak memory, events]}.
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ def _read(function, path):
     outcome = f'loaded {type(result).__name__}'
   except ValueError as error:
     outcome = f'refused {error}' if type(error) is ValueError else f'crashed {error!r}'
-  except BaseException as error:  # Whatever else it is, the test fails and shows it.
+  except BaseException as error:  # Any other error makes the test fail and is shown.
     outcome = f'crashed {error!r}'
   _armed = False
   return [outcome, tracemalloc.get_traced_memory()[1] - before, _events[:5]]
 
 
 def run_python(path):
-  """Does whatever a file says, for the test of this guard."""
+  """Executes a file, to test this guard."""
   exec(compile(path.read_bytes(), path, 'exec'), {})
 
 
 def main():
   function = getattr(importlib.import_module(sys.argv[1]), sys.argv[2])
   for name in ('unicode_escape', 'raw_unicode_escape', 'latin1', 'cp437', 'utf-8', 'ascii'):
-    codecs.lookup(name)  # Python imports each when it is first used.
+    codecs.lookup(name)  # Imports the codec, which Python does on first use.
   resource.setrlimit(resource.RLIMIT_AS, (8 * 2 ** 30, 8 * 2 ** 30))
   resource.setrlimit(resource.RLIMIT_CPU, (300, 300))
   resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

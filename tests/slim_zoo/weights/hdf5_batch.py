@@ -1,7 +1,7 @@
-"""Reads many files in forks of one process, each within the limits that the child program has.
+"""Reads many files in forks of one process, each with the limits of the child program.
 
-Usage: hdf5_batch.py FOLDER SECONDS, with the repository's root in PYTHONPATH. The results are
-printed as JSON: {file: outcome}. Starting Python once saves a fifth of a second a file.
+Usage: hdf5_batch.py FOLDER SECONDS, with the repository's root in PYTHONPATH. It prints the results
+as JSON: {file: outcome}. Starting Python only once saves a fifth of a second per file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from slim_zoo.weights import hdf5_child, hdf5_files
 
 
 def fork(arguments, seconds):
-  """Does what `hdf5_files.run_child` does; a wall clock bounds what waits without computing."""
+  """Like `hdf5_files.run_child`; a wall clock limits waiting without computing."""
   path, folder, _, *limits = arguments
   pid = os.fork()
   if not pid:
@@ -45,7 +45,7 @@ def _read(path):
     return f'loaded {len(arrays)}'
   except ValueError as error:
     return f'refused {error}' if type(error) is ValueError else f'crashed {error!r}'
-  except BaseException as error:  # Whatever else it is, the test fails and shows it.
+  except BaseException as error:  # Any other error makes the test fail and is shown.
     return f'crashed {error!r}'
 
 

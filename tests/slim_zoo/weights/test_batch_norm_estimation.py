@@ -1,4 +1,4 @@
-"""Batch norm that was folded away gets statistics back; what the network computes stays."""
+"""Folded batch norm gets new statistics, and the network's outputs stay the same."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _arg_scope(weight_decay, *, scale=True):
 
 
 def _network(*, scale=True):
-  """A network whose first batch norm is folded, and whose others are anything."""
+  """A network whose first batch norm is folded; the others have random values."""
   net = network.Network(_function, lambda weight_decay: _arg_scope(weight_decay, scale=scale),
                         image_shape=[6, 6, 3], num_classes=5)
   rng = np.random.default_rng(0)
@@ -53,7 +53,7 @@ def _logits(net, images, is_training=False):
   return net(tf.constant(images), is_training=is_training)[0].numpy()
 
 
-def test_training_computes_what_inference_does():
+def test_training_outputs_equal_inference_outputs():
   net, images = _network(), _images()
   before = _logits(net, images)
   assert np.abs(_logits(_network(), images, is_training=True) - before).max() > 0.5 * before.std()
@@ -65,7 +65,7 @@ def test_training_computes_what_inference_does():
   assert np.abs(training - before).max() < 0.1 * before.std()
 
 
-def test_statistics_are_those_of_the_first_layers_outputs():
+def test_statistics_equal_those_of_the_first_layers_outputs():
   net, images = _network(), _images()
   inputs = tf.nn.conv2d(images, net.variables['net/conv1/weights'], 1, 'SAME').numpy()
   re_estimate(net, [images[:7], images[7:30], images[30:]])
@@ -75,7 +75,7 @@ def test_statistics_are_those_of_the_first_layers_outputs():
                                rtol=1e-4, atol=1e-5)
 
 
-def test_without_gamma_the_variance_is_left():
+def test_variance_is_kept_without_gamma():
   net, images = _network(scale=False), _images()
   variances = {name: variable.numpy() for name, variable in net.variables.items()
                if name.endswith('/moving_variance')}

@@ -1,9 +1,10 @@
-"""Networks of the zoo, frozen by TensorFlow and its converter, and loaded here."""
+"""Networks frozen by TensorFlow or its converter and loaded here."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import warnings
 
 import numpy as np
 import pytest
@@ -80,7 +81,7 @@ def _model(name):
 
 
 def _loaded(name, path):
-  """Loads a file as the scripts do; returns the values, the report and what is said of them."""
+  """Loads a file like the programs; returns the values, the report and the known facts."""
   traced = outline.trace(name, CLASSES, image_shape=[SIZES[name], SIZES[name], 3])
   ours = {**traced.trainable, **traced.others}
   weights = sources.open_weights(str(path))
@@ -91,7 +92,7 @@ def _loaded(name, path):
 
 
 def _folded(graph, output):
-  """Folds batch norm as TensorFlow's tools do: into the kernel, with the rest as biases."""
+  """Folds batch norm like TensorFlow's tools: into the kernel and the biases."""
   nodes = {node.name: node for node in graph.node}
 
   def constant(name):
@@ -122,7 +123,7 @@ def _folded(graph, output):
 
 
 def _nameless(graph):
-  """Renames all constants, as where variables had no names."""
+  """Renames all constants, as for unnamed variables."""
   names = {node.name: f'constant_{i}' for i, node in enumerate(graph.node) if node.op == 'Const'}
   for node in graph.node:
     node.name = names.get(node.name, node.name)
@@ -144,14 +145,14 @@ def _check(model, name, path, *, tolerance=1e-4):
 
 
 @pytest.mark.parametrize('name', [_marked(name) for name in SIZES])
-def test_networks_come_back_as_they_were(name, tmp_path):
+def test_networks_round_trip(name, tmp_path):
   with _model(name) as model:
     graph = model.frozen()
     (tmp_path / 'graph.pb').write_bytes(graph.SerializeToString())
     _, facts = _check(model, name, tmp_path / 'graph.pb', tolerance=1e-6)
-    assert not facts
+    assert facts == {'image_size': SIZES[name]}
     values = _loaded(name, tmp_path / 'graph.pb')[0]
-    for key, value in model.values.items():  # Not only what they compute: every bit.
+    for key, value in model.values.items():  # Every bit, not only the outputs.
       np.testing.assert_array_equal(values[key], value, key)
     folded = _folded(model.frozen(), model.output.op.name)
     (tmp_path / 'folded.pb').write_bytes(folded.SerializeToString())
@@ -160,11 +161,12 @@ def test_networks_come_back_as_they_were(name, tmp_path):
                      for nodes in (graph, folded))
     for file, is_folded in (('folded.pb', after < before), ('model.tflite', before > 0)):
       report, facts = _check(model, name, tmp_path / file)
+      assert facts['image_size'] == SIZES[name]
       assert ('folded' in facts.get('note', '')) == is_folded
       assert len(report.names(restore.RESTORED)) == len(model.values)
 
 
-def test_graphs_that_name_their_constants_otherwise(tmp_path):
+def test_graphs_with_other_names_of_constants(tmp_path):
   name = 'mobilenet_v1_025'
   with _model(name) as model:
     def nameless_and_folded(graph):
@@ -187,13 +189,62 @@ def test_half_precision(tmp_path):
     assert report.summary().startswith('137 restored')
 
 
-def test_quantized_models_are_refused(tmp_path):
-  with _model('mobilenet_v1_025') as model:
-    converter = model.converter()
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    (tmp_path / 'model.tflite').write_bytes(converter.convert())
-  with pytest.raises(ValueError, match='quantized model.*int8.*Only float models'):
-    sources.open_weights(str(tmp_path / 'model.tflite'))
+_QUANTIZED = ('dynamic range', 'per channel', 'per tensor', '16-bit activations')
+
+
+def _quantized(model, kind):
+  """Converts a model to integers."""
+  def images():
+    for seed in range(8):
+      yield [np.random.default_rng(seed).normal(size=model.images.shape).astype(np.float32)]
+
+  converter = model.converter()
+  converter.optimizations = [tf.lite.Optimize.DEFAULT]
+  if kind != 'dynamic range':
+    converter.representative_dataset = images
+  converter._experimental_disable_per_channel = kind == 'per tensor'
+  if kind == '16-bit activations':
+    converter.target_spec.supported_ops = [
+      tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8]
+  return converter.convert()
+
+
+def _interpreted(model, content):
+  """Returns the logits that TensorFlow Lite computes for the image of `_Model.logits`."""
+  with warnings.catch_warnings():
+    warnings.filterwarnings('ignore', message=r'\s*Warning: tf.lite.Interpreter is deprecated')
+    interpreter = tf.lite.Interpreter(model_content=content)
+  interpreter.allocate_tensors()
+  image = np.random.default_rng(1).normal(size=model.images.shape).astype(np.float32)
+  interpreter.set_tensor(interpreter.get_input_details()[0]['index'], image)
+  interpreter.invoke()
+  return interpreter.get_tensor(interpreter.get_output_details()[0]['index'])
+
+
+@pytest.mark.parametrize('kind', _QUANTIZED)
+@pytest.mark.parametrize('name', [
+  'mobilenet_v1_025', *(pytest.param(name, marks=pytest.mark.thorough) for name in (
+    'efficientnet_lite0', 'inception_v3', 'resnet_v1_18', 'resnet_v2_50'))])
+def test_quantized_models(tmp_path, name, kind):
+  with _model(name) as model:
+    content = _quantized(model, kind)
+    (tmp_path / 'model.tflite').write_bytes(content)
+    values, report, facts = _loaded(name, tmp_path / 'model.tflite')
+    assert len(report.names(restore.RESTORED)) == len(model.values)
+    assert 'quantized to int8' in facts['note'] and 'folded' in facts['note']
+    ours, floats, theirs = (model.logits(values), model.logits(model.values),
+                            _interpreted(model, content))
+  print(f'\n{name}, {kind}: differences in standard deviations of the logits: ours and floats '
+        f'{_difference(ours, floats):.4f}, interpreter and floats '
+        f'{_difference(theirs, floats):.4f}, ours and interpreter {_difference(ours, theirs):.4f}')
+  # The interpreter also rounds what is between the layers; to 16 bits, that makes no difference.
+  bound = 1.5 * _difference(theirs, floats) + 0.02
+  assert _difference(ours, floats) < bound
+  assert _difference(ours, theirs) < (0.02 if kind == '16-bit activations' else bound)
+
+
+def _difference(logits, others):
+  return np.abs(logits - others).max() / others.std()
 
 
 _OF_EACH_EPSILON = ('inception_v3', 'nasnet_cifar', 'resnet50_keras', 'resnet_v1_18')
@@ -202,7 +253,7 @@ _OF_EACH_EPSILON = ('inception_v3', 'nasnet_cifar', 'resnet50_keras', 'resnet_v1
 @pytest.mark.parametrize('name', [
   name if name in _OF_EACH_EPSILON else pytest.param(name, marks=pytest.mark.thorough)
   for name in nets_factory.NETS])
-def test_epsilons_are_those_of_the_networks(name):
+def test_epsilons_equal_those_of_the_networks(name):
   net = nets_factory.get_net(name)
   traced = outline.trace(name, CLASSES, image_shape=[net.image_size] * 2 + [net.channels])
   found = [operator for operator in traced.graph.get_operations()
@@ -211,7 +262,7 @@ def test_epsilons_are_those_of_the_networks(name):
                              frozen.epsilon(name), rtol=1e-6)
 
 
-# Graphs of one layer, as programs of other times wrote them.
+# Graphs of one layer, as written by older programs.
 
 _OURS = {'net/conv1/weights': (3, 3, 2, 4), 'net/conv1/BatchNorm/gamma': (4,),
          'net/conv1/BatchNorm/beta': (4,), 'net/conv1/BatchNorm/moving_mean': (4,),
@@ -263,13 +314,13 @@ def _with_another_epsilon(images, values):
 
 
 def _twice(images, values):
-  """Two layers in one scope, which nothing tells apart."""
+  """Two indistinguishable layers in one scope."""
   for _ in range(2):
     _multiplied(images, values)
 
 
 def _elsewhere(images, values):
-  """Names in which our scope's parts do not lie one behind the other."""
+  """Names in which the parts of our scope are not in order."""
   with tf.name_scope('net/block/conv1/'):
     tf.nn.bias_add(tf.nn.conv2d(images, _values()['net/conv1/weights'], 1, 'SAME'), np.ones(4, 'f'))
   del values
@@ -295,7 +346,7 @@ def test_batch_norm_of_many_operators(tmp_path):
 
 
 @pytest.mark.parametrize('build, epsilon', [(_multiplied, _EPSILON), (_with_another_epsilon, 0.01)])
-def test_batch_norm_does_the_same(tmp_path, build, epsilon):
+def test_batch_norm_is_equivalent(tmp_path, build, epsilon):
   _, values = _report(tmp_path, build, without=_OURS if build is _multiplied else ())
   assert values.keys() == _OURS.keys()
   inputs = np.random.default_rng(1).normal(size=(7, 4))
@@ -306,6 +357,6 @@ def test_batch_norm_does_the_same(tmp_path, build, epsilon):
 
 
 @pytest.mark.parametrize('build', [_twice, _elsewhere])
-def test_what_is_doubtful_is_missing(tmp_path, build):
+def test_ambiguous_layers_are_reported_as_missing(tmp_path, build):
   report, _ = _report(tmp_path, build, without=_OURS)
   assert report.names(restore.MISSING) == list(_OURS)

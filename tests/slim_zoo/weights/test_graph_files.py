@@ -1,4 +1,4 @@
-"""Frozen graphs: made with TensorFlow, read, and damaged in many ways."""
+"""Reading frozen graphs made with TensorFlow, and damaged ones."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ _ATTACKS = {
 
 
 def _message(number, content):
-  """Writes a field that has a length."""
+  """Writes a length-delimited field."""
   size, length = len(content), b''
   while size > 127:
     size, length = size >> 7, length + bytes([size & 127 | 128])
@@ -138,7 +138,7 @@ def _message(number, content):
 
 
 def _lists(size):
-  """A node with so many empty texts in one attribute; in memory they take eight times as much."""
+  """A node with many empty strings in one attribute, which take eight times as much memory."""
   values = _message(1, b'\x12\x00' * (size // 2))
   attribute = _message(1, b'value') + _message(2, values)
   return _message(1, _message(1, b'a') + _message(5, attribute))
@@ -149,7 +149,7 @@ def test_sizes_are_checked_before_parsing():
   assert len(nodes['a'].attr['value'].list.s) == 2 ** 19
   with pytest.raises(ValueError, match=f'{2 ** 24:,}'):
     graph_def.parse(memoryview(_lists(2 ** 24)))
-  large = _graph(a=_proto(tf.float32, [2 ** 23], tensor_content=bytes(2 ** 25)))  # Numbers may be.
+  large = _graph(a=_proto(tf.float32, [2 ** 23], tensor_content=bytes(2 ** 25)))  # Large numbers.
   assert [*graph_def.parse(memoryview(large.SerializeToString()))] == ['a']
 
 
@@ -157,7 +157,7 @@ def _bytes(graph):
   return graph if isinstance(graph, bytes) else graph.SerializeToString()
 
 
-def test_attacks_are_refused(tmp_path, attacks):
+def test_attacks_are_rejected(tmp_path, attacks):
   outcomes = attacks.read_guarded(tmp_path / 'files',
                                   ('slim_zoo.weights.graph_files', 'read_graph'),
                                   {name: _bytes(graph) for name, graph in _ATTACKS.items()})
@@ -166,11 +166,11 @@ def test_attacks_are_refused(tmp_path, attacks):
   assert 'saved_model.pb' in outcomes['a saved model']
 
 
-def test_damaged_files_load_or_are_refused(tmp_path, attacks):
+def test_damaged_files_load_or_are_rejected(tmp_path, attacks):
   whole = _whole().SerializeToString()
   files = {str(i): damaged for i, damaged in enumerate(attacks.mutations(whole, 200, 'graph'))}
   outcomes = attacks.read_guarded(tmp_path / 'files',
                                   ('slim_zoo.weights.graph_files', 'read_graph'),
                                   {'whole': whole, **files})
   refused = sum(outcome.startswith('refused') for outcome in outcomes.values())
-  assert outcomes['whole'] == 'loaded dict' and 50 < refused < 200  # Both happen.
+  assert outcomes['whole'] == 'loaded ModelArrays' and 50 < refused < 200  # Both happen.

@@ -1,4 +1,4 @@
-"""HDF5 files of Keras: what they hold, and damaged and hostile ones, read by a child in limits."""
+"""Keras' HDF5 files, also damaged and hostile ones, read by a child process with limits."""
 
 from __future__ import annotations
 
@@ -63,14 +63,14 @@ def test_files_of_keras(saved, name, tmp_path, monkeypatch):
 
 
 def _without_names(data):
-  """Takes the names off the layers, as Keras 2 saved them."""
+  """Removes the layers' names, as in files from Keras 2."""
   file = io.BytesIO(data)
   with h5py.File(file, 'r+') as opened:
     opened.visititems(lambda path, item: item.attrs.pop('name', None) and None)
   return file.getvalue()
 
 
-def test_names_of_the_configuration_stand_in(saved, tmp_path):
+def test_names_from_the_configuration(saved, tmp_path):
   model, folder = saved
   path = tmp_path / 'x.weights.h5'
   path.write_bytes(_without_names((folder / 'model.weights.h5').read_bytes()))
@@ -211,7 +211,7 @@ def _hostile_zips():
 
 
 def _read_all(folder, files, seconds=2):
-  """Reads files in limits; returns `{name: outcome}`, and fails on anything but one ValueError."""
+  """Reads files with limits; returns `{name: outcome}`; fails on errors except one ValueError."""
   folder.mkdir()
   names = {f'{i:05}{".keras" if data[:2] == b"PK" else ""}': name
            for i, (name, data) in enumerate(files.items())}
@@ -236,7 +236,7 @@ def _read_all(folder, files, seconds=2):
   return outcomes
 
 
-def test_hostile_files_are_refused(tmp_path):
+def test_hostile_files_are_rejected(tmp_path):
   cases = {name: (_hostile(write), message) for name, (write, message) in _HOSTILE.items()}
   cases |= _hostile_zips()
   whole = _hostile(lambda f, g: g.__setitem__('0', _KERNEL))
@@ -251,7 +251,7 @@ def test_hostile_files_are_refused(tmp_path):
 @pytest.mark.parametrize('name', [
   'model.keras', *(pytest.param(name, marks=pytest.mark.slow)
                    for name in ('model.h5', 'model.weights.h5'))])
-def test_damaged_files_load_or_are_refused(saved, tmp_path, attacks, name):
+def test_damaged_files_load_or_are_rejected(saved, tmp_path, attacks, name):
   data = (saved[1] / name).read_bytes()
   files = {str(i): damaged for i, damaged in enumerate(attacks.mutations(data, 200, name))}
   outcomes = _read_all(tmp_path / 'files', {'whole': data, **files})
@@ -260,7 +260,7 @@ def test_damaged_files_load_or_are_refused(saved, tmp_path, attacks, name):
 
 
 def _run(code, seconds=None, cpu=None):
-  """A stand-in for the program, which does as it is told before or instead."""
+  """A replacement for the program that runs `code` first or instead."""
   def run(arguments, most):
     arguments = [*arguments[:2], cpu or arguments[2], *arguments[3:]]
     return subprocess.run([sys.executable, '-c', f'import sys\n{code}', *arguments], cwd=_ROOT,
@@ -273,16 +273,16 @@ _INSTEAD = ('from slim_zoo.weights import hdf5_child as c\n'
 
 
 @pytest.mark.parametrize(('run', 'message'), [
-  (_run('import time; time.sleep(60)', seconds=0.5), 'did not come to an end in 0 seconds'),
-  (_run(_INSTEAD.format('[0 for _ in iter(int, 1)]'), cpu='1'), 'did not come to an end'),
-  (_run('import os; os.kill(os.getpid(), 9)'), 'did not come to an end'),
+  (_run('import time; time.sleep(60)', seconds=0.5), 'within 0 seconds'),
+  (_run(_INSTEAD.format('[0 for _ in iter(int, 1)]'), cpu='1'), 'within'),
+  (_run('import os; os.kill(os.getpid(), 9)'), 'within'),
   (_run('import os; os.abort()'), 'stopped with SIGABRT'),
   (_run('import os; os.kill(os.getpid(), 11)'), 'stopped with SIGSEGV'),
   (_run('sys.exit(3)'), 'stopped with exit code 3'),
   (_run(_INSTEAD.format('bytearray(2 ** 40)')), 'MemoryError'),
   (_run('sys.exit(0)'), 'FileNotFoundError'),
   (_run('open(sys.argv[2] + "/report.json", "w").write("{}")'), 'KeyError|FileNotFoundError')])
-def test_a_child_that_hangs_or_dies_is_one_error(saved, run, message):
+def test_child_that_hangs_or_crashes_gives_one_error(saved, run, message):
   path = saved[1] / 'model.weights.h5'
   with pytest.raises(ValueError, match=message) as caught:
     hdf5_files.read_hdf5(path, run=run)

@@ -1,4 +1,4 @@
-"""Networks of `keras.applications`: saved by Keras in each of its formats, loaded here."""
+"""Networks of `keras.applications`, saved by Keras in each of its formats and loaded here."""
 
 from __future__ import annotations
 
@@ -8,43 +8,15 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras_networks import CLASSES, MODELS, images_of, make, match, ours_of, randomize
 
-from nets import nets_factory, outline
+from nets import nets_factory
 from scripts.oracles import keras_models
-from slim_zoo.weights import restore, sources
+from slim_zoo.weights import sources
 from slim_zoo.weights.dialects import keras as names
 from slim_zoo.weights.dialects import objects
 
-A = keras.applications
-CLASSES = 12
-# Keras' function and arguments, and an odd and an even size at which both compute the same: in
-# MobileNet V1 convolutions are not padded alike, in ResNet V2 the first pooling is not; VGG has one
-# size here.
-MODELS = {
-  'inception_resnet_v2': (A.InceptionResNetV2, {}, (107, 130)),
-  'inception_v3': (A.InceptionV3, {}, (107, 130)),
-  **{f'mobilenet_v1{name}': (A.MobileNet, {'alpha': alpha}, (96, 64)) for name, alpha in (
-    ('', 1.0), ('_025', 0.25), ('_050', 0.5), ('_075', 0.75))},
-  **{f'mobilenet_v2{name}': (A.MobileNetV2, {'alpha': alpha}, (97, 64)) for name, alpha in (
-    ('', 1.0), ('_035', 0.35), ('_050', 0.5), ('_140', 1.4))},
-  **{f'mobilenet_v3_{name}': (function, {'minimalistic': minimalistic,
-                                         'include_preprocessing': False}, (97, 64))
-     for name, function, minimalistic in (
-       ('large', A.MobileNetV3Large, False), ('large_minimalistic', A.MobileNetV3Large, True),
-       ('small', A.MobileNetV3Small, False), ('small_minimalistic', A.MobileNetV3Small, True))},
-  'nasnet_large': (A.NASNetLarge, {}, (97, 64)),
-  'nasnet_mobile': (A.NASNetMobile, {}, (97, 64)),
-  'resnet101_keras': (A.ResNet101, {}, (97, 64)),
-  'resnet152_keras': (A.ResNet152, {}, (97, 64)),
-  'resnet50_keras': (A.ResNet50, {}, (97, 64)),
-  'resnet_v2_101': (A.ResNet101V2, {}, (97, 66)),
-  'resnet_v2_152': (A.ResNet152V2, {}, (97, 66)),
-  'resnet_v2_50': (A.ResNet50V2, {}, (97, 66)),
-  'vgg_16': (A.VGG16, {}, (224,)),
-  'vgg_19': (A.VGG19, {}, (224,)),
-}
 QUICK = ('mobilenet_v1_025',)
-OF_FAMILIES = ('inception_v3', 'mobilenet_v2_035', 'mobilenet_v3_small', 'resnet_v2_50')
 
 
 @pytest.fixture
@@ -53,10 +25,7 @@ def rng():
 
 
 def mark(name):
-  if name in QUICK:
-    return name
-  return pytest.param(name, marks=(pytest.mark.slow if name in OF_FAMILIES
-                                   else pytest.mark.thorough))
+  return name if name in QUICK else pytest.param(name, marks=pytest.mark.thorough)
 
 
 of_each = pytest.mark.parametrize('name', [mark(name) for name in MODELS])
@@ -67,66 +36,13 @@ def test_every_network_of_the_table_is_tested():
   assert set(MODELS) <= set(nets_factory.NETS)
 
 
-def make(name, size, **arguments):
-  function, own, _ = MODELS[name]
-  arguments = {'classes': CLASSES, 'classifier_activation': None, **own, **arguments}
-  model = function(input_shape=(size, size, 3), weights=None, **arguments)
-  return keras_models.with_poolings_of_slim(model) if name.startswith('nasnet') else model
-
-
-def images_of(rng, batch, size):
-  return rng.uniform(-1, 1, [batch, size, size, 3]).astype(np.float32)
-
-
-def randomize(name, model, rng):
-  """Gives a model values that every layer shows with; moving averages are those of its images."""
-  for layer in model.layers:
-    for variable in layer.weights:
-      shape, kind = variable.shape, variable.name.split('/')[-1]
-      if kind == 'gamma':
-        value = rng.uniform(0.5, 1.5, shape)
-      elif kind in ('beta', 'bias'):
-        value = rng.normal(0, 0.2, shape)
-      elif 'kernel' in kind:
-        is_depthwise = kind == 'depthwise_kernel' or isinstance(
-          layer, keras.layers.DepthwiseConv2D)
-        inputs = np.prod(shape[:2] if is_depthwise else shape[:-1])
-        value = rng.standard_normal(shape, np.float32) * np.sqrt(2 / inputs)
-      else:
-        continue
-      variable.assign(value)
-    if isinstance(layer, keras.layers.BatchNormalization):
-      layer.momentum = 0.0
-  if name.startswith('resnet_v2'):  # What is above zero is pooled alike.
-    bias = model.get_layer('conv1_conv').bias
-    bias.assign(bias + 5)
-  model(images_of(rng, 4, model.input_shape[1]), training=True)
-  for layer in model.layers:
-    if isinstance(layer, keras.layers.BatchNormalization):  # No small number is divided by.
-      variance = layer.moving_variance
-      variance.assign(variance + 0.3 * tf.reduce_mean(variance))
-
-
-def ours_of(name, num_classes=CLASSES):
-  traced = outline.trace(name, num_classes, image_shape=(MODELS[name][2][0],) * 2 + (3,))
-  return {**traced.trainable, **traced.others}
-
-
 def save(model, folder):
-  """Saves in all formats, and as an object-based checkpoint beside an optimizer."""
+  """Saves in all formats, and as an object-based checkpoint with an optimizer."""
   optimizer = keras.optimizers.SGD(momentum=0.9)
   optimizer.build(model.trainable_variables)
   tf.train.Checkpoint(net=model, trainer=optimizer).write(str(folder / 'objects'))
-  return [*keras_models.save(model, folder), folder / 'objects']
-
-
-def match(path, name, ours, exclude=()):
-  """Opens a file; returns the values for our variables, and the report."""
-  weights = sources.open_weights(str(path))
-  report = restore.plan(weights.source, ours, weights.takes(name, ours), exclude=exclude)
-  restore.check(report)
-  return {row.name: restore.value(row, weights.source) for row in report.rows
-          if row.status == restore.RESTORED}, report
+  return [*keras_models.save(model, folder), folder / 'objects',
+          keras_models.save_tfjs(model, folder / 'tfjs')]
 
 
 @of_each
@@ -138,6 +54,9 @@ def test_logits_equal_keras(name, rng, tmp_path):
   for path in save(model, tmp_path):
     values, report = match(path, name, ours)
     assert report.unused == () and list(values) == list(ours), path
+    is_whole = path.name in ('model.keras', 'model.h5')
+    assert sources.open_weights(str(path)).metadata.get('image_size') == (
+      sizes[0] if is_whole else None), path
     expected = values if expected is None else expected
     for key, value in values.items():
       np.testing.assert_array_equal(value, expected[key], err_msg=f'{path}: {key}')
@@ -152,7 +71,7 @@ def test_logits_equal_keras(name, rng, tmp_path):
       arrays = model.get_weights()
       model = make(name, size)
       model.set_weights(arrays)
-    # Keras' VGG is for BGR images; the fold makes it ours for RGB ones.
+    # Keras' VGG is for BGR images; folding makes it ours for RGB.
     theirs = model(images[..., ::-1] if name.startswith('vgg') else images, training=False).numpy()
     logits = network(images, is_training=False)[0].numpy()
     difference = np.abs(logits - theirs).max() / theirs.std()
@@ -178,7 +97,7 @@ def test_vgg_without_its_head_is_folded_for_rgb(rng, tmp_path):
 
 @pytest.mark.slow
 def test_networks_without_their_head(rng, tmp_path):
-  """As a part of another model, or alone, with what hangs on it left out."""
+  """As part of another model or alone, with the rest excluded."""
   name = 'mobilenet_v1_025'
   body = make(name, 32, include_top=False)
   model = keras.Sequential([keras.Input((32, 32, 3)), body, keras.layers.GlobalMaxPooling2D(),
@@ -300,10 +219,10 @@ def test_damaged_graph_of_objects(tmp_path, graph):
     sources.open_weights(prefix)
 
 
-def test_what_files_say_of_their_use():
+def test_preprocessing_and_notes_of_files():
   for name, preprocessing in (('resnet_v2_50', 'inception'), ('mobilenet_v2', None),
                               ('vgg_16', None), ('resnet50_keras', None)):
-    dialect, = names.dialects(name)
+    dialect = names.dialects(name)[0]
     assert dialect.preprocessing == preprocessing
-    assert bool(dialect.note) == name.startswith('resnet')
+    assert bool(dialect.note) == name.startswith('resnet_v2')
   assert names.dialects('lenet') == ()

@@ -1,4 +1,4 @@
-"""Layouts of other programs: a layer computes the same when its kernel is laid out anew."""
+"""Layouts of other programs: a layer with a converted kernel computes the same."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _valid(images, kernel, groups=1):
 
 
 @pytest.mark.parametrize('groups', [1, 2])
-def test_a_convolution_of_pytorch_and_caffe(rng, groups):
+def test_convolution_of_pytorch_and_caffe(rng, groups):
   images, kernel = rng.normal(size=(2, 6, 5, 4)), rng.normal(size=(6, 4 // groups, 3, 2))
   expected = np.zeros((2, 4, 4, 6))
   for n, out in np.ndindex(2, 6):
@@ -36,7 +36,7 @@ def test_a_convolution_of_pytorch_and_caffe(rng, groups):
 
 
 @pytest.mark.parametrize('multiplier', [1, 2])
-def test_a_depthwise_convolution_of_pytorch(rng, multiplier):
+def test_depthwise_convolution_of_pytorch(rng, multiplier):
   images, kernel = rng.normal(size=(1, 6, 5, 3)), rng.normal(size=(3 * multiplier, 1, 3, 2))
   expected = np.stack([scipy.signal.correlate2d(images[0, :, :, out // multiplier], kernel[out, 0],
                                                 'valid') for out in range(3 * multiplier)], -1)
@@ -47,7 +47,7 @@ def test_a_depthwise_convolution_of_pytorch(rng, multiplier):
 
 @pytest.mark.parametrize(('step', 'axes', 'out_first'), [(OIHW, (0, 3, 1, 2), True),
                                                         (HWIO, (0, 1, 2, 3), False)])
-def test_a_fully_connected_layer_that_is_a_convolution_here(rng, step, axes, out_first):
+def test_fully_connected_layer_as_convolution(rng, step, axes, out_first):
   """Its inputs were flattened from channels, height and width, or height, width and channels."""
   images, kernel = rng.normal(size=(2, 3, 4, 5)), rng.normal(size=(60, 7))
   expected = images.transpose(axes).reshape(2, -1) @ kernel
@@ -63,7 +63,7 @@ def test_a_fully_connected_layer_that_is_a_convolution_here(rng, step, axes, out
   (HWIO, (60, 7), (1, 1, 60, 7)),
   (HWIO, (1, 1, 60, 7), (60, 7)),
 ])
-def test_windows_of_one_come_and_go(rng, step, given, wanted):
+def test_1x1_windows_are_added_and_removed(rng, step, given, wanted):
   array = rng.normal(size=given)
   ours = step.function(array, wanted)
   assert ours.shape == wanted
@@ -72,14 +72,14 @@ def test_windows_of_one_come_and_go(rng, step, given, wanted):
 
 
 @pytest.mark.parametrize(('step', 'given', 'wanted', 'shown'), [
-  (OIHW, (1000, 60), (60, 5), (60, 1000)),  # Another number of classes.
-  (OIHW, (7, 61), (3, 4, 5, 7), (1, 1, 61, 7)),  # No window that it could come from.
+  (OIHW, (1000, 60), (60, 5), (60, 1000)),  # A different number of classes.
+  (OIHW, (7, 61), (3, 4, 5, 7), (1, 1, 61, 7)),  # No matching window.
   (HWIO, (61, 7), (3, 4, 5, 7), (1, 1, 61, 7)),
   (HWIO, (120, 7), (3, 4, 5, 7), (3, 4, 10, 7)),
   (DEPTHWISE_OIHW, (8, 1, 3, 3), (3, 3, 5, 1), (3, 3, 8, 1)),
   (DEPTHWISE_OIHW, (7, 1, 3, 3), (3, 3, 5, 2), (3, 3, 7, 1)),
 ])
-def test_what_does_not_fit_shows_its_shape(step, given, wanted, shown):
+def test_unfitting_kernel_keeps_its_shape(step, given, wanted, shown):
   assert step.function(np.zeros(given), wanted).shape == shown
 
 
@@ -102,7 +102,7 @@ def test_numbers(rng):
 
 @pytest.mark.parametrize('channels', [1, 2, 4, 7])
 @pytest.mark.parametrize('given', [1, 3])
-def test_equal_channels_give_the_same_through_a_converted_kernel(rng, given, channels):
+def test_converted_kernel_gives_the_same_for_equal_channels(rng, given, channels):
   kernel = rng.normal(size=(3, 3, given, 2))
   grey = rng.normal(size=(1, 6, 6, 1))
   ours = layouts.change_channels(kernel, (3, 3, channels, 2))
@@ -111,7 +111,7 @@ def test_equal_channels_give_the_same_through_a_converted_kernel(rng, given, cha
                              _valid(np.repeat(grey, given, -1), kernel), atol=1e-12)
 
 
-def test_each_added_channel_is_one_of_those_before(rng):
+def test_added_channels_repeat_existing_ones(rng):
   kernel = rng.normal(size=(3, 3, 3, 2))
   ours = layouts.change_channels(kernel, (3, 3, 4, 2))
   np.testing.assert_array_equal(ours[:, :, 1:3], kernel[:, :, 1:])

@@ -10,13 +10,15 @@ import pathlib
 import socket
 import tarfile
 import threading
+import zipfile
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from files.downloads import Resource
 from slim_zoo.weights import published
-from slim_zoo.weights.published_files import PublishedFile
+from slim_zoo.weights.published_file import PublishedFile
 from slim_zoo.weights.reader import Checkpoint
 
 _VALUES = {'net/weights': np.arange(6000, dtype=np.float32).reshape(2, 3000),
@@ -107,6 +109,39 @@ def test_another_folder(publish, tmp_path):
   publish(b'\x89HDF\r\n\x1a\nweights', 'net.h5')
   path = published.fetch('net_1.0', tmp_path / 'here')
   assert path == str(tmp_path / 'here' / 'net_1.0' / 'net.h5')
+
+
+def test_next_address(publish, serve, saved, cache, capsys):
+  content = _tgz(saved[2])
+  address, asked = serve(content)
+  publish(content, status=403, mirrors=(f'{address}/copies/other.tgz',))
+  for _ in range(2):
+    _check(published.fetch('net_1.0'))
+  assert asked == [0]
+  assert os.listdir(cache / 'net_1.0') == ['unpacked']
+  told = capsys.readouterr().out
+  assert '403' in told
+  assert f'{address}/copies/other.tgz' in told
+
+
+def test_all_addresses_fail(publish, serve, cache):
+  address, _ = serve(b'', status=404)
+  publish(b'', 'net.pth', status=403, digest=('sha256-prefix', '12345678'),
+          mirrors=(f'{address}/other.pth',))
+  with pytest.raises(OSError, match=rf'net\.pth: .+403.+{address}/other.pth: .+404.+put it there: '
+                     rf'{cache / "net_1.0" / "net.pth"} '):
+    published.fetch('net_1.0')
+
+
+def test_weights_in_another_form(publish, serve, cache, capsys):
+  address, _ = serve(b'PK\x03\x04weights')
+  publish(b'', 'net-12345678.pth', status=404, digest=('sha256-prefix', '12345678'),
+          mirrors=(Resource(f'{address}/pytorch_model.bin', head=b'PK', name='net.bin'),))
+  path, metadata = published.resolve('zoo:net_1.0')
+  assert path == str(cache / 'net_1.0' / 'net.bin')
+  assert published.resolve(path)[1] == metadata
+  assert 'No digest of http' in capsys.readouterr().out
+  assert published.resolve('zoo:net_1.0')[0] == path
 
 
 _LOGIN = b'<html>sign in</html>'
@@ -206,10 +241,9 @@ def test_archive_that_is_called_as_a_published_one(tmp_path, saved):
   assert metadata['classes'] == 1001
 
 
-@pytest.mark.parametrize('path', ['missing.tgz', 'folder.tgz', 'net.pth.tar', 'net.ckpt',
-                                  'old.tar', 'model.ckpt-5'])
+@pytest.mark.parametrize('path', ['missing.tgz', 'net.pth.tar', 'net.ckpt', 'old.tar',
+                                  'model.ckpt-5'])
 def test_other_paths_stay_as_they_are(tmp_path, path):
-  (tmp_path / 'folder.tgz').mkdir()
   (tmp_path / 'net.pth.tar').write_bytes(_tgz({}))
   (tmp_path / 'old.tar').write_bytes(b'a pickle')
   assert published.resolve(str(tmp_path / path)) == (str(tmp_path / path), {})
@@ -235,8 +269,8 @@ def test_several_checkpoints(tmp_path, saved):
             for suffix, data in ((key[len('net.ckpt'):], data) for key, data in saved[2].items())}
 
   several = _write(tmp_path / 'a', copies('one.ckpt*', 'deep/two.ckpt*'))
-  with pytest.raises(ValueError, match=r'one checkpoint .+ Received several.+: \S+/a/deep/two.ckpt,'
-                     r' \S+/a/one.ckpt. Give the path of one'):
+  with pytest.raises(ValueError, match=r'Received several: \S+/a/deep/two.ckpt, \S+/a/one.ckpt. '
+                     'Give the path of one'):
     published.find_checkpoint(several)
   assert published.find_checkpoint(several, 'deep') == str(several / 'deep' / 'two.ckpt')
   # A folder of a run says itself which is the newest.
@@ -252,5 +286,63 @@ def test_what_is_no_checkpoint(tmp_path):
   with pytest.raises(ValueError, match=r'Received several.+net.tflite, \S+net_frozen.pb'):
     published.find_checkpoint(_write(frozen, {'net.tflite': b'TFL3'}))
   nothing = _write(tmp_path / 'nothing', {'labels.txt': b'a'})
-  with pytest.raises(ValueError, match='Expected a checkpoint .+ Received: labels.txt'):
+  with pytest.raises(ValueError, match='Expected weights in .+/nothing. Received: labels.txt'):
     published.find_checkpoint(nothing)
+
+
+_TFJS = {'net/model.json': b'{"weightsManifest": []}', 'net/weights.bin': b'', 'net/labels.json':
+         b'["a"]', '__MACOSX/net/._model.json': b'{"weightsManifest": []}'}
+_FOLDERS = {
+  'model of TensorFlow.js': (_TFJS, 'net/model.json'),
+  'file of another format': ({'deep/er/net.h5': b'', 'readme.md': b''}, 'deep/er/net.h5'),
+  'two formats': ({**_TFJS, 'net.h5': b''}, ('net.h5', 'net/model.json')),
+  'model.json of another program': ({'model.json': b'{}', 'net.h5': b''}, 'net.h5'),
+  'no weights': ({'readme.md': b'', 'model.json': b'{}'}, ('model.json', 'readme.md')),
+}
+
+
+def _zip(files) -> bytes:
+  buffer = io.BytesIO()
+  with zipfile.ZipFile(buffer, 'w') as archive:
+    for name, content in files.items():
+      archive.writestr(name, content)
+  return buffer.getvalue()
+
+
+@pytest.mark.parametrize('name', _FOLDERS)
+@pytest.mark.parametrize('kind', ['folder', 'zip', 'tgz', 'tar'])
+def test_folders_and_archives_of_the_user(tmp_path, name, kind):
+  files, expected = _FOLDERS[name]
+  source = tmp_path / f'mine.{kind}'
+  if kind == 'folder':
+    source.mkdir()
+    _write(source, files)
+  else:
+    data = _zip(files) if kind == 'zip' else _tgz(files)
+    source.write_bytes(gzip.decompress(data) if kind == 'tar' else data)
+  if isinstance(expected, str):
+    path, metadata = published.resolve(str(source))
+    assert path.endswith(expected) and metadata == {}
+    return
+  with pytest.raises(ValueError, match=f'mine.{kind}') as error:
+    published.resolve(str(source))
+  assert all(part in str(error.value) for part in expected)
+
+
+def test_a_checkpoint_is_preferred_to_what_is_beside_it(tmp_path, saved):
+  folder = _write(tmp_path / 'a', {**{f'net/{name}': data for name, data in saved[2].items()},
+                                   'net/frozen.pb': b''})
+  path = str(folder / 'net' / 'net.ckpt')
+  assert published.find_checkpoint(folder) == path
+  _write(folder, {'other/net.h5': b''})
+  assert published.find_checkpoint(folder, archive='a.tgz') == path
+  with pytest.raises(ValueError, match=r'net/net\.ckpt.+other/net\.h5') as error:
+    published.find_checkpoint(folder)
+  assert 'frozen.pb' not in str(error.value)
+
+
+def test_folders_with_too_many_files(tmp_path, monkeypatch):
+  monkeypatch.setattr(published, '_MOST_FILES', 3)
+  folder = _write(tmp_path / 'photos', {f'{i}.jpg': b'' for i in range(4)})
+  with pytest.raises(ValueError, match='at most 3 .+/photos'):
+    published.find_checkpoint(folder)

@@ -1,4 +1,4 @@
-"""Opening checkpoints: what is whole is read, what is cut short is one clear message."""
+"""Opening checkpoints: intact ones are read, damaged ones give one clear error."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _read_all(prefix: str) -> dict:
 
 @pytest.mark.parametrize('damage', _DAMAGES)
 @pytest.mark.parametrize('suffix', ['.index', '.data-00000-of-00001'])
-def test_damaged_files_are_one_message(prefix, suffix, damage):
+def test_damaged_files_give_one_error(prefix, suffix, damage):
   with open(prefix + suffix, 'rb') as file:
     data = file.read()
   with open(prefix + suffix, 'wb') as file:
@@ -61,7 +61,7 @@ def test_damaged_files_are_one_message(prefix, suffix, damage):
   assert '\n' not in str(error.value)
 
 
-def test_what_is_wrong_is_told(prefix):
+def test_error_states_what_is_wrong(prefix):
   data = f'{prefix}.data-00000-of-00001'
   size = os.path.getsize(data)
   with open(data, 'r+b') as file:
@@ -78,7 +78,7 @@ def test_what_is_wrong_is_told(prefix):
     _read_all(prefix)
 
 
-def test_links_go_with_the_reader(tmp_path, monkeypatch):
+def test_links_are_removed_with_the_reader(tmp_path, monkeypatch):
   (tmp_path / 'run[1]').mkdir()
   (tmp_path / 'links').mkdir()
   monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path / 'links'))
@@ -116,7 +116,7 @@ def _write_first_format(path: str, values) -> None:
 
 
 @pytest.mark.parametrize(('name', 'other'), [('run[1]', 'run1'), ('a*b', 'axb'), ('a?b', 'axb')])
-def test_files_that_a_path_would_mean_as_a_pattern_are_not_read(tmp_path, name, other):
+def test_path_is_not_read_as_a_pattern(tmp_path, name, other):
   for folder, value in ((name, 1), (other, 2)):
     (tmp_path / folder).mkdir()
     _write_first_format(str(tmp_path / 'x.ckpt'), {'b': np.int64(value)})

@@ -1,4 +1,4 @@
-"""Safetensors files, written here from the description of the format."""
+"""Safetensors files, written here according to the specification of the format."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _entry(dtype='F32', shape=(2,), offsets=(0, 8)):
   return {'a': {'dtype': dtype, 'shape': list(shape), 'data_offsets': list(offsets)}}
 
 
-# What is wrong, and the tensor or the number that the message names.
+# {damage: (file, the tensor or number that the message names)}.
 _BAD_SAFETENSORS = {
   'empty': (b'', '0 bytes'),
   'length 2^63': (_safetensors(_entry(), bytes(8), 2 ** 63), f'{2 ** 63:,}'),
@@ -85,14 +85,14 @@ _BAD_SAFETENSORS = {
 
 
 @pytest.mark.parametrize('name', _BAD_SAFETENSORS)
-def test_safetensors_that_are_wrong(tmp_path, name):
+def test_invalid_files_are_rejected(tmp_path, name):
   data, named = _BAD_SAFETENSORS[name]
   (tmp_path / 'x.safetensors').write_bytes(data)
   with pytest.raises(ValueError, match=rf'(?s)x\.safetensors.*Received: .*{named}'):
     read_safetensors(tmp_path / 'x.safetensors')
 
 
-def test_damaged_files_load_or_are_refused(tmp_path, attacks):
+def test_damaged_files_load_or_are_rejected(tmp_path, attacks):
   data = _safetensors(*_entries({'a': _BASE[:2], 'b': np.arange(3, dtype='i4')}))
   files = {str(i): damaged for i, damaged in enumerate(attacks.mutations(data, 200, 'safetensors'))}
   outcomes = attacks.read_guarded(tmp_path / 'files', (

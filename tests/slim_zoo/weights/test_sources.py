@@ -1,4 +1,4 @@
-"""Opening weights: which format, whose names, and what is known about them."""
+"""Opening weights: their format, dialect and known facts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 
 from nets import nets_factory, outline
-from slim_zoo.weights import formats, restore, sources
+from slim_zoo.training import checkpoints
+from slim_zoo.weights import formats, reader, restore, sources
 
 SHAPES = {'conv1': (11, 11, 3, 96), 'conv2': (5, 5, 48, 256), 'conv3': (3, 3, 256, 384),
           'conv4': (3, 3, 192, 384), 'conv5': (3, 3, 192, 256), 'fc6': (9216, 4096),
@@ -25,7 +26,7 @@ def variables_of(name, num_classes=1000):
 
 @pytest.fixture(scope='module')
 def alexnet(tmp_path_factory):
-  """A file of the form of `bvlc_alexnet.npy`; the numbers repeat, so that it stays small."""
+  """A file like `bvlc_alexnet.npy`; its numbers repeat, so that it stays small."""
   path = tmp_path_factory.mktemp('alexnet') / 'bvlc_alexnet.npy'
   layers = {name: [np.broadcast_to(np.float16(1), shape), np.zeros(shape[-1], np.float32)]
             for name, shape in SHAPES.items()}
@@ -44,7 +45,7 @@ def test_every_variable_is_found(alexnet):
   assert restore.value(row, weights.source).shape == (6, 6, 256, 4096)
 
 
-def test_another_number_of_classes_is_a_mismatch_of_the_head_alone(alexnet):
+def test_different_number_of_classes_mismatches_only_the_head(alexnet):
   weights, ours = sources.open_weights(alexnet), variables_of('alexnet', 5)
   report = restore.plan(weights.source, ours, weights.takes('alexnet', ours))
   assert report.names(restore.MISMATCHED) == ['alexnet/fc8/weights', 'alexnet/fc8/biases']
@@ -56,7 +57,7 @@ def test_another_number_of_classes_is_a_mismatch_of_the_head_alone(alexnet):
 @pytest.mark.parametrize('format_', [
   known for known in (*formats.FORMATS, formats.OBJECT_BASED) if '.caffemodel' not in known.name],
   ids=lambda known: known.name)
-def test_other_programs_are_not_asked_for_a_head_of_ones_own(format_):
+def test_dialects_of_other_programs_skip_custom_heads(format_):
   head = {'head/fc1/weights': (3, 2), 'head/fc1/biases': (2,)}
   file = sources.Arrays('file', {'a': np.zeros(1, np.float32)})
   known = [name for name in nets_factory.list_nets() if format_.dialects(name, 'rgb')]
@@ -66,14 +67,14 @@ def test_other_programs_are_not_asked_for_a_head_of_ones_own(format_):
     assert all(take.key not in file.shapes for take in takes.values())
 
 
-def test_a_network_that_such_files_do_not_exist_of(alexnet):
+def test_network_unknown_in_the_format(alexnet):
   with pytest.raises(ValueError, match='bvlc_alexnet.npy is a dict of .*Received: '
                      '--model_name=lenet'):
     sources.open_weights(alexnet).facts('lenet', {})
 
 
 @pytest.mark.parametrize(('order', 'steps'), [('bgr', 'BGR to RGB'), ('rgb', '')])
-def test_the_order_of_the_channels_must_be_said_where_both_exist(tmp_path, order, steps):
+def test_channel_order_is_needed_if_both_exist(tmp_path, order, steps):
   kernel = np.random.default_rng(0).normal(size=(3, 3, 3, 64)).astype(np.float32)
   path = tmp_path / 'vgg16.npy'
   np.save(path, np.array({'conv1_1': {'weights': kernel, 'biases': np.zeros(64)}}, dtype=object))
@@ -87,14 +88,14 @@ def test_the_order_of_the_channels_must_be_said_where_both_exist(tmp_path, order
   np.testing.assert_array_equal(found, kernel[:, :, ::-1] if steps else kernel)
 
 
-def test_the_order_is_not_asked_where_the_file_tells_it(tmp_path):
+def test_channel_order_is_rejected_if_the_file_states_it(tmp_path):
   prefix = str(tmp_path / 'model.ckpt-0')
   tf.raw_ops.SaveV2(prefix=prefix, tensor_names=['w'], shape_and_slices=[''], tensors=[[1.0]])
   with pytest.raises(ValueError, match='--checkpoint_channel_order'):
     sources.open_weights(prefix, channel_order='bgr')
 
 
-def test_a_checkpoint_brings_its_metadata_and_its_own_names(tmp_path):
+def test_checkpoint_has_metadata_and_our_names(tmp_path):
   prefix = str(tmp_path / 'model.ckpt-0')
   tf.raw_ops.SaveV2(prefix=prefix, tensor_names=['net/w', 'net/w/ExponentialMovingAverage'],
                     shape_and_slices=[''] * 2, tensors=[[1.0], [2.0]])
@@ -111,14 +112,14 @@ def test_a_checkpoint_brings_its_metadata_and_its_own_names(tmp_path):
 @pytest.mark.parametrize(('there', 'found'), [
     ({'export': 'frozen graph', 'model_name': 'lenet'}, {'export', 'model_name'}),
     ({'model_name': 'resnet50', 'image_size': [224, 224], 'license': 'mit'}, set()), ([1], set())])
-def test_json_beside_a_file_counts_if_an_export_wrote_it(tmp_path, there, found):
+def test_json_next_to_a_file_is_used_only_from_exports(tmp_path, there, found):
   path = tmp_path / 'weights.npy'
   np.save(path, np.array({'fc8': [np.ones((2, 3)), np.zeros(3)]}, dtype=object))
   path.with_name('weights.npy.json').write_text(json.dumps(there))
   assert sources.open_weights(str(path)).metadata.keys() == found
 
 
-def test_averages_that_are_asked_for_must_be_there(alexnet, tmp_path):
+def test_requested_moving_averages_must_exist(alexnet, tmp_path):
   prefix = str(tmp_path / 'model.ckpt-0')
   tf.raw_ops.SaveV2(prefix=prefix, tensor_names=['w'], shape_and_slices=[''], tensors=[[1.0]])
   for path, name in ((prefix, 'w'), (alexnet, 'alexnet/conv1/weights')):
@@ -126,7 +127,7 @@ def test_averages_that_are_asked_for_must_be_there(alexnet, tmp_path):
       sources.open_weights(path).takes('alexnet', {name: (1,)}, use_averages=True)
 
 
-def test_the_first_layer_is_fitted_when_asked(alexnet):
+def test_first_layer_is_converted_on_request(alexnet):
   weights = sources.open_weights(alexnet)
   ours = {**variables_of('alexnet'), 'alexnet/conv1/weights': (11, 11, 1, 96)}
   takes = weights.takes('alexnet', ours)
@@ -139,14 +140,11 @@ def test_the_first_layer_is_fitted_when_asked(alexnet):
                                 np.full((11, 11, 1, 96), 3))
 
 
-@pytest.mark.parametrize(('name', 'content', 'message'), [
-  ('login.h5', b'<!DOCTYPE html>', 'Received: something else'), ('x.pth', b'', 'an empty file'),
-  ('readme.txt', b'hello', 'Received: something else'), ('x.zip', b'PK\x03\x04', 'something else')])
-def test_what_is_of_no_format_is_not_called_a_damaged_checkpoint(tmp_path, name, content, message):
-  path = tmp_path / name
-  path.write_bytes(content)
-  with pytest.raises(ValueError, match=f'{name}: expected weights in one of these formats: '
-                     f'.*safetensors.*{message}'):
+def test_unknown_format_is_not_reported_as_a_damaged_checkpoint(tmp_path):
+  path = tmp_path / 'readme.txt'
+  path.write_bytes(b'hello')
+  with pytest.raises(ValueError, match='readme.txt: expected weights in one of these formats: '
+                     '.*safetensors.*Received: something else'):
     sources.open_weights(str(path))
 
 
@@ -159,7 +157,7 @@ def test_pickles_of_python_2(tmp_path):
 
 
 @pytest.mark.parametrize('content', [b'', b'\x93NUMPY garbage', b'\x80\x04N.', b'just text'])
-def test_what_is_no_file_of_weights_gets_one_message(tmp_path, content):
+def test_invalid_pickles_give_one_error(tmp_path, content):
   path = tmp_path / 'weights.npy'
   path.write_bytes(content)
   with pytest.raises(ValueError, match=r'weights\.npy') as error:
@@ -170,8 +168,29 @@ def test_what_is_no_file_of_weights_gets_one_message(tmp_path, content):
 @pytest.mark.parametrize('layers', [
   [1, 2], {}, {'conv1': 3}, {'conv1': [np.zeros(3)]}, {'conv1': [np.zeros(3), 'text']},
   {'conv1': [np.zeros(3, np.int32), np.zeros(3)]}])
-def test_pickles_of_something_else(tmp_path, layers):
+def test_pickles_of_other_content_are_rejected(tmp_path, layers):
   path = tmp_path / 'weights.npy'
   np.save(path, np.array(layers, dtype=object) if type(layers) is dict else np.array(layers))
   with pytest.raises(ValueError, match='layers'):
     sources.open_weights(str(path))
+
+
+def test_checkpoint_that_is_replaced_while_it_is_opened(tmp_path, monkeypatch):
+  def save(step):
+    checkpoints.save(tmp_path, step, {'x': tf.fill([3], float(step))}, metadata={'step': step},
+                     max_to_keep=1)
+
+  opened = []
+
+  def open_late(prefix):
+    opened.append(prefix)
+    if len(opened) < 3:  # The run saves between finding the newest checkpoint and opening it.
+      save(len(opened) + 1)
+    return reader.Checkpoint(prefix)
+
+  save(1)
+  monkeypatch.setattr(sources, 'Checkpoint', open_late)
+  weights = sources.open_weights(str(tmp_path))
+  assert len(opened) == 3
+  save(4)  # Between opening and reading.
+  assert weights.metadata['step'] == weights.source.read('x')[0] == 3

@@ -8,6 +8,7 @@ import flatbuffers
 import numpy as np
 import pytest
 import tensorflow as tf
+from tflite_writer import finish, reference, table, vector
 
 from slim_zoo.weights.tflite_files import read_tflite
 
@@ -122,45 +123,22 @@ def test_damaged_files_load_or_are_refused(tmp_path, model, attacks):
                                   ('slim_zoo.weights.tflite_files', 'read_tflite'),
                                   {'whole': model, **files})
   refused = sum(outcome.startswith('refused') for outcome in outcomes.values())
-  assert outcomes['whole'] == 'loaded dict' and 50 < refused < 200  # Both happen.
-
-
-def _table(builder, fields):
-  """Writes a table: `{number: (kind, value)}`."""
-  builder.StartObject(5)
-  for number, (kind, value) in fields.items():
-    getattr(builder, f'Prepend{kind}Slot')(number, value, 0)
-  return builder.EndObject()
-
-
-def _vector(builder, values, kind='UOffsetTRelative'):
-  builder.StartVector(4, len(values), 4)
-  for value in reversed(values):
-    getattr(builder, f'Prepend{kind}')(value)
-  return builder.EndVector()
+  assert outcomes['whole'] == 'loaded ModelArrays' and 50 < refused < 200  # Both happen.
 
 
 def _shared(count, length):
   """A model whose operators are one and the same, with a long name."""
   builder = flatbuffers.Builder()
-
-  def reference(value):
-    return 'UOffsetTRelative', value
-
   number = builder.CreateByteVector(bytes(4))
-  buffers = _vector(builder, [_table(builder, {}), _table(builder, {0: reference(number)})])
-  shape, name = _vector(builder, [1] * 4, 'Int32'), builder.CreateString('n' * length)
-  tensors = _vector(builder, [_table(builder, {0: reference(shape), 2: ('Uint32', 1),
-                                               3: reference(name)})] * 3)
-  indices = _vector(builder, [0, 1, 2], 'Int32')
-  operator = _table(builder, {1: reference(indices), 2: reference(indices)})
-  operators = _vector(builder, [operator] * count)
-  graph = _table(builder, {0: reference(tensors), 3: reference(operators)})
-  codes = _vector(builder, [_table(builder, {0: ('Int8', 3)})])
-  graphs = _vector(builder, [graph])
-  builder.Finish(_table(builder, {1: reference(codes), 2: reference(graphs),
-                                  4: reference(buffers)}), b'TFL3')
-  return bytes(builder.Output())
+  buffers = vector(builder, [table(builder, {}), table(builder, {0: reference(number)})])
+  shape, name = vector(builder, [1] * 4, 'Int32'), builder.CreateString('n' * length)
+  tensors = vector(builder, [table(builder, {0: reference(shape), 2: ('Uint32', 1),
+                                             3: reference(name)})] * 3)
+  indices = vector(builder, [0, 1, 2], 'Int32')
+  operator = table(builder, {1: reference(indices), 2: reference(indices)})
+  operators = vector(builder, [operator] * count)
+  graph = table(builder, {0: reference(tensors), 3: reference(operators)})
+  return finish(builder, codes=[3], graph=graph, buffers=buffers)
 
 
 def test_tables_that_are_shared(tmp_path, attacks):
@@ -170,6 +148,6 @@ def test_tables_that_are_shared(tmp_path, attacks):
   outcomes = attacks.read_guarded(tmp_path / 'files',
                                   ('slim_zoo.weights.tflite_files', 'read_tflite'),
                                   files)
-  assert outcomes['few'] == 'loaded dict'
+  assert outcomes['few'] == 'loaded ModelArrays'
   assert 'longer than the file' in outcomes['long']
   assert '200,000 tables' in outcomes['too many']

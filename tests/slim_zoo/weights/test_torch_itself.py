@@ -1,4 +1,4 @@
-"""PyTorch's own networks, saved by PyTorch in each of its formats; where PyTorch is installed.
+"""PyTorch's own networks, saved by PyTorch in each of its formats, if PyTorch is installed.
 
 The same as `test_torch_dialects.py`, without fixtures in between.
 """
@@ -13,7 +13,7 @@ from scripts.oracles import values
 from slim_zoo.weights import restore, sources
 
 torch = pytest.importorskip('torch')
-pytest.importorskip('timm', exc_type=Exception)  # torchvision, too, whose build may not fit.
+pytest.importorskip('timm', exc_type=Exception)  # Also torchvision, whose build may not match.
 safetensors_torch = pytest.importorskip('safetensors.torch')
 
 SAVES = {

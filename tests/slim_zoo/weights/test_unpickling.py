@@ -1,4 +1,4 @@
-"""Pickles: arrays come out as the standard library reads them; nothing else does anything."""
+"""Pickles: arrays equal those read by the standard library; nothing is executed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _WEIGHTS = {'conv1': [_RNG.normal(size=(3, 3, 2, 4)).astype(np.float32), np.aran
 
 
 def _same(a, b):
-  """Compares two trees to the last bit; ordered dicts come back as dicts."""
+  """Compares two trees to the last bit; ordered dicts become dicts."""
   if isinstance(b, np.ndarray) and b.dtype != object:
     assert type(a) is np.ndarray and a.dtype == b.dtype and a.shape == b.shape
     np.testing.assert_array_equal(a, b)
@@ -74,7 +74,7 @@ def test_pickles_of_every_protocol(tmp_path, name, protocol):
   _same(read_pickle(path), pickle.loads(path.read_bytes()))  # noqa: S301 - the test's own file
 
 
-def test_modules_of_numpy_1_and_2_are_the_same(tmp_path):
+def test_module_names_of_numpy_1_and_2(tmp_path):
   data = pickle.dumps(_WEIGHTS, 2)
   new, old = b'numpy._core.multiarray', b'numpy.core.multiarray'
   assert (new in data) != (old in data)
@@ -151,7 +151,7 @@ _CANARY = 'canary'
 
 
 class _Calls:
-  """Is pickled as a call."""
+  """An object pickled as a call."""
 
   def __init__(self, function, *arguments, state=None):
     self._reduced = (function, arguments) if state is None else (function, arguments, state)
@@ -160,11 +160,11 @@ class _Calls:
     return self._reduced
 
   def __call__(self):
-    """Pickles want to see something that can be called."""
+    """Makes it callable, as pickle requires."""
 
 
 class _Named:
-  """Has a state of its own, so that it is pickled with NEWOBJ and BUILD."""
+  """An object with state, pickled with NEWOBJ and BUILD."""
 
   def __init__(self):
     self.a = 1
@@ -330,7 +330,7 @@ def _attack_files():
 
 
 def read_guarded(folder, function, files, ignored=()):
-  """Reads files in a guarded process; fails on anything but a value or one ValueError.
+  """Reads files in a guarded process; fails on anything except a value or one ValueError.
 
   Returns:
     {name: outcome}, each 'loaded …' or 'refused …'.
@@ -362,13 +362,13 @@ def read_guarded(folder, function, files, ignored=()):
 _READ_PICKLE = ('files.unpickling', 'read_pickle')
 
 
-def test_attacks_are_refused(tmp_path):
+def test_attacks_are_rejected(tmp_path):
   outcomes = read_guarded(tmp_path / 'files', _READ_PICKLE, _attack_files())
   loaded = [name for name, outcome in outcomes.items() if outcome.startswith('loaded')]
   assert loaded == []
   for name, reason in {
       'os.system, protocol 4': "the name 'posix.system'",
-      'copies of an array': 'again and again',
+      'copies of an array': 'copies',
       'long arguments': 'a call with 50,000 arguments',
   }.items():
     assert reason in outcomes[name], (name, outcomes[name])
@@ -381,8 +381,8 @@ def test_attacks_are_refused(tmp_path):
   ('memory = bytearray(2 ** 25)', r'\b33\d{6}'),
   ('raise KeyError', 'crashed'),
 ])
-def test_the_guard_sees_what_files_do(tmp_path, code, seen):
-  """The test of the test: files that do run."""
+def test_guard_detects_executed_code(tmp_path, code, seen):
+  """Tests the guard itself, with files that are executed."""
   with pytest.raises(AssertionError, match=seen):
     read_guarded(tmp_path / 'files', ('guarded_reader', 'run_python'), {'x': code.encode()},
                  ignored=('compile', 'exec'))
@@ -406,7 +406,7 @@ def _samples():
   }
 
 
-def test_damaged_files_load_or_are_refused(tmp_path):
+def test_damaged_files_load_or_are_rejected(tmp_path):
   files = {f'{name} {i}': damaged for name, data in _samples().items()
            for i, damaged in enumerate(mutations(data, 200, name))}
   outcomes = read_guarded(tmp_path / 'files', _READ_PICKLE, files)

@@ -1,4 +1,4 @@
-"""Protocol buffers' wire format, compared with what the protobuf package writes."""
+"""Protocol buffers' wire format, compared with the protobuf package."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_packed_numbers():
   (b'\x09abcdefg', 'of 8 bytes, with 7 left'),
   (b'\x0dabc', 'of 4 bytes, with 3 left'),
 ])
-def test_what_is_no_message(data, reason):
+def test_invalid_messages_are_rejected(data, reason):
   with pytest.raises(ValueError, match=reason):
     list(wire_format.fields(memoryview(data)))
 

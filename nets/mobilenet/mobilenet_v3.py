@@ -12,8 +12,8 @@ import dataclasses
 
 import tensorflow as tf
 
-from nets import mobilenet
 from nets.inverted_residual import hard_swish
+from nets.mobilenet import mobilenet
 from nets.variants import variant
 
 mobilenet_v3_arg_scope = mobilenet.mobilenet_arg_scope

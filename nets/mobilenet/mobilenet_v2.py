@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from nets import mobilenet
+from nets.mobilenet import mobilenet
 from nets.variants import variant
 
 mobilenet_v2_arg_scope = mobilenet.mobilenet_arg_scope

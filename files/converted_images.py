@@ -1,0 +1,121 @@
+"""Images of formats that TensorFlow cannot decode: converted to PNG once, and kept in the cache.
+
+Pillow reads TIFF, AVIF, JPEG 2000 and PNM files, and HEIC files with the extra `heic`. Its readers
+run in a process of its own with limits, since files of strangers may crash them.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import hashlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from files import image_types, memory, progress
+from files.folders import cache_folder
+
+_ROOT = str(pathlib.Path(__file__).resolve().parents[1])
+_MODULE = 'files.image_child'
+# Images per process, which takes a moment to start.
+_CHUNK = 32
+_SECONDS_PER_IMAGE = 30
+_MOST_MEMORY = 4 * 2**30
+
+
+class Readable(NamedTuple):
+  """Files that can be decoded.
+
+  Attributes:
+    paths: for each image, itself or its converted copy; itself if it cannot be converted.
+    notes: lines for the user.
+  """
+  paths: list[str]
+  notes: tuple[str, ...]
+
+
+def readable(paths: Sequence[str]) -> Readable:
+  """Replaces the images of formats that TensorFlow cannot decode by converted copies.
+
+  Only files without a suffix of a format that it can decode are opened to find out.
+
+  Args:
+    paths: image files.
+  """
+  kinds = {path: kind for path in paths if not path.lower().endswith(image_types.SUFFIXES)
+           and (kind := image_types.format_of(path)) in image_types.CONVERTED}
+  if not kinds:
+    return Readable(list(paths), ())
+  folder = cache_folder() / 'images'
+  folder.mkdir(parents=True, exist_ok=True)
+  targets = {path: str(folder / f'{_key(path)}.png') for path in kinds}
+  missing = [path for path, target in targets.items() if not os.path.exists(target)]
+  reasons = _convert([(path, targets[path]) for path in missing])
+  counts = ', '.join(f'{sum(kind == one for one in kinds.values())} {kind}'
+                     for kind in sorted({*kinds.values()}))
+  notes = [f'Converted to PNG, in {folder}: {counts}.']
+  if reasons:
+    path, reason = next(iter(reasons.items()))
+    notes.append(f'{len(reasons)} of them cannot be converted: {path} ({reason})'
+                 + (', …' if len(reasons) > 1 else '.'))
+  return Readable([targets[path] if path in targets and path not in reasons else path
+                   for path in paths], tuple(notes))
+
+
+def _key(path: str) -> str:
+  """A name for the copy, which changes with the file."""
+  status = os.stat(path)
+  facts = (os.path.abspath(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+  return hashlib.sha256(repr(facts).encode('utf-8', 'surrogateescape')).hexdigest()[:32]
+
+
+def _convert(jobs: Sequence[tuple[str, str]]) -> dict[str, str]:
+  """Converts images in processes; returns the reasons of those that cannot be converted."""
+  reasons: dict[str, str] = {}
+  chunks = [jobs[start:start + _CHUNK] for start in range(0, len(jobs), _CHUNK)]
+  with (concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool,
+        progress.counter(len(jobs), unit='image', description='converting') as done):
+    for chunk, results in zip(chunks, pool.map(_convert_chunk, chunks), strict=True):
+      reasons.update({path: reason for (path, _), reason in zip(chunk, results, strict=True)
+                      if reason})
+      done.update(len(chunk))
+  return reasons
+
+
+def _convert_chunk(jobs: Sequence[tuple[str, str]]) -> list[str | None]:
+  """Converts some images; goes on after one that ends the process."""
+  results: list[str | None] = []
+  while len(results) < len(jobs):
+    found, failure = _run(jobs[len(results):])
+    results += found
+    if len(results) < len(jobs):
+      results.append(failure)
+  return results
+
+
+def _run(jobs: Sequence[tuple[str, str]]) -> tuple[list[str | None], str]:
+  """Starts a process; returns its results, and how it ended if they are not complete."""
+  with tempfile.TemporaryDirectory(dir=os.path.dirname(jobs[0][1])) as folder:
+    aside = [os.path.join(folder, f'{number}.png') for number in range(len(jobs))]
+    text = json.dumps([[os.path.abspath(path), target]
+                       for (path, _), target in zip(jobs, aside, strict=True)])
+    seconds = _SECONDS_PER_IMAGE * len(jobs)
+    failure = 'the process that reads it failed'
+    try:
+      done = subprocess.run(
+          [sys.executable, '-m', _MODULE, str(seconds), str(min(_MOST_MEMORY, memory.available()))],
+          input=text, capture_output=True, text=True, timeout=seconds, cwd=_ROOT, check=False)
+      output = done.stdout
+    except subprocess.TimeoutExpired as error:
+      output = (error.stdout or b'').decode() if isinstance(error.stdout, bytes) else ''
+      failure = f'it took longer than {seconds} seconds'
+    results = [json.loads(line) for line in output.splitlines()]
+    for (_, target), made, reason in zip(jobs, aside, results, strict=False):
+      if reason is None:
+        os.replace(made, target)
+  return results, failure
