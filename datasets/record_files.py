@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from files.reasons import listed, short_reason
 # A record: its length (8 bytes), the length's checksum (4), the data, their checksum (4).
 _HEADER, _FOOTER = 12, 4
 _BATCH = 256
+_CHUNK = 2**20
 # The first bytes of compressed files; they may also be the length of a record.
 _COMPRESSED = {b'\x1f\x8b': 'GZIP', b'\x78\x01': 'ZLIB', b'\x78\x5e': 'ZLIB', b'\x78\x9c': 'ZLIB',
                b'\x78\xda': 'ZLIB'}
@@ -129,12 +131,31 @@ def _unpacked_records(path: str, compression: str) -> np.ndarray:
   try:
     for batch in read(path, compression).map(tf.strings.length).batch(_BATCH):
       lengths += batch.numpy().tolist()
-  except tf.errors.OpError as error:
+    _check_end(path)
+  except (tf.errors.OpError, zlib.error, EOFError) as error:
     raise ValueError(
         f'Expected a TFRecord file. Received {cache.printable(path)}, which begins like '
-        f'{compression}, and whose record {len(lengths)} cannot be read: {short_reason(error)}. '
-        'Copy or convert it again.') from error
+        f'{compression}, and which cannot be read after {len(lengths)} records: '
+        f'{short_reason(error)}. Copy or convert it again.') from error
   return np.cumsum([0, *(length + _HEADER + _FOOTER for length in lengths)])
+
+
+def _check_end(path: str) -> None:
+  """Checks that a GZIP or ZLIB file is whole.
+
+  TensorFlow takes a compressed file that is cut where a record begins for a shorter file.
+
+  Raises:
+    EOFError: if the compressed data do not end.
+    zlib.error: if they are damaged.
+  """
+  unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)  # Either format, by its header.
+  with open(path, 'rb') as file:
+    while not unpacker.eof:
+      packed = unpacker.unconsumed_tail or file.read(_CHUNK)
+      if not packed:
+        raise EOFError('the compressed data do not end; the file is truncated')
+      unpacker.decompress(packed, _CHUNK)
 
 
 def find_records(path: str) -> np.ndarray:

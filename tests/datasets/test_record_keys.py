@@ -75,11 +75,25 @@ def test_compressed_files(tmp_path, compress, kind, skip):
     assert sorted(seen) == sorted((samples.png(i), [0, 1, 1, 0][i % 4]) for i in range(8))
 
 
-def test_damaged_compressed_file(tmp_path):
+def _cut_where_a_record_begins(raw):
+  """The compressed bytes of one record less than all, all of which can be unpacked."""
+  packer = zlib.compressobj(wbits=31)
+  half = len(raw) // 2  # The records are alike.
+  return packer.compress(raw[:half]) + packer.flush(zlib.Z_SYNC_FLUSH)
+
+
+@pytest.mark.parametrize('damage', [
+  lambda raw: gzip.compress(raw)[:-200],
+  lambda raw: gzip.compress(raw)[:-8],
+  lambda raw: zlib.compress(raw)[:-1],
+  lambda raw: zlib.compress(raw)[:-1] + b'\0',
+  _cut_where_a_record_begins])
+def test_damaged_compressed_file(tmp_path, damage):
   path = tmp_path / 'x_train.tfrecord'
-  samples.write_records(path, [0, 1] * 50)
-  path.write_bytes(gzip.compress(path.read_bytes())[:-200])
-  with pytest.raises(ValueError, match='x_train.*GZIP.*record') as caught:
+  samples.write_records(path, [0, 0])
+  path.write_bytes(path.read_bytes() * 50)
+  path.write_bytes(damage(path.read_bytes()))
+  with pytest.raises(ValueError, match='x_train.*records') as caught:
     dataset_factory.get_dataset('tfrecord', 'all', tmp_path)
   assert 'function_node' not in str(caught.value)
 
