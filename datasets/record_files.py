@@ -19,7 +19,7 @@ from files.reasons import listed, short_reason
 # A record: its length (8 bytes), the length's checksum (4), the data, their checksum (4).
 _HEADER, _FOOTER = 12, 4
 _BATCH = 256
-_CHUNK = 2**20
+_CHUNK = 2**16  # Deflate makes this at most 64 MiB.
 # The first bytes of compressed files; they may also be the length of a record.
 _COMPRESSED = {b'\x1f\x8b': 'GZIP', b'\x78\x01': 'ZLIB', b'\x78\x5e': 'ZLIB', b'\x78\x9c': 'ZLIB',
                b'\x78\xda': 'ZLIB'}
@@ -149,13 +149,18 @@ def _check_end(path: str) -> None:
     EOFError: if the compressed data do not end.
     zlib.error: if they are damaged.
   """
-  unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)  # Either format, by its header.
+  unpacker = _unpacker()
   with open(path, 'rb') as file:
-    while not unpacker.eof:
-      packed = unpacker.unconsumed_tail or file.read(_CHUNK)
-      if not packed:
-        raise EOFError('the compressed data do not end; the file is truncated')
-      unpacker.decompress(packed, _CHUNK)
+    while packed := unpacker.unused_data or file.read(_CHUNK):
+      if unpacker.eof:  # Another compressed file follows, as `cat a.gz b.gz` makes them.
+        unpacker = _unpacker()
+      unpacker.decompress(packed)
+  if not unpacker.eof:
+    raise EOFError('the compressed data do not end; the file is truncated')
+
+
+def _unpacker():
+  return zlib.decompressobj(zlib.MAX_WBITS | 32)  # GZIP or ZLIB, by the header.
 
 
 def find_records(path: str) -> np.ndarray:

@@ -55,7 +55,14 @@ def test_dataset_with_other_keys(tmp_path):
   note, = found.notes
   assert "'image'" in note and "'class'" in note
 
-@pytest.mark.parametrize(('compress', 'kind'), [(gzip.compress, 'GZIP'), (zlib.compress, 'ZLIB')])
+
+def _in_two_members(raw):
+  half = len(raw) // 2
+  return gzip.compress(raw[:half]) + gzip.compress(raw[half:])
+
+
+@pytest.mark.parametrize(('compress', 'kind'), [(gzip.compress, 'GZIP'), (zlib.compress, 'ZLIB'),
+                                               (_in_two_members, 'GZIP')])
 @pytest.mark.parametrize('skip', [0, 3])
 def test_compressed_files(tmp_path, compress, kind, skip):
   for part in range(2):
@@ -87,6 +94,7 @@ def _cut_where_a_record_begins(raw):
   lambda raw: gzip.compress(raw)[:-8],
   lambda raw: zlib.compress(raw)[:-1],
   lambda raw: zlib.compress(raw)[:-1] + b'\0',
+  lambda raw: gzip.compress(raw) + _cut_where_a_record_begins(raw),
   _cut_where_a_record_begins])
 def test_damaged_compressed_file(tmp_path, damage):
   path = tmp_path / 'x_train.tfrecord'
