@@ -60,6 +60,7 @@ class _Classes(NamedTuple):
   Attributes:
     names: one name per class; the position is the label.
     labels: the label of each text in the lists.
+    first_label: the first label, if labels are listed integers.
     open_ended, numbered_by_name, notes: see `dataset.Dataset`.
   """
   names: tuple[str, ...]
@@ -67,6 +68,7 @@ class _Classes(NamedTuple):
   open_ended: bool
   numbered_by_name: bool = True
   notes: tuple[str, ...] = ()
+  first_label: int = 0
 
 
 def get_split(name: str, split_name: str, dataset_dir,
@@ -300,17 +302,22 @@ def _classes(lists: Mapping[str, ImageList], rows: Mapping[str, list[Row]],
   """Finds the classes of all lists; raises a ValueError if a label is missing."""
   path = _list_of(lists, chosen).path
   names_file = path.parent / labels_file.FILENAME
-  listed = labels_file.read(names_file) if names_file.is_file() and names_file != path else ()
+  listed, first = (labels_file.read(names_file) if names_file.is_file() and names_file != path
+                   else labels_file.Names(()))
   for one in lists.values():
     _check_none_missing(one, listed)
   texts = {row.label for one in lists.values() for row in one.rows}
   texts.update(*(one.class_names for one in lists.values()))
   by_number = all(map(_INTEGER.fullmatch, texts))
   if listed:
-    labels = {text: _value(text) for text in texts} if by_number else _places(listed)
-    return _Classes(listed, {text: label for text, label in labels.items()
-                             if 0 <= label < len(listed)}, open_ended=False,
-                    numbered_by_name=False)
+    if not by_number:
+      return _Classes(listed, _places(listed), open_ended=False, numbered_by_name=False)
+    values = {text: _value(text) for text in texts}
+    first = first or 0
+    return _Classes(listed, {text: value - first for text, value in values.items()
+                             if 0 <= value - first < len(listed)}, open_ended=False,
+                    numbered_by_name=False, notes=labels_file.first_note(first),
+                    first_label=first)
   if by_number:
     return _integer_classes(lists.values(), texts)
   training = 'train' if 'train' in rows else chosen
@@ -361,7 +368,9 @@ def _label(row: Row, path: Path, classes: _Classes) -> int:
     return label
   where = f'in {path}, line {row.line}'
   if _INTEGER.fullmatch(row.label):
-    raise ValueError(f'Expected a label in [0, {len(classes.names)}) {where}. '
-                     f'Received: {row.label[:40]}.')
+    first = classes.first_label
+    advice = labels_file.first_advice(first, _value(row.label), len(classes.names))
+    raise ValueError(f'Expected a label in [{first}, {first + len(classes.names)}) {where}. '
+                     f'Received: {row.label[:40]}.{advice}')
   known = ', '.join(classes.names[:20]) + (', …' if len(classes.names) > 20 else '')
   raise ValueError(f'Expected a known class {where}. Received: {row.label!r}. Known: {known}.')

@@ -96,11 +96,28 @@ def find(root: Path) -> Layout:
     if not flat:
       raise (ValueError if others else NoClassesError)(_ambiguous(top, found, others))
     layout = flat
+  layout = _without_empty_classes(layout)
   if aside:
     layout = layout._replace(notes=(*layout.notes, f'Not used: {", ".join(aside)}.'))
   if top != root:
     layout = layout._replace(notes=(f'The dataset is in {top.relative_to(root)}.', *layout.notes))
   return layout
+
+
+def _without_empty_classes(layout: Layout) -> Layout:
+  """Leaves out classes whose directories contain no file in any split, unless all are empty."""
+  folders: dict[str, list[Path]] = {}
+  for classes in layout.splits.values():
+    for name, paths in classes.items():
+      folders.setdefault(name, []).extend(paths)
+  empty = [name for name, paths in folders.items()
+           if not any(path.is_file() or any(walk(path)) for path in paths)]
+  if not empty or len(empty) == len(folders):
+    return layout
+  splits = {split: {name: paths for name, paths in classes.items() if name not in empty}
+            for split, classes in layout.splits.items()}
+  return layout._replace(splits=splits, notes=(
+    *layout.notes, f'Not used: {sample(empty)}, empty directories.'))
 
 
 def subfolders(folder: Path) -> list[str]:

@@ -5,23 +5,44 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from datasets import integer_labels, list_lines
 
 FILENAME = 'labels.txt'
 
 
-def read(path) -> tuple[str, ...]:
-  """Reads the class names; the position is the label.
+class Names(NamedTuple):
+  """The names of classes.
+
+  Attributes:
+    names: one per class.
+    first: the label of the first class, 0 or 1; None if the file has no numbers.
+  """
+  names: tuple[str, ...]
+  first: int | None = None
+
+
+def first_note(first: int) -> tuple[str, ...]:
+  """Notes for the user that labels do not start from 0."""
+  return (f'Labels start from {first}: label {first} is class 0.',) if first else ()
+
+
+def first_advice(first: int, label: int, num_classes: int) -> str:
+  """What to do about a label that is out of range because labels start from 1; else ''."""
+  return '' if first or label != num_classes else (
+      f' If labels start from 1, write them before the names in {FILENAME}: 1:daisy, 2:rose ….')
+
+
+def read(path) -> Names:
+  """Reads class names.
 
   If no line has a label, the lines are the names of the labels 0, 1, …; these numbers may be
-  written before the names, with a blank or a comma, as Teachable Machine does.
+  written before the names, with a blank or a comma, as Teachable Machine does. Numbers may start
+  from 1.
 
   Args:
     path: the file.
-
-  Returns:
-    The class names.
 
   Raises:
     ValueError: if it is not a text file, a label is missing or repeated, or only some lines have
@@ -36,11 +57,12 @@ def read(path) -> tuple[str, ...]:
   if lines and not any(pairs):
     return _without_numbers(lines)
   labels = [integer_labels.value(pair[1]) for pair in pairs if pair]
-  if not lines or sorted(labels) != list(range(len(lines))):
-    raise ValueError(f'Expected {path} to name each of the labels 0, 1, … once, one "label:name" '
-                     f'per line. Received {len(lines)} lines, {_first_wrong(labels)}.')
+  first = _first_of(sorted(labels))
+  if first is None:
+    raise ValueError(f'Expected {path} to name each of the labels 0, 1, … (or 1, 2, …) once, one '
+                     f'"label:name" per line. Received {len(lines)} lines, {_wrong(labels)}.')
   names = {label: pair[2] for label, pair in zip(labels, pairs, strict=True) if pair}
-  return tuple(names[label] for label in range(len(names)))
+  return Names(tuple(names[label] for label in sorted(names)), first)
 
 
 def write(path, class_names: Sequence[str]) -> None:
@@ -52,19 +74,29 @@ def write(path, class_names: Sequence[str]) -> None:
   Path(path).write_text(''.join(lines), encoding='utf-8', errors='surrogateescape')
 
 
-def _without_numbers(lines: Sequence[str]) -> tuple[str, ...]:
-  """Removes the numbers 0, 1, … from lines such as `0 cat`; other lines are names as they are."""
+def _without_numbers(lines: Sequence[str]) -> Names:
+  """Removes the numbers from lines such as `0 cat`; other lines are names as they are."""
   pairs = [re.fullmatch(r'(\d+)[\s,]\s*(.*\S.*)', line) for line in lines]
   numbers = [int(pair[1]) for pair in pairs if pair and len(pair[1]) < 8]
   names = tuple(pair[2] for pair in pairs if pair)
+  first = _first_of(numbers)
   # Names that differ only in their number, such as `0 years` and `1 years`, keep it.
-  is_numbered = numbers == list(range(len(lines))) and len(set(names)) == len(lines) > 1
-  return names if is_numbered else tuple(lines)
+  if first is not None and len(numbers) == len(set(names)) == len(lines) > 1:
+    return Names(names, first)
+  return Names(tuple(lines))
 
 
-def _first_wrong(labels: Sequence[int]) -> str:
+def _first_of(labels: Sequence[int]) -> int | None:
+  """The first of consecutive labels that start from 0 or 1; None for others."""
+  for first in (0, 1):
+    if labels and list(labels) == list(range(first, first + len(labels))):
+      return first
+  return None
+
+
+def _wrong(labels: Sequence[int]) -> str:
   """Describes the first label that is missing or repeated."""
-  for expected, label in enumerate(sorted(labels)):
+  for expected, label in enumerate(sorted(labels), int(min(labels, default=0) == 1)):
     if label != expected:
       return f'twice the label {label}' if label < expected else f'without the label {expected}'
   return 'no label'

@@ -53,17 +53,20 @@ def get_split(name: str, split_name: str, dataset_dir,
       validation_fraction=options.validation_fraction)
   path = files[chosen]
   images, own_labels = _read(path)
-  labels, class_names = own_labels, _class_names(path.parent)
+  class_names, first = _class_names(path.parent)
+  labels = own_labels - first
   open_ended = class_names is None
-  notes: tuple[str, ...] = ()
+  notes = labels_file.first_note(first)
   if class_names is None:
     classes = integer_labels.up_to_largest(
         [own_labels], lambda: [own_labels if split == chosen else _read(other)[1]
                                for split, other in files.items()])
     labels, class_names, notes = classes.of(labels), classes.names, classes.notes
-  elif labels.max() >= len(class_names):
-    raise ValueError(f'Expected labels in [0, {len(class_names)}) in {path}, because that many '
-                     f'classes are named next to it. Received: {labels.max()}.')
+  elif labels.min() < 0 or labels.max() >= len(class_names):
+    raise ValueError(f'Expected labels in [{first}, {first + len(class_names)}) in {path}, because '
+                     f'these are named next to it. Received: {own_labels.min()} to '
+                     f'{own_labels.max()}.'
+                     + labels_file.first_advice(first, int(own_labels.max()), len(class_names)))
   names = [f'{path.name}/{i:06d}' for i in range(len(labels))]
   examples = indexed.IndexedExamples(names, labels, encoded=list(_encode(images)),
                                      files=[str(path)])
@@ -72,7 +75,7 @@ def get_split(name: str, split_name: str, dataset_dir,
                                               validation_fraction=options.validation_fraction))
   return dataset.Dataset(name, split_name, class_names, images.shape[-1], examples,
                          made_split=bool(part), open_ended_labels=open_ended, notes=notes,
-                         numbered_by_name=bool(notes))
+                         numbered_by_name=open_ended and bool(notes))
 
 
 def _find_files(root: Path) -> dict[str, Path]:
@@ -137,13 +140,14 @@ def _advice(images) -> str:
           if images.dtype.kind == 'f' else '')
 
 
-def _class_names(folder: Path) -> tuple[str, ...] | None:
-  """The class names in a file next to the data; None if there is none."""
+def _class_names(folder: Path) -> tuple[tuple[str, ...] | None, int]:
+  """The class names in a file next to the data, None if there is none; and the first label."""
   if (folder / _NAMES_FILE).is_file():
-    return _sign_names(folder / _NAMES_FILE)
+    return _sign_names(folder / _NAMES_FILE), 0
   if (folder / labels_file.FILENAME).is_file():
-    return labels_file.read(folder / labels_file.FILENAME)
-  return None
+    names, first = labels_file.read(folder / labels_file.FILENAME)
+    return names, first or 0
+  return None, 0
 
 
 def _sign_names(path: Path) -> tuple[str, ...]:

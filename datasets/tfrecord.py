@@ -97,13 +97,14 @@ def get_split(name: str, split_name: str, dataset_dir,
   def scan(split: str) -> list[record_files.RecordFile]:
     return record_files.scan(native[split], parse_label, kind=keys.label)
 
-  listed = _class_names(root if root.is_dir() else root.parent, source)
+  listed, first_label = _class_names(root if root.is_dir() else root.parent, source)
   if keys.is_text:
     files, class_names, notes = _with_text_classes(
         {split: record_files.scan_texts(paths, parse_label, kind=keys.label)
-         for split, paths in native.items()}, chosen, class_names=listed)
+         for split, paths in native.items()}, chosen, class_names=listed, first_label=first_label)
   else:
-    files, class_names, notes = with_classes(scan, chosen, tuple(native), class_names=listed)
+    files, class_names, notes = with_classes(scan, chosen, tuple(native), class_names=listed,
+                                             first_label=first_label)
   is_by_name = keys.is_text and not listed and not all(map(_NUMBER.fullmatch, class_names))
   examples = records.RecordExamples(files, keys.parse_image)
   if part:
@@ -113,11 +114,12 @@ def get_split(name: str, split_name: str, dataset_dir,
                          made_split=bool(part),
                          open_ended_labels=listed is None and not is_by_name,
                          notes=(*filter(None, [keys.note]), *_compression_note(files), *notes),
-                         numbered_by_name=bool(notes) or is_by_name)
+                         numbered_by_name=(listed is None and bool(notes)) or is_by_name)
 
 
 def with_classes(scan: Callable[[str], list[record_files.RecordFile]], chosen: str,
-                 native: Sequence[str], *, class_names: tuple[str, ...] | None
+                 native: Sequence[str], *, class_names: tuple[str, ...] | None,
+                 first_label: int = 0
                  ) -> tuple[list[record_files.RecordFile], tuple[str, ...], tuple[str, ...]]:
   """Scans a split's files, and makes classes from their labels if they are not listed.
 
@@ -127,6 +129,7 @@ def with_classes(scan: Callable[[str], list[record_files.RecordFile]], chosen: s
     native: all splits; the others are scanned if labels are sparse, see
       `integer_labels.up_to_largest`.
     class_names: one per label; None if they are unknown.
+    first_label: the label of the first of these.
 
   Returns:
     (the files, with classes as labels; the class names; notes for the user).
@@ -136,8 +139,9 @@ def with_classes(scan: Callable[[str], list[record_files.RecordFile]], chosen: s
   """
   files = scan(chosen)
   if class_names:
-    check_labels(files, len(class_names))
-    return files, class_names, ()
+    _check_listed(files, len(class_names), first_label)
+    return ([file._replace(labels=file.labels - first_label) for file in files], class_names,
+            labels_file.first_note(first_label))
 
   def every_split() -> list[np.ndarray]:
     return [file.labels for split in native for file in _checked(scan(split))]
@@ -149,7 +153,7 @@ def with_classes(scan: Callable[[str], list[record_files.RecordFile]], chosen: s
 
 def _with_text_classes(
     scanned: Mapping[str, Sequence[tuple[record_files.RecordFile, list[str]]]], chosen: str, *,
-    class_names: tuple[str, ...] | None
+    class_names: tuple[str, ...] | None, first_label: int
 ) -> tuple[list[record_files.RecordFile], tuple[str, ...], tuple[str, ...]]:
   """Does the same as `with_classes` for labels that are texts.
 
@@ -157,7 +161,7 @@ def _with_text_classes(
 
   Args:
     scanned: the files of each split and the texts of their records.
-    chosen, class_names: see `with_classes`.
+    chosen, class_names, first_label: see `with_classes`.
   """
   texts = {text for files in scanned.values() for _, of_file in files for text in of_file}
   if all(map(_NUMBER.fullmatch, texts)):
@@ -165,7 +169,7 @@ def _with_text_classes(
     return with_classes(
         lambda split: [file._replace(labels=np.array(list(map(value, of_file)), np.int64))
                        for file, of_file in scanned[split]],
-        chosen, tuple(scanned), class_names=class_names)
+        chosen, tuple(scanned), class_names=class_names, first_label=first_label)
   training = scanned.get('train', scanned[chosen])
   names = class_names or tuple(sorted({text for _, of_file in training for text in of_file}))
   places = {name: place for place, name in enumerate(names)}
@@ -187,13 +191,15 @@ def _compression_note(files: Sequence[record_files.RecordFile]) -> tuple[str, ..
           ) if packed else ()
 
 
-def check_labels(files: Sequence[record_files.RecordFile], num_classes: int) -> None:
-  """Raises a ValueError that names the first record with a label outside [0, num_classes)."""
+def _check_listed(files: Sequence[record_files.RecordFile], num_classes: int, first: int) -> None:
+  """Raises a ValueError that names the first record with a label that is not listed."""
   for file in files:
-    wrong = np.flatnonzero((file.labels < 0) | (file.labels >= num_classes))
+    wrong = np.flatnonzero((file.labels < first) | (file.labels >= first + num_classes))
     if len(wrong):
-      raise _wrong_label(file, wrong, expected=f'in [0, {num_classes})',
-                         advice=f'Check that {labels_file.FILENAME} belongs to these files.')
+      from_one = labels_file.first_advice(first, int(file.labels[wrong[0]]), num_classes)
+      raise _wrong_label(file, wrong, expected=f'in [{first}, {first + num_classes})',
+                         advice=f'Check that {labels_file.FILENAME} belongs to these files.'
+                         + from_one)
 
 
 def _checked(files: list[record_files.RecordFile]) -> list[record_files.RecordFile]:
@@ -236,7 +242,10 @@ def _native_splits(root: Path, pattern: str) -> dict[str, list[str]]:
   return found
 
 
-def _class_names(root: Path, source: Source) -> tuple[str, ...] | None:
-  """The class names; None if they are not listed."""
+def _class_names(root: Path, source: Source) -> tuple[tuple[str, ...] | None, int]:
+  """The class names, None if they are not listed; and the label of the first class."""
   path = root / labels_file.FILENAME
-  return labels_file.read(path) if path.exists() else source.class_names
+  if not path.exists():
+    return source.class_names, 0
+  names, first = labels_file.read(path)
+  return names, first or 0

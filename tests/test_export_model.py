@@ -161,7 +161,7 @@ def test_exports_equal_the_network(program, trained, tmp_path, name, export, cap
   assert description['checkpoint_digest'] == classifier.digest_of(network.variables)
   beside = [f'{export}.json', f'{export}.labels.txt'] if path.suffix else []
   assert sorted(file.name for file in tmp_path.iterdir()) == [export, *beside]
-  assert labels_file.read(tmp_path / (beside[1] if beside else 'model/labels.txt')) == (
+  assert labels_file.read(tmp_path / (beside[1] if beside else 'model/labels.txt')).names == (
     'ant', 'bee (1)', 'class 2', 'sea horse', 'bee (4)')
 
 
@@ -230,7 +230,7 @@ def test_class_names_need_not_be_utf8(tmp_path):
   description.write(path, Model(None, 4, 3, 'lenet', transform), targets.find(path), facts={},
                     class_names=names)
   assert checkpoint_files.read_metadata(str(path), of_export=True)['class_names'] == names
-  assert labels_file.read(f'{path}.labels.txt') == ('caf\udce9', 'two lines')
+  assert labels_file.read(f'{path}.labels.txt').names == ('caf\udce9', 'two lines')
 
 
 @pytest.mark.parametrize('path', ['.', '..', '/'])

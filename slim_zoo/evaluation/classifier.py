@@ -117,7 +117,7 @@ def class_names(weights: sources.Weights, known: Mapping[str, Any], model_name: 
     if names:
       print(f"The names of the {count} classes are ImageNet's; see --labels_path.")
     return names or [labels.UNNAMED] * count
-  listed = labels_file.read(labels_path)
+  listed = labels_file.read(labels_path).names
   names = labels.output_names(listed, labels.background_offset(len(listed), count))
   if len(names) != count:
     raise ValueError(f'--labels_path={labels_path}: expected names of the {count} classes of '

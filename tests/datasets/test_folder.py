@@ -104,7 +104,7 @@ def test_names_that_are_not_utf8(tmp_path):
 
 @pytest.mark.parametrize(('classes', 'empty', 'message'), [
   ({}, [], '{root}'),
-  ({'a': 1}, ['b'], r'{root}.* b\b.*JPEG'),
+  ({}, ['a', 'b'], r'{root}.* a, b\b.*JPEG'),
   ({'train/a': 1, 'val/b': 1}, [], r"{root}.*'validation'.* b\b"),
 ])
 def test_wrong_layouts_are_explained(tmp_path, classes, empty, message):
@@ -113,6 +113,41 @@ def test_wrong_layouts_are_explained(tmp_path, classes, empty, message):
     (tmp_path / name).mkdir()
   with pytest.raises(ValueError, match=message.replace('{root}', str(tmp_path))):
     _get(tmp_path, 'val' if 'val/b' in classes else 'all')
+
+
+@pytest.mark.parametrize(('empty', 'message'), [
+  ('b/notes.txt', r'{root}.* b \(.*notes'),
+  ('b/broken.jpg', None),  # Counts as an image: reading it fails.
+  ('train/b/notes.txt', r'{root}.* b \(.*notes')])
+def test_class_directories_with_other_files_only(tmp_path, empty, message):
+  samples.write_folder(tmp_path, {f'{"train/" if "train" in empty else ""}a': 1})
+  (tmp_path / empty).parent.mkdir()
+  (tmp_path / empty).write_text('x')
+  if not message:
+    assert _get(tmp_path).class_names == ('a', 'b')
+    return
+  with pytest.raises(ValueError, match=message.replace('{root}', str(tmp_path))):
+    _get(tmp_path, 'train')
+
+
+@pytest.mark.parametrize(('classes', 'empty'), [
+  ({'a': 2, 'b': 2}, ['c', 'Neuer Ordner']),
+  ({'train/a': 1, 'train/b': 1, 'val/b': 1}, ['train/c', 'val/c', 'train/d', 'val/a'])])
+def test_empty_class_directories_are_not_used(tmp_path, classes, empty):
+  samples.write_folder(tmp_path, classes)
+  for name in empty:
+    (tmp_path / name / '.ipynb_checkpoints').mkdir(parents=True)
+  for split in ('train', 'validation'):
+    found = dataset_factory.get_dataset('folder', split, tmp_path, validation_fraction=.5)
+    assert found.class_names == ('a', 'b')
+    assert any('Not used' in note and empty[0].split('/')[-1] in note for note in found.notes)
+
+
+def test_class_whose_training_directory_is_empty(tmp_path):
+  samples.write_folder(tmp_path, {'train/a': 1, 'val/a': 1, 'val/b': 1})
+  (tmp_path / 'train' / 'b').mkdir()
+  with pytest.raises(ValueError, match=r'{root}.* b\b'.replace('{root}', str(tmp_path))):
+    _get(tmp_path, 'train')
 
 
 def test_link_to_parent_adds_no_images_of_other_classes(tmp_path):
