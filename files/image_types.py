@@ -33,6 +33,11 @@ def format_of(path: str | os.PathLike[str]) -> str | None:
       head = file.read(_HEAD_BYTES)
   except (OSError, ValueError):
     return None
+  return format_of_bytes(head)
+
+
+def format_of_bytes(head: bytes) -> str | None:
+  """Returns the format that the first bytes of an image are of; None if another."""
   for name, (at, sign) in SIGNATURES.items():
     if head[at:at + len(sign)] == sign:
       is_real = name != 'BMP' or int.from_bytes(head[14:18], 'little') in _BMP_HEADERS

@@ -6,6 +6,7 @@ import gzip
 import os
 import zlib
 
+import numpy as np
 import pytest
 import samples
 import tensorflow as tf
@@ -54,6 +55,45 @@ def test_dataset_with_other_keys(tmp_path):
     samples.png(i) for i in range(6)]
   note, = found.notes
   assert "'image'" in note and "'class'" in note
+
+
+_SIZE = {'height': [4], 'width': [5]}
+
+
+@pytest.mark.parametrize('channels', [1, 3])
+@pytest.mark.parametrize('names', [('height', 'width'), ('rows', 'cols')])
+def test_images_that_are_not_encoded(tmp_path, channels, names):
+  sizes = [(4, 5), (6, 3), (2, 2)]
+  images = [np.random.default_rng(i).integers(0, 256, [*size, channels], np.uint8)
+            for i, size in enumerate(sizes)]
+  records = [{'image_raw': image.tobytes(), 'label': [i], 'depth': [channels],
+              names[0]: [image.shape[0]], names[1]: [image.shape[1]]}
+             for i, image in enumerate(images)]
+  records.append(records[0] | {'image_raw': b'x'})
+  _write(tmp_path / 'x_train.tfrecord', records)
+  found = dataset_factory.get_dataset('tfrecord', 'all', tmp_path)
+  read = [example['image'] for example in found.epoch(0).as_numpy_iterator()]
+  for image, png in zip(images, read, strict=False):
+    np.testing.assert_array_equal(tf.io.decode_png(png), image)
+  assert read[3] == b''  # A bad image.
+  assert names[0] in found.notes[0] and f'{channels}]' in found.notes[0]
+
+
+@pytest.mark.parametrize(('content', 'size', 'is_refused'), [
+  (np.zeros([4, 5, 3], np.float32).tobytes(), _SIZE, True),
+  (bytes(4 * 5 * 4), _SIZE, True),
+  (b'damaged', _SIZE, False),
+  (samples.png(1), _SIZE, False),
+  (b'damaged', {}, False),
+  (b'damaged', {'height': [0], 'width': [0]}, False),
+  (b'', _SIZE, False)])
+def test_images_of_another_size(tmp_path, content, size, is_refused):
+  path = _write(tmp_path / 'x', [{'image_raw': content, 'label': [1], **size}])
+  if is_refused:
+    with pytest.raises(ValueError, match=f'{path}.* {len(content)} bytes.*image_raw'):
+      record_keys.find(path)
+  else:
+    assert record_keys.find(path) == Keys('image_raw', 'label')
 
 
 def _in_two_members(raw):
