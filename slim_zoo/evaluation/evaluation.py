@@ -21,7 +21,7 @@ from slim_zoo.evaluation import classifier, report
 from slim_zoo.evaluation.evaluator import Evaluator, Measurement
 from slim_zoo.training import bad_images, distribution
 from slim_zoo.training.inputs import Inputs, decoder
-from slim_zoo.weights import opening, published, restore, sources, transforms
+from slim_zoo.weights import dense_heads, opening, published, restore, sources, transforms
 
 
 def evaluate(parsed: Parsed[Evaluate]) -> int:
@@ -98,7 +98,8 @@ def _join_classes(dataset: Dataset, weights: sources.Weights, known: Mapping[str
   if num_classes is None:
     raise ValueError(f'Expected: weights with a classifier to evaluate. Received: {weights.path}, '
                      f'which has none for {name}. Train one on them, with --checkpoint_path and '
-                     '--checkpoint_exclude_scopes, and evaluate that.')
+                     '--checkpoint_exclude_scopes, and evaluate that. '
+                     + dense_heads.advice(weights.source.shapes))
   joined = label_join.join(dataset, num_classes, labels_offset=config.data.labels_offset,
                            labels_are_indices=config.data.labels_are_indices)
   if joined.note:

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from nets import scopes
+from slim_zoo.weights import dense_heads
 from slim_zoo.weights.layouts import CHANGE_CHANNELS, Take
 from slim_zoo.weights.reader import AVERAGE_SUFFIX
 
@@ -74,10 +75,12 @@ class Report:
     checkpoint: the path of the file.
     rows: one for each variable of the network, in its order.
     unused: names in the checkpoint that nothing was restored from.
+    head_advice: what to do about dense layers among these; '' if there are none.
   """
   checkpoint: str
   rows: tuple[Row, ...]
   unused: tuple[str, ...]
+  head_advice: str = ''
 
   def names(self, status: str) -> list[str]:
     """Returns the variables with this status."""
@@ -180,8 +183,8 @@ def plan(source: Source, wanted: Mapping[str, Sequence[int]],
     rows.append(Row(name, shape, RESTORED if fits else MISMATCHED, take,
                     found if take.key else None, fitted))
   used = {key for row in rows if row.status == RESTORED for key in (row.source, row.take.factor)}
-  return Report(source.path, tuple(rows),
-                tuple(sorted(name for name in source.shapes if name not in used)))
+  unused = {name: shape for name, shape in source.shapes.items() if name not in used}
+  return Report(source.path, tuple(rows), tuple(sorted(unused)), dense_heads.advice(unused))
 
 
 def _fitted_shape(take: Take, found: Sequence[int], shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -238,6 +241,8 @@ def _advice(report: Report, mismatched: list[str], missing: list[str], *,
             '--use_grayscale']
   needed = dict.fromkeys([*exclude, *_scopes_for([*mismatched, *missing], head)])
   lines = [f'To train them from scratch: --checkpoint_exclude_scopes={",".join(needed)}']
+  if report.head_advice:
+    lines.append(report.head_advice)
   rows = [row for row in report.rows if row.status == MISMATCHED]
   differences = {row.shape[-1] - row.fitted_shape[-1] for row in rows
                  if row.shape and row.fitted_shape}
