@@ -58,7 +58,8 @@ def _inputs(model: Model, target: Target) -> dict[str, dict]:
   """Describes each input; None in a shape stands for any number."""
   grey = '; of grey images, with the luma of these numbers' if model.channels == 1 else ''
   found = {target.images: {'dtype': 'float32', 'shape': [target.batch, *model.image_shape],
-                           'values': f'{model.transform.values()}{grey}'}}
+                           'values': f'{model.transform.values()}{grey}',
+                           'preparation': model.transform.describe(model.image_size)}}
   if target.files:
     found[target.images]['signature'] = saved_model.OF_IMAGES
     found[target.files] = {'dtype': 'string', 'shape': [target.batch],
