@@ -107,7 +107,7 @@ def _resized(pixels, target: list[int], interpolation: str) -> tf.Tensor:
   """Resizes to [height, width]."""
   pixels = tf.cast(pixels, tf.float32)
   if interpolation == 'bilinear_tf1':
-    return tf.compat.v1.image.resize_bilinear(pixels[tf.newaxis], target)[0]
+    return tf.raw_ops.ResizeBilinear(images=pixels[tf.newaxis], size=target)[0]
   method = interpolation.removesuffix('_no_antialias')
   if method != interpolation:
     return tf.clip_by_value(tf.image.resize(pixels, target, method), 0, 255)
