@@ -61,12 +61,14 @@ def train(trainer: Trainer, evaluator: Evaluator, plan: loop.Plan, *,
     with trainer.averaged():
       return evaluator.measure(held_out, gives_up)
 
-  batches = training.training_batches(batch_size=batch_size, seed=seed, start_step=trainer.step)
+  # Takes a moment: a signal that comes before the bar is shown ends the program at once.
+  batches = iter(training.training_batches(batch_size=batch_size, seed=seed,
+                                           start_step=trainer.step))
   records = recorder.Recorder(logs, step=trainer.step)
   shown = progress.Progress(first_step=trainer.step, last_step=plan.last_step,
                             batch_size=batch_size, keeps_lines=keeps_lines)
   try:
-    return loop.fit(trainer, iter(batches), plan, validation_state=validation_state,
+    return loop.fit(trainer, batches, plan, validation_state=validation_state,
                     recorder=records, progress=shown, save=save,
                     save_best=lambda: save(folder / 'best', 1),
                     validate=validate if validation else None)
