@@ -146,7 +146,7 @@ class Dataset:
     warning = ('\nWarning: class names that differ only in case: '
                f'{", ".join(pairs[:_FIRST])}.' if pairs else '')
     return (f'Split {self.split_name!r}: {self.num_examples} examples of {self.num_classes} '
-            f'classes: {", ".join(classes)}.{warning}')
+            f'{"class" if self.num_classes == 1 else "classes"}: {", ".join(classes)}.{warning}')
 
   @functools.cached_property
   def fingerprint(self) -> str:

@@ -57,7 +57,8 @@ def get_split(name: str, split_name: str, dataset_dir,
     examples = examples.select(splits.part_of(examples, class_names, part,
                                               validation_fraction=options.validation_fraction))
   return dataset.Dataset(name, split_name, class_names, 3, examples, made_split=bool(part),
-                         notes=(*layout.notes, *notes, *_order_note(class_names)),
+                         notes=(*layout.notes, *notes, *_order_note(class_names),
+                                *_list_note(root, class_names)),
                          numbered_by_name=True)
 
 
@@ -110,6 +111,14 @@ def _order_note(class_names: tuple[str, ...]) -> tuple[str, ...]:
     return ()
   return ('The names of the classes are numbers: they are in the order of these numbers, '
           f'{folder_layout.sample(class_names)}',)
+
+
+def _list_note(root: Path, class_names: tuple[str, ...]) -> tuple[str, ...]:
+  """Notes that a single directory of images may have its classes in a list next to it."""
+  found = csv_list.beside(root) if len(class_names) == 1 else None
+  return () if found is None else (
+      f'Not used: {found.name}. If it lists the images with their classes: --dataset_name=csv '
+      f'--dataset_dir={found}',)
 
 
 def _read(root: Path, class_names: tuple[str, ...], folders: Mapping[str, tuple[Path, ...]], *,

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -82,7 +83,8 @@ def find(root: Path) -> Layout:
     if flat:
       return flat
     raise NoClassesError(f'Expected one directory per class in {folder}. Received: '
-                         f'{_count(len(loose_images(folder)))} and no directory. {_ADVICE}')
+                         f'{_count(len(loose_images(folder)))} and no directory. {_ADVICE}'
+                         + _if_class(root))
   found = [_inspect_split(top / name, split) for name, split in split_names.find(names).items()]
   others = [name for name in names if name not in {one.name for one in found}]
   others = [name for name in others if has_images(top / name)]
@@ -102,6 +104,30 @@ def find(root: Path) -> Layout:
   if top != root:
     layout = layout._replace(notes=(f'The dataset is in {top.relative_to(root)}.', *layout.notes))
   return layout
+
+
+def _if_class(folder: Path) -> str:
+  """What to do if a folder is the directory of one class; '' if it cannot be one."""
+  parent = folder.absolute().parent
+  try:
+    if not any(map(_begins_with_images, _neighbours(folder.absolute()))):
+      return ''
+  except OSError:  # What is next to the dataset need not be readable.
+    return ''
+  return f' If {folder.name} is one of the classes in {parent}: --dataset_dir={parent}'
+
+
+def _neighbours(folder: Path) -> list[str]:
+  """Some of the directories next to a folder, in which there may be anything."""
+  with os.scandir(folder.parent) as entries:
+    found = (entry.path for entry in entries if entry.is_dir() and entry.name != folder.name)
+    return list(itertools.islice(found, _LISTED))
+
+
+def _begins_with_images(folder: str) -> bool:
+  with os.scandir(folder) as entries:
+    return any(entry.name.lower().endswith(image_types.SUFFIXES)
+               for entry in itertools.islice(entries, _LISTED))
 
 
 def _without_empty_classes(layout: Layout) -> Layout:

@@ -55,6 +55,11 @@ def _exists(prefix: str) -> bool:
   return os.path.exists(f'{prefix}.index') or os.path.isfile(prefix)
 
 
+def is_state_file(path: str | os.PathLike) -> bool:
+  """Returns whether a file is the one that lists a folder's checkpoints."""
+  return os.path.basename(path) == 'checkpoint' and os.path.isfile(path)
+
+
 @overload
 def latest(path: str | os.PathLike) -> str: ...
 @overload
@@ -63,8 +68,8 @@ def latest(path: str | os.PathLike, *, missing_ok: bool = False) -> str | None:
   """Finds the checkpoint that a path refers to.
 
   Args:
-    path: a checkpoint's prefix, its index or data file, a folder with checkpoints, or a
-      single-file checkpoint in TensorFlow's V1 format.
+    path: a checkpoint's prefix, its index or data file, a folder with checkpoints or its file
+      `checkpoint`, or a single-file checkpoint in TensorFlow's V1 format.
     missing_ok: whether to return None if there is none.
 
   Returns:
@@ -74,6 +79,8 @@ def latest(path: str | os.PathLike, *, missing_ok: bool = False) -> str | None:
     CheckpointError: if there is none.
   """
   path = pathlib.Path(path)
+  if is_state_file(path):
+    path = path.parent
   if path.is_dir():
     known = listed(path) or numbered(path)
     if known:

@@ -12,6 +12,7 @@ import numpy as np
 
 from slim_zoo.weights import (
   caffe_files,
+  checkpoint_files,
   graph_files,
   hdf5_files,
   safetensors_files,
@@ -155,7 +156,8 @@ def refuse_unknown(path: str) -> None:
     ValueError: if so; the message lists the supported formats.
   """
   if not os.path.isfile(path) or os.path.exists(f'{path}.index') or (
-      str(path).endswith(_OF_CHECKPOINTS) or '.data-' in os.path.basename(path)):
+      checkpoint_files.is_state_file(path) or str(path).endswith(_OF_CHECKPOINTS)
+      or '.data-' in os.path.basename(path)):
     return
   if table_files.is_table(path):  # TensorFlow's V1 format.
     return
@@ -163,6 +165,7 @@ def refuse_unknown(path: str) -> None:
     raise ValueError(f'{path}: expected weights. Received: a file compressed by gzip. Uncompress '
                      f'it first: gunzip --keep {path}')
   names = '; '.join(dict.fromkeys(candidate.name for candidate in FORMATS))
-  raise ValueError(f'{path}: expected weights in one of these formats: a checkpoint of TensorFlow; '
+  raise ValueError(f'{path}: expected weights in one of these formats: a checkpoint of TensorFlow '
+                   '(x.index and x.data-00000-of-00001, with these names); '
                    f'{names}; an archive (.zip, .tar.gz) or a folder with one of them. Received: '
                    + ('something else.' if os.path.getsize(path) else 'an empty file.'))

@@ -77,7 +77,7 @@ def read_torch(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
   Args:
     path: a `.pth` or `.pt` file: a state dict, or a dict with one under a usual name, such as
-      'state_dict', whose other entries are not returned.
+      'state_dict', or under any name if there is no other; its other entries are not returned.
 
   Returns:
     `{name: array}` in the file's order. bfloat16 is returned as float32. Tensors that shared their
@@ -303,8 +303,7 @@ def _state_dict(root: Any) -> dict[str, _Tensor]:
   inner = root
   while inner is not None:
     root = inner
-    inner = next((root[name] for name in _WRAPPERS if type(root.get(name)) is dict),
-                 None) if type(root) is dict else None
+    inner = _inner(root) if type(root) is dict else None
   if type(root) is not dict or not root:
     raise ValueError(f'{shown(root)}, with no state dict')
   for name, value in root.items():
@@ -312,6 +311,16 @@ def _state_dict(root: Any) -> dict[str, _Tensor]:
       raise ValueError(f'the entry {shown(name)} of the type {type(value).__name__}, which is '
                        f'neither a named tensor nor {" or ".join(_WRAPPERS)}')
   return root
+
+
+def _inner(root: dict) -> dict | None:
+  """The entry under a usual name, or else the only one that is a state dict; None without one."""
+  usual = next((root[name] for name in _WRAPPERS if type(root.get(name)) is dict), None)
+  if usual is not None:
+    return usual
+  found = [value for value in root.values() if type(value) is dict and value and all(
+    type(name) is str and type(tensor) is _Tensor for name, tensor in value.items())]
+  return found[0] if len(found) == 1 else None
 
 
 def _arrays(state: Mapping[str, _Tensor], order: str,

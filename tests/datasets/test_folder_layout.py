@@ -171,3 +171,22 @@ def test_wrong_ground_truth_of_ilsvrc(tmp_path, truth, parts):
   with pytest.raises(ValueError, match=truth[0]) as caught:
     _get(folder, 'validation')
   assert all(part in str(caught.value) for part in parts)
+
+
+@pytest.mark.parametrize(('folder', 'is_class'), [('cat', True), ('photos', False)])
+def test_folder_of_one_class(tmp_path, folder, is_class):
+  samples.write_folder(tmp_path / 'data', {folder: 2})
+  samples.write_folder(tmp_path / 'data', {'dog': 2} if is_class else {})
+  (tmp_path / 'data' / 'notes').mkdir()
+  with pytest.raises(ValueError, match='Expected one directory per class') as caught:
+    _get(tmp_path / 'data' / folder, 'train')
+  assert (f'--dataset_dir={tmp_path / "data"}' in str(caught.value)) == is_class
+
+
+def test_list_beside_the_only_directory(tmp_path):
+  samples.write_folder(tmp_path, {'img_align_celeba': 2})
+  (tmp_path / 'list.csv').write_text('image,label\n000.png,a\n001.png,b\n')
+  note, = _get(tmp_path, 'train').notes
+  assert 'list.csv' in note and '--dataset_name=csv' in note
+  samples.write_folder(tmp_path, {'another': 2})
+  assert _get(tmp_path, 'train').notes == ()

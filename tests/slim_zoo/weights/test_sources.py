@@ -100,7 +100,8 @@ def test_checkpoint_has_metadata_and_our_names(tmp_path):
   tf.raw_ops.SaveV2(prefix=prefix, tensor_names=['net/w', 'net/w/ExponentialMovingAverage'],
                     shape_and_slices=[''] * 2, tensors=[[1.0], [2.0]])
   (tmp_path / 'model.ckpt-0.json').write_text(json.dumps({'model_name': 'lenet'}))
-  for path in (tmp_path, prefix, f'{prefix}.index'):
+  (tmp_path / 'checkpoint').write_text('model_checkpoint_path: "model.ckpt-0"\n')
+  for path in (tmp_path, prefix, f'{prefix}.index', tmp_path / 'checkpoint'):
     weights = sources.open_weights(str(path))
     assert weights.format is None
     assert weights.facts('lenet', {}) == {'model_name': 'lenet'}

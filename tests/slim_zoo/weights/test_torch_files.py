@@ -221,7 +221,9 @@ def _with_metadata():
    'rates': [1e-3, None]},
   {'model': {'state_dict': _state()}},
   {'epoch': 3, 'state_dict_ema': _state()},
-], ids=['metadata', 'state_dict', 'net', 'both', 'averages'])
+  {'arch': 'resnet50', 'module': _state(), 'is_pretrain': True, 'none': {}},
+  {'model': {'encoder': _state(), 'epoch': 3}},
+], ids=['metadata', 'state_dict', 'net', 'both', 'averages', 'any name', 'any name inside'])
 def test_state_dicts_in_checkpoints(write, value):
   _check(read_torch(write(value)), _STATE)
 
@@ -230,6 +232,8 @@ def test_state_dicts_in_checkpoints(write, value):
   ([1, 2], 'no state dict'),
   ({}, 'no state dict'),
   ({'epoch': 3}, "'epoch' of the type int"),
+  ({'one': {'a': _whole(_BASE)}, 'other': {'a': _whole(_BASE)}}, "'one' of the type dict"),
+  ({'layer': {'a': _whole(_BASE), 'b': 3}}, "'layer' of the type dict"),
   ({'a': _whole(_BASE), 'b': [1]}, "'b' of the type list"),
   ({3: _whole(_BASE)}, 'named tensor'),
   ({'a': _Tensor(_Storage(_BASE), (7, 8))}, 'in a storage of 48 elements'),
