@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from datasets import csv_list, dataset, digits, folder, pickled, tfds_source, tfrecord
 from files.errors import unknown_name
 
@@ -15,6 +17,7 @@ DATASETS = {
 }
 # Options that only some datasets take.
 _TAKEN_BY = {'image_dir': ('csv',), 'record_keys': tuple(tfrecord.SOURCES)}
+_ARCHIVES = ('.zip', '.tar', '.tar.gz', '.tgz', '.tar.bz2', '.tar.xz', '.7z', '.rar')
 # Datasets that need no --dataset_dir.
 _WITHOUT_DIR = (digits.get_split, tfds_source.get_split)
 
@@ -40,6 +43,9 @@ def get_dataset(name: str, split_name: str, dataset_dir=None, **options) -> data
     raise unknown_name('dataset', name, [*DATASETS, tfds_source.PREFIX + '<name>'])
   if not dataset_dir and get_split not in _WITHOUT_DIR:
     raise ValueError(f'Expected --dataset_dir for the dataset {name!r}. Received none.')
+  if dataset_dir and os.path.isfile(dataset_dir) and str(dataset_dir).lower().endswith(_ARCHIVES):
+    raise ValueError(f'Expected --dataset_dir to be unpacked. Received the archive {dataset_dir}. '
+                     'Unpack it, and give the folder.')
   for option, takers in _TAKEN_BY.items():
     if options.get(option) and name not in takers:
       raise ValueError(f'Expected --{option} only for --dataset_name={" or ".join(takers)}. '

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import glob
+import itertools
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,7 @@ import numpy as np
 from datasets import (
   cache,
   dataset,
+  folder_layout,
   integer_labels,
   labels_file,
   record_files,
@@ -23,6 +25,7 @@ from datasets import (
   split_names,
   splits,
 )
+from files import image_types
 from files.reasons import listed as listed_names
 
 
@@ -52,6 +55,8 @@ SOURCES = {
 # Other usual names; those without '%s' are training files.
 _OTHER_PATTERNS = ('*%s*.tfrec', '%s*/*.tfrec*', '*%s*.record*', '%s-?????-of-?????',
                    '*.tfrec*', '*.record*')
+# Files in a folder that may be anything.
+_MOST_LOOKED_AT = 1000
 _NUMBER = re.compile(r'-?\d+')
 
 
@@ -85,7 +90,7 @@ def get_split(name: str, split_name: str, dataset_dir,
         f'Expected TFRecord files named {pattern} in {root}, with %s for the split '
         f'({", ".join(splits.KNOWN)}). Received none. Check --dataset_dir and --file_pattern'
         + (', or run download_and_convert_data.py.' if name in ('flowers', 'cifar10', 'mnist')
-           else '.'))
+           else '.') + _if_images(root))
   chosen, part = splits.choose(
       split_name, tuple(native), source=f'the TFRecord files in {root}',
       validation_fraction=options.validation_fraction)
@@ -240,6 +245,15 @@ def _native_splits(root: Path, pattern: str) -> dict[str, list[str]]:
     if others and not {split, 'val' if split == 'validation' else split} & {*found}:
       found[split] = sorted(set(others))
   return found
+
+
+def _if_images(root: Path) -> str:
+  """What to do if a folder has images instead of TFRecords; '' if not."""
+  files = itertools.islice(folder_layout.walk(root), _MOST_LOOKED_AT)
+  if not any(file.name.lower().endswith(image_types.SUFFIXES) for file in files):
+    return ''
+  return (' It has images: --dataset_name=folder reads one directory of images per class, '
+          '--dataset_name=csv a list of images.')
 
 
 def _class_names(root: Path, source: Source) -> tuple[tuple[str, ...] | None, int]:

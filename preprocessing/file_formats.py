@@ -28,6 +28,7 @@ _OTHERS = (
     (r'(?i)\x{FEFF}?\s*<(svg|(\?xml|!--|!doctype svg)\C*<svg)\b\C*', f'an SVG file; {_CONVERT}'),
     (r'(?i)\x{FEFF}?\s*<(!doctype html|html|head|body)\b\C*',
      'a web page (HTML); download the image itself'),
+    (r'(PK\x03\x04|Rar!|7z\C\C\x27\x1c|\x1f\C\x08)\C*', 'an archive; unpack it'),
     (r'version https://git-lfs\C*', 'a Git LFS pointer; run `git lfs pull`'),
     (r'\C*', 'a file of unknown format'),
 )

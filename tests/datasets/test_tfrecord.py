@@ -318,3 +318,19 @@ def test_other_spellings_of_split_names_are_recognized(tmp_path, name, split):
   samples.write_records(tmp_path / name, [1, 0, 1])
   found = dataset_factory.get_dataset('tfrecord', split, tmp_path)
   assert found.num_examples == 3 and not found.made_split
+
+
+@pytest.mark.parametrize(('images', 'is_named'), [({'a': 1, 'b': 1}, True), ({}, False)])
+def test_folder_of_images_instead_of_records(tmp_path, images, is_named):
+  samples.write_folder(tmp_path, images)
+  with pytest.raises(FileNotFoundError, match='TFRecord') as caught:
+    dataset_factory.get_dataset('imagenet', 'train', tmp_path)
+  assert ('--dataset_name=folder' in str(caught.value)) == is_named
+
+
+@pytest.mark.parametrize('name', ['folder', 'csv', 'tfrecord', 'imagenet'])
+@pytest.mark.parametrize('archive', ['train.zip', 'Train.TAR.GZ'])
+def test_archives_are_refused(tmp_path, name, archive):
+  (tmp_path / archive).write_bytes(b'PK')
+  with pytest.raises(ValueError, match=f'--dataset_dir.*{archive}.*Unpack'):
+    dataset_factory.get_dataset(name, 'train', tmp_path / archive)

@@ -95,6 +95,8 @@ def test_huge_sizes_are_an_error(make, height, width):
     (b'II+\0', 'TIFF'), (b'\0\0\0\x18ftypheic\0\0\0\0', 'HEIC'), (b'\0\0\0\x1cftypavif', 'AVIF'),
     (b'\0\0\0\x1cftypmif1', 'HEIC'),
     (b'\0\0\0\x0cJXL \r\n\x87\n', 'JPEG XL'), (b'\0\0\0\x0cjP  \r\n\x87\n', 'JPEG 2000'),
+    (b'PK\x03\x04\x14\0', 'archive'), (b'\x1f\x8b\x08\0', 'archive'),
+    (b'7z\xbc\xaf\x27\x1c\0', 'archive'),
     (b'8BPS\0\1', 'Photoshop'), (b'%PDF-1.7\n%\xff\xff', 'PDF'),
     (b'<svg xmlns="http://www.w3.org/2000/svg"/>', 'SVG'),
     (b'\xef\xbb\xbf<?xml version="1.0"?>\n<!-- \xff -->\n<SVG>', 'SVG'),
