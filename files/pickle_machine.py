@@ -2,12 +2,13 @@
 
 A subclass of the standard library's unpickler with a strict `find_class` would control which
 functions run, but not the time and memory a file can cost. That unpickler allocates memo tables for
-any index in a file and strings before they are read, sets attributes of any target of BUILD, hashes
-nested tuples until the stack overflows, and copies a long argument any number of times. Here
+any index in a file, and strings before it reads them; it sets attributes of any target of BUILD,
+hashes nested tuples until the stack overflows, and copies a long argument any number of times. In
+this one:
 
 - a name gives a `Named` from the caller's table, never a module's attribute; nothing is imported;
-- lengths are checked against the rest of the file before reading; apart from that an opcode costs
-  at most a few hundred bytes, and there are at most `_MOST_OPCODES` of them;
+- lengths are checked against the rest of the file before reading; otherwise an opcode costs at most
+  a few hundred bytes, and there are at most `_MOST_OPCODES` of them;
 - the memo is a dictionary; functions in the table charge what they copy (`spend`) to an allowance
   of a few times the file's size;
 - containers are exactly `list`, `tuple` and `dict`, keys are short text, bytes or integers;

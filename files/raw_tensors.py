@@ -32,7 +32,7 @@ def read_bytes(source: IO[bytes], size: int) -> np.ndarray:
   raw = np.empty(size, np.uint8)
   view, position = raw.data, 0
   while position < size:
-    # typeshed's IO lacks it; every binary stream has it.
+    # Every binary stream has this method, but typeshed's IO does not.
     count = source.readinto(view[position:position + _CHUNK])  # type: ignore[attr-defined]
     if not count:
       raise ValueError('a truncated file')

@@ -24,7 +24,7 @@ _NPY_MAGIC = b'\x93NUMPY'
 _LONGEST_HEADER = 2 ** 16
 _HEADER = re.compile(r"\{'descr': '([^']{1,16})', 'fortran_order': (True|False), "
                      r"'shape': \(((?:\d{1,15}L?(?:, ?|(?=\))))*)\),? ?\}\s*")
-# They can be nested, and each level is a level of recursion in C when they are freed.
+# They can be nested, and freeing them recurses in C once per level.
 _MOST_OBJECT_ARRAYS = 256
 _LARGEST_CODE_POINT = 0x10FFFF
 

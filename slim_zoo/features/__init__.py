@@ -1,1 +1,1 @@
-"""Files of features: what a network says about each image of a split, to be kept and read."""
+"""Feature files: a network's activations for each image of a split, and training on them."""

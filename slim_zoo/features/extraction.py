@@ -78,7 +78,7 @@ def _without(dataset: Dataset, names: tuple[str, ...]) -> Dataset:
 
 def _extract(network: Network, inputs: Inputs, restored: restore.Report, *, config: Extract,
              facts: Mapping[str, Any]) -> None:
-  """Writes the file, or what is missing of it, and prints the result."""
+  """Writes the file, or completes it, and prints the result."""
   dataset, count = inputs.dataset, inputs.dataset.num_examples
   path = config.output.output_path or ''
   batch_size = min(config.computation.batch_size, count)

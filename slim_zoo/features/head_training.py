@@ -59,7 +59,7 @@ _EVALUATION_BATCH = 1000
 
 @dataclasses.dataclass(frozen=True)
 class _Task:
-  """What is to be trained, whichever classifier it is.
+  """What to train, for any kind of classifier.
 
   Attributes:
     config: the settled options.
@@ -91,7 +91,7 @@ class _Task:
 
   @property
   def kept(self) -> dict[str, Any]:
-    """What checkpoints keep of the options."""
+    """The options that checkpoints record."""
     return {**kept_of(self.config), 'head': custom_head.label(self.head_text),
             'head_digest': self.head.digest}
 

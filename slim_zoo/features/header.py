@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Header:
-  """Header of a file of features; all of it is known before the features are.
+  """Header of a feature file; all of it is known before the first feature is computed.
 
   Attributes:
     num_examples: how many examples there are.
@@ -28,7 +28,7 @@ class Header:
 
   @property
   def width(self) -> int:
-    """How many numbers one example's features are."""
+    """The number of values per example."""
     return math.prod(self.shape)
 
 

@@ -72,7 +72,7 @@ def _slim_files() -> dict[str, PublishedFile]:
       ('mobilenet_v3_large', 'large'), ('mobilenet_v3_large_minimalistic', 'large-minimalistic'),
       ('mobilenet_v3_small', 'small'), ('mobilenet_v3_small_minimalistic', 'small-minimalistic')):
     name = f'v3-{kind}_224_1.0_float'
-    # Beside it lies `pristine`, of the same training without moving averages.
+    # Next to it is `pristine`, of the same training without moving averages.
     files[name] = _slim(network, f'{_GOOGLE}/mobilenet_v3/checkpoints/{name}.tgz', 224,
                         folder='ema')
   for network, width in (('mobilenet_edgetpu', '1.0'), ('mobilenet_edgetpu_075', '0.75')):
