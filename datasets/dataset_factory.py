@@ -16,7 +16,8 @@ DATASETS = {
     **dict.fromkeys(tfrecord.SOURCES, tfrecord.get_split),
 }
 # Options that only some datasets take.
-_TAKEN_BY = {'image_dir': ('csv',), 'record_keys': tuple(tfrecord.SOURCES)}
+_TAKEN_BY = {'image_dir': ('csv',),
+             **dict.fromkeys(('file_pattern', 'record_keys'), tuple(tfrecord.SOURCES))}
 _ARCHIVES = ('.zip', '.tar', '.tar.gz', '.tgz', '.tar.bz2', '.tar.xz', '.7z', '.rar')
 # Datasets that need no --dataset_dir.
 _WITHOUT_DIR = (digits.get_split, tfds_source.get_split)

@@ -8,6 +8,8 @@ import shutil
 
 import pytest
 
+from slim_zoo.training import loop
+
 _TRAIN = 'train_image_classifier'
 _EVAL = 'eval_image_classifier'
 _DIGITS = ['--dataset_name=digits', '--model_name=lenet', '--optimizer=momentum', '--xla=off']
@@ -18,6 +20,8 @@ _MISTAKES = {
     'unknown preprocessing': (_TRAIN, ['--preprocessing_name=vgg_17'], r'vgg_17.*\bvgg\b'),
     'retired flag': (_TRAIN, ['--num_ps_tasks=2'],
                      '--num_ps_tasks .*--num_clones'),
+    'pattern of files without TFRecords': (_TRAIN, ['--file_pattern=*.jpg'],
+                                           '--file_pattern.*digits'),
     'no data folder': (_TRAIN, ['--dataset_name=folder', '--dataset_dir=/nowhere'], '/nowhere'),
     'no checkpoint': (_TRAIN, ['--checkpoint_path=/nowhere'], '/nowhere'),
     'nothing to exclude from': (_TRAIN, ['--checkpoint_exclude_scopes=LeNet/fc4'],
@@ -99,3 +103,19 @@ def test_truncated_checkpoint(run_here, trained, tmp_path, suffix):
     code, _, errors = run_here(script, *flags)
     assert code == 1
     assert 'model.ckpt-4' in errors
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('flags', 'warning'), [
+  (['--epochs=1'], ''),
+  ([], '--epochs'),
+  (['--early_stopping_patience=2'], ''),
+  (['--epochs=1', '--dataset_split_name=validation'], '--dataset_split_name=validation'),
+  (['--epochs=1', '--batch_size=2000'], '--batch_size')])
+def test_doubtful_flags_give_a_warning(run_here, tmp_path, monkeypatch, flags, warning):
+  monkeypatch.setattr(loop, 'fit', lambda *args, **kwargs: None)
+  code, out, errors = run_here(_TRAIN, f'--train_dir={tmp_path}/run', *_DIGITS, *flags)
+  assert code == 0, errors
+  warnings = [line for line in out.splitlines() if line.startswith('Warning')]
+  assert len(warnings) == bool(warning), warnings
+  assert warning in ''.join(warnings)
