@@ -23,12 +23,12 @@ from tf_slim import add_arg_scope, arg_scope, current_arg_scope, repeat
 from nets import noise
 
 __all__ = [
-    'RANDOM', 'add_arg_scope', 'arg_scope', 'avg_pool2d', 'batch_norm', 'constant_initializer',
-    'conv2d', 'current_arg_scope', 'drop_path', 'dropout', 'flatten', 'fully_connected',
-    'l2_regularizer', 'local_response_normalization', 'max_pool2d', 'random_normal_initializer',
-    'repeat', 'scheduled_drop_path', 'separable_conv2d', 'spatial_size',
-    'truncated_normal_initializer', 'variance_scaling_initializer', 'xavier_initializer',
-    'zeros_initializer',
+    'BATCH_NORM_DECAY', 'RANDOM', 'add_arg_scope', 'arg_scope', 'avg_pool2d', 'batch_norm',
+    'constant_initializer', 'conv2d', 'current_arg_scope', 'drop_path', 'dropout', 'flatten',
+    'fully_connected', 'l2_regularizer', 'local_response_normalization', 'max_pool2d',
+    'random_normal_initializer', 'repeat', 'scheduled_drop_path', 'separable_conv2d',
+    'spatial_size', 'truncated_normal_initializer', 'variance_scaling_initializer',
+    'xavier_initializer', 'zeros_initializer',
 ]
 
 variance_scaling_initializer = tf_slim.variance_scaling_initializer
@@ -219,12 +219,16 @@ def fully_connected(inputs: tf.Tensor, num_outputs: int, *,
     return _keep(end_points, sc.name, outputs)
 
 
+BATCH_NORM_DECAY = 0.999  # slim's.
+
+
 @add_arg_scope
-def batch_norm(inputs: tf.Tensor, *, decay: float = 0.999, center: bool = True, scale: bool = False,
-               epsilon: float = 0.001, activation_fn: Callable | None = None,
+def batch_norm(inputs: tf.Tensor, *, decay: float = BATCH_NORM_DECAY, center: bool = True,
+               scale: bool = False, epsilon: float = 0.001, activation_fn: Callable | None = None,
                is_training: bool = True, is_frozen: Callable[[str], bool] | None = None,
-               param_initializers: dict | None = None, trainable: bool = True,
-               end_points: dict | None = None, scope: str | None = None) -> tf.Tensor:
+               decay_of_run: float | None = None, param_initializers: dict | None = None,
+               trainable: bool = True, end_points: dict | None = None,
+               scope: str | None = None) -> tf.Tensor:
   """Normalizes each channel (Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167).
 
   In training, the batch's own mean and variance are used and the moving averages are updated in
@@ -240,6 +244,7 @@ def batch_norm(inputs: tf.Tensor, *, decay: float = 0.999, center: bool = True, 
     is_training: a Python bool.
     is_frozen: given the layer's full scope, returns whether its moving averages stay unchanged; a
       frozen layer normalizes with them in training too.
+    decay_of_run: replaces `decay`, whatever the network says.
     param_initializers: `{'gamma': initializer}` and so on, if not ones and zeros.
     trainable: whether `beta` and `gamma` are trainable.
     end_points: the dict to add the result to.
@@ -267,6 +272,7 @@ def batch_norm(inputs: tf.Tensor, *, decay: float = 0.999, center: bool = True, 
     if is_training and not (is_frozen and is_frozen(sc.name)):
       outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
           images, gamma, beta, epsilon=epsilon, is_training=True)
+      decay = decay if decay_of_run is None else decay_of_run
       updates = [moving_mean.assign_sub((moving_mean - mean) * (1 - decay)),
                  moving_variance.assign_sub((moving_variance - variance) * (1 - decay))]
       if not tf.executing_eagerly() and not tf.inside_function():

@@ -31,7 +31,7 @@ class Network:
                num_classes: int | None, weight_decay: float = 0.0,
                trainable_scopes: Sequence[str] = (),
                is_frozen: Callable[[str], bool] | None = None, is_training: bool = False,
-               dtype: tf.DType = tf.float32, seed: int = 0):
+               batch_norm_decay: float | None = None, dtype: tf.DType = tf.float32, seed: int = 0):
     """Creates the network's variables, on every replica of the current strategy.
 
     Args:
@@ -45,6 +45,7 @@ class Network:
       is_frozen: given a variable's name, returns whether it stays unchanged although it is in
         `trainable_scopes`; also applies to moving averages. None freezes nothing.
       is_training: whether to create variables that only training needs, such as auxiliary heads.
+      batch_norm_decay: of batch norm's moving averages; None for the network's own.
       dtype: dtype in which layers compute; the variables are float32.
       seed: each variable's initial value is a function of this and its name.
 
@@ -57,6 +58,7 @@ class Network:
     self._arg_scope = arg_scope
     self._num_classes = num_classes
     self._weight_decay = weight_decay
+    self._batch_norm_decay = batch_norm_decay
     self._trainable_scopes = tuple(trainable_scopes)
     self._is_kept = is_frozen or (lambda name: False)
     self._dtype = dtype
@@ -95,7 +97,8 @@ class Network:
     with tf.compat.v1.variable_scope(
         tf.compat.v1.get_variable_scope(), custom_getter=getter, auxiliary_name_scope=False), \
         layers.arg_scope(self._arg_scope(weight_decay=self._weight_decay)), \
-        layers.arg_scope([layers.batch_norm], is_frozen=self._keeps_averages), \
+        layers.arg_scope([layers.batch_norm], is_frozen=self._keeps_averages,
+                         decay_of_run=self._batch_norm_decay), \
         layers.arg_scope(layers.RANDOM, keys=keys), \
         layers.arg_scope([layers.scheduled_drop_path], step=step):
       logits, end_points = self._function(tf.cast(images, self._dtype), self._num_classes,
@@ -110,6 +113,22 @@ class Network:
     losses = [regularizer(tf.convert_to_tensor(self.variables[name]))
               for name, regularizer in self._regularizers.items() if name in wanted]
     return tf.add_n(losses) if losses else tf.zeros([])
+
+  def batch_norm_memory(self) -> float:
+    """Returns for how many steps batch norm's averages remember a batch, 1 / (1 - decay).
+
+    Returns:
+      0 if no averages are updated in training.
+    """
+    if all(self._keeps_averages(name.rpartition('/')[0]) for name in self.variables
+           if name.endswith('/moving_mean')):
+      return 0.0
+    decay = self._batch_norm_decay
+    if decay is None:
+      with layers.arg_scope(self._arg_scope(weight_decay=0.0)):
+        arguments = layers.current_arg_scope().get(layers.batch_norm._key_op, {})
+      decay = arguments.get('decay', layers.BATCH_NORM_DECAY)
+    return float('inf') if decay == 1 else 1 / (1 - decay)
 
   def _keeps_averages(self, scope: str) -> bool:
     return not any(self._is_trained(f'{scope}/{name}') for name in ('beta', 'gamma', 'moving_mean'))

@@ -15,8 +15,9 @@ import tensorflow as tf
 # resuming could lose.
 _RUNS = {
     'mobilenet_v1_025': ['--train_image_size=32', '--moving_average_decay=0.9',
-                         '--optimizer=rmsprop', '--learning_rate=0.001'],
-    'cifarnet': ['--optimizer=adam', '--opt_epsilon=0.001', '--learning_rate=0.001', '--xla=off'],
+                         '--batch_norm_decay=0.9', '--optimizer=rmsprop', '--learning_rate=0.001'],
+    'cifarnet': ['--optimizer=adamw', '--weight_decay=0.05', '--learning_rate=0.001', '--xla=off',
+                 '--learning_rate_decay_type=cosine', '--warmup_epochs=0.05'],
 }
 _COMMON = ['--dataset_name=digits', '--batch_size=8', '--log_every_n_steps=5',
            '--max_number_of_steps=24', '--save_interval_steps=4', '--validation_interval_steps=12']

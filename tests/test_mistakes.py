@@ -28,6 +28,7 @@ _MISTAKES = {
                                 '--checkpoint_exclude_scopes.*--checkpoint_path'),
     'both lengths': (_TRAIN, ['--epochs=1', '--max_number_of_steps=5'],
                      '--epochs.*--max_number_of_steps|--max_number_of_steps.*--epochs'),
+    'cosine without an end': (_TRAIN, ['--learning_rate_decay_type=cosine'], 'cosine.*--epochs'),
     'nothing to be patient about': (_TRAIN, ['--early_stopping_patience=3',
                                              '--validation_interval_epochs=0'],
                                     '--early_stopping_patience'),
@@ -66,7 +67,7 @@ def test_mistake_gives_one_clear_message(run_here, trained, tmp_path, mistake):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(('flags', 'message'), [
-  (['--optimizer=adamw'], 'optimizer'),
+  (['--optimizer=adamv'], 'optimizer'),
   (['--train_dir=gs://bucket/run'],
    '--train_dir=gs://bucket/run'),
   (['folder'], "'folder'"),
@@ -111,7 +112,12 @@ def test_truncated_checkpoint(run_here, trained, tmp_path, suffix):
   ([], '--epochs'),
   (['--early_stopping_patience=2'], ''),
   (['--epochs=1', '--dataset_split_name=validation'], '--dataset_split_name=validation'),
-  (['--epochs=1', '--batch_size=2000'], '--batch_size')])
+  (['--epochs=1', '--batch_size=2000'], '--batch_size'),
+  (['--epochs=1', '--optimizer=adam'], '--opt_epsilon'),
+  (['--epochs=1', '--optimizer=adam', '--opt_epsilon=1e-7'], ''),
+  (['--epochs=1', '--optimizer=adamw', '--learning_rate_decay_type=cosine'], ''),
+  (['--epochs=1', '--model_name=mobilenet_v1_025'], '--batch_norm_decay'),
+  (['--epochs=1', '--model_name=mobilenet_v1_025', '--batch_norm_decay=0.9'], '')])
 def test_doubtful_flags_give_a_warning(run_here, tmp_path, monkeypatch, flags, warning):
   monkeypatch.setattr(loop, 'fit', lambda *args, **kwargs: None)
   code, out, errors = run_here(_TRAIN, f'--train_dir={tmp_path}/run', *_DIGITS, *flags)

@@ -6,8 +6,8 @@ import dataclasses
 
 from slim_zoo.config.option import Path, Rule, option
 
-OPTIMIZERS = ('adadelta', 'adagrad', 'adam', 'ftrl', 'momentum', 'rmsprop', 'sgd')
-DECAYS = ('exponential', 'fixed', 'polynomial')
+OPTIMIZERS = ('adadelta', 'adagrad', 'adam', 'adamw', 'ftrl', 'momentum', 'rmsprop', 'sgd')
+DECAYS = ('cosine', 'exponential', 'fixed', 'polynomial')
 METRICS = ('loss', 'mean_recall', 'top_1', 'top_5')
 CACHE_MODES = ('auto', 'off', 'memory', 'disk')
 CLASSIFIERS = ('softmax', 'linear_svm', 'logistic_regression')
@@ -35,7 +35,9 @@ class FineTuning:
 @dataclasses.dataclass(frozen=True)
 class Loss:
   """Loss."""
-  weight_decay: float = option(0.00004, 'Factor of the L2 regularization.', rule=FIXED)
+  weight_decay: float = option(
+      0.00004, 'Factor of the L2 regularization; with adamw, which decays weights apart from the '
+      'loss, of that decay.', rule=FIXED, lower=0)
   label_smoothing: float = option(0.0, 'Share of each target that is spread over all classes.',
                                   rule=FIXED, lower=0, upper=0.999)
   class_weights: str = option('none', 'Weights of the classes in the loss: none, or balanced so '
@@ -50,7 +52,8 @@ class Optimization:
   optimizer: str = option('rmsprop', 'Optimizer, such as adam or momentum.', rule=FIXED,
                           choices=OPTIMIZERS, common=True)
   learning_rate: float = option(0.01, 'Initial learning rate.', rule=FREE, lower=0, common=True)
-  learning_rate_decay_type: str = option('exponential', 'How the learning rate decays.', rule=FREE,
+  learning_rate_decay_type: str = option('exponential', 'How the learning rate decays. cosine '
+                                         'reaches 0 at the end of the run.', rule=FREE,
                                          choices=DECAYS)
   learning_rate_decay_factor: float = option(0.94, 'Factor of the exponential decay.', rule=FREE)
   num_epochs_per_decay: float = option(
@@ -68,6 +71,9 @@ class NetworkOptimization(Optimization):
   moving_average_decay: float | None = option(
       None, 'Decay of the moving averages of the variables; by default there are none.', rule=FIXED,
       lower=0, upper=1)
+  batch_norm_decay: float | None = option(
+      None, "Decay of batch norm's moving averages; by default the network's, such as 0.9997. "
+      'Short runs need a smaller one, such as 0.99.', rule=FIXED, lower=0, upper=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,9 +82,11 @@ class OptimizerSettings:
   adadelta_rho: float = option(0.95, 'Decay rate of Adadelta.', rule=FIXED)
   adagrad_initial_accumulator_value: float = option(0.1, "Start of Adagrad's accumulators.",
                                                     rule=FIXED)
-  adam_beta1: float = option(0.9, "Decay of Adam's first moments.", rule=FIXED)
-  adam_beta2: float = option(0.999, "Decay of Adam's second moments.", rule=FIXED)
-  opt_epsilon: float = option(1.0, 'Epsilon of Adadelta, Adam and RMSProp.', rule=FIXED)
+  adam_beta1: float = option(0.9, 'Decay of the first moments of Adam and AdamW.', rule=FIXED)
+  adam_beta2: float = option(0.999, 'Decay of the second moments of Adam and AdamW.', rule=FIXED)
+  opt_epsilon: float | None = option(
+      None, "Epsilon of Adadelta, Adam, AdamW and RMSProp; by default TF-Slim's 1.0, and 1e-8 for "
+      'AdamW.', rule=FIXED, lower=0)
   ftrl_learning_rate_power: float = option(-0.5, 'Power of the learning rate in FTRL.', rule=FIXED)
   ftrl_initial_accumulator_value: float = option(0.1, "Start of FTRL's accumulators.", rule=FIXED)
   ftrl_l1: float = option(0.0, 'Strength of the L1 regularization in FTRL.', rule=FIXED)

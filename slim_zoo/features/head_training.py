@@ -99,7 +99,7 @@ class _Task:
     """Builds the head, for training."""
     return feature_classifier.build(
         self.head_text, shape=self.features.values.shape[1:], num_classes=len(self.class_names),
-        weight_decay=self.config.loss.weight_decay, is_training=True,
+        weight_decay=from_config.loss_decay(self.config), is_training=True,
         seed=self.config.optimization.seed)
 
   def describe(self, state: loop.ValidationState, step: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 from nets.network import Network
 from slim_zoo.config.programs import Train, TrainOnFeatures
 from slim_zoo.config.training import Duration, Optimization, Saving
-from slim_zoo.training import loop, losses, schedules
+from slim_zoo.training import loop, losses, optimizers, schedules
 from slim_zoo.training.inputs import Split
 from slim_zoo.training.length import Length
 from slim_zoo.training.trainer import Trainer
@@ -27,15 +27,33 @@ def make_trainer(config: Train | TrainOnFeatures, network: Network, length: Leng
   """
   return Trainer(
       network, optimizer=config.optimization.optimizer, settings=config.settings,
-      schedule=make_schedule(config.optimization, length), batch_size=length.batch_size,
-      seed=config.optimization.seed, label_smoothing=config.loss.label_smoothing, **more)
+      schedule=make_schedule(config.optimization, config.duration, length),
+      batch_size=length.batch_size, seed=config.optimization.seed,
+      label_smoothing=config.loss.label_smoothing, weight_decay=config.loss.weight_decay, **more)
 
 
-def make_schedule(config: Optimization, length: Length) -> schedules.Schedule:
-  """Makes the schedule of the learning rate, in steps."""
+def loss_decay(config: Train | TrainOnFeatures) -> float:
+  """Returns the weight decay that is part of the loss."""
+  kind = optimizers.get_optimizer(config.optimization.optimizer)
+  return 0.0 if kind.decouples_decay else config.loss.weight_decay
+
+
+def make_schedule(config: Optimization, duration: Duration, length: Length) -> schedules.Schedule:
+  """Makes the schedule of the learning rate, in steps.
+
+  Raises:
+    ValueError: if a cosine has no end.
+  """
+  decay_steps = max(1, length.schedule_steps(config.num_epochs_per_decay))
+  if config.learning_rate_decay_type == 'cosine':
+    last_step = _last_step(duration, length)
+    if last_step is None:
+      raise ValueError('--learning_rate_decay_type=cosine: expected the length of the run, since '
+                       'the learning rate reaches 0 at its end. Received: none. Set --epochs or '
+                       '--max_number_of_steps.')
+    decay_steps = max(1, last_step)
   return schedules.Schedule(
-      config.learning_rate_decay_type, config.learning_rate,
-      decay_steps=max(1, length.schedule_steps(config.num_epochs_per_decay)),
+      config.learning_rate_decay_type, config.learning_rate, decay_steps=decay_steps,
       decay_factor=config.learning_rate_decay_factor,
       end_learning_rate=config.end_learning_rate,
       warmup_steps=length.schedule_steps(config.warmup_epochs))
@@ -48,15 +66,20 @@ def class_weights(name: str, train: Split, num_classes: int) -> np.ndarray | Non
 
 def make_plan(duration: Duration, saving: Saving, length: Length) -> loop.Plan:
   """Makes the plan of a run; by default there is one log line per epoch."""
-  last_step = duration.max_number_of_steps
-  if last_step is None and duration.epochs is not None:
-    last_step = length.last_step(duration.epochs)
   validate_every = duration.validation_interval_steps
   if not validate_every and duration.validation_interval_epochs:
     validate_every = length.interval(duration.validation_interval_epochs)
   return loop.Plan(
-      last_step=last_step, log_every=saving.log_every_n_steps or length.interval(1),
+      last_step=_last_step(duration, length),
+      log_every=saving.log_every_n_steps or length.interval(1),
       validate_every=validate_every, save_every=saving.save_interval_steps,
       save_seconds=saving.save_interval_secs, histogram_seconds=saving.save_summaries_secs,
       steps_per_epoch=length.steps_per_epoch, best_metric=duration.best_metric,
       patience=duration.early_stopping_patience)
+
+
+def _last_step(duration: Duration, length: Length) -> int | None:
+  """Returns the number of steps of a run; None without an end."""
+  if duration.max_number_of_steps is not None or duration.epochs is None:
+    return duration.max_number_of_steps
+  return length.last_step(duration.epochs)

@@ -1,4 +1,4 @@
-"""TF-Slim's seven optimizers, and the names of their slots in its checkpoints."""
+"""TF-Slim's seven optimizers and AdamW, and the names of their slots in checkpoints."""
 
 from __future__ import annotations
 
@@ -13,34 +13,66 @@ from slim_zoo.config.training import OptimizerSettings as Settings
 _v1 = tf.compat.v1.train
 
 
+class _AdamW(tf.compat.v1.train.AdamOptimizer):
+  """Adam with decoupled weight decay (Loshchilov and Hutter 2019, arXiv:1711.05101).
+
+  Before each update, weights shrink by the factor 1 - learning rate * weight decay. Vectors, which
+  are biases and normalizations, do not.
+  """
+
+  def __init__(self, rate, settings: Settings, weight_decay: float):
+    super().__init__(rate, settings.adam_beta1, settings.adam_beta2, _epsilon(settings, 1e-8),
+                     name='AdamW')
+    self._weight_decay = weight_decay
+
+  def _resource_apply_dense(self, grad, var):
+    if self._weight_decay and var.shape.rank > 1:
+      with tf.control_dependencies([var.assign_sub(self._lr_t * self._weight_decay * var)]):
+        return super()._resource_apply_dense(grad, var)
+    return super()._resource_apply_dense(grad, var)
+
+
+def _epsilon(settings: Settings, default: float = 1.0) -> float:
+  return default if settings.opt_epsilon is None else settings.opt_epsilon
+
+
 @dataclasses.dataclass(frozen=True)
 class Optimizer:
   """One kind of optimizer.
 
   Attributes:
     create: creates it from a learning rate (anything that converts to a scalar tensor) and
-      settings.
+      settings; and from the weight decay, if it is decoupled.
+    decouples_decay: whether it decays weights itself, so that the loss must not.
     slots: names of the slots of each variable, in the order in which TensorFlow 1 numbers them in
       checkpoints: `weights/Adam`, `weights/Adam_1`.
     slot_name: their name in checkpoints.
     has_beta_powers: whether its state includes `beta1_power` and `beta2_power`.
   """
-  create: Callable[[object, Settings], tf.compat.v1.train.Optimizer]
+  create: Callable[..., tf.compat.v1.train.Optimizer]
   slot_name: str = ''
   slots: tuple[str, ...] = ()
   has_beta_powers: bool = False
+  decouples_decay: bool = False
+
+  def make(self, rate: object, settings: Settings, weight_decay: float
+           ) -> tf.compat.v1.train.Optimizer:
+    """Creates it; see `create`."""
+    return (self.create(rate, settings, weight_decay) if self.decouples_decay else
+            self.create(rate, settings))
 
 
 OPTIMIZERS = {
     'adadelta': Optimizer(
-        lambda rate, s: _v1.AdadeltaOptimizer(rate, s.adadelta_rho, s.opt_epsilon),
+        lambda rate, s: _v1.AdadeltaOptimizer(rate, s.adadelta_rho, _epsilon(s)),
         'Adadelta', ('accum', 'accum_update')),
     'adagrad': Optimizer(
         lambda rate, s: _v1.AdagradOptimizer(rate, s.adagrad_initial_accumulator_value),
         'Adagrad', ('accumulator',)),
     'adam': Optimizer(
-        lambda rate, s: _v1.AdamOptimizer(rate, s.adam_beta1, s.adam_beta2, s.opt_epsilon),
+        lambda rate, s: _v1.AdamOptimizer(rate, s.adam_beta1, s.adam_beta2, _epsilon(s)),
         'Adam', ('m', 'v'), has_beta_powers=True),
+    'adamw': Optimizer(_AdamW, 'AdamW', ('m', 'v'), has_beta_powers=True, decouples_decay=True),
     'ftrl': Optimizer(
         lambda rate, s: _v1.FtrlOptimizer(
             rate, s.ftrl_learning_rate_power, s.ftrl_initial_accumulator_value,
@@ -50,7 +82,7 @@ OPTIMIZERS = {
         lambda rate, s: _v1.MomentumOptimizer(rate, s.momentum), 'Momentum', ('momentum',)),
     'rmsprop': Optimizer(
         lambda rate, s: _v1.RMSPropOptimizer(
-            rate, s.rmsprop_decay, s.rmsprop_momentum, s.opt_epsilon),
+            rate, s.rmsprop_decay, s.rmsprop_momentum, _epsilon(s)),
         'RMSProp', ('rms', 'momentum')),
     'sgd': Optimizer(lambda rate, s: _v1.GradientDescentOptimizer(rate)),
 }

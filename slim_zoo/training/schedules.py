@@ -1,8 +1,9 @@
-"""Learning rate schedules: TF-Slim's three, and its warm-up."""
+"""Learning rate schedules: TF-Slim's three with its warm-up, and a cosine."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import tensorflow as tf
 
@@ -16,7 +17,8 @@ class Schedule:
   Attributes:
     decay_type: a name in `DECAYS`.
     learning_rate: the initial rate.
-    decay_steps: steps between decays (exponential), or of the whole decay (polynomial).
+    decay_steps: steps between decays (exponential), of the whole decay (polynomial), or of the run
+      with its warm-up (cosine).
     decay_factor: factor of each exponential decay.
     end_learning_rate: final rate of the polynomial decay.
     warmup_steps: steps of a linear rise from 0 to `learning_rate`; the lower of this and the
@@ -59,4 +61,12 @@ def _polynomial(schedule: Schedule, step: tf.Tensor) -> tf.Tensor:
   return (schedule.learning_rate - schedule.end_learning_rate) * left + schedule.end_learning_rate
 
 
-DECAYS = {'fixed': _fixed, 'exponential': _exponential, 'polynomial': _polynomial}
+def _cosine(schedule: Schedule, step: tf.Tensor) -> tf.Tensor:
+  """Half a cosine after the warm-up (Loshchilov and Hutter 2017, arXiv:1608.03983), to 0."""
+  whole = max(schedule.decay_steps - schedule.warmup_steps, 1)
+  done = tf.clip_by_value(step - schedule.warmup_steps, 0, whole) / whole
+  return schedule.learning_rate * (1 + tf.cos(math.pi * done)) / 2
+
+
+DECAYS = {'cosine': _cosine, 'exponential': _exponential, 'fixed': _fixed,
+          'polynomial': _polynomial}

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import math
 import pathlib
+from collections.abc import Iterator
 from typing import Any, cast
 
 import tensorflow as tf
@@ -221,7 +222,8 @@ def _build_network(config: Train, net: Net, facts: metadata.ModelFacts
   entries = rates.parse(config.fine_tuning.learning_rate_multipliers)
   network = nets_factory.build(
       net, image_shape=[facts.image_size, facts.image_size, facts.channels],
-      num_classes=len(facts.class_names), weight_decay=config.loss.weight_decay,
+      num_classes=len(facts.class_names), weight_decay=from_config.loss_decay(config),
+      batch_norm_decay=config.optimization.batch_norm_decay,
       trainable_scopes=scopes.split(config.fine_tuning.trainable_scopes),
       is_frozen=rates.freezing(entries), is_training=True,
       dtype=tf.dtypes.as_dtype(config.hardware.compute_dtype), seed=config.optimization.seed)
@@ -289,6 +291,8 @@ def _announce(job: _Job) -> None:
            f'{end} steps, {end / length.steps_per_epoch:.2f} epochs.'))
   if end is None and not job.plan.patience:
     print('Warning: this run trains until it is stopped. Set --epochs or --max_number_of_steps.')
+  for warning in _doubts(config, network, end):
+    print(f'Warning: {warning}')
   if length.batch_size > split.num_examples:
     print(f'Warning: a batch of {length.batch_size} holds some of the {split.num_examples} '
           'examples more than once. See --batch_size.')
@@ -296,6 +300,18 @@ def _announce(job: _Job) -> None:
   print(f'Images in evaluation: {facts.transform.describe(facts.image_size)}.')
   print(f'XLA is {config.hardware.xla}, {config.hardware.compute_dtype}, seed '
         f'{config.optimization.seed}.', flush=True)
+
+
+def _doubts(config: Train, network: Network, end: int | None) -> Iterator[str]:
+  """Yields warnings about settings that are known to train badly."""
+  if config.optimization.optimizer == 'adam' and (config.settings.opt_epsilon or 1.0) >= 0.1:
+    yield ("Adam with TF-Slim's epsilon of 1.0 hardly trains. Set --opt_epsilon=1e-7, or use "
+           '--optimizer=adamw.')
+  memory = network.batch_norm_memory()
+  if end is not None and end < memory:
+    yield (f"batch norm's averages remember {memory:,.0f} steps, more than the {end:,} of this "
+           'run: validation will lag behind training. Set --batch_norm_decay, for example 0.99.')
+
 
 
 def _estimate(job: _Job) -> int:

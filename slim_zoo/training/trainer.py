@@ -68,6 +68,7 @@ class Trainer:
 
   def __init__(self, network: Network, *, optimizer: str, settings: optimizers.Settings,
                schedule: Schedule, batch_size: int, seed: int = 0, label_smoothing: float = 0.0,
+               weight_decay: float = 0.0,
                moving_average_decay: float | None = None, xla: bool = False,
                multipliers: Mapping[str, float] | None = None,
                class_weights: Sequence[float] | None = None):
@@ -81,6 +82,7 @@ class Trainer:
       batch_size: examples per step, over all replicas.
       seed: seed of the dropout masks, which also depend on the step and the example.
       label_smoothing: see `losses.cross_entropy`.
+      weight_decay: of optimizers that decay weights themselves.
       moving_average_decay: keeps a moving average of every variable, with this decay or
         (1 + step) / (10 + step) if that is less, as TF-Slim does; None for no averages.
       xla: whether XLA compiles the forward and backward pass.
@@ -103,7 +105,8 @@ class Trainer:
     self._class_weights = class_weights
     kind = optimizers.get_optimizer(optimizer)
     self._groups = [
-        _Group(variables, kind.create(_CurrentRate(schedule, self._step, factor), settings))
+        _Group(variables, kind.make(_CurrentRate(schedule, self._step, factor), settings,
+                                     weight_decay))
         for factor, variables in self._by_factor(multipliers or {}).items()]
     # Not inlined, so that it is optimized as a unit: a step that also returns its gradients must
     # give the same bits as one that does not.

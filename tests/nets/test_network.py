@@ -206,3 +206,38 @@ def test_two_replicas_average_their_moving_averages(strategy):
   variance = net.variables['bn/moving_variance'].numpy()
   np.testing.assert_allclose(logits, (IMAGES - 0.1 * mean) / np.sqrt(variance + 0.001) +
                              net.variables['bn/beta'].numpy(), atol=1e-4)
+
+
+def _normalized(**arguments):
+  def function(images, num_classes, is_training):
+    del num_classes
+    with layers.arg_scope([layers.batch_norm], is_training=is_training):
+      return layers.batch_norm(layers.batch_norm(images, scope='one'), scope='two'), {}
+
+  def scope_of_network(weight_decay):
+    del weight_decay
+    with layers.arg_scope([layers.batch_norm], decay=0.75) as scope:
+      return scope
+
+  return network.Network(function, scope_of_network, image_shape=[4, 4, 2], num_classes=0,
+                         is_training=True, **arguments)
+
+
+@pytest.mark.parametrize(('arguments', 'decays', 'memory'), [
+  ({}, (0.75, 0.75), 4),
+  ({'batch_norm_decay': 0.5}, (0.5, 0.5), 2),
+  ({'batch_norm_decay': 0.5, 'trainable_scopes': ['two']}, (1, 0.5), 2)])
+def test_decay_of_batch_norm(arguments, decays, memory):
+  net = _normalized(**arguments)
+  net(tf.random.stateless_normal([8, 4, 4, 2], [1, 2]) + 3.0, is_training=True)
+  for scope, decay in zip(('one', 'two'), decays, strict=True):
+    # From 0, the average of the first layer moves by the share 1 - decay to the batch's mean of 3.
+    mean = float(net.variables[f'{scope}/moving_mean'][0])
+    assert (mean == 0) == (decay == 1)
+    if scope == 'one' and decay < 1:
+      np.testing.assert_allclose(mean, 3 * (1 - decay), rtol=0.2)
+  assert net.batch_norm_memory() == memory
+
+
+def test_network_without_batch_norm_has_no_memory():
+  assert build(is_training=True, trainable_scopes=['net/head']).batch_norm_memory() == 0

@@ -82,7 +82,8 @@ _TF_SLIM = {
   'num_preprocessing_threads': 4, 'log_every_n_steps': 10, 'save_summaries_secs': 600,
   'save_interval_secs': 600, 'weight_decay': 0.00004, 'optimizer': 'rmsprop', 'adadelta_rho': 0.95,
   'adagrad_initial_accumulator_value': 0.1, 'adam_beta1': 0.9, 'adam_beta2': 0.999,
-  'opt_epsilon': 1.0, 'ftrl_learning_rate_power': -0.5, 'ftrl_initial_accumulator_value': 0.1,
+  # None leaves it to the optimizer: 1.0 for those of TF-Slim (`test_optimizers`).
+  'opt_epsilon': None, 'ftrl_learning_rate_power': -0.5, 'ftrl_initial_accumulator_value': 0.1,
   'ftrl_l1': 0.0, 'ftrl_l2': 0.0, 'momentum': 0.9, 'rmsprop_momentum': 0.9, 'rmsprop_decay': 0.9,
   'learning_rate_decay_type': 'exponential', 'learning_rate': 0.01, 'end_learning_rate': 0.0001,
   'label_smoothing': 0.0, 'learning_rate_decay_factor': 0.94, 'num_epochs_per_decay': 2.0,

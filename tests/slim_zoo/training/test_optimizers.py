@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -76,7 +77,7 @@ def _train_here(name: str) -> dict[str, np.ndarray]:
   return {n: v.numpy() for n, v in {**variables, **state}.items()}
 
 
-@pytest.mark.parametrize('name', optimizers.OPTIMIZERS)
+@pytest.mark.parametrize('name', sorted({*optimizers.OPTIMIZERS} - {'adamw'}))
 def test_updates_and_names_equal_tensorflow_1(name):
   expected, found = _train_in_a_graph(name), _train_here(name)
   assert found.keys() == expected.keys()
@@ -89,12 +90,50 @@ def test_defaults_equal_tf_slims():
   # reference: the flags of TF-Slim's train_image_classifier.py
   assert optimizers.Settings() == optimizers.Settings(
     adadelta_rho=0.95, adagrad_initial_accumulator_value=0.1, adam_beta1=0.9, adam_beta2=0.999,
-    opt_epsilon=1.0, ftrl_learning_rate_power=-0.5, ftrl_initial_accumulator_value=0.1,
+    opt_epsilon=None, ftrl_learning_rate_power=-0.5, ftrl_initial_accumulator_value=0.1,
     ftrl_l1=0.0, ftrl_l2=0.0, momentum=0.9, rmsprop_momentum=0.9, rmsprop_decay=0.9)
 
 
-def test_names_of_the_seven_optimizers():
-  assert sorted(optimizers.OPTIMIZERS) == ['adadelta', 'adagrad', 'adam', 'ftrl', 'momentum',
-                                           'rmsprop', 'sgd']
-  with pytest.raises(ValueError, match="Unknown optimizer 'adamw'. Did you mean adam"):
-    optimizers.get_optimizer('adamw')
+@pytest.mark.parametrize('name', ['adadelta', 'adam', 'rmsprop'])
+def test_default_epsilon_is_tf_slims(name):
+  kind = optimizers.get_optimizer(name)
+  assert kind.create(0.1, optimizers.Settings())._epsilon == 1.0
+
+
+@pytest.mark.parametrize(('settings', 'arguments'), [
+  (optimizers.Settings(), {'epsilon': 1e-8}),
+  (optimizers.Settings(adam_beta1=0.7, adam_beta2=0.95, opt_epsilon=0.3),
+   {'beta_1': 0.7, 'beta_2': 0.95, 'epsilon': 0.3})])
+@pytest.mark.parametrize('weight_decay', [0.0, 0.05])
+def test_adamw_equals_keras(settings, arguments, weight_decay):
+  rng = np.random.default_rng(0)
+  start = {'a/weights': rng.standard_normal([3, 4]).astype(np.float32),
+           'a/biases': rng.standard_normal(4).astype(np.float32)}
+  kind, rate = optimizers.get_optimizer('adamw'), tf.Variable(0.0)
+  ours = {name: tf.Variable(value) for name, value in start.items()}
+  theirs = [keras.Variable(value, name=name.split('/')[1]) for name, value in start.items()]
+  optimizer = kind.make(rate.read_value, settings, weight_decay)
+  oracle = keras.optimizers.AdamW(0.1, weight_decay=weight_decay, **arguments)
+  oracle.exclude_from_weight_decay(var_names=['biases'])
+  oracle.build(theirs)
+
+  @tf.function(autograph=False)
+  def update(gradients):
+    optimizer.apply_gradients(list(zip(gradients, ours.values(), strict=True)))
+
+  for step in range(20):
+    gradients = [tf.constant(rng.standard_normal(v.shape), tf.float32) for v in start.values()]
+    rate.assign(0.1 / (1 + step))
+    oracle.learning_rate = 0.1 / (1 + step)
+    update(gradients)
+    oracle.apply(gradients, theirs)
+  for variable, oracles in zip(ours.values(), theirs, strict=True):
+    np.testing.assert_allclose(variable, oracles, rtol=2e-6, atol=2e-6)
+  assert optimizer.get_slot(ours['a/weights'], 'm').shape == [3, 4]
+
+
+def test_names_of_the_optimizers():
+  assert sorted(optimizers.OPTIMIZERS) == ['adadelta', 'adagrad', 'adam', 'adamw', 'ftrl',
+                                           'momentum', 'rmsprop', 'sgd']
+  with pytest.raises(ValueError, match="Unknown optimizer 'adamv'. Did you mean adam"):
+    optimizers.get_optimizer('adamv')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -46,6 +47,17 @@ def test_equals_tensorflow(schedule, warmup_steps):
   expected = [_expected(schedule, step) for step in _STEPS]
   # TensorFlow's use powers that float32 cannot represent.
   np.testing.assert_allclose(rates, expected, rtol=2e-6, atol=1e-30)
+
+
+@pytest.mark.parametrize('warmup_steps', [0, 1, 25])
+def test_cosine_equals_keras(warmup_steps):
+  schedule = Schedule('cosine', 0.3, decay_steps=201, warmup_steps=warmup_steps)
+  expected = keras.optimizers.schedules.CosineDecay(
+    0.0 if warmup_steps else 0.3, 201 - warmup_steps, warmup_target=0.3 if warmup_steps else None,
+    warmup_steps=warmup_steps)
+  rates = [float(schedule(tf.constant(step, tf.int64))) for step in _STEPS]
+  np.testing.assert_allclose(rates, [float(expected(step)) for step in _STEPS], atol=1e-7)
+  assert rates[_STEPS.index(201)] == 0 and max(rates) == np.float32(0.3)
 
 
 @pytest.mark.parametrize('kind', ['exponential', 'polynomial'])
