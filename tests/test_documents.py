@@ -50,7 +50,7 @@ def test_flags_are_parsed_as_by_the_programs():
   with pytest.raises(flags.UnrecognizedFlagError):
     parse(TRAIN, ['--eval_dir=run'])
   with pytest.raises(flags.IllegalFlagValueError):
-    parse(TRAIN, ['--optimizer=adamw'])
+    parse(TRAIN, ['--optimizer=adamv'])
 
 
 @documents
