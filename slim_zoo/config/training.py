@@ -62,6 +62,9 @@ class Optimization:
   end_learning_rate: float = option(0.0001, 'Final learning rate of the polynomial decay.',
                                     rule=FREE)
   warmup_epochs: float = option(0.0, 'Epochs in which the learning rate rises linearly.', rule=FREE)
+  gradient_clip_norm: float | None = option(
+      None, 'Largest norm of the gradient of all variables; longer ones are scaled down to it.',
+      rule=FREE, lower=0)
   seed: int = option(0, 'Seed of initial values, order and augmentation.', rule=FIXED)
 
 
@@ -92,6 +95,7 @@ class OptimizerSettings:
   ftrl_l1: float = option(0.0, 'Strength of the L1 regularization in FTRL.', rule=FIXED)
   ftrl_l2: float = option(0.0, 'Strength of the L2 regularization in FTRL.', rule=FIXED)
   momentum: float = option(0.9, 'Momentum of the momentum optimizer.', rule=FIXED)
+  nesterov: bool = option(False, 'Use Nesterov momentum in the momentum optimizer.', rule=FIXED)
   rmsprop_momentum: float = option(0.9, 'Momentum of RMSProp.', rule=FIXED)
   rmsprop_decay: float = option(0.9, "Decay of RMSProp's mean squares.", rule=FIXED)
 

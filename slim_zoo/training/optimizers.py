@@ -79,7 +79,8 @@ OPTIMIZERS = {
             s.ftrl_l1, s.ftrl_l2),
         'Ftrl', ('accum', 'linear')),
     'momentum': Optimizer(
-        lambda rate, s: _v1.MomentumOptimizer(rate, s.momentum), 'Momentum', ('momentum',)),
+        lambda rate, s: _v1.MomentumOptimizer(rate, s.momentum, use_nesterov=s.nesterov),
+        'Momentum', ('momentum',)),
     'rmsprop': Optimizer(
         lambda rate, s: _v1.RMSPropOptimizer(
             rate, s.rmsprop_decay, s.rmsprop_momentum, _epsilon(s)),

@@ -68,7 +68,7 @@ class Trainer:
 
   def __init__(self, network: Network, *, optimizer: str, settings: optimizers.Settings,
                schedule: Schedule, batch_size: int, seed: int = 0, label_smoothing: float = 0.0,
-               weight_decay: float = 0.0,
+               weight_decay: float = 0.0, clip_norm: float | None = None,
                moving_average_decay: float | None = None, xla: bool = False,
                multipliers: Mapping[str, float] | None = None,
                class_weights: Sequence[float] | None = None):
@@ -83,6 +83,7 @@ class Trainer:
       seed: seed of the dropout masks, which also depend on the step and the example.
       label_smoothing: see `losses.cross_entropy`.
       weight_decay: of optimizers that decay weights themselves.
+      clip_norm: largest norm of the gradient, over all variables and replicas; None for none.
       moving_average_decay: keeps a moving average of every variable, with this decay or
         (1 + step) / (10 + step) if that is less, as TF-Slim does; None for no averages.
       xla: whether XLA compiles the forward and backward pass.
@@ -98,6 +99,7 @@ class Trainer:
     self._seed = seed
     self._label_smoothing = label_smoothing
     self._decay = moving_average_decay
+    self._clip_norm = clip_norm
     self._step = self._local_variable(0, tf.int64, tf.VariableAggregation.ONLY_FIRST_REPLICA)
     self._averages = {} if moving_average_decay is None else {
         name: self._local_variable(variable.read_value(), tf.float32, tf.VariableAggregation.MEAN)
@@ -228,7 +230,7 @@ class Trainer:
     row, gradients = self._differentiate(
         batch['image'], batch['label'], weights=batch['weight'], ids=batch['id'], step=step)
     row = tf.concat([row, [self._schedule(step)]], axis=0)
-    by_name = dict(zip(self._trained(), gradients, strict=True))
+    by_name = dict(zip(self._trained(), self._clipped(gradients), strict=True))
     for group in self._groups:
       group.optimizer.apply_gradients([(by_name[n], v) for n, v in group.variables.items()])
     self._step.assign_add(1)
@@ -239,6 +241,17 @@ class Trainer:
         value = tf.convert_to_tensor(self.network.variables[name])
         average.assign_sub((1 - decay) * (average - value))
     return row, gradients
+
+  def _clipped(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
+    """Scales a replica's gradients so that the norm of their sum over replicas has the limit."""
+    if self._clip_norm is None:
+      return gradients
+    count = self._strategy.num_replicas_in_sync
+    if count > 1:
+      gradients = tf.distribute.get_replica_context().all_reduce(
+          tf.distribute.ReduceOp.SUM, gradients)
+    clipped, _ = tf.clip_by_global_norm(gradients, self._clip_norm)
+    return [gradient / count for gradient in clipped]  # The optimizers sum them again.
 
   def _loss_and_gradients(self, images, labels, *, weights, ids, step):
     keys = noise.example_keys(self._seed, step, ids)

@@ -91,13 +91,28 @@ def test_defaults_equal_tf_slims():
   assert optimizers.Settings() == optimizers.Settings(
     adadelta_rho=0.95, adagrad_initial_accumulator_value=0.1, adam_beta1=0.9, adam_beta2=0.999,
     opt_epsilon=None, ftrl_learning_rate_power=-0.5, ftrl_initial_accumulator_value=0.1,
-    ftrl_l1=0.0, ftrl_l2=0.0, momentum=0.9, rmsprop_momentum=0.9, rmsprop_decay=0.9)
+    ftrl_l1=0.0, ftrl_l2=0.0, momentum=0.9, nesterov=False, rmsprop_momentum=0.9, rmsprop_decay=0.9)
 
 
 @pytest.mark.parametrize('name', ['adadelta', 'adam', 'rmsprop'])
 def test_default_epsilon_is_tf_slims(name):
   kind = optimizers.get_optimizer(name)
   assert kind.create(0.1, optimizers.Settings())._epsilon == 1.0
+
+
+@pytest.mark.parametrize('nesterov', [False, True])
+def test_momentum_equals_keras(nesterov):
+  rng = np.random.default_rng(0)
+  start = rng.standard_normal([3, 4]).astype(np.float32)
+  ours, theirs = tf.Variable(start), keras.Variable(start)
+  optimizer = optimizers.get_optimizer('momentum').create(
+    0.1, optimizers.Settings(momentum=0.8, nesterov=nesterov))
+  oracle = keras.optimizers.SGD(0.1, momentum=0.8, nesterov=nesterov)
+  for _ in range(20):
+    gradient = tf.constant(rng.standard_normal(start.shape), tf.float32)
+    optimizer.apply_gradients([(gradient, ours)])
+    oracle.apply([gradient], [theirs])
+  np.testing.assert_allclose(ours, theirs, rtol=2e-6, atol=2e-6)
 
 
 @pytest.mark.parametrize(('settings', 'arguments'), [

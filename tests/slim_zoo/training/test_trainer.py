@@ -410,3 +410,20 @@ def test_class_of_weight_0_has_no_gradient():
 def test_needs_one_weight_per_class():
   with pytest.raises(ValueError, match='--class_weights: .* 5 .*Received: 3'):
     _train(_lenet, 1, class_weights=[1, 2, 3])
+
+
+@pytest.mark.parametrize('replicas', [1, 2])
+@pytest.mark.parametrize('limit', [1e-3, 1e3])
+def test_gradient_is_clipped_by_its_norm(replicas, limit):
+  made, measured = _train(_lenet, 1, replicas=replicas, optimizer='sgd', with_gradients=True,
+                          clip_norm=limit)
+  plain, _ = _train(_lenet, 1, optimizer='sgd')
+  rate = measured.learning_rate[0]
+  norm = np.sqrt(sum(float((gradient ** 2).sum()) for gradient in measured.gradients.values()))
+  assert 1e-3 < norm < 1e3
+  start = _values(_train(_lenet, 0, optimizer='sgd')[0])
+  clipped, free = _values(made), _values(plain)
+  for name in made.network.trainable:
+    expected = (free[name] - start[name]) * min(1, limit / norm)
+    np.testing.assert_allclose(clipped[name] - start[name], expected, rtol=1e-3,
+                               atol=1e-6 * rate, err_msg=name)
