@@ -232,6 +232,10 @@ class Head:
     """Sums the regularizers of all variables; that of the frozen ones is constant."""
     return self._frozen_loss + self._network.regularization_loss(self.trainable)
 
+  def batch_norm_memory(self) -> float:
+    """Returns that of the whole network, whose frozen layers have none."""
+    return self._network.batch_norm_memory()
+
   def _frozen(self) -> list[str]:
     trained = set(self.trainable)
     return [name for name in self.variables if name not in trained]
