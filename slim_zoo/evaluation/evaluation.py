@@ -96,10 +96,10 @@ def _join_classes(dataset: Dataset, weights: sources.Weights, known: Mapping[str
     return len(names), labels.map_by_name(dataset.class_names, names)
   num_classes = opening.num_outputs(weights, name)
   if num_classes is None:
+    advice = dense_heads.advice(weights.source.shapes)
     raise ValueError(f'Expected: weights with a classifier to evaluate. Received: {weights.path}, '
                      f'which has none for {name}. Train one on them, with --checkpoint_path and '
-                     '--checkpoint_exclude_scopes, and evaluate that. '
-                     + dense_heads.advice(weights.source.shapes))
+                     '--checkpoint_exclude_scopes, and evaluate that.' + (advice and f' {advice}'))
   joined = label_join.join(dataset, num_classes, labels_offset=config.data.labels_offset,
                            labels_are_indices=config.data.labels_are_indices)
   if joined.note:

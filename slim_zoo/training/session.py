@@ -304,9 +304,10 @@ def _announce(job: _Job) -> None:
 
 def _doubts(config: Train, network: Network, end: int | None) -> Iterator[str]:
   """Yields warnings about settings that are known to train badly."""
-  if config.optimization.optimizer == 'adam' and (config.settings.opt_epsilon or 1.0) >= 0.1:
-    yield ("Adam with TF-Slim's epsilon of 1.0 hardly trains. Set --opt_epsilon=1e-7, or use "
-           '--optimizer=adamw.')
+  epsilon = config.settings.opt_epsilon
+  if config.optimization.optimizer == 'adam' and (epsilon is None or epsilon >= 0.1):
+    yield ("Adam hardly trains with an epsilon as large as TF-Slim's 1.0. Set --opt_epsilon=1e-7, "
+           'or use --optimizer=adamw.')
   memory = network.batch_norm_memory()
   if end is not None and end < memory:
     yield (f"batch norm's averages remember {memory:,.0f} steps, more than the {end:,} of this "
