@@ -9,9 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from datasets import cache
 from datasets.pieces import Piece
-from files import progress
+from files import cache, progress
 from files.reasons import short_reason
 
 _BATCH = 32

@@ -6,9 +6,8 @@ import concurrent.futures
 import hashlib
 from collections.abc import Iterator, Sequence
 
-from datasets import cache
 from datasets.dataset import Dataset
-from files import progress
+from files import cache, progress
 
 _BLOCK = 2**20
 # The digest of a file that cannot be read; its image is reported as a bad one elsewhere.

@@ -13,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets import (
-  cache,
   dataset,
   indexed,
   integer_labels,
@@ -26,7 +25,7 @@ from datasets import (
   splits,
 )
 from datasets.list_files import Row
-from files import converted_images
+from files import cache, converted_images
 
 _SUFFIXES = ('.csv', '.tsv', '.txt')
 _SPLITS = ('train', 'validation', 'test')

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from datasets import cache, split_names
-from files import image_types
+from datasets import split_names
+from files import cache, image_types
 
 # What is added to a name without a suffix.
 _SUFFIXES = (*image_types.SUFFIXES, '.tif', '.tiff', '.avif', '.heic', '.jp2', '.ppm', '.pgm')

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from datasets import cache
+from files import cache
 
 _DELIMITERS = '\t;,'
 # If these first bytes contain a NUL, the file is not text, and the rest is not read.

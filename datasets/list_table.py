@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from datasets import cache, list_lines, list_names
+from datasets import list_lines, list_names
+from files import cache
 
 # Number of lines in which paths of files are looked for.
 LOOKED_AT = 20

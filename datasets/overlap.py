@@ -8,10 +8,10 @@ import os
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import NamedTuple
 
-from datasets import cache, content
+from datasets import content
 from datasets.dataset import Dataset
 from datasets.indexed import IndexedExamples
-from files import progress
+from files import cache, progress
 
 _VERSION = 2
 _LISTED = 3

@@ -12,8 +12,7 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf import message
 
-from datasets import cache
-from files import progress
+from files import cache, progress
 from files.reasons import listed, short_reason
 
 # A record: its length (8 bytes), the length's checksum (4), the data, their checksum (4).

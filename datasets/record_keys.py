@@ -8,8 +8,8 @@ from typing import NamedTuple
 import tensorflow as tf
 from google.protobuf import message
 
-from datasets import cache, record_files
-from files import image_types
+from datasets import record_files
+from files import cache, image_types
 from files.reasons import listed
 
 _IMAGES = ('image/encoded', 'image', 'image_raw', 'jpeg', 'encoded', 'img', 'image_bytes')

@@ -14,7 +14,6 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets import (
-  cache,
   dataset,
   folder_layout,
   integer_labels,
@@ -25,7 +24,7 @@ from datasets import (
   split_names,
   splits,
 )
-from files import image_types
+from files import cache, image_types
 from files.reasons import listed as listed_names
 
 

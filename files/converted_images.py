@@ -7,7 +7,6 @@ run in a process of its own with limits, since files of strangers may crash them
 from __future__ import annotations
 
 import concurrent.futures
-import hashlib
 import json
 import os
 import pathlib
@@ -17,7 +16,7 @@ import tempfile
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from files import image_types, memory, progress
+from files import cache, image_types, memory, progress
 from files.folders import cache_folder
 
 _ROOT = str(pathlib.Path(__file__).resolve().parents[1])
@@ -26,6 +25,10 @@ _MODULE = 'files.image_child'
 _CHUNK = 32
 _SECONDS_PER_IMAGE = 30
 _MOST_MEMORY = 4 * 2**30
+# So few files are opened at each start; the formats of more are kept, until a file changes.
+_FEW = 1000
+# Increment when `image_types.CONVERTED` changes.
+_VERSION = 1
 
 
 class Readable(NamedTuple):
@@ -42,13 +45,12 @@ class Readable(NamedTuple):
 def readable(paths: Sequence[str]) -> Readable:
   """Replaces the images of formats that TensorFlow cannot decode by converted copies.
 
-  Only files without a suffix of a format that it can decode are opened to find out.
+  The first bytes of a file tell its format, whatever its suffix.
 
   Args:
     paths: image files.
   """
-  kinds = {path: kind for path in paths if not path.lower().endswith(image_types.SUFFIXES)
-           and (kind := image_types.format_of(path)) in image_types.CONVERTED}
+  kinds = _kinds(paths)
   if not kinds:
     return Readable(list(paths), ())
   folder = cache_folder() / 'images'
@@ -67,11 +69,29 @@ def readable(paths: Sequence[str]) -> Readable:
                    for path in paths], tuple(notes))
 
 
+def _kinds(paths: Sequence[str]) -> dict[str, str]:
+  """The formats of the files that have to be converted; the others are left out."""
+  if len(paths) < _FEW:
+    found = _read_kinds(paths)
+  else:
+    key = cache.key_of('image formats', _VERSION, [cache.stamp(path) for path in paths])
+    found = cache.load(key)
+    if found is None:
+      found = _read_kinds(paths)
+      cache.store(key, found)
+  return {paths[number]: kind for number, kind in found}
+
+
+def _read_kinds(paths: Sequence[str]) -> list[tuple[int, str]]:
+  """Opens files; returns (position, format) of those that have to be converted."""
+  with concurrent.futures.ThreadPoolExecutor() as pool:  # For slow network disks.
+    return [(number, kind) for number, kind in enumerate(pool.map(image_types.format_of, paths))
+            if kind in image_types.CONVERTED]
+
+
 def _key(path: str) -> str:
   """A name for the copy, which changes with the file."""
-  status = os.stat(path)
-  facts = (os.path.abspath(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-  return hashlib.sha256(repr(facts).encode('utf-8', 'surrogateescape')).hexdigest()[:32]
+  return cache.key_of('converted', cache.stamp(path))[:32]
 
 
 def _convert(jobs: Sequence[tuple[str, str]]) -> dict[str, str]:

@@ -12,17 +12,16 @@ JPEG, PNG, GIF, BMP, WEBP = range(len(_SIGNATURES))
 OTHER = len(_SIGNATURES)
 
 _CONVERT = 'convert it to PNG or JPEG'
-# In a folder or a list, `files.converted_images` converts them, by their suffix.
-_RENAME = f'{_CONVERT}, or give it the suffix'
+# In folders and lists, `files.converted_images` converts TIFF, AVIF, HEIC and JPEG 2000.
 # Patterns of the first bytes of other files, and their descriptions.
 _OTHERS = (
     (r'', 'an empty file'),
     (r'\x00*', 'only zero bytes; the file is damaged'),
-    (r'(II[*+]\x00|MM\x00[*+])\C*', f'a TIFF file; {_RENAME} .tif'),
-    (r'\C{4}ftypavi[fs]\C*', f'an AVIF file; {_RENAME} .avif'),
-    (r'\C{4}ftyp(he[iv]|mif1|msf1)\C*', f'a HEIC file; {_RENAME} .heic'),
+    (r'(II[*+]\x00|MM\x00[*+])\C*', f'a TIFF file; {_CONVERT}'),
+    (r'\C{4}ftypavi[fs]\C*', f'an AVIF file; {_CONVERT}'),
+    (r'\C{4}ftyp(he[iv]|mif1|msf1)\C*', f'a HEIC file; {_CONVERT}'),
     (r'\x00\x00\x00\x0cJXL \C*', f'a JPEG XL file; {_CONVERT}'),
-    (r'\x00\x00\x00\x0cjP  \C*', f'a JPEG 2000 file; {_RENAME} .jp2'),
+    (r'\x00\x00\x00\x0cjP  \C*', f'a JPEG 2000 file; {_CONVERT}'),
     (r'8BPS\C*', f'a Photoshop file; {_CONVERT}'),
     (r'%PDF-\C*', f'a PDF file; {_CONVERT}'),
     (r'(?i)\x{FEFF}?\s*<(svg|(\?xml|!--|!doctype svg)\C*<svg)\b\C*', f'an SVG file; {_CONVERT}'),

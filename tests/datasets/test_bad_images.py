@@ -7,7 +7,8 @@ import pytest
 import samples
 import tensorflow as tf
 
-from datasets import bad_images, cache, dataset_factory, pieces
+from datasets import bad_images, dataset_factory, pieces
+from files import cache
 from preprocessing.decoding import decode_image
 
 

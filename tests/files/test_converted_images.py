@@ -51,6 +51,9 @@ _CASES = {
     'PGM': ('PPM', 'PNM', 'L', '.pgm', {}),
     'HEIC': ('HEIF', 'HEIC', 'RGB', '.heic', {}),
     'no suffix': ('TIFF', 'TIFF', 'RGB', '', {}),
+    'TIFF called .jpg': ('TIFF', 'TIFF', 'RGB', '.jpg', {}),
+    'AVIF called .png': ('AVIF', 'AVIF', 'RGB', '.png', {}),
+    'HEIC called .JPG': ('HEIF', 'HEIC', 'RGB', '.JPG', {}),
 }
 
 
@@ -103,6 +106,20 @@ def test_conversion_is_kept_until_the_file_changes(tmp_path, pixels, monkeypatch
   _save(PIL.Image.fromarray(pixels[::-1]), path, 'TIFF')
   (second,), _ = converted_images.readable([path])
   np.testing.assert_array_equal(_read(second), pixels[::-1])
+
+
+def test_formats_of_many_files_are_kept_until_a_file_changes(tmp_path, pixels, monkeypatch):
+  monkeypatch.setattr(converted_images, '_FEW', 2)
+  paths = [_save(PIL.Image.fromarray(pixels), tmp_path / 'x.jpg', 'TIFF'),
+           _save(PIL.Image.fromarray(pixels), tmp_path / 'y.jpg', 'JPEG')]
+  first = converted_images.readable(paths)
+  assert first.paths[0] != paths[0] and first.paths[1] == paths[1]
+  with monkeypatch.context() as patch:
+    patch.setattr(image_types, 'format_of', None)
+    assert converted_images.readable(paths) == first
+  _save(PIL.Image.fromarray(pixels), paths[1], 'TIFF')
+  second = converted_images.readable(paths)
+  assert second.paths[0] == first.paths[0] and second.paths[1] != paths[1]
 
 
 def _bytes_of(pixels, kind) -> bytes:
