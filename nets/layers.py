@@ -321,17 +321,21 @@ def dropout(inputs: tf.Tensor, keep_prob: float = 0.5, *, is_training: bool = Tr
 
 @add_arg_scope
 def drop_path(inputs: tf.Tensor, keep_prob: float, *, is_training: bool = True,
-              keys: tf.Tensor | None = None, scope: str = 'drop_path') -> tf.Tensor:
+              is_frozen: Callable[[str], bool] | None = None, keys: tf.Tensor | None = None,
+              scope: str = 'drop_path') -> tf.Tensor:
   """Drops a whole path for some examples (Larsson et al. 2017, https://arxiv.org/abs/1605.07648).
 
   Args:
     inputs: [batch, height, width, channels].
     keep_prob: probability that an example keeps the path, in (0, 1].
+    is_frozen: given the scope that the path is in, returns whether nothing there is trained; then
+      it is never dropped.
     is_training, keys, scope: as in `dropout`.
   """
-  if not is_training or keep_prob == 1:
+  name = _full_name(scope)
+  if not is_training or keep_prob == 1 or (is_frozen and is_frozen(name.rpartition('/')[0])):
     return inputs
-  return _scale_kept(inputs, keep_prob, keys, [1] * (inputs.shape.rank - 1), _full_name(scope))
+  return _scale_kept(inputs, keep_prob, keys, [1] * (inputs.shape.rank - 1), name)
 
 
 @add_arg_scope

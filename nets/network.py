@@ -99,6 +99,7 @@ class Network:
         layers.arg_scope(self._arg_scope(weight_decay=self._weight_decay)), \
         layers.arg_scope([layers.batch_norm], is_frozen=self._keeps_averages,
                          decay_of_run=self._batch_norm_decay), \
+        layers.arg_scope([layers.drop_path], is_frozen=self._trains_nothing_in), \
         layers.arg_scope(layers.RANDOM, keys=keys), \
         layers.arg_scope([layers.scheduled_drop_path], step=step):
       logits, end_points = self._function(tf.cast(images, self._dtype), self._num_classes,
@@ -132,6 +133,10 @@ class Network:
 
   def _keeps_averages(self, scope: str) -> bool:
     return not any(self._is_trained(f'{scope}/{name}') for name in ('beta', 'gamma', 'moving_mean'))
+
+  def _trains_nothing_in(self, scope: str) -> bool:
+    beginning = f'{scope}/' if scope else ''
+    return not any(self._is_trained(name) for name in self.variables if name.startswith(beginning))
 
   def _is_trained(self, name: str) -> bool:
     return not self._is_kept(name) and (

@@ -20,6 +20,7 @@ from preprocessing import (
   torchvision,
   vgg,
 )
+from preprocessing.augmentation import NONE, Augmentation
 from preprocessing.transform import LETTERBOX, Transform
 
 
@@ -94,8 +95,13 @@ def get_recipe(name: str) -> Recipe:
   return PREPROCESSING[name]
 
 
+def is_random(name: str, augmentation: Augmentation) -> bool:
+  """Returns whether a network's training images are augmented at random."""
+  return get_recipe(name).is_random or augmentation.is_random
+
+
 def get_preprocessing(name, is_training=False, use_grayscale=False, *, channels=3,
-                      transform=None):
+                      transform=None, augmentation=NONE):
   """Returns a function that converts one image to a network's input.
 
   Args:
@@ -105,6 +111,7 @@ def get_preprocessing(name, is_training=False, use_grayscale=False, *, channels=
     channels: channels of the dataset's images, 1 or 3; files with other channels are converted.
     transform: a `Transform` to use instead of the recipe's. In training, its normalization is used,
       and letterboxed images are not cropped at random.
+    augmentation: an `Augmentation`, which changes that of the recipe.
 
   Returns:
     preprocess(image, height, width, *, seed=None) -> float32 [height, width, C], where C is 1 if
@@ -123,7 +130,17 @@ def get_preprocessing(name, is_training=False, use_grayscale=False, *, channels=
   if channels not in (1, 3):
     raise ValueError(f'Expected channels to be 1 (grey) or 3 (RGB). Received: {channels!r}.')
   out_channels = 1 if use_grayscale else channels
-  draws = is_training and recipe.is_random
+  draws = is_training and (recipe.is_random or augmentation.is_random)
+
+  def crop(image, height, width, *, channels, seed):
+    if transform.resize_mode == LETTERBOX:
+      return transform.pixels(image, height, width, channels=channels)
+    if augmentation.min_crop_area is not None:
+      return augmentation.random_crop(image, height, width, channels=channels, seed=seed,
+                                      transform=transform)
+    if recipe.random_crop is None:
+      return transform.pixels(image, height, width, channels=channels)
+    return recipe.random_crop(image, height, width, channels=channels, seed=seed)
 
   @tf.autograph.experimental.do_not_convert
   def preprocess(image, height, width, *, seed=None):
@@ -134,13 +151,10 @@ def get_preprocessing(name, is_training=False, use_grayscale=False, *, channels=
     if draws and seed is None:
       raise ValueError(f'Expected `seed`, an integer tensor of shape [2], because the recipe '
                        f'{name!r} is random in training. Received: None.')
-    if not draws or recipe.random_crop is None or recipe.distort is None:
+    if not draws:
       return transform(image, height, width, channels=out_channels)
-    if transform.resize_mode == LETTERBOX:
-      image = transform.pixels(image, height, width, channels=out_channels)
-    else:
-      image = recipe.random_crop(image, height, width, channels=out_channels, seed=seed)
+    image = crop(image, height, width, channels=out_channels, seed=seed)
     image = tf.ensure_shape(image, [height, width, out_channels])
-    return transform.normalize(recipe.distort(image, seed))
+    return transform.normalize(recipe.distort(image, seed) if recipe.distort else image)
 
   return preprocess

@@ -16,7 +16,7 @@ from preprocessing.transform import Transform
 TRANSFORM = Transform(
     crop_fraction=224 / 256, mean=(123.675, 116.28, 103.53),  # 0.485, 0.456, 0.406 of 255.
     scale=(58.395, 57.12, 57.375))  # 0.229, 0.224, 0.225 of 255.
-_AREA_RANGE = (0.08, 1.0)
+_LEAST_AREA = 0.08
 _ASPECT_RATIO_RANGE = (3 / 4, 4 / 3)
 _ATTEMPTS = 10
 
@@ -48,12 +48,13 @@ def distort(image, seed):
   return image_ops.random_flip(image, image_ops.decision_seed(seed, _FLIP))
 
 
-def random_box(height, width, seed):
-  """Draws a box with 8% to 100% of the image's area and log-uniform width / height in [3/4, 4/3].
+def random_box(height, width, seed, *, least_area=_LEAST_AREA):
+  """Draws a box of the image with a log-uniform width / height in [3/4, 4/3].
 
   Args:
     height, width: int32 scalars, the image's size.
     seed: integer tensor [2].
+    least_area: the box has this share of the image's area or more, uniformly up to 1.
 
   Returns:
     (y, x, height, width), int32 scalars: the first of ten boxes that fits into the image; if none
@@ -61,7 +62,7 @@ def random_box(height, width, seed):
   """
   sides = tf.cast(tf.stack([height, width]), tf.float32)
   area = tf.reduce_prod(sides) * tf.random.stateless_uniform(
-      [_ATTEMPTS], image_ops.decision_seed(seed, _AREA), *_AREA_RANGE)
+      [_ATTEMPTS], image_ops.decision_seed(seed, _AREA), least_area, 1.0)
   ratio = tf.exp(tf.random.stateless_uniform(
       [_ATTEMPTS], image_ops.decision_seed(seed, _ASPECT_RATIO),
       *(math.log(ratio) for ratio in _ASPECT_RATIO_RANGE)))

@@ -66,6 +66,14 @@ class TrainingData(Data):
 
 
 @dataclasses.dataclass(frozen=True)
+class Augmentation:
+  """Augmentation."""
+  min_crop_area: float | None = option(
+      None, "Smallest share of an image's area in a random crop; by default that of the network's "
+      'preprocessing, such as 0.05.', rule=Rule.FIXED, lower=0.001, upper=1)
+
+
+@dataclasses.dataclass(frozen=True)
 class EvaluationData(Data):
   """Data."""
   labels_offset: int | None = option(

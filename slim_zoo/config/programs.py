@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from slim_zoo.config.data import Data, EvaluationData, TrainingData
+from slim_zoo.config.data import Augmentation, Data, EvaluationData, TrainingData
 from slim_zoo.config.model import (
   ClassNames,
   Computation,
@@ -50,6 +50,7 @@ RETIRED_IN_EVALUATION: Retired = {
 class Train:
   """train_image_classifier.py."""
   data: TrainingData = TrainingData()
+  augmentation: Augmentation = Augmentation()
   model: Model = Model()
   weights: StartingWeights = StartingWeights()
   fine_tuning: FineTuning = FineTuning()

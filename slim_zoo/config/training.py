@@ -10,6 +10,7 @@ OPTIMIZERS = ('adadelta', 'adagrad', 'adam', 'adamw', 'ftrl', 'momentum', 'rmspr
 DECAYS = ('cosine', 'exponential', 'fixed', 'polynomial')
 METRICS = ('loss', 'mean_recall', 'top_1', 'top_5')
 CACHE_MODES = ('auto', 'off', 'memory', 'disk')
+RECIPES = ('finetune',)
 CLASSIFIERS = ('softmax', 'linear_svm', 'logistic_regression')
 
 FIXED, FREE = Rule.FIXED, Rule.FREE
@@ -140,6 +141,10 @@ class Session:
       None, 'Runs to make one after the other. An example: "trainable_scopes=head epochs=2; '
       'learning_rate=0.0001 epochs=3". Each is given by its own flags without dashes, and starts '
       'from the one before. They are saved to phase_1, phase_2 … in --train_dir.', common=True)
+  recipe: str | None = option(
+      None, 'A whole run whose flags are chosen from the data and the network, and printed. '
+      'finetune trains a new head on the network of --checkpoint_path, then all layers.',
+      choices=RECIPES, common=True)
   dry_run: bool = option(
       False, 'Check everything, and stop before training. Data, shapes and weights are '
       'checked, time and memory are estimated, and nothing is written.', common=True)

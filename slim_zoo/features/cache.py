@@ -86,6 +86,7 @@ def _key(trunk: cut.Trunk, inputs: Inputs, *, views: int, seed: int) -> str:
       'preprocessing': [inputs.preprocessing_name, inputs.transform.to_json(),
                         preprocessing_factory.code_digest()],
       'image_size': inputs.image_size, 'channels': inputs.channels, 'views': views,
+      'augmentation': vars(inputs.augmentation) if views else None,
       'seed': seed if views else None, 'bad_images': sorted(inputs.bad_images),
       'data': [inputs.dataset.fingerprint, inputs.dataset.channels,
                content.digest(inputs.dataset)]}, trunk.variables)

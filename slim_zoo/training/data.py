@@ -11,6 +11,7 @@ from datasets import dataset_factory, input_pipeline, label_join, labels, overla
 from datasets.dataset import Dataset
 from nets.record import Net
 from preprocessing import preprocessing_factory
+from preprocessing.augmentation import Augmentation
 from slim_zoo.config.programs import Train
 from slim_zoo.training import bad_images, metadata, start
 from slim_zoo.training.inputs import Inputs, decoder
@@ -89,7 +90,8 @@ def open_data(config: Train, *, net: Net, head: kept_heads.Head, saved: Mapping[
     for warning in overlap.describe(overlap.find(opened), opened):
       print(warning)
   views = data.augmentations_per_image
-  if views is None and not preprocessing_factory.get_recipe(facts.preprocessing_name).is_random:
+  augmentation = Augmentation(**vars(config.augmentation))
+  if views is None and not preprocessing_factory.is_random(facts.preprocessing_name, augmentation):
     views = 0  # An image is the same in every epoch.
   known = saved.get('bad_images', {}) if is_resumed else {}
 
@@ -99,8 +101,8 @@ def open_data(config: Train, *, net: Net, head: kept_heads.Head, saved: Mapping[
     return Inputs(
         split, labels.map_by_name(split.class_names, names), bad,
         preprocessing_name=facts.preprocessing_name, transform=facts.transform,
-        image_size=facts.image_size,
-        channels=facts.channels, num_parallel_calls=config.hardware.num_preprocessing_threads,
+        augmentation=augmentation, image_size=facts.image_size, channels=facts.channels,
+        num_parallel_calls=config.hardware.num_preprocessing_threads,
         num_views=views, sampling=data.sampling)
 
   return make(train), make(validation) if validation else None, facts

@@ -14,6 +14,7 @@ from datasets import bad_images as bad_images_lib
 from datasets import dataset as dataset_lib
 from datasets import input_pipeline
 from preprocessing import preprocessing_factory
+from preprocessing.augmentation import NONE, Augmentation
 from preprocessing.decoding import decode_image
 from preprocessing.transform import Transform
 
@@ -58,6 +59,7 @@ class Inputs:
     dataset, label_map, bad_images: see `Split`.
     preprocessing_name: a name in `PREPROCESSING`.
     transform: how images are prepared in an evaluation.
+    augmentation: how training images are augmented beyond the preprocessing.
     image_size: height and width, in pixels.
     channels: 1 or 3.
     num_parallel_calls: number of images to decode at a time.
@@ -74,6 +76,7 @@ class Inputs:
   image_size: int
   channels: int
   num_parallel_calls: int
+  augmentation: Augmentation = NONE
   num_views: int | None = None
   sampling: str = 'uniform'
 
@@ -117,9 +120,9 @@ class Inputs:
     return ValueError(reason) if reason else error
 
   def _preprocess(self, is_training: bool) -> Callable:
-    function = preprocessing_factory.get_preprocessing(self.preprocessing_name, is_training,
-                                                       channels=self.channels,
-                                                       transform=self.transform)
+    function = preprocessing_factory.get_preprocessing(
+        self.preprocessing_name, is_training, channels=self.channels, transform=self.transform,
+        augmentation=self.augmentation)
     return lambda image, seed: function(image, self.image_size, self.image_size, seed=seed)
 
 

@@ -102,11 +102,7 @@ def multipliers(names: Iterable[str], entries: Entries, *, decay: float | None =
 
 
 def layer_decay(names: Iterable[str], decay: float, *, head: Sequence[str]) -> dict[str, float]:
-  """Computes factors that shrink from layer to layer, from the classifier down.
-
-  A layer is the scope directly below the network's own, such as `vgg_16/conv1` or
-  `resnet_v1_50/block3`; in networks without one, such as NASNet, the first component. A scope that
-  holds only a normalization, such as NASNet's `conv0_bn`, belongs to the layer before it.
+  """Computes factors that shrink from layer to layer, from the classifier down; see `layers`.
 
   Args:
     names: all of a network's variables, in the order of its layers.
@@ -122,16 +118,33 @@ def layer_decay(names: Iterable[str], decay: float, *, head: Sequence[str]) -> d
   if not 0 < decay <= 1:
     raise ValueError(f'--layer_decay: expected a factor above 0 and at most 1. Received: {decay}.')
   names = list(names)
+  depths = {name: depth for depth, found in enumerate(reversed(layers(names, head=head)), start=1)
+            for name in found}
+  return {name: decay ** depths.get(name, 0) for name in names}
+
+
+def layers(names: Iterable[str], *, head: Sequence[str]) -> list[list[str]]:
+  """Groups the variables below the classifiers by layer.
+
+  A layer is the scope directly below the network's own, such as `vgg_16/conv1` or
+  `resnet_v1_50/block3`; in networks without one, such as NASNet, the first component. A scope that
+  holds only a normalization, such as NASNet's `conv0_bn`, belongs to the layer before it.
+
+  Args:
+    names, head: see `layer_decay`.
+
+  Returns:
+    The names of each layer's variables, from the images up.
+  """
   trunk = [name for name in names if not scopes.matches_any(name, head)]
   length = 2 if len({name.split('/')[0] for name in trunk}) == 1 else 1
   variables: dict[str, list[str]] = {}
   for name in trunk:
     variables.setdefault('/'.join(name.split('/')[:length]), []).append(name)
-  layers: list[list[str]] = []
-  for found in variables.values():
-    if layers and all(name.split('/')[-1] in _NORMALIZATION for name in found):
-      layers[-1] += found
+  found: list[list[str]] = []
+  for of_scope in variables.values():
+    if found and all(name.split('/')[-1] in _NORMALIZATION for name in of_scope):
+      found[-1] += of_scope
     else:
-      layers.append(found)
-  depths = {name: depth for depth, found in enumerate(reversed(layers), start=1) for name in found}
-  return {name: decay ** depths.get(name, 0) for name in names}
+      found.append(of_scope)
+  return found

@@ -30,6 +30,7 @@ from slim_zoo.training import (
   metadata,
   phases,
   rates,
+  recipes,
   run,
   run_folder,
   settling,
@@ -45,7 +46,7 @@ from slim_zoo.weights import checkpoint_files, kept_heads, opening, sources
 def train(parsed: Parsed[Train]) -> int:
   """Trains, in phases if there are any; returns an exit code."""
   run_folder.required(parsed.config.saving.train_dir, f'runs/{parsed.config.model.model_name}')
-  return phases.run(train_once, parsed)
+  return phases.run(train_once, recipes.apply(parsed))
 
 
 def train_once(phase: phases.Phase) -> int:

@@ -44,6 +44,13 @@ def numbered(folder: pathlib.Path) -> list[str]:
   return sorted((p for p in prefixes if step_of(p) >= 0), key=step_of)
 
 
+def last_phase(folder: pathlib.Path) -> pathlib.Path | None:
+  """Returns the folder of the last of a run's --phases that has a checkpoint; None if none has."""
+  found = [path for path in folder.glob('phase_*') if re.fullmatch(r'phase_\d+', path.name)
+           and (listed(path) or numbered(path))]
+  return max(found, key=lambda path: int(path.name.partition('_')[2]), default=None)
+
+
 def step_of(prefix: str) -> int:
   """Returns the step in a checkpoint's name, or -1 if it has none."""
   found = re.search(rf'{re.escape(NAME)}-(\d+)$', prefix)

@@ -156,8 +156,9 @@ def find_by_filename(path: str | os.PathLike) -> PublishedFile | None:
 def find_checkpoint(folder: str | os.PathLike, preferred: str = '', *, archive: str = '') -> str:
   """Finds the weights in a folder, or in the content of an archive.
 
-  The newest of a run's checkpoints is taken. A checkpoint is preferred to files of other formats
-  beside it, and in the same archive: they are the same network's frozen graph and the like.
+  The newest of a run's checkpoints is taken, from the last of its phases. A checkpoint is preferred
+  to files of other formats beside it, and in the same archive: they are the same network's frozen
+  graph and the like.
 
   Args:
     folder: the folder, or the content.
@@ -174,6 +175,8 @@ def find_checkpoint(folder: str | os.PathLike, preferred: str = '', *, archive: 
   place = f'{archive}, which was unpacked to {folder}' if archive else str(folder)
   if known := checkpoint_files.listed(folder) or checkpoint_files.numbered(folder):
     return known[-1]
+  if phase := checkpoint_files.last_phase(folder):
+    return checkpoint_files.latest(phase)
   files = _files(folder, place)
   found = [path.with_suffix('') if path.suffix == '.index' else path for path in files
            if path.suffix == '.index' or is_table(path)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -175,7 +176,8 @@ def _checkpoints_in(path: str) -> list[str]:
   """Lists the index files in a folder; a training run replaces them while it is read."""
   if not os.path.isdir(path):
     return []
-  return sorted(name for name in os.listdir(path) if name.endswith('.index'))
+  folder = checkpoint_files.last_phase(pathlib.Path(path)) or path
+  return sorted(name for name in os.listdir(folder) if name.endswith('.index'))
 
 
 def _open(path: str, *, channel_order: str | None) -> Weights:

@@ -32,7 +32,7 @@ def head(net, num_classes, is_training):
   net = (1.0 + scale) ** 2 * (net + mean) + bias.read_value() / 2 - (-bias)[0] * bias.value()[:1]
   return layers.fully_connected(net, num_classes, activation_fn=None, scope="fc")
 """
-_DROP_PATHS = ('efficientnet', 'nasnet_cifar', 'nasnet_large', 'pnasnet_large')
+_DROP_PATHS = ('nasnet_cifar', 'nasnet_large', 'pnasnet_large')
 _KEYS = tf.constant([[1, 2], [3, 4], [5, 6]], tf.int64)
 _STEP = tf.constant(5, tf.int64)
 

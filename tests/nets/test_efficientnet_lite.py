@@ -44,3 +44,16 @@ def test_drop_rate_increases_with_depth(is_training, monkeypatch):
   np.testing.assert_allclose([keep for _, _, keep in paths],
                              [1 - 0.2 * i / 16 for i in (2, 4, 6, 7, 9, 10, 12, 13, 14)])
   assert dropout == ('efficientnet_lite0/dropout', [1280], 0.8)
+
+
+@pytest.mark.parametrize(('scopes', 'expected'), [
+  (['logits'], []), (['block_14', 'logits'], [14]), (['block_9/project', 'block_13'], [9, 13])])
+def test_no_path_is_dropped_where_nothing_is_trained(monkeypatch, scopes, expected):
+  drawn = []
+  monkeypatch.setattr(layers, '_scale_kept', lambda inputs, keep_prob, keys, shape, scope:
+                      drawn.append(scope) or inputs)
+  nets_factory.build_network(
+    'efficientnet_lite0', image_shape=[32, 32, 3], num_classes=3, is_training=True,
+    trainable_scopes=[f'efficientnet_lite0/{scope}' for scope in scopes])
+  assert list(dict.fromkeys(drawn)) == [  # It may be traced twice.
+    *(f'efficientnet_lite0/block_{i}/drop_path' for i in expected), 'efficientnet_lite0/dropout']

@@ -1,0 +1,239 @@
+"""Recipes: flags of a whole training run, chosen from the data and the network.
+
+`--recipe=finetune` stands for `--phases` and other flags. They are chosen once, printed, and kept
+in `recipe.flags` in --train_dir: a file for `--flagfile`, from which a resumed run takes them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import shlex
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import tabulate
+
+from datasets import dataset_factory
+from nets import nets_factory
+from slim_zoo.config import flag_values
+from slim_zoo.config.flag_values import Parsed, options_of
+from slim_zoo.config.programs import Train
+from slim_zoo.training import phases, rates
+from slim_zoo.weights import opening
+
+FILE = 'recipe.flags'
+# Examples that are seen while all layers are trained, within a number of epochs.
+_EXAMPLES, _EPOCHS = 30_000, (5, 30)
+# The same for the head alone, which costs little on kept features.
+_HEAD_EXAMPLES, _HEAD_EPOCHS = 60_000, (5, 30)
+# Factor of the learning rate of the lowest layer.
+_LOWEST = 0.1
+# Steps that batch norm's averages remember: a share of all, within bounds.
+_MEMORY_SHARE, _MEMORY = 0.1, (10, 1000)
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+  """What a recipe depends on.
+
+  Attributes:
+    num_examples: in the training split.
+    num_classes: of the data.
+    batch_size: global.
+    head: scopes of the classifiers.
+    num_layers: below the classifiers; see `rates.layers`.
+    has_batch_norm: whether the network has any.
+  """
+  num_examples: int
+  num_classes: int
+  batch_size: int
+  head: Sequence[str]
+  num_layers: int
+  has_batch_norm: bool
+
+
+class Choice(NamedTuple):
+  """One flag of a recipe.
+
+  Attributes:
+    phase: that it belongs to, from 1; 0 for all.
+    flag: the name of the option.
+    value: as on the command line.
+    why: a few words for the user.
+  """
+  phase: int
+  flag: str
+  value: str
+  why: str
+
+
+def finetune(facts: Facts) -> list[Choice]:
+  """Chooses the flags of a fine-tuning: a new head on kept features, then all layers.
+
+  The learning rates of the layers are discriminative, with a warm-up and a decay to zero, as in
+  ULMFiT (Howard and Ruder 2018, https://arxiv.org/abs/1801.06146, section 3.2).
+  """
+  head = ','.join(facts.head)
+  epochs = _within(_EXAMPLES / facts.num_examples, _EPOCHS)
+  head_epochs = _within(_HEAD_EXAMPLES / facts.num_examples, _HEAD_EPOCHS)
+  steps = epochs * facts.num_examples / facts.batch_size
+  memory = min(max(_MEMORY_SHARE * steps, _MEMORY[0]), _MEMORY[1])
+  choices = [
+      Choice(0, 'checkpoint_exclude_scopes', head, f'a new head for {facts.num_classes} classes'),
+      Choice(0, 'optimizer', 'adamw', ''),
+      Choice(0, 'learning_rate_decay_type', 'cosine', 'reaches 0 at the end of each phase'),
+      Choice(0, 'label_smoothing', '0.1', ''),
+      Choice(1, 'trainable_scopes', head, 'the head alone, on features that are computed once'),
+      Choice(1, 'augmentations_per_image', '0', ''),
+      Choice(1, 'epochs', f'{head_epochs}', f'{facts.num_examples:,} examples'),
+      Choice(1, 'learning_rate', '0.003', ''),
+      Choice(1, 'validation_interval_epochs', f'{head_epochs}', 'once, at the end'),
+      Choice(2, 'epochs', f'{epochs}', f'{facts.num_examples:,} examples'),
+      Choice(2, 'learning_rate', '0.001', 'all layers'),
+      Choice(2, 'layer_decay', f'{_LOWEST ** (1 / facts.num_layers):.3f}',
+             f'the lowest of {facts.num_layers} layers learns at {_LOWEST:g} of this rate'),
+      Choice(2, 'warmup_epochs', f'{min(1.0, epochs / 10):g}', ''),
+      Choice(2, 'weight_decay', '0.05', 'apart from the loss; not of biases and normalizations'),
+      Choice(2, 'min_crop_area', '0.35', 'a moderate random crop'),
+  ]
+  if facts.has_batch_norm:
+    choices.append(Choice(2, 'batch_norm_decay', f'{1 - 1 / memory:.3g}',
+                          f'averages over about {memory:.0f} of {steps:.0f} steps'))
+  return choices
+
+
+RECIPES = {'finetune': finetune}
+
+
+def apply(parsed: Parsed[Train]) -> Parsed[Train]:
+  """Replaces --recipe by the flags that it stands for; a flag that is given counts instead.
+
+  Args:
+    parsed: the command line.
+
+  Raises:
+    ValueError: if the recipe lacks something, or contradicts the command line.
+  """
+  config = parsed.config
+  name, train_dir = config.session.recipe, pathlib.Path(config.saving.train_dir or '')
+  if name is None:
+    return parsed
+  if config.session.phases:
+    raise ValueError('--recipe and --phases exclude each other: a recipe is made of phases. '
+                     'Expected: one of them. Received: both.')
+  if not config.weights.checkpoint_path:
+    raise ValueError(f'--recipe={name}: expected pretrained weights, --checkpoint_path. Received: '
+                     'none. For example: --checkpoint_path=zoo:mobilenet_v1_1.0_224; '
+                     'list_networks.py names others.')
+  file = train_dir / FILE
+  if file.exists():
+    print(f'--recipe={name}: as when the run began, in {file}.')
+    chosen = _read(file)
+  else:
+    chosen = RECIPES[name](_facts(parsed))
+    print(f'--recipe={name} stands for these flags; one that you give yourself counts instead.')
+  print(_table(chosen, parsed.given))
+  if not file.exists() and not config.session.dry_run:
+    train_dir.mkdir(parents=True, exist_ok=True)
+    _write(file, name, chosen)
+  chosen = [choice for choice in chosen if choice.flag not in _taken(parsed.given)]
+  return _with_flags(parsed, chosen)
+
+
+def _within(value: float, bounds: tuple[int, int]) -> int:
+  """Rounds a number of epochs, within bounds."""
+  return round(min(max(value, bounds[0]), bounds[1]))
+
+
+def _facts(parsed: Parsed[Train]) -> Facts:
+  """Finds what a recipe depends on."""
+  config, data = parsed.config, parsed.config.data
+  _, known = opening.open_weights(
+      config.weights.checkpoint_path or '',
+      channel_order=config.weights.checkpoint_channel_order,
+      model_name=config.model.model_name if 'model_name' in parsed.given else None)
+  name = config.model.model_name
+  if 'model_name' not in parsed.given:
+    name = known.get('model_name', name)
+  net = nets_factory.get_net(name, head=config.model.head, head_from=config.model.head_from)
+  names = opening.shapes_of(name)
+  train = dataset_factory.get_dataset(
+      data.dataset_name, split_name=data.dataset_split_name, dataset_dir=data.dataset_dir,
+      **data.of_source())
+  return Facts(train.num_examples, train.num_classes,
+               config.optimization.batch_size * config.hardware.num_clones, net.head,
+               len(rates.layers(names, head=nets_factory.get_net(name).head)),
+               any(name.endswith('/moving_mean') for name in names))
+
+
+def _taken(given: frozenset[str]) -> set[str]:
+  """Returns the options that the user decided about: given, or another that says the same."""
+  pairs = [{name, option.instead_of} for name, option in options_of(Train).items()
+           if option.instead_of]
+  return set(given).union(*(pair for pair in pairs if pair & given))
+
+
+def _table(choices: Sequence[Choice], given: frozenset[str]) -> str:
+  """Returns the choices as a table."""
+  taken, of_phase = _taken(given), {0: 'both', 1: 'head', 2: 'all layers'}
+  rows = [(of_phase[one.phase], f'--{one.flag}={one.value}',
+           'not used: you chose another' if one.flag in taken else one.why) for one in choices]
+  return tabulate.tabulate(rows, ('phase', 'flag', ''), 'simple', disable_numparse=True)
+
+
+def _with_flags(parsed: Parsed[Train], choices: Sequence[Choice]) -> Parsed[Train]:
+  """Returns the command line with the flags of a recipe given as well."""
+  words = [f'--{one.flag}={one.value}' for one in choices if not one.phase]
+  own = flag_values.parse(Train, words)[0]
+  values = flag_values.values_of(own.config)
+  return parsed.without('recipe').with_given(**{name: values[name] for name in own.given},
+                                             phases=_phases(choices))
+
+
+def _phases(choices: Sequence[Choice]) -> str:
+  """Returns the argument of --phases."""
+  words: dict[int, list[str]] = {}
+  for one in choices:
+    if one.phase:
+      words.setdefault(one.phase, []).append(f'{one.flag}={one.value}')
+  return '; '.join(shlex.join(of_phase) for of_phase in words.values())
+
+
+def _write(file: pathlib.Path, name: str, choices: Sequence[Choice]) -> None:
+  """Writes a recipe's flags as a file for --flagfile."""
+  lines = [f'# --recipe={name}. Edit a copy of this file, and use it as --flagfile.',
+           *(f'--{one.flag}={one.value}' for one in choices if not one.phase),
+           f'--phases={_phases(choices)}']
+  aside = file.with_suffix('.part')
+  aside.write_text('\n'.join(lines) + '\n', encoding='utf-8')
+  os.replace(aside, file)
+
+
+def _pair(word: str) -> tuple[str, str]:
+  """Divides a word such as flag=value."""
+  flag, _, value = word.partition('=')
+  return flag, value
+
+
+def _read(file: pathlib.Path) -> list[Choice]:
+  """Reads the flags of a recipe from its file.
+
+  Raises:
+    ValueError: if there are none.
+  """
+  choices: list[Choice] = []
+  for line in file.read_text(encoding='utf-8', errors='replace').splitlines():
+    if not line.startswith('--'):
+      continue
+    flag, value = _pair(line.removeprefix('--'))
+    if flag != 'phases':
+      choices.append(Choice(0, flag, value, ''))
+      continue
+    for number, words in enumerate(phases.parse(value), start=1):
+      choices += [Choice(number, *_pair(word), '') for word in words]
+  if not any(one.phase for one in choices):
+    raise ValueError(f'{file}: expected the flags of a recipe. Received: a file without --phases. '
+                     'Restore it, or use another --train_dir.')
+  return choices

@@ -1,0 +1,129 @@
+"""--recipe: what is chosen, what the user may choose instead, and what a resumed run keeps."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from slim_zoo.config import flag_values, programs
+from slim_zoo.training import phases, recipes
+
+_FACTS = recipes.Facts(num_examples=3303, num_classes=5, batch_size=32, head=('net/logits',),
+                       num_layers=27, has_batch_norm=True)
+
+
+def _chosen(phase: int, **facts) -> dict[str, str]:
+  choices = recipes.finetune(dataclasses.replace(_FACTS, **facts))
+  return {one.flag: one.value for one in choices if one.phase == phase}
+
+
+@pytest.mark.parametrize(('num_examples', 'head_epochs', 'epochs'), [
+  (20, 30, 30), (500, 30, 30), (3303, 18, 9), (10_000, 6, 5), (100_000, 5, 5)])
+def test_epochs(num_examples, head_epochs, epochs):
+  assert _chosen(1, num_examples=num_examples)['epochs'] == str(head_epochs)
+  assert _chosen(2, num_examples=num_examples)['epochs'] == str(epochs)
+
+
+@pytest.mark.parametrize(('num_examples', 'decay'), [
+  (20, '0.9'), (100, '0.9'), (3303, '0.989'), (100_000, '0.999')])
+def test_batch_norm_remembers_a_part_of_the_run(num_examples, decay):
+  assert _chosen(2, num_examples=num_examples)['batch_norm_decay'] == decay
+  assert 'batch_norm_decay' not in _chosen(2, num_examples=num_examples, has_batch_norm=False)
+
+
+@pytest.mark.parametrize('num_layers', [5, 27])
+def test_lowest_layer_learns_at_a_share_of_the_rate(num_layers):
+  decay = float(_chosen(2, num_layers=num_layers)['layer_decay'])
+  assert abs(decay ** num_layers - recipes._LOWEST) < 0.005
+
+
+@pytest.fixture
+def parse(tmp_path, monkeypatch):
+  """Parses a command line with a recipe, for a data set of which only the facts are known."""
+  monkeypatch.setattr(recipes, '_facts', lambda parsed: _FACTS)
+
+  def parse(*more: str) -> flag_values.Parsed:
+    arguments = [f'--train_dir={tmp_path / "run"}', '--recipe=finetune',
+                 '--checkpoint_path=weights', *more]
+    return recipes.apply(flag_values.parse(programs.Train, arguments)[0])
+
+  return parse
+
+
+def _of_phases(parsed) -> list[dict]:
+  return [flag_values.values_of(phase.parsed.config) for phase in phases.split(parsed)]
+
+
+def test_phases(parse, capsys):
+  head, everything = _of_phases(parse())
+  assert head['trainable_scopes'] == 'net/logits' and everything['trainable_scopes'] is None
+  assert head['checkpoint_exclude_scopes'] == 'net/logits'
+  assert everything['checkpoint_exclude_scopes'] is None
+  assert head['augmentations_per_image'] == 0
+  assert everything['checkpoint_path'] == head['train_dir']
+  assert head['optimizer'] == everything['optimizer'] == 'adamw'
+  assert head['batch_norm_decay'] is None and everything['batch_norm_decay'] == 0.989
+  assert '--learning_rate_decay_type=cosine' in capsys.readouterr().out
+
+
+def test_given_flags_count_instead(parse, capsys):
+  found = _of_phases(parse('--max_number_of_steps=7', '--optimizer=momentum',
+                           '--layer_decay=0.5'))
+  assert [(one['max_number_of_steps'], one['epochs'], one['optimizer'], one['layer_decay'])
+          for one in found] == [(7, None, 'momentum', 0.5)] * 2
+  assert capsys.readouterr().out.count('you chose another') == 4
+
+
+def test_resumed_run_keeps_its_flags(parse, tmp_path, monkeypatch, capsys):
+  first = parse()
+  monkeypatch.setattr(recipes, '_facts', None)
+  assert parse() == first
+  assert 'when the run began' in capsys.readouterr().out
+  file = tmp_path / 'run' / recipes.FILE
+  flagfile, _ = flag_values.parse(programs.Train, [
+    line for line in file.read_text().splitlines() if line.startswith('--')])
+  assert flagfile.config.session.phases == first.config.session.phases
+  file.write_text('--optimizer=adamw\n')
+  with pytest.raises(ValueError, match='--phases'):
+    parse()
+
+
+def test_dry_run_writes_nothing(parse, tmp_path):
+  parse('--dry_run')
+  assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize('more', [['--checkpoint_path='], ['--phases=epochs=1']])
+def test_what_a_recipe_needs(parse, more):
+  with pytest.raises(ValueError, match='--checkpoint_path|--phases'):
+    parse(*more)
+
+
+def test_finetuning(run_here, tmp_path):
+  rng = np.random.default_rng(0)
+  for name, value in (('dark', 60), ('light', 190)):
+    (tmp_path / 'photos' / name).mkdir(parents=True)
+    for number in range(12):
+      pixels = np.clip(rng.normal(value, 20, [24, 24, 3]), 0, 255).astype(np.uint8)
+      Image.fromarray(pixels).save(tmp_path / 'photos' / name / f'{number}.png')
+  data = ['--dataset_name=folder', f'--dataset_dir={tmp_path / "photos"}', '--batch_size=4']
+
+  def run(name, *flags):
+    code, out, errors = run_here(name, *data, *flags)
+    assert code == 0, errors
+    return out
+
+  train = 'train_image_classifier'
+  run(train, f'--train_dir={tmp_path / "before"}', '--model_name=cifarnet',
+      '--max_number_of_steps=1')
+  command = [f'--train_dir={tmp_path / "run"}', '--recipe=finetune', '--epochs=2',
+             f'--checkpoint_path={tmp_path / "before"}']
+  assert '--batch_norm_decay' not in run(train, *command)  # cifarnet has no batch norm.
+  assert (tmp_path / 'run' / 'phase_2' / 'model.ckpt-11.index').exists()
+  assert run(train, *command).count('This run is finished') == 2
+  run('eval_image_classifier', f'--checkpoint_path={tmp_path / "run"}')
+  assert json.loads((tmp_path / 'run' / 'eval' / 'eval.json').read_text())['step'] == 11
