@@ -1,10 +1,8 @@
 r"""Trains an image classifier, from scratch or from a checkpoint.
 
-    python train_image_classifier.py --train_dir=run --dataset_name=folder \
-      --dataset_dir=photos --model_name=mobilenet_v1 --epochs=5 \
-      --checkpoint_path=mobilenet_v1_1.0_224.ckpt \
-      --checkpoint_exclude_scopes=MobilenetV1/Logits \
-      --trainable_scopes=MobilenetV1/Logits
+    python train_image_classifier.py --train_dir=run --recipe=finetune \
+      --dataset_name=folder --dataset_dir=photos \
+      --checkpoint_path=zoo:mobilenet_v1_1.0_224
 
 The same command continues where the run stopped.
 """

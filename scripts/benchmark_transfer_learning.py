@@ -192,7 +192,8 @@ def train_in_torch(epochs: int, scratch: pathlib.Path) -> Measured:
   job = JOBS[FLAGS.job]
   arrays, examples = scratch / 'slim_zoo.weights.npz', scratch / 'examples.json'
   if not examples.exists():
-    write_weights(job, arrays)
+    write_weights(FLAGS.checkpoint_path, job, arrays,
+                  channel_order=FLAGS.checkpoint_channel_order)
     examples.write_text(json.dumps(list_examples(FLAGS.dataset_dir)), encoding='utf-8')
   settings = benchmark_transfer_torch.Settings(
       job.model_name, str(arrays), str(examples), epochs, FLAGS.batch_size, FLAGS.image_size,
@@ -205,7 +206,8 @@ def train_in_torch(epochs: int, scratch: pathlib.Path) -> Measured:
                   found['versions'])
 
 
-def write_weights(job: Job, path: pathlib.Path) -> None:
+def write_weights(checkpoint: str, job: Job, path: pathlib.Path, *,
+                  channel_order: str | None = None) -> None:
   """Writes the restored variables as arrays, under our names."""
   import numpy as np
 
@@ -215,8 +217,7 @@ def write_weights(job: Job, path: pathlib.Path) -> None:
   traced = outline.trace(job.model_name, net.classes,
                          image_shape=[net.image_size, net.image_size, net.channels])
   shapes = {**traced.trainable, **traced.others}
-  opened = sources.open_weights(FLAGS.checkpoint_path,
-                                channel_order=FLAGS.checkpoint_channel_order)
+  opened = sources.open_weights(checkpoint, channel_order=channel_order)
   report = restore.plan(opened.source, shapes, opened.takes(job.model_name, shapes),
                         exclude=job.new)
   np.savez(path, **{row.name: restore.value(row, opened.source) for row in report.rows

@@ -142,8 +142,8 @@ class Session:
       'learning_rate=0.0001 epochs=3". Each is given by its own flags without dashes, and starts '
       'from the one before. They are saved to phase_1, phase_2 … in --train_dir.', common=True)
   recipe: str | None = option(
-      None, 'A whole run whose flags are chosen from the data and the network, and printed. '
-      'finetune trains a new head on the network of --checkpoint_path, then all layers.',
+      None, 'A run with flags chosen from the data. finetune trains a new head on the network of '
+      '--checkpoint_path, then all layers, and prints what it chose.',
       choices=RECIPES, common=True)
   dry_run: bool = option(
       False, 'Check everything, and stop before training. Data, shapes and weights are '

@@ -166,9 +166,9 @@ def test_program(benchmark, settings, zoo_assets, tmp_path, capsys):
   assert 'computed: epochs 3 to 5' in capsys.readouterr().out
 
 
-def test_inputs_for_pytorch(benchmark, settings, zoo_assets, tmp_path):
-  settings.checkpoint_path = str(zoo_assets / 'weights' / 'mobilenet_v1_1.0_224')
-  benchmark.write_weights(benchmark.JOBS['mobilenet_v1'], tmp_path / 'x.npz')
+def test_inputs_for_pytorch(benchmark, zoo_assets, tmp_path):
+  benchmark.write_weights(str(zoo_assets / 'weights' / 'mobilenet_v1_1.0_224'),
+                          benchmark.JOBS['mobilenet_v1'], tmp_path / 'x.npz')
   with np.load(tmp_path / 'x.npz') as arrays:
     assert len(arrays.files) == 27 * 5 and not any('Logits' in name for name in arrays.files)
     assert arrays['MobilenetV1/Conv2d_0/weights'].shape == (3, 3, 3, 32)
