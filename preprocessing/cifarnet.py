@@ -42,8 +42,13 @@ def random_crop(image, height, width, *, channels=3, seed):
   return tf.cast(image, tf.float32)
 
 
-def distort(image, seed):
-  """Flips, and changes brightness and contrast; values may leave [0, 255].
+def flip(image, seed):
+  """Flips at random: float32 [height, width, channels]."""
+  return image_ops.random_flip(image, image_ops.decision_seed(seed, _FLIP))
+
+
+def recolor(image, seed):
+  """Changes brightness and contrast; values may leave [0, 255].
 
   Args:
     image: float32 [height, width, channels] in [0, 255].
@@ -52,7 +57,6 @@ def distort(image, seed):
   Returns:
     float32 [height, width, channels].
   """
-  image = image_ops.random_flip(image, image_ops.decision_seed(seed, _FLIP))
   image = tf.image.stateless_random_brightness(
       image, _MAX_BRIGHTNESS_DELTA, image_ops.decision_seed(seed, _BRIGHTNESS))
   return tf.image.stateless_random_contrast(

@@ -45,8 +45,13 @@ def random_crop(image, height, width, *, channels=3, seed):
   return image_ops.legacy_resize(decoding.crop(image, box), height, width)
 
 
-def distort(image, seed):
-  """Flips, and changes brightness and, of colour images, saturation.
+def flip(image, seed):
+  """Flips at random: float32 [height, width, channels]."""
+  return image_ops.random_flip(image, image_ops.decision_seed(seed, _FLIP))
+
+
+def recolor(image, seed):
+  """Changes brightness and, of colour images, saturation.
 
   Args:
     image: float32 [height, width, channels] in [0, 255].
@@ -55,7 +60,6 @@ def distort(image, seed):
   Returns:
     float32 [height, width, channels] in [0, 255].
   """
-  image = image_ops.random_flip(image, image_ops.decision_seed(seed, _FLIP))
   return _distort_colour(image / 255.0, seed) * 255.0
 
 

@@ -32,20 +32,23 @@ class Recipe:
     transform: for evaluation; its normalization is also that of training.
     random_crop: (image, height, width, *, channels, seed) -> float32 [height, width, channels] in
       [0, 255], for training; None to train on the images of an evaluation.
-    distort: (image, seed) -> image, applied to the crop: flips and changes of colours.
+    flip: (image, seed) -> image, applied to the crop.
+    recolor: (image, seed) -> image, applied next; None if colours are not changed.
   """
   transform: Transform
   random_crop: Callable[..., tf.Tensor] | None = None
-  distort: Callable[..., tf.Tensor] | None = None
+  flip: Callable[..., tf.Tensor] | None = None
+  recolor: Callable[..., tf.Tensor] | None = None
 
   @property
   def is_random(self) -> bool:
     """Whether training images are augmented at random."""
-    return self.distort is not None
+    return self.flip is not None
 
 
 def _recipe(module, transform: Transform | None = None) -> Recipe:
-  return Recipe(transform or module.TRANSFORM, module.random_crop, module.distort)
+  return Recipe(transform or module.TRANSFORM, module.random_crop, module.flip,
+                getattr(module, 'recolor', None))
 
 
 PREPROCESSING = {
@@ -155,6 +158,10 @@ def get_preprocessing(name, is_training=False, use_grayscale=False, *, channels=
       return transform(image, height, width, channels=out_channels)
     image = crop(image, height, width, channels=out_channels, seed=seed)
     image = tf.ensure_shape(image, [height, width, out_channels])
-    return transform.normalize(recipe.distort(image, seed) if recipe.distort else image)
+    image = recipe.flip(image, seed) if recipe.flip else image
+    if recipe.recolor and not augmentation.replaces_colors:
+      image = recipe.recolor(image, seed)
+    image = transform.normalize(augmentation.change_pixels(image, seed))
+    return augmentation.change_normalized(image, seed)
 
   return preprocess

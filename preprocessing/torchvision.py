@@ -43,7 +43,7 @@ def random_crop(image, height, width, *, channels=3, seed):
   return resize.resize(decoding.crop(image, box), height, width)
 
 
-def distort(image, seed):
+def flip(image, seed):
   """Flips at random: float32 [height, width, channels]."""
   return image_ops.random_flip(image, image_ops.decision_seed(seed, _FLIP))
 

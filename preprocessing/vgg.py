@@ -45,6 +45,6 @@ def random_crop(image, height, width, *, channels=3, seed):
                                x_seed=image_ops.decision_seed(seed, _CROP_X))
 
 
-def distort(image, seed):
+def flip(image, seed):
   """Flips at random: float32 [height, width, channels]."""
   return image_ops.random_flip(image, image_ops.decision_seed(seed, _FLIP))

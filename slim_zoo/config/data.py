@@ -8,6 +8,7 @@ from typing import Any
 from slim_zoo.config.option import Path, Rule, option
 
 SAMPLING = ('uniform', 'balanced')
+POLICIES = ('auto_augment', 'rand_augment', 'trivial_augment')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +72,19 @@ class Augmentation:
   min_crop_area: float | None = option(
       None, "Smallest share of an image's area in a random crop; by default that of the network's "
       'preprocessing, such as 0.05.', rule=Rule.FIXED, lower=0.001, upper=1)
+  vertical_flip: bool = option(False, 'Turn half of the images upside down.', rule=Rule.FIXED)
+  color_jitter: float | None = option(
+      None, "Strength of random changes of brightness, contrast and saturation, instead of those "
+      "of the network's preprocessing.", rule=Rule.FIXED, lower=0)
+  augmentation_policy: str | None = option(
+      None, "Random operations on geometry and colours, instead of the changes of colours of the "
+      "network's preprocessing.", rule=Rule.FIXED, choices=POLICIES)
+  rand_augment_operations: int = option(2, 'Number of operations of rand_augment.',
+                                        rule=Rule.FIXED, lower=1)
+  rand_augment_magnitude: int = option(9, 'Magnitude of the operations of rand_augment.',
+                                       rule=Rule.FIXED, lower=0, upper=30)
+  erasing_probability: float = option(0.0, 'Share of the images of which a rectangle is erased.',
+                                      rule=Rule.FIXED, lower=0, upper=1)
 
 
 @dataclasses.dataclass(frozen=True)

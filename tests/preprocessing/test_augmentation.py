@@ -72,3 +72,59 @@ def test_nothing_is_random_by_default():
   assert not preprocessing_factory.is_random('lenet', augmentation.NONE)
   assert preprocessing_factory.is_random('lenet', Augmentation(min_crop_area=1.0))
   assert preprocessing_factory.is_random('vgg', augmentation.NONE)
+
+
+def _with(image, name, seed=1, **options):
+  """A training image of the whole photo, without normalization."""
+  transform = dataclasses.replace(PREPROCESSING[name].transform, mean=(0., 0., 0.),
+                                  scale=(1., 1., 1.), channel_order='rgb')
+  function = get_preprocessing(name, True, transform=transform,
+                               augmentation=Augmentation(min_crop_area=1.0, **options))
+  return function(tf.constant(image), SIZE, SIZE, seed=tf.constant([seed, 5])).numpy()
+
+
+@pytest.mark.parametrize('name', PREPROCESSING)
+def test_jitter_and_policies_replace_the_colors_of_the_recipe(photo, name):
+  plain = _with(photo, name, color_jitter=0.0)
+  if PREPROCESSING[name].recolor is None:
+    np.testing.assert_array_equal(plain, np.rint(np.clip(_with(photo, name), 0, 255)))
+  else:
+    assert np.abs(plain - _with(photo, name)).mean() > 1
+  for options in ({'color_jitter': 0.5}, {'augmentation_policy': 'trivial_augment'}):
+    changed = [_with(photo, name, seed, **options) for seed in range(4)]
+    assert any(np.abs(one - _with(photo, name, seed, color_jitter=0.0)).mean() > 1
+               for seed, one in enumerate(changed))
+
+
+def test_vertical_flip(photo):
+  results = {_with(photo, 'vgg', seed, vertical_flip=True).tobytes(): seed for seed in range(12)}
+  assert len(results) == 4  # Both flips are independent.
+  for seed in results.values():
+    before = _with(photo, 'vgg', seed)
+    after = _with(photo, 'vgg', seed, vertical_flip=True)
+    assert any(np.array_equal(after, one) for one in (before, before[::-1]))
+
+
+def test_erased_rectangle_is_zero_after_normalization(photo):
+  found = train(photo, 'torchvision', 2, min_crop_area=1.0, erasing_probability=1.0)
+  before = train(photo, 'torchvision', 2, min_crop_area=1.0)
+  is_erased = (found != before).any(-1)
+  assert is_erased.any() and (found[is_erased] == 0).all()
+
+
+@pytest.mark.parametrize('policy', augmentation.POLICIES)
+def test_policies_are_functions_of_the_seed(photo, policy):
+  results = [_with(photo, 'vgg', seed, augmentation_policy=policy) for seed in (0, 1, 2, 3, 0)]
+  np.testing.assert_array_equal(results[0], results[4])
+  assert len({result.tobytes() for result in results}) > 2
+  stronger = [_with(photo, 'vgg', seed, augmentation_policy='rand_augment',
+                    rand_augment_operations=4, rand_augment_magnitude=30) for seed in range(4)]
+  assert not np.array_equal(results[:4], stronger)
+
+
+@pytest.mark.parametrize(('options', 'expected'), [
+  ({}, False), ({'rand_augment_magnitude': 3}, False), ({'vertical_flip': True}, True),
+  ({'color_jitter': 0.1}, True), ({'augmentation_policy': 'rand_augment'}, True),
+  ({'erasing_probability': 0.1}, True), ({'min_crop_area': 0.5}, True)])
+def test_is_random(options, expected):
+  assert Augmentation(**options).is_random == expected

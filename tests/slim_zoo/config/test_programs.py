@@ -12,6 +12,7 @@ import sys
 import pytest
 
 from datasets import input_pipeline
+from preprocessing import augmentation
 from slim_zoo.config import data, flag_values, training
 from slim_zoo.config.option import Path, Rule
 from slim_zoo.features import cache, linear_classifiers
@@ -33,7 +34,8 @@ def test_all_programs_are_listed():
 @pytest.mark.parametrize(('names', 'table'), [
   (training.OPTIMIZERS, optimizers.OPTIMIZERS), (training.DECAYS, schedules.DECAYS),
   (training.METRICS, loop.BEST_METRICS), (training.CACHE_MODES, cache.MODES),
-  (training.CLASSIFIERS[1:], linear_classifiers.KINDS), (data.SAMPLING, input_pipeline.SAMPLING)])
+  (training.CLASSIFIERS[1:], linear_classifiers.KINDS), (data.SAMPLING, input_pipeline.SAMPLING),
+  (data.POLICIES, augmentation.POLICIES)])
 def test_names_equal_those_of_the_tables(names, table):
   assert sorted(names) == sorted(table)
 
