@@ -9,6 +9,7 @@ ORDER = 1
 FILE_ORDER = 2
 AUGMENTATION = 3
 TURN = 4
+MIXING = 5
 
 
 def derive(purpose: int, seed: int, *parts) -> tf.Tensor:

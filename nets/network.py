@@ -108,6 +108,11 @@ class Network:
                   for name, value in end_points.items()}
     return tf.cast(logits, tf.float32), end_points
 
+  @property
+  def num_classes(self) -> int | None:
+    """Number of its outputs; None or 0 for features."""
+    return self._num_classes
+
   def regularization_loss(self, names: Sequence[str] | None = None) -> tf.Tensor:
     """Returns the sum of the variables' regularizers, by default of all; a float32 scalar."""
     wanted = set(self.variables if names is None else names)

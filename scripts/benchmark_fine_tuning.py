@@ -12,7 +12,7 @@ The contenders, each a process of its own:
   `mobilenet_v1` only, for --pytorch_epochs.
 
 Each split holds out a tenth of every class (or --validation_fraction). All start with an empty
-cache. A row of each run is appended to `results/benchmark_fine_tuning.csv`. At the end, a table has
+cache. A row of each run is appended to `results/benchmark_fine_tuning.csv`. After each split, a table has
 the means, and the difference of `recipe` from each other contender over all validation images, with
 a 95% interval from the images' paired differences. PyTorch is not a dependency of the project:
 create an environment for it (`python -m venv torch && torch/bin/pip install torch numpy pillow`)
@@ -195,7 +195,8 @@ def describe(right: Mapping[str, Sequence[np.ndarray]], seconds: Mapping[str, Se
       difference = f'{paired.mean():+.4f} ± {margin:.4f}'
     rows.append([name, *(f'{value:.4f}' for value in top_1), f'{np.mean(top_1):.4f}', difference,
                  f'{statistics.mean(seconds[name]) / 60:.1f}'])
-  headers = ['', *(f'split {number}' for number in FLAGS.splits), 'mean', 'recipe minus this',
+  done = FLAGS.splits[:max(map(len, right.values()))]
+  headers = ['', *(f'split {number}' for number in done), 'mean', 'recipe minus this',
              'minutes each']
   return tabulate.tabulate(rows, headers, 'github', disable_numparse=True)
 
@@ -233,7 +234,7 @@ def main() -> None:
               'validation_images': len(labels), 'top_1': f'{right[name][-1].mean():.4f}',
               'mean_recall': f'{recall:.4f}', 'seconds': f'{seconds[name][-1]:.0f}',
               'flags': ' '.join(FLAGS.recipe_flags) if name == 'recipe' else ''}])
-  print(describe(right, seconds))
+      print(describe(right, seconds), flush=True)
 
 
 if __name__ == '__main__':

@@ -21,6 +21,7 @@ from slim_zoo.config.training import (
   Duration,
   FineTuning,
   Loss,
+  Mixing,
   NetworkOptimization,
   Optimization,
   OptimizerSettings,
@@ -51,6 +52,7 @@ class Train:
   """train_image_classifier.py."""
   data: TrainingData = TrainingData()
   augmentation: Augmentation = Augmentation()
+  mixing: Mixing = Mixing()
   model: Model = Model()
   weights: StartingWeights = StartingWeights()
   fine_tuning: FineTuning = FineTuning()

@@ -10,6 +10,7 @@ OPTIMIZERS = ('adadelta', 'adagrad', 'adam', 'adamw', 'ftrl', 'momentum', 'rmspr
 DECAYS = ('cosine', 'exponential', 'fixed', 'polynomial')
 METRICS = ('loss', 'mean_recall', 'top_1', 'top_5')
 CACHE_MODES = ('auto', 'off', 'memory', 'disk')
+LOSSES = ('binary', 'focal', 'softmax')
 RECIPES = ('finetune',)
 CLASSIFIERS = ('softmax', 'linear_svm', 'logistic_regression')
 
@@ -39,11 +40,28 @@ class Loss:
   weight_decay: float = option(
       0.00004, 'Factor of the L2 regularization; with adamw, which decays weights apart from the '
       'loss, of that decay.', rule=FIXED, lower=0)
+  loss: str = option('softmax', 'Loss of each example: cross-entropy of softmax; binary, '
+                     "cross-entropy of each class's sigmoid; or focal.", rule=FIXED, choices=LOSSES)
+  focal_gamma: float = option(2.0, 'Exponent of the focal loss.', rule=FIXED, lower=0)
+  bce_target_threshold: float | None = option(
+      None, 'Targets of the binary loss above this become 1, others 0, such as 0.2 with mixed '
+      'images.', rule=FIXED, lower=0, upper=1)
   label_smoothing: float = option(0.0, 'Share of each target that is spread over all classes.',
                                   rule=FIXED, lower=0, upper=0.999)
   class_weights: str = option('none', 'Weights of the classes in the loss: none, or balanced so '
                               'that all classes count alike.', rule=FIXED,
                               choices=['none', 'balanced'])
+
+
+@dataclasses.dataclass(frozen=True)
+class Mixing:
+  """Mixed images."""
+  mixup_alpha: float = option(
+      0.0, 'Mix pairs of images and their labels; the shares are from Beta(alpha, alpha).',
+      rule=FIXED, lower=0)
+  cutmix_alpha: float = option(
+      0.0, 'Replace a rectangle of each image by one of another; the areas are from Beta(alpha, '
+      'alpha). With --mixup_alpha, each batch has one of both.', rule=FIXED, lower=0)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -29,7 +29,9 @@ def make_trainer(config: Train | TrainOnFeatures, network: Network, length: Leng
       network, optimizer=config.optimization.optimizer, settings=config.settings,
       schedule=make_schedule(config.optimization, config.duration, length),
       batch_size=length.batch_size, seed=config.optimization.seed,
-      label_smoothing=config.loss.label_smoothing, weight_decay=config.loss.weight_decay,
+      loss=losses.Loss(config.loss.loss, config.loss.label_smoothing, config.loss.focal_gamma,
+                       config.loss.bce_target_threshold),
+      weight_decay=config.loss.weight_decay,
       clip_norm=config.optimization.gradient_clip_norm, **more)
 
 

@@ -38,6 +38,7 @@ from slim_zoo.training import (
 )
 from slim_zoo.training.inputs import Inputs, Split
 from slim_zoo.training.length import Length
+from slim_zoo.training.mixing import Mixing
 from slim_zoo.training.progress import Stopwatch
 from slim_zoo.training.trainer import Trainer
 from slim_zoo.weights import checkpoint_files, kept_heads, opening, sources
@@ -202,7 +203,7 @@ def _prepare(config: Train, head: kept_heads.Head, origin: _Origin, *, folder: p
     trainer = from_config.make_trainer(
         config, cast(Network, cache.head) if uses_cache else network, length,
         moving_average_decay=config.optimization.moving_average_decay, xla=xla,
-        multipliers=multipliers,
+        multipliers=multipliers, mixing=Mixing(**vars(config.mixing)),
         class_weights=from_config.class_weights(config.loss.class_weights, training,
                                                 len(facts.class_names)))
     evaluator = Evaluator(trainer.network, xla=xla)
@@ -242,7 +243,7 @@ def _plan_cache(config: Train, network: Network, facts: metadata.ModelFacts, *, 
       num_views=training.num_views, num_training=training.dataset.num_examples,
       num_validation=validation.dataset.num_examples if validation else 0,
       epochs=None if plan.last_step is None else plan.last_step / plan.steps_per_epoch,
-      gives_way=is_shared)
+      gives_way=is_shared, mixes_images=Mixing(**vars(config.mixing)).is_on)
 
 
 def _keep_features(job: _Job, cache: feature_cache.FeatureCache) -> _Job:

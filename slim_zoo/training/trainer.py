@@ -9,9 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
+from datasets import seeds
 from nets import noise
 from nets.network import Network
 from slim_zoo.training import losses, optimizers
+from slim_zoo.training.mixing import NO_MIXING, Mixing
 from slim_zoo.training.schedules import Schedule
 from slim_zoo.weights.reader import AVERAGE_SUFFIX
 
@@ -25,7 +27,8 @@ class Steps:
   Attributes:
     loss: mean cross-entropy of the examples without class weights, comparable with validation's.
     objective: the minimised value, with class weights, auxiliary heads and weight decay.
-    accuracy: share of the examples whose most likely class was correct, with dropout.
+    accuracy: share of the examples whose most likely class was correct, with dropout; of mixed
+      images, that with the larger share.
     learning_rate: learning rate of each step, before multipliers.
     gradients: `{name: gradient}` of the last step, if requested.
   """
@@ -67,7 +70,8 @@ class Trainer:
   """
 
   def __init__(self, network: Network, *, optimizer: str, settings: optimizers.Settings,
-               schedule: Schedule, batch_size: int, seed: int = 0, label_smoothing: float = 0.0,
+               schedule: Schedule, batch_size: int, seed: int = 0,
+               loss: losses.Loss = losses.SOFTMAX, mixing: Mixing = NO_MIXING,
                weight_decay: float = 0.0, clip_norm: float | None = None,
                moving_average_decay: float | None = None, xla: bool = False,
                multipliers: Mapping[str, float] | None = None,
@@ -80,8 +84,10 @@ class Trainer:
       settings: settings of the optimizer.
       schedule: the learning rate by step.
       batch_size: examples per step, over all replicas.
-      seed: seed of the dropout masks, which also depend on the step and the example.
-      label_smoothing: see `losses.cross_entropy`.
+      seed: seed of the dropout masks, which also depend on the step and the example; and of the
+        mixing, which depends on the step and the replica.
+      loss: of each example.
+      mixing: of the images of each replica's batch.
       weight_decay: of optimizers that decay weights themselves.
       clip_norm: largest norm of the gradient, over all variables and replicas; None for none.
       moving_average_decay: keeps a moving average of every variable, with this decay or
@@ -97,7 +103,7 @@ class Trainer:
     self._schedule = schedule
     self._batch_size = batch_size
     self._seed = seed
-    self._label_smoothing = label_smoothing
+    self._loss, self._mixing = loss, mixing
     self._decay = moving_average_decay
     self._clip_norm = clip_norm
     self._step = self._local_variable(0, tf.int64, tf.VariableAggregation.ONLY_FIRST_REPLICA)
@@ -228,7 +234,8 @@ class Trainer:
   def _replica_step(self, batch):
     step = tf.convert_to_tensor(self._step)
     row, gradients = self._differentiate(
-        batch['image'], batch['label'], weights=batch['weight'], ids=batch['id'], step=step)
+        batch['image'], batch['label'], weights=batch['weight'], ids=batch['id'], step=step,
+        seed=seeds.derive(seeds.MIXING, self._seed, step, _replica()))
     row = tf.concat([row, [self._schedule(step)]], axis=0)
     by_name = dict(zip(self._trained(), self._clipped(gradients), strict=True))
     for group in self._groups:
@@ -253,19 +260,24 @@ class Trainer:
     clipped, _ = tf.clip_by_global_norm(gradients, self._clip_norm)
     return [gradient / count for gradient in clipped]  # The optimizers sum them again.
 
-  def _loss_and_gradients(self, images, labels, *, weights, ids, step):
+  def _loss_and_gradients(self, images, labels, *, weights, ids, step, seed):
     keys = noise.example_keys(self._seed, step, ids)
+    targets = labels
+    if self._mixing.is_on:
+      targets = tf.one_hot(labels, self.network.num_classes)
+      images, targets = self._mixing(images, targets, weights=weights, seed=seed)
+      labels = tf.argmax(targets, 1, output_type=labels.dtype)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
       trained = self._trained()
       tape.watch(list(trained.values()))
       logits, end_points = self.network(images, is_training=True, keys=keys, step=step)
-      by_example = losses.cross_entropy(logits, labels, self._label_smoothing)
+      by_example = self._loss(logits, targets)
       loss = tf.reduce_sum(weights * by_example)
-      importance = self._importance(weights, labels, logits.shape[-1])
+      importance = self._importance(weights, targets, logits.shape[-1])
       objective = loss if importance is weights else tf.reduce_sum(importance * by_example)
       if 'AuxLogits' in end_points:
-        objective += losses.AUXILIARY_WEIGHT * tf.reduce_sum(importance * losses.cross_entropy(
-            end_points['AuxLogits'], labels, self._label_smoothing))
+        objective += losses.AUXILIARY_WEIGHT * tf.reduce_sum(
+            importance * self._loss(end_points['AuxLogits'], targets))
       objective = objective / self._batch_size + (
           self.network.regularization_loss() / self._strategy.num_replicas_in_sync)
     gradients = tape.gradient(objective, list(trained.values()))
@@ -277,11 +289,18 @@ class Trainer:
     row = tf.stack([loss, tf.reduce_sum(weights), tf.reduce_sum(weights * correct), objective])
     return row, gradients
 
-  def _importance(self, weights: tf.Tensor, labels: tf.Tensor, num_classes: int) -> tf.Tensor:
+  def _importance(self, weights: tf.Tensor, targets: tf.Tensor, num_classes: int) -> tf.Tensor:
     """Multiplies the examples' weights by their classes'; without any, returns the same tensor."""
     if self._class_weights is None:
       return weights
     if len(self._class_weights) != num_classes:
       raise ValueError(f'--class_weights: expected one for each of the {num_classes} classes. '
                        f'Received: {len(self._class_weights)}.')
-    return weights * tf.gather(tf.constant(self._class_weights, tf.float32), labels)
+    of_classes = tf.constant(self._class_weights, tf.float32)
+    return weights * (tf.gather(of_classes, targets) if targets.shape.rank == 1 else
+                      tf.linalg.matvec(targets, of_classes))
+
+
+def _replica() -> tf.Tensor:
+  """Returns the number of the current replica."""
+  return tf.convert_to_tensor(tf.distribute.get_replica_context().replica_id_in_sync_group)

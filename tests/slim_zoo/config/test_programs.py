@@ -16,7 +16,7 @@ from preprocessing import augmentation
 from slim_zoo.config import data, flag_values, training
 from slim_zoo.config.option import Path, Rule
 from slim_zoo.features import cache, linear_classifiers
-from slim_zoo.training import loop, optimizers, schedules
+from slim_zoo.training import loop, losses, optimizers, recipes, schedules
 
 _ROOT = pathlib.Path(__file__).parents[3]
 _PROGRAMS = sorted(path.stem for path in _ROOT.glob('*.py'))
@@ -35,7 +35,8 @@ def test_all_programs_are_listed():
   (training.OPTIMIZERS, optimizers.OPTIMIZERS), (training.DECAYS, schedules.DECAYS),
   (training.METRICS, loop.BEST_METRICS), (training.CACHE_MODES, cache.MODES),
   (training.CLASSIFIERS[1:], linear_classifiers.KINDS), (data.SAMPLING, input_pipeline.SAMPLING),
-  (data.POLICIES, augmentation.POLICIES)])
+  (data.POLICIES, augmentation.POLICIES), (training.LOSSES, losses.KINDS),
+  (training.RECIPES, recipes.RECIPES)])
 def test_names_equal_those_of_the_tables(names, table):
   assert sorted(names) == sorted(table)
 

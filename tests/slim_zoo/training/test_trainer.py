@@ -73,7 +73,7 @@ def _train(build, steps, *, replicas=1, optimizer='momentum', xla=False, average
   with strategy.scope():
     made = trainer.Trainer(
         build(), optimizer=optimizer, settings=_SETTINGS, schedule=_SCHEDULE, batch_size=_BATCH,
-        label_smoothing=0.1, moving_average_decay=average, xla=xla, **arguments)
+        loss=losses.Loss(label_smoothing=0.1), moving_average_decay=average, xla=xla, **arguments)
   for name, value in (resumed or {}).items():
     made.state()[name].assign(value)
   dataset = tf.data.Dataset.from_tensor_slices(_examples(_SHAPES[build])).batch(
@@ -120,7 +120,7 @@ def test_batch_norm_on_two_replicas_normalizes_each_half():
   @tf.function(autograph=False)
   def half_loss(images, labels, weights):
     logits, end_points = net(images, is_training=True)
-    return sum(factor * tf.reduce_sum(weights * losses.cross_entropy(values, labels, 0.1))
+    return sum(factor * tf.reduce_sum(weights * losses.Loss(label_smoothing=0.1)(values, labels))
                for factor, values in ((1, logits), (0.4, end_points['AuxLogits'])))
 
   with tf.GradientTape() as tape:
