@@ -12,11 +12,11 @@ The contenders, each a process of its own:
   `mobilenet_v1` only, for --pytorch_epochs.
 
 Each split holds out a tenth of every class (or --validation_fraction). All start with an empty
-cache. A row of each run is appended to `results/benchmark_fine_tuning.csv`. After each split, a table has
-the means, and the difference of `recipe` from each other contender over all validation images, with
-a 95% interval from the images' paired differences. PyTorch is not a dependency of the project:
-create an environment for it (`python -m venv torch && torch/bin/pip install torch numpy pillow`)
-and pass its Python.
+cache. A row of each run is appended to `results/benchmark_fine_tuning.csv`. After each split, a
+table has the means, and the difference of `recipe` from each other contender over all validation
+images, with a 95% interval from the images' paired differences. PyTorch is not a dependency of the
+project: create an environment for it (`python -m venv torch && torch/bin/pip install torch numpy
+pillow`) and pass its Python.
 """
 
 from __future__ import annotations

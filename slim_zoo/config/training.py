@@ -84,15 +84,23 @@ class Optimization:
   gradient_clip_norm: float | None = option(
       None, 'Largest norm of the gradient of all variables; longer ones are scaled down to it.',
       rule=FREE, lower=0)
+  adaptive_clip_factor: float | None = option(
+      None, "Largest norm of the gradient of a unit's weights divided by that of the weights, such "
+      'as 0.01.', rule=FREE, lower=0)
   seed: int = option(0, 'Seed of initial values, order and augmentation.', rule=FIXED)
 
 
 @dataclasses.dataclass(frozen=True)
 class NetworkOptimization(Optimization):
   """Optimization."""
+  gradient_accumulation_steps: int = option(
+      1, 'Number of batches whose gradients are added up for each step, as if --batch_size were so '
+      'many times as large.', rule=FIXED, lower=1)
   moving_average_decay: float | None = option(
       None, 'Decay of the moving averages of the variables; by default there are none.', rule=FIXED,
       lower=0, upper=1)
+  moving_average_interval: int = option(1, 'Steps between updates of the moving averages.',
+                                        rule=FIXED, lower=1)
   batch_norm_decay: float | None = option(
       None, "Decay of batch norm's moving averages; by default the network's, such as 0.9997. "
       'Short runs need a smaller one, such as 0.99.', rule=FIXED, lower=0, upper=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,19 +11,21 @@ from nets.network import Network
 from slim_zoo.config.programs import Train, TrainOnFeatures
 from slim_zoo.config.training import Duration, Optimization, Saving
 from slim_zoo.training import loop, losses, optimizers, schedules
+from slim_zoo.training.clipping import Clipping
 from slim_zoo.training.inputs import Split
 from slim_zoo.training.length import Length
 from slim_zoo.training.trainer import Trainer
 
 
-def make_trainer(config: Train | TrainOnFeatures, network: Network, length: Length,
-                 **more: Any) -> Trainer:
+def make_trainer(config: Train | TrainOnFeatures, network: Network, length: Length, *,
+                 head: Sequence[str] = (), **more: Any) -> Trainer:
   """Makes a trainer, under the strategy's scope.
 
   Args:
     config: the settled options.
     network: built for training.
     length: of the run.
+    head: scopes of the classifiers.
     **more: further arguments of `Trainer`.
   """
   return Trainer(
@@ -32,7 +35,9 @@ def make_trainer(config: Train | TrainOnFeatures, network: Network, length: Leng
       loss=losses.Loss(config.loss.loss, config.loss.label_smoothing, config.loss.focal_gamma,
                        config.loss.bce_target_threshold),
       weight_decay=config.loss.weight_decay,
-      clip_norm=config.optimization.gradient_clip_norm, **more)
+      clipping=Clipping(config.optimization.gradient_clip_norm,
+                        config.optimization.adaptive_clip_factor, head),
+      batches_per_step=length.batches_per_step, **more)
 
 
 def loss_decay(config: Train | TrainOnFeatures) -> float:

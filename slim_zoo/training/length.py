@@ -14,15 +14,17 @@ class Length:
     num_examples: examples per epoch.
     replica_batch_size: examples per step on one replica.
     num_replicas: number of replicas.
+    batches_per_step: number of batches whose gradients are added up for a step.
   """
   num_examples: int
   replica_batch_size: int
   num_replicas: int
+  batches_per_step: int = 1
 
   @property
   def batch_size(self) -> int:
     """Examples per step, over all replicas."""
-    return self.replica_batch_size * self.num_replicas
+    return self.replica_batch_size * self.num_replicas * self.batches_per_step
 
   @property
   def steps_per_epoch(self) -> float:
@@ -40,4 +42,4 @@ class Length:
 
   def schedule_steps(self, epochs: float) -> int:
     """Converts the schedule's epochs to steps of one replica's batch, as TF-Slim does."""
-    return int(epochs * self.num_examples / self.replica_batch_size)
+    return int(epochs * self.num_examples / (self.replica_batch_size * self.batches_per_step))

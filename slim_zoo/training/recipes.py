@@ -163,7 +163,8 @@ def _facts(parsed: Parsed[Train]) -> Facts:
       data.dataset_name, split_name=data.dataset_split_name, dataset_dir=data.dataset_dir,
       **data.of_source())
   return Facts(train.num_examples, train.num_classes,
-               config.optimization.batch_size * config.hardware.num_clones, net.head,
+               (config.optimization.batch_size * config.hardware.num_clones
+                * config.optimization.gradient_accumulation_steps), net.head,
                len(rates.layers(names, head=nets_factory.get_net(name).head)),
                any(name.endswith('/moving_mean') for name in names))
 

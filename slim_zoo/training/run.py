@@ -53,7 +53,8 @@ def train(trainer: Trainer, evaluator: Evaluator, plan: loop.Plan, *,
     loop.check_state(state, step)
     checkpoints.save(where, step, state, metadata=describe(step), max_to_keep=most)
 
-  of_replica = min(_MOST_IN_A_BATCH, _VALIDATION_BATCHES * (batch_size // num_replicas))
+  of_batch = batch_size // trainer.batches_per_step
+  of_replica = min(_MOST_IN_A_BATCH, _VALIDATION_BATCHES * (of_batch // num_replicas))
   held_out = () if validation is None else validation.evaluation_batches(
       batch_size=of_replica * num_replicas)
 
@@ -62,8 +63,8 @@ def train(trainer: Trainer, evaluator: Evaluator, plan: loop.Plan, *,
       return evaluator.measure(held_out, gives_up)
 
   # Takes a moment: a signal that comes before the bar is shown ends the program at once.
-  batches = iter(training.training_batches(batch_size=batch_size, seed=seed,
-                                           start_step=trainer.step))
+  batches = iter(training.training_batches(
+      batch_size=of_batch, seed=seed, start_step=trainer.step * trainer.batches_per_step))
   records = recorder.Recorder(logs, step=trainer.step)
   shown = progress.Progress(first_step=trainer.step, last_step=plan.last_step,
                             batch_size=batch_size, keeps_lines=keeps_lines)

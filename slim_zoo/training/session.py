@@ -192,7 +192,7 @@ def _prepare(config: Train, head: kept_heads.Head, origin: _Origin, *, folder: p
       config, net=net, head=head, saved=origin.saved, weights=origin.weights,
       is_resumed=origin.is_resumed)
   length = Length(training.dataset.num_examples, config.optimization.batch_size,
-                  config.hardware.num_clones)
+                  config.hardware.num_clones, config.optimization.gradient_accumulation_steps)
   plan = from_config.make_plan(config.duration, config.saving, length)
   is_dry, xla = config.session.dry_run, config.hardware.xla == 'on'
   with strategy.scope():
@@ -201,8 +201,9 @@ def _prepare(config: Train, head: kept_heads.Head, origin: _Origin, *, folder: p
                         plan=plan, is_shared=is_shared)
     uses_cache = cache.head is not None and not is_dry  # The head has a network's interface.
     trainer = from_config.make_trainer(
-        config, cast(Network, cache.head) if uses_cache else network, length,
-        moving_average_decay=config.optimization.moving_average_decay, xla=xla,
+        config, cast(Network, cache.head) if uses_cache else network, length, head=net.head,
+        moving_average_decay=config.optimization.moving_average_decay,
+        moving_average_interval=config.optimization.moving_average_interval, xla=xla,
         multipliers=multipliers, mixing=Mixing(**vars(config.mixing)),
         class_weights=from_config.class_weights(config.loss.class_weights, training,
                                                 len(facts.class_names)))
@@ -320,8 +321,10 @@ def _doubts(config: Train, network: Network, end: int | None) -> Iterator[str]:
 def _estimate(job: _Job) -> int:
   """Makes a few steps that are not kept, and prints what the run will take."""
   step = job.trainer.step
-  batches = job.training.training_batches(batch_size=job.length.batch_size,
-                                          seed=job.config.optimization.seed, start_step=step)
+  per_step = job.length.batches_per_step
+  batches = job.training.training_batches(
+      batch_size=job.length.batch_size // per_step, seed=job.config.optimization.seed,
+      start_step=step * per_step)
   try:
     found = estimate.measure(job.trainer, iter(batches))
   except tf.errors.OpError as error:

@@ -13,6 +13,7 @@ from datasets import seeds
 from nets import noise
 from nets.network import Network
 from slim_zoo.training import losses, optimizers
+from slim_zoo.training.clipping import NO_CLIPPING, Clipping
 from slim_zoo.training.mixing import NO_MIXING, Mixing
 from slim_zoo.training.schedules import Schedule
 from slim_zoo.weights.reader import AVERAGE_SUFFIX
@@ -65,15 +66,17 @@ class _Group:
 class Trainer:
   """Trains a network; its whole state is `state()`.
 
-  The loss of each example is divided by the global batch, and the weight decay by the number of
-  replicas, so that the sum over replicas equals what a single replica would compute.
+  The loss of each example is divided by the number of examples in the step, and the weight decay by
+  the number of batches in it, so that the sum over replicas and batches equals what a single
+  replica would compute for all examples at once.
   """
 
   def __init__(self, network: Network, *, optimizer: str, settings: optimizers.Settings,
                schedule: Schedule, batch_size: int, seed: int = 0,
                loss: losses.Loss = losses.SOFTMAX, mixing: Mixing = NO_MIXING,
-               weight_decay: float = 0.0, clip_norm: float | None = None,
-               moving_average_decay: float | None = None, xla: bool = False,
+               weight_decay: float = 0.0, clipping: Clipping = NO_CLIPPING,
+               batches_per_step: int = 1, moving_average_decay: float | None = None,
+               moving_average_interval: int = 1, xla: bool = False,
                multipliers: Mapping[str, float] | None = None,
                class_weights: Sequence[float] | None = None):
     """Creates the optimizers' variables; call it inside the strategy's scope.
@@ -89,9 +92,12 @@ class Trainer:
       loss: of each example.
       mixing: of the images of each replica's batch.
       weight_decay: of optimizers that decay weights themselves.
-      clip_norm: largest norm of the gradient, over all variables and replicas; None for none.
+      clipping: of the sum of the gradients over all replicas.
+      batches_per_step: number of batches whose gradients are added up for a step; `batch_size`
+        counts the examples of all of them.
       moving_average_decay: keeps a moving average of every variable, with this decay or
         (1 + step) / (10 + step) if that is less, as TF-Slim does; None for no averages.
+      moving_average_interval: steps between updates of these averages.
       xla: whether XLA compiles the forward and backward pass.
       multipliers: factors of the variables' learning rates, by name; 1 for variables that are not
         listed. The variables of each factor have their own optimizer.
@@ -105,12 +111,18 @@ class Trainer:
     self._seed = seed
     self._loss, self._mixing = loss, mixing
     self._decay = moving_average_decay
-    self._clip_norm = clip_norm
+    self._average_interval = moving_average_interval
+    self._clipping = clipping
+    self.batches_per_step = batches_per_step
     self._step = self._local_variable(0, tf.int64, tf.VariableAggregation.ONLY_FIRST_REPLICA)
     self._averages = {} if moving_average_decay is None else {
         name: self._local_variable(variable.read_value(), tf.float32, tf.VariableAggregation.MEAN)
         for name, variable in network.variables.items()}
     self._class_weights = class_weights
+    # Zero between steps, so that they are no part of the state.
+    self._sums = [self._local_variable(tf.zeros(variable.shape), tf.float32,
+                                       tf.VariableAggregation.SUM)
+                  for variable in self._trained().values()] if batches_per_step > 1 else []
     kind = optimizers.get_optimizer(optimizer)
     self._groups = [
         _Group(variables, kind.make(_CurrentRate(schedule, self._step, factor), settings,
@@ -203,7 +215,7 @@ class Trainer:
 
     Args:
       batches: iterator over batches (`datasets.input_pipeline`), distributed if there are
-        several replicas.
+        several replicas; each step takes `batches_per_step`.
       num_steps: number of steps.
       with_gradients: whether to return the last step's gradients.
     """
@@ -217,10 +229,10 @@ class Trainer:
 
   def _run_steps(self, batches, num_steps, with_gradients):
     def step(index, rows, gradients):
-      row, local = self._strategy.run(self._replica_step, args=(batches.get_next(),))
+      row, local = self._step_of(batches)
       if with_gradients:
         gradients = [self._sum(gradient) for gradient in local]
-      return index + 1, rows.write(index, self._sum(row)), gradients
+      return index + 1, rows.write(index, row), gradients
 
     rows = tf.TensorArray(tf.float32, num_steps, element_shape=[5])
     gradients = [tf.zeros(v.shape) for v in self._trained().values()] if with_gradients else []
@@ -231,33 +243,76 @@ class Trainer:
   def _sum(self, value) -> tf.Tensor:
     return self._strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None)
 
+  def _step_of(self, batches):
+    """Makes one step; returns its row of measurements, and the gradients of each replica."""
+    if self.batches_per_step == 1:
+      row, gradients = self._strategy.run(self._replica_step, args=(batches.get_next(),))
+      return self._sum(row), gradients
+
+    def add(number, row):
+      found = self._strategy.run(self._add_gradients, args=(batches.get_next(), number))
+      return number + 1, row + self._sum(found)
+
+    _, row = tf.while_loop(lambda number, _: number < self.batches_per_step, add,
+                           (0, tf.zeros([4])))
+    rate, gradients = self._strategy.run(self._apply_sums)
+    return tf.concat([row, [self._sum(rate)]], axis=0), gradients
+
   def _replica_step(self, batch):
+    row, gradients = self._measure(batch, 0)
+    rate = self._apply(gradients)
+    return tf.concat([row, [rate]], axis=0), gradients
+
+  def _measure(self, batch, number):
+    """Returns measurements and gradients of a batch, the one of this number in its step."""
     step = tf.convert_to_tensor(self._step)
-    row, gradients = self._differentiate(
+    return self._differentiate(
         batch['image'], batch['label'], weights=batch['weight'], ids=batch['id'], step=step,
-        seed=seeds.derive(seeds.MIXING, self._seed, step, _replica()))
-    row = tf.concat([row, [self._schedule(step)]], axis=0)
+        seed=seeds.derive(seeds.MIXING, self._seed, step, _replica(), number))
+
+  def _add_gradients(self, batch, number):
+    row, gradients = self._measure(batch, number)
+    for total, gradient in zip(self._sums, gradients, strict=True):
+      total.assign_add(gradient)
+    return row
+
+  def _apply_sums(self):
+    gradients = [tf.convert_to_tensor(total) for total in self._sums]
+    with tf.control_dependencies(gradients):
+      for total in self._sums:
+        total.assign(tf.zeros(total.shape))
+    return self._apply(gradients), gradients
+
+  def _apply(self, gradients: list[tf.Tensor]) -> tf.Tensor:
+    """Updates everything with the gradients of a replica; returns the learning rate."""
+    step = tf.convert_to_tensor(self._step)
+    rate = self._schedule(step)
     by_name = dict(zip(self._trained(), self._clipped(gradients), strict=True))
     for group in self._groups:
       group.optimizer.apply_gradients([(by_name[n], v) for n, v in group.variables.items()])
     self._step.assign_add(1)
     if self._averages:
-      made = tf.cast(step + 1, tf.float32)
-      decay = tf.minimum(self._decay, (1 + made) / (10 + made))
-      for name, average in self._averages.items():
-        value = tf.convert_to_tensor(self.network.variables[name])
-        average.assign_sub((1 - decay) * (average - value))
-    return row, gradients
+      self._update_averages(tf.cast(step + 1, tf.float32))
+    return rate
+
+  def _update_averages(self, made: tf.Tensor) -> None:
+    """Updates the moving averages after that many steps, if it is their turn."""
+    decay = tf.minimum(self._decay, (1 + made) / (10 + made))
+    if self._average_interval > 1:
+      decay = tf.where(tf.math.floormod(made, self._average_interval) == 0, decay, 1.0)
+    for name, average in self._averages.items():
+      value = tf.convert_to_tensor(self.network.variables[name])
+      average.assign_sub((1 - decay) * (average - value))
 
   def _clipped(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
-    """Scales a replica's gradients so that the norm of their sum over replicas has the limit."""
-    if self._clip_norm is None:
+    """Clips a replica's part of the gradients, by their sum over the replicas."""
+    if not self._clipping.is_on:
       return gradients
     count = self._strategy.num_replicas_in_sync
     if count > 1:
       gradients = tf.distribute.get_replica_context().all_reduce(
           tf.distribute.ReduceOp.SUM, gradients)
-    clipped, _ = tf.clip_by_global_norm(gradients, self._clip_norm)
+    clipped = self._clipping(gradients, self._trained())
     return [gradient / count for gradient in clipped]  # The optimizers sum them again.
 
   def _loss_and_gradients(self, images, labels, *, weights, ids, step, seed):
@@ -279,7 +334,8 @@ class Trainer:
         objective += losses.AUXILIARY_WEIGHT * tf.reduce_sum(
             importance * self._loss(end_points['AuxLogits'], targets))
       objective = objective / self._batch_size + (
-          self.network.regularization_loss() / self._strategy.num_replicas_in_sync)
+          self.network.regularization_loss()
+          / (self._strategy.num_replicas_in_sync * self.batches_per_step))
     gradients = tape.gradient(objective, list(trained.values()))
     idle = [name for name, gradient in zip(trained, gradients, strict=True) if gradient is None]
     if idle:

@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 
 from nets import layers, nets_factory, network
-from slim_zoo.training import distribution, losses, optimizers, schedules, trainer
+from slim_zoo.training import clipping, distribution, losses, optimizers, schedules, trainer
+from slim_zoo.training.mixing import Mixing
 
 _BATCH = 8
 _SETTINGS = optimizers.Settings(opt_epsilon=1e-3)
@@ -77,7 +78,8 @@ def _train(build, steps, *, replicas=1, optimizer='momentum', xla=False, average
   for name, value in (resumed or {}).items():
     made.state()[name].assign(value)
   dataset = tf.data.Dataset.from_tensor_slices(_examples(_SHAPES[build])).batch(
-      _BATCH // replicas, drop_remainder=True).repeat().skip(made.step * replicas)
+      _BATCH // replicas // made.batches_per_step, drop_remainder=True).repeat().skip(
+          made.step * replicas * made.batches_per_step)
   batches = iter(strategy.distribute_datasets_from_function(lambda _: dataset))
   measured = [made.run(batches, steps // calls, with_gradients=with_gradients)
               for _ in range(calls)]
@@ -416,7 +418,7 @@ def test_needs_one_weight_per_class():
 @pytest.mark.parametrize('limit', [1e-3, 1e3])
 def test_gradient_is_clipped_by_its_norm(replicas, limit):
   made, measured = _train(_lenet, 1, replicas=replicas, optimizer='sgd', with_gradients=True,
-                          clip_norm=limit)
+                          clipping=clipping.Clipping(limit))
   plain, _ = _train(_lenet, 1, optimizer='sgd')
   rate = measured.learning_rate[0]
   norm = np.sqrt(sum(float((gradient ** 2).sum()) for gradient in measured.gradients.values()))
@@ -427,3 +429,76 @@ def test_gradient_is_clipped_by_its_norm(replicas, limit):
     expected = (free[name] - start[name]) * min(1, limit / norm)
     np.testing.assert_allclose(clipped[name] - start[name], expected, rtol=1e-3,
                                atol=1e-6 * rate, err_msg=name)
+
+
+@pytest.mark.parametrize(('replicas', 'batches'), [(1, 2), (1, 4), (2, 2)])
+def test_accumulated_batches_equal_a_large_one(replicas, batches):
+  arguments = {'optimizer': 'adamw', 'average': 0.9, 'weight_decay': 0.1,
+               'class_weights': _CLASS_WEIGHTS, 'clipping': clipping.Clipping(0.1),
+               'with_gradients': True}
+  large, measured = _train(_lenet, 3, **arguments)
+  small, found = _train(_lenet, 3, replicas=replicas, batches_per_step=batches, **arguments)
+  for name, value in _values(large).items():
+    scale = max(float(np.abs(value).max()), 1e-3)
+    np.testing.assert_allclose(_values(small)[name], value, atol=2e-5 * scale, err_msg=name)
+  for field in ('loss', 'objective', 'accuracy', 'learning_rate'):
+    np.testing.assert_allclose(getattr(found, field), getattr(measured, field), rtol=2e-5)
+  for name, gradient in measured.gradients.items():
+    np.testing.assert_allclose(found.gradients[name], gradient,
+                               atol=2e-5 * np.abs(gradient).max(), err_msg=name)
+
+
+def test_resumed_accumulation_is_bit_exact():
+  arguments = {'batches_per_step': 4, 'average': 0.9, 'moving_average_interval': 2,
+               'mixing': Mixing(0.2, 1.0)}
+  whole, _ = _train(_toy_network, 4, **arguments)
+  half, _ = _train(_toy_network, 3, **arguments)
+  resumed, _ = _train(_toy_network, 1, resumed=_values(half), **arguments)
+  for name, value in _values(whole).items():
+    assert value.tobytes() == _values(resumed)[name].tobytes(), name
+
+
+def test_moving_averages_are_updated_at_intervals():
+  every, _ = _train(_lenet, 6, average=0.5)
+  third, _ = _train(_lenet, 6, average=0.5, moving_average_interval=3)
+  name = 'LeNet/fc4/weights'
+  by_step = [_train(_lenet, steps)[0].network.variables[name].numpy() for steps in (0, 3, 6)]
+  expected = by_step[0]
+  for step, value in ((3, by_step[1]), (6, by_step[2])):
+    decay = min(0.5, (1 + step) / (10 + step))
+    expected = decay * expected + (1 - decay) * value
+  found = _values(third)[f'{name}/ExponentialMovingAverage']
+  np.testing.assert_allclose(found, expected, atol=1e-6)
+  assert not np.allclose(found, _values(every)[f'{name}/ExponentialMovingAverage'], atol=1e-4)
+
+
+def test_mixing_changes_training_and_not_its_examples_of_weight_0():
+  plain, _ = _train(_toy_network, 2)
+  mixed, measured = _train(_toy_network, 2, mixing=Mixing(mixup_alpha=1.0),
+                           class_weights=_CLASS_WEIGHTS)
+  name = 'toy/conv1/weights'
+  assert not np.allclose(_values(plain)[name], _values(mixed)[name])
+  assert np.isfinite(measured.loss).all() and (measured.accuracy <= 1).all()
+
+
+@pytest.mark.parametrize('is_depthwise', [False, True])
+@pytest.mark.parametrize('shape', [(3, 3, 4, 5), (6, 7), (8,)])
+def test_units_are_clipped_by_their_own_norms(shape, is_depthwise):
+  is_depthwise &= len(shape) == 4
+  rng = np.random.default_rng(0)
+  weights, gradient = (rng.normal(size=shape).astype(np.float32) for _ in range(2))
+  weights[..., 0] *= 1e-6  # Below the smallest norm.
+  name = 'net/depthwise_weights' if is_depthwise else 'net/weights'
+  clip = clipping.Clipping(adaptive_factor=0.5, head=['net/logits'])
+  found, = clip([tf.constant(gradient)], {name: tf.Variable(weights)})
+  expected = gradient.copy()
+  units = np.ndindex(shape[2:] if is_depthwise else shape[-1:] if len(shape) > 1 else (1,))
+  for unit in units:
+    index = (..., *unit) if len(shape) > 1 else (...,)
+    limit = 0.5 * max(np.linalg.norm(weights[index]), 1e-3)
+    norm = np.linalg.norm(gradient[index])
+    expected[index] = gradient[index] * min(1, limit / norm)
+  np.testing.assert_allclose(found, expected, rtol=1e-5)
+  assert not np.allclose(found, gradient)
+  kept, = clip([tf.constant(gradient)], {'net/logits/weights': tf.Variable(weights)})
+  np.testing.assert_array_equal(kept, gradient)
