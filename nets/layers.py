@@ -298,14 +298,15 @@ def _scale_kept(inputs: tf.Tensor, keep_prob, keys, shape, scope: str) -> tf.Ten
 
 @add_arg_scope
 def dropout(inputs: tf.Tensor, keep_prob: float = 0.5, *, is_training: bool = True,
-            keys: tf.Tensor | None = None, end_points: dict | None = None,
-            scope: str = 'Dropout') -> tf.Tensor:
+            keep_prob_of_run: float | None = None, keys: tf.Tensor | None = None,
+            end_points: dict | None = None, scope: str = 'Dropout') -> tf.Tensor:
   """Sets random elements to zero in training and scales up the others.
 
   Args:
     inputs: [batch, ...].
     keep_prob: probability that an element is kept, in (0, 1].
     is_training: a Python bool; False returns the inputs.
+    keep_prob_of_run: replaces `keep_prob`, whatever the network says.
     keys: int64 [batch, 2], the examples' keys (`nets.noise`); `Network` passes them.
     end_points: the dict to add the result to.
     scope: name of the layer; its random numbers depend on it.
@@ -314,6 +315,7 @@ def dropout(inputs: tf.Tensor, keep_prob: float = 0.5, *, is_training: bool = Tr
     A tensor of the inputs' shape and type.
   """
   name = _full_name(scope)
+  keep_prob = keep_prob if keep_prob_of_run is None else keep_prob_of_run
   if is_training and keep_prob < 1:
     inputs = _scale_kept(inputs, keep_prob, keys, _example_shape(inputs), name)
   return _keep(end_points, name, inputs)

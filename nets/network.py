@@ -31,7 +31,8 @@ class Network:
                num_classes: int | None, weight_decay: float = 0.0,
                trainable_scopes: Sequence[str] = (),
                is_frozen: Callable[[str], bool] | None = None, is_training: bool = False,
-               batch_norm_decay: float | None = None, dtype: tf.DType = tf.float32, seed: int = 0):
+               batch_norm_decay: float | None = None, dropout_rate: float | None = None,
+               dtype: tf.DType = tf.float32, seed: int = 0):
     """Creates the network's variables, on every replica of the current strategy.
 
     Args:
@@ -46,6 +47,7 @@ class Network:
         `trainable_scopes`; also applies to moving averages. None freezes nothing.
       is_training: whether to create variables that only training needs, such as auxiliary heads.
       batch_norm_decay: of batch norm's moving averages; None for the network's own.
+      dropout_rate: of all its dropout layers; None for the network's own.
       dtype: dtype in which layers compute; the variables are float32.
       seed: each variable's initial value is a function of this and its name.
 
@@ -59,6 +61,7 @@ class Network:
     self._num_classes = num_classes
     self._weight_decay = weight_decay
     self._batch_norm_decay = batch_norm_decay
+    self._keep_prob = None if dropout_rate is None else 1 - dropout_rate
     self._trainable_scopes = tuple(trainable_scopes)
     self._is_kept = is_frozen or (lambda name: False)
     self._dtype = dtype
@@ -99,6 +102,7 @@ class Network:
         layers.arg_scope(self._arg_scope(weight_decay=self._weight_decay)), \
         layers.arg_scope([layers.batch_norm], is_frozen=self._keeps_averages,
                          decay_of_run=self._batch_norm_decay), \
+        layers.arg_scope([layers.dropout], keep_prob_of_run=self._keep_prob), \
         layers.arg_scope([layers.drop_path], is_frozen=self._trains_nothing_in), \
         layers.arg_scope(layers.RANDOM, keys=keys), \
         layers.arg_scope([layers.scheduled_drop_path], step=step):

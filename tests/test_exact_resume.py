@@ -11,11 +11,16 @@ import time
 import pytest
 import tensorflow as tf
 
-# Batch norm, augmentation, slots, moving averages and (in cifarnet) dropout: everything that
-# resuming could lose.
+# Batch norm, augmentation, mixed images, sums of gradients, slots, moving averages and (in
+# cifarnet) dropout: everything that resuming could lose.
 _RUNS = {
     'mobilenet_v1_025': ['--train_image_size=32', '--moving_average_decay=0.9',
-                         '--batch_norm_decay=0.9', '--optimizer=rmsprop', '--learning_rate=0.001'],
+                         '--moving_average_interval=3', '--batch_norm_decay=0.9',
+                         '--optimizer=lamb', '--learning_rate=0.003', '--weight_decay=0.02',
+                         '--learning_rate_decay_type=one_cycle', '--gradient_accumulation_steps=2',
+                         '--adaptive_clip_factor=0.1', '--gradient_clip_norm=1', '--loss=binary',
+                         '--mixup_alpha=0.2', '--cutmix_alpha=1', '--erasing_probability=0.25',
+                         '--augmentation_policy=rand_augment', '--min_crop_area=0.5'],
     'cifarnet': ['--optimizer=adamw', '--weight_decay=0.05', '--learning_rate=0.001', '--xla=off',
                  '--learning_rate_decay_type=cosine', '--warmup_epochs=0.05'],
 }

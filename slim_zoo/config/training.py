@@ -6,8 +6,8 @@ import dataclasses
 
 from slim_zoo.config.option import Path, Rule, option
 
-OPTIMIZERS = ('adadelta', 'adagrad', 'adam', 'adamw', 'ftrl', 'momentum', 'rmsprop', 'sgd')
-DECAYS = ('cosine', 'exponential', 'fixed', 'polynomial')
+OPTIMIZERS = ('adadelta', 'adagrad', 'adam', 'adamw', 'ftrl', 'lamb', 'momentum', 'rmsprop', 'sgd')
+DECAYS = ('cosine', 'exponential', 'fixed', 'multi_step', 'one_cycle', 'polynomial')
 METRICS = ('loss', 'mean_recall', 'top_1', 'top_5')
 CACHE_MODES = ('auto', 'off', 'memory', 'disk')
 LOSSES = ('binary', 'focal', 'softmax')
@@ -28,6 +28,9 @@ class FineTuning:
   layer_decay: float | None = option(
       None, 'Factor of the learning rate from each layer to the one below it, in (0, 1].',
       rule=FIXED, lower=0, upper=1)
+  dropout_rate: float | None = option(
+      None, "Rate of the dropout layers; by default the network's.", rule=FIXED, lower=0,
+      upper=0.999)
   cache_features: str = option(
       'auto', 'Where to keep the results of the layers that are not trained, so that they are '
       'computed only once. auto prints what it chose and why.', rule=FREE, choices=CACHE_MODES,
@@ -38,8 +41,8 @@ class FineTuning:
 class Loss:
   """Loss."""
   weight_decay: float = option(
-      0.00004, 'Factor of the L2 regularization; with adamw, which decays weights apart from the '
-      'loss, of that decay.', rule=FIXED, lower=0)
+      0.00004, 'Factor of the L2 regularization; with adamw and lamb, which decay weights apart '
+      'from the loss, of that decay.', rule=FIXED, lower=0)
   loss: str = option('softmax', 'Loss of each example: cross-entropy of softmax; binary, '
                      "cross-entropy of each class's sigmoid; or focal.", rule=FIXED, choices=LOSSES)
   focal_gamma: float = option(2.0, 'Exponent of the focal loss.', rule=FIXED, lower=0)
@@ -74,7 +77,12 @@ class Optimization:
   learning_rate_decay_type: str = option('exponential', 'How the learning rate decays. cosine '
                                          'reaches 0 at the end of the run.', rule=FREE,
                                          choices=DECAYS)
-  learning_rate_decay_factor: float = option(0.94, 'Factor of the exponential decay.', rule=FREE)
+  learning_rate_decay_factor: float = option(
+      0.94, 'Factor of the decays of exponential and multi_step.', rule=FREE)
+  learning_rate_milestones: str | None = option(
+      None, 'Epochs of the decays of multi_step, such as 30,60,80.', rule=FREE)
+  learning_rate_cycles: int = option(
+      1, 'Number of times that cosine falls to 0, after which it starts again.', rule=FREE, lower=1)
   num_epochs_per_decay: float = option(
       2.0, 'Epochs after which the learning rate decays, counted with the batch size of one '
       'replica, as in TF-Slim.', rule=FREE)
@@ -112,11 +120,16 @@ class OptimizerSettings:
   adadelta_rho: float = option(0.95, 'Decay rate of Adadelta.', rule=FIXED)
   adagrad_initial_accumulator_value: float = option(0.1, "Start of Adagrad's accumulators.",
                                                     rule=FIXED)
-  adam_beta1: float = option(0.9, 'Decay of the first moments of Adam and AdamW.', rule=FIXED)
-  adam_beta2: float = option(0.999, 'Decay of the second moments of Adam and AdamW.', rule=FIXED)
+  adam_beta1: float = option(0.9, 'Decay of the first moments of Adam, AdamW and LAMB.',
+                             rule=FIXED)
+  adam_beta2: float = option(0.999, 'Decay of the second moments of Adam, AdamW and LAMB.',
+                             rule=FIXED)
   opt_epsilon: float | None = option(
-      None, "Epsilon of Adadelta, Adam, AdamW and RMSProp; by default TF-Slim's 1.0, and 1e-8 for "
-      'AdamW.', rule=FIXED, lower=0)
+      None, "Epsilon of Adadelta, Adam, AdamW, LAMB and RMSProp; by default TF-Slim's 1.0, and "
+      '1e-8 for AdamW and LAMB.', rule=FIXED, lower=0)
+  decay_vectors: bool = option(
+      False, 'Apply the weight decay of AdamW and LAMB to vectors as well, which are biases and '
+      'normalizations.', rule=FIXED)
   ftrl_learning_rate_power: float = option(-0.5, 'Power of the learning rate in FTRL.', rule=FIXED)
   ftrl_initial_accumulator_value: float = option(0.1, "Start of FTRL's accumulators.", rule=FIXED)
   ftrl_l1: float = option(0.0, 'Strength of the L1 regularization in FTRL.', rule=FIXED)

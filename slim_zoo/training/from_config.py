@@ -50,21 +50,41 @@ def make_schedule(config: Optimization, duration: Duration, length: Length) -> s
   """Makes the schedule of the learning rate, in steps.
 
   Raises:
-    ValueError: if a cosine has no end.
+    ValueError: if a schedule lacks the length of the run, or its milestones.
   """
+  kind = config.learning_rate_decay_type
   decay_steps = max(1, length.schedule_steps(config.num_epochs_per_decay))
-  if config.learning_rate_decay_type == 'cosine':
+  if kind in schedules.OF_THE_RUN:
     last_step = _last_step(duration, length)
     if last_step is None:
-      raise ValueError('--learning_rate_decay_type=cosine: expected the length of the run, since '
-                       'the learning rate reaches 0 at its end. Received: none. Set --epochs or '
+      raise ValueError(f'--learning_rate_decay_type={kind}: expected the length of the run, since '
+                       'the learning rate falls until its end. Received: none. Set --epochs or '
                        '--max_number_of_steps.')
-    decay_steps = max(1, last_step)
+    decay_steps = max(2, last_step)
+  if (kind == 'multi_step') != (config.learning_rate_milestones is not None):
+    raise ValueError('Expected --learning_rate_milestones with '
+                     '--learning_rate_decay_type=multi_step, and only there. Received: '
+                     f'{config.learning_rate_milestones or "none"} with {kind}.')
   return schedules.Schedule(
       config.learning_rate_decay_type, config.learning_rate, decay_steps=decay_steps,
       decay_factor=config.learning_rate_decay_factor,
       end_learning_rate=config.end_learning_rate,
-      warmup_steps=length.schedule_steps(config.warmup_epochs))
+      warmup_steps=length.schedule_steps(config.warmup_epochs),
+      milestones=tuple(map(length.last_step, _epochs(config.learning_rate_milestones))),
+      cycles=config.learning_rate_cycles)
+
+
+def _epochs(text: str | None) -> list[float]:
+  """Reads numbers of epochs, separated by commas.
+
+  Raises:
+    ValueError: if they are no numbers.
+  """
+  try:
+    return [float(part) for part in (text or '').split(',') if part.strip()]
+  except ValueError as error:
+    raise ValueError('--learning_rate_milestones: expected numbers of epochs, such as 30,60,80. '
+                     f'Received: {text}.') from error
 
 
 def class_weights(name: str, train: Split, num_classes: int) -> np.ndarray | None:

@@ -1,4 +1,4 @@
-"""TF-Slim's seven optimizers and AdamW, and the names of their slots in checkpoints."""
+"""TF-Slim's seven optimizers, AdamW and LAMB, and the names of their slots in checkpoints."""
 
 from __future__ import annotations
 
@@ -17,19 +17,49 @@ class _AdamW(tf.compat.v1.train.AdamOptimizer):
   """Adam with decoupled weight decay (Loshchilov and Hutter 2019, arXiv:1711.05101).
 
   Before each update, weights shrink by the factor 1 - learning rate * weight decay. Vectors, which
-  are biases and normalizations, do not.
+  are biases and normalizations, do so only with `decay_vectors`.
   """
+
+  _NAME = 'AdamW'
 
   def __init__(self, rate, settings: Settings, weight_decay: float):
     super().__init__(rate, settings.adam_beta1, settings.adam_beta2, _epsilon(settings, 1e-8),
-                     name='AdamW')
+                     name=self._NAME)
     self._weight_decay = weight_decay
+    self._decay_vectors = settings.decay_vectors
+
+  def _decay_of(self, var) -> float:
+    return self._weight_decay if var.shape.rank > 1 or self._decay_vectors else 0.0
 
   def _resource_apply_dense(self, grad, var):
-    if self._weight_decay and var.shape.rank > 1:
+    if self._decay_of(var):
       with tf.control_dependencies([var.assign_sub(self._lr_t * self._weight_decay * var)]):
         return super()._resource_apply_dense(grad, var)
     return super()._resource_apply_dense(grad, var)
+
+
+class _Lamb(_AdamW):
+  """LAMB (You et al. 2020, arXiv:1904.00962, algorithm 2), with Adam's correction of the moments.
+
+  The update of each variable, weight decay included, gets the norm of the variable. As in timm,
+  variables without weight decay are not scaled if others have it.
+  """
+
+  _NAME = 'Lamb'
+
+  def _resource_apply_dense(self, grad, var):
+    first, second = self.get_slot(var, 'm'), self.get_slot(var, 'v')
+    powers = (tf.convert_to_tensor(power) for power in self._get_beta_accumulators())
+    first_power, second_power = powers
+    m = first.assign(self._beta1_t * first + (1 - self._beta1_t) * grad, read_value=True)
+    v = second.assign(self._beta2_t * second + (1 - self._beta2_t) * grad * grad, read_value=True)
+    decay = self._decay_of(var)
+    update = ((m / (1 - first_power)) / (tf.sqrt(v / (1 - second_power)) + self._epsilon_t)
+              + decay * var)
+    if decay or not self._weight_decay:
+      weights, size = tf.norm(tf.convert_to_tensor(var)), tf.norm(update)
+      update *= tf.where((weights > 0) & (size > 0), weights / tf.maximum(size, 1e-30), 1.0)
+    return var.assign_sub(self._lr_t * update)
 
 
 def _epsilon(settings: Settings, default: float = 1.0) -> float:
@@ -78,6 +108,7 @@ OPTIMIZERS = {
             rate, s.ftrl_learning_rate_power, s.ftrl_initial_accumulator_value,
             s.ftrl_l1, s.ftrl_l2),
         'Ftrl', ('accum', 'linear')),
+    'lamb': Optimizer(_Lamb, 'Lamb', ('m', 'v'), has_beta_powers=True, decouples_decay=True),
     'momentum': Optimizer(
         lambda rate, s: _v1.MomentumOptimizer(rate, s.momentum, use_nesterov=s.nesterov),
         'Momentum', ('momentum',)),

@@ -1,4 +1,4 @@
-"""Learning rate schedules: TF-Slim's three with its warm-up, and a cosine."""
+"""Learning rate schedules: TF-Slim's three with its warm-up, and later ones."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ class Schedule:
     decay_type: a name in `DECAYS`.
     learning_rate: the initial rate.
     decay_steps: steps between decays (exponential), of the whole decay (polynomial), or of the run
-      with its warm-up (cosine).
-    decay_factor: factor of each exponential decay.
+      with its warm-up (cosine, one_cycle).
+    decay_factor: factor of each decay (exponential, multi_step).
     end_learning_rate: final rate of the polynomial decay.
     warmup_steps: steps of a linear rise from 0 to `learning_rate`; the lower of this and the
-      decayed rate is used, as in TF-Slim.
+      decayed rate is used, as in TF-Slim. Has no effect on one_cycle, which rises by itself.
+    milestones: steps of the decays of multi_step.
+    cycles: number of cosines, one after the other.
   """
   decay_type: str
   learning_rate: float
@@ -30,6 +32,8 @@ class Schedule:
   decay_factor: float = 0.94
   end_learning_rate: float = 0.0001
   warmup_steps: int = 0
+  milestones: tuple[int, ...] = ()
+  cycles: int = 1
 
   def __post_init__(self):
     if self.decay_type not in DECAYS:
@@ -40,7 +44,7 @@ class Schedule:
     # float32 represents steps exactly only up to 2**24.
     step = tf.cast(step, tf.float64)
     rate = DECAYS[self.decay_type](self, step)
-    if self.warmup_steps:
+    if self.warmup_steps and self.decay_type != 'one_cycle':
       rate = tf.minimum(rate, self.learning_rate * step / self.warmup_steps)
     return tf.cast(rate, tf.float32)
 
@@ -62,11 +66,40 @@ def _polynomial(schedule: Schedule, step: tf.Tensor) -> tf.Tensor:
 
 
 def _cosine(schedule: Schedule, step: tf.Tensor) -> tf.Tensor:
-  """Half a cosine after the warm-up (Loshchilov and Hutter 2017, arXiv:1608.03983), to 0."""
-  whole = max(schedule.decay_steps - schedule.warmup_steps, 1)
-  done = tf.clip_by_value(step - schedule.warmup_steps, 0, whole) / whole
+  """Half a cosine to 0 after the warm-up, `cycles` times.
+
+  (Loshchilov and Hutter 2017, arXiv:1608.03983, with warm restarts of equal length.)
+  """
+  length = max(schedule.decay_steps - schedule.warmup_steps, 1) / schedule.cycles
+  cycles = tf.maximum(step - schedule.warmup_steps, 0) / length
+  done = tf.minimum(cycles - tf.minimum(tf.floor(cycles), schedule.cycles - 1), 1)
   return schedule.learning_rate * (1 + tf.cos(math.pi * done)) / 2
 
 
+def _multi_step(schedule: Schedule, step: tf.Tensor) -> tf.Tensor:
+  """Decays at each milestone."""
+  passed = tf.reduce_sum(tf.cast(step >= tf.constant(schedule.milestones, tf.float64), tf.float64))
+  return schedule.learning_rate * tf.cast(schedule.decay_factor, tf.float64) ** passed
+
+
+def _one_cycle(schedule: Schedule, step: tf.Tensor) -> tf.Tensor:
+  """Rises to the rate and falls, along cosines; PyTorch's `OneCycleLR` with its defaults.
+
+  (Smith and Topin 2017, arXiv:1708.07120.)
+  """
+  peak, end = _RISING * schedule.decay_steps - 1, schedule.decay_steps - 1
+  start = schedule.learning_rate / _ONE_CYCLE_START
+  final = start / _ONE_CYCLE_END
+
+  def along_cosine(first: float, last: float, done: tf.Tensor) -> tf.Tensor:
+    return last + (first - last) / 2 * (1 + tf.cos(math.pi * tf.clip_by_value(done, 0, 1)))
+
+  return tf.where(step <= peak, along_cosine(start, schedule.learning_rate, step / peak),
+                  along_cosine(schedule.learning_rate, final, (step - peak) / (end - peak)))
+
+
+_RISING, _ONE_CYCLE_START, _ONE_CYCLE_END = 0.3, 25, 1e4
 DECAYS = {'cosine': _cosine, 'exponential': _exponential, 'fixed': _fixed,
-          'polynomial': _polynomial}
+          'multi_step': _multi_step, 'one_cycle': _one_cycle, 'polynomial': _polynomial}
+# Those that need the length of the run.
+OF_THE_RUN = ('cosine', 'one_cycle')

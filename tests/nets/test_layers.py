@@ -275,3 +275,12 @@ def test_dropout_needs_keys_only_in_training():
 def test_drop_path_accepts_a_tensor_as_probability():
   outputs = layers.drop_path(tf.constant(ONES), tf.constant(0.5), keys=keys(range(64)))
   assert set(np.unique(outputs)) == {np.float32(0), np.float32(2)}
+
+
+def test_dropout_rate_of_the_run():
+  kept = layers.dropout(ONES, 0.5, keep_prob_of_run=1.0, keys=None)
+  np.testing.assert_array_equal(kept, ONES)
+  keys = tf.stack([tf.zeros(ONES.shape[0], tf.int64), tf.range(ONES.shape[0], dtype=tf.int64)], 1)
+  found = layers.dropout(ONES, 0.5, keep_prob_of_run=0.8, keys=keys).numpy()
+  np.testing.assert_allclose(np.unique(found), [0, 1.25])
+  assert abs((found > 0).mean() - 0.8) < 0.1

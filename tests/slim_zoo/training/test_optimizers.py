@@ -77,7 +77,7 @@ def _train_here(name: str) -> dict[str, np.ndarray]:
   return {n: v.numpy() for n, v in {**variables, **state}.items()}
 
 
-@pytest.mark.parametrize('name', sorted({*optimizers.OPTIMIZERS} - {'adamw'}))
+@pytest.mark.parametrize('name', sorted({*optimizers.OPTIMIZERS} - {'adamw', 'lamb'}))
 def test_updates_and_names_equal_tensorflow_1(name):
   expected, found = _train_in_a_graph(name), _train_here(name)
   assert found.keys() == expected.keys()
@@ -147,8 +147,63 @@ def test_adamw_equals_keras(settings, arguments, weight_decay):
   assert optimizer.get_slot(ours['a/weights'], 'm').shape == [3, 4]
 
 
+def _twenty_steps(name, settings, weight_decay):
+  """Trains weights and biases; returns their start, the gradients of each step, and the result."""
+  rng = np.random.default_rng(0)
+  start = {'a/weights': rng.standard_normal([3, 4]).astype(np.float32),
+           'a/biases': rng.standard_normal(4).astype(np.float32)}
+  variables = {key: tf.Variable(value) for key, value in start.items()}
+  optimizer = optimizers.get_optimizer(name).make(tf.constant(0.1), settings, weight_decay)
+  gradients = [{key: rng.standard_normal(value.shape).astype(np.float32)
+                for key, value in start.items()} for _ in range(20)]
+
+  @tf.function(autograph=False)
+  def update(of_step):
+    optimizer.apply_gradients([(of_step[key], variables[key]) for key in variables])
+
+  for of_step in gradients:
+    update({key: tf.constant(value) for key, value in of_step.items()})
+  return start, gradients, {key: variable.numpy() for key, variable in variables.items()}
+
+
+def test_lamb_equals_keras():
+  start, gradients, found = _twenty_steps('lamb', optimizers.Settings(opt_epsilon=1e-6), 0.0)
+  theirs = {key: keras.Variable(value) for key, value in start.items()}
+  oracle = keras.optimizers.Lamb(0.1, epsilon=1e-6)
+  oracle.build(list(theirs.values()))
+  for of_step in gradients:
+    oracle.apply([tf.constant(value) for value in of_step.values()], list(theirs.values()))
+  for key, value in found.items():
+    np.testing.assert_allclose(value, theirs[key].numpy(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize('decay_vectors', [False, True])
+def test_lamb_decays_as_in_its_paper(decay_vectors):
+  settings = optimizers.Settings(decay_vectors=decay_vectors)
+  start, gradients, found = _twenty_steps('lamb', settings, 0.3)
+  for key, value in start.items():
+    decay = 0.3 if decay_vectors or key == 'a/weights' else 0.0
+    first = second = 0.0
+    value = value.astype(np.float64)
+    for step, of_step in enumerate(gradients, start=1):
+      first = 0.9 * first + 0.1 * of_step[key]
+      second = 0.999 * second + 0.001 * of_step[key] ** 2
+      update = (first / (1 - 0.9 ** step) / (np.sqrt(second / (1 - 0.999 ** step)) + 1e-8)
+                + decay * value)
+      trust = np.linalg.norm(value) / np.linalg.norm(update) if decay else 1
+      value = value - 0.1 * trust * update
+    np.testing.assert_allclose(found[key], value, rtol=1e-4, atol=1e-5)
+
+
+def test_adamw_decays_vectors_if_asked():
+  _, _, found = _twenty_steps('adamw', optimizers.Settings(decay_vectors=True), 0.5)
+  _, _, plain = _twenty_steps('adamw', optimizers.Settings(), 0.5)
+  np.testing.assert_array_equal(found['a/weights'], plain['a/weights'])
+  assert not np.allclose(found['a/biases'], plain['a/biases'])
+
+
 def test_names_of_the_optimizers():
   assert sorted(optimizers.OPTIMIZERS) == ['adadelta', 'adagrad', 'adam', 'adamw', 'ftrl',
-                                           'momentum', 'rmsprop', 'sgd']
+                                           'lamb', 'momentum', 'rmsprop', 'sgd']
   with pytest.raises(ValueError, match="Unknown optimizer 'adamv'. Did you mean adam"):
     optimizers.get_optimizer('adamv')

@@ -82,3 +82,33 @@ def test_works_in_a_function_and_is_a_float32_scalar():
 def test_unknown_decay():
   with pytest.raises(ValueError, match="'exponental'.* exponential"):
     Schedule('exponental', 0.1)
+
+
+@pytest.mark.parametrize('cycles', [1, 2, 4])
+@pytest.mark.parametrize('warmup_steps', [0, 8])
+def test_restarts_equal_keras(cycles, warmup_steps):
+  schedule = Schedule('cosine', 0.3, decay_steps=200 + warmup_steps, warmup_steps=warmup_steps,
+                      cycles=cycles)
+  expected = keras.optimizers.schedules.CosineDecayRestarts(0.3, 200 // cycles, t_mul=1.0)
+  steps = range(200)
+  rates = [float(schedule(tf.constant(step + warmup_steps, tf.int64))) for step in steps]
+  np.testing.assert_allclose(rates, [float(expected(step)) for step in steps], atol=1e-6)
+  assert float(schedule(tf.constant(200 + warmup_steps))) == 0
+
+
+def test_multi_step_equals_keras():
+  schedule = Schedule('multi_step', 0.1, decay_factor=0.1, milestones=(30, 60, 80))
+  expected = keras.optimizers.schedules.PiecewiseConstantDecay(
+    [29, 59, 79], [0.1, 0.01, 0.001, 0.0001])  # Keras changes after its boundaries.
+  steps = range(100)
+  rates = [float(schedule(tf.constant(step, tf.int64))) for step in steps]
+  np.testing.assert_allclose(rates, [float(expected(step)) for step in steps], rtol=1e-6)
+
+
+def test_one_cycle_equals_pytorch():
+  schedule = Schedule('one_cycle', 0.1, decay_steps=50, warmup_steps=10)
+  # torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=50), at these steps.
+  expected = {
+    0: 0.004, 7: 0.052, 14: 0.1, 15: 0.09979871550490317, 30: 0.05671183644422961, 49: 4e-07}
+  for step, rate in expected.items():
+    assert float(schedule(tf.constant(step, tf.int64))) == pytest.approx(rate, rel=1e-5), step
