@@ -79,10 +79,12 @@ class Augmentation:
   augmentation_policy: str | None = option(
       None, "Random operations on geometry and colours, instead of the changes of colours of the "
       "network's preprocessing.", rule=Rule.FIXED, choices=POLICIES)
-  rand_augment_operations: int = option(2, 'Number of operations of rand_augment.',
-                                        rule=Rule.FIXED, lower=1)
-  rand_augment_magnitude: int = option(9, 'Magnitude of the operations of rand_augment.',
-                                       rule=Rule.FIXED, lower=0, upper=30)
+  rand_augment_operations: int = option(
+      2, 'Number of operations of rand_augment.', rule=Rule.FIXED, lower=1,
+      needs=('augmentation_policy', ('rand_augment',)))
+  rand_augment_magnitude: int = option(
+      9, 'Magnitude of the operations of rand_augment.', rule=Rule.FIXED, lower=0, upper=30,
+      needs=('augmentation_policy', ('rand_augment',)))
   erasing_probability: float = option(0.0, 'Share of the images of which a rectangle is erased.',
                                       rule=Rule.FIXED, lower=0, upper=1)
 

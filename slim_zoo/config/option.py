@@ -57,6 +57,8 @@ class Option:
     path: whether it is a path, and of what kind.
     open_value: a value that leaves the choice to the checkpoint, or to the program.
     instead_of: another option that says the same thing; only one of them may be given.
+    needs: another option, and the values of it with which this one has an effect; no values stand
+      for any but None and 0.
     is_common: whether --help shows it; --helpfull shows all.
   """
   name: str
@@ -71,6 +73,7 @@ class Option:
   path: Path | None = None
   open_value: str | None = None
   instead_of: str | None = None
+  needs: tuple[str, tuple[str, ...]] | None = None
   is_common: bool = False
 
   @property
@@ -110,11 +113,12 @@ class Option:
 def option(default: Any, text: str, *, rule: Rule = Rule.COMMAND, choices: Sequence[str] = (),
            lower: float | None = None, upper: float | None = None, path: Path | None = None,
            open_value: str | None = None, instead_of: str | None = None,
-           common: bool = False) -> Any:
+           needs: tuple[str, tuple[str, ...]] | None = None, common: bool = False) -> Any:
   """Makes the field of an option; see `Option` for the arguments."""
   return dataclasses.field(default=default, metadata={_KEY: {
       'help': text, 'rule': rule, 'choices': tuple(choices), 'lower': lower, 'upper': upper,
-      'path': path, 'open_value': open_value, 'instead_of': instead_of, 'is_common': common}})
+      'path': path, 'open_value': open_value, 'instead_of': instead_of, 'needs': needs,
+      'is_common': common}})
 
 
 @functools.cache

@@ -27,8 +27,8 @@ def settle(parsed: Parsed[Config], saved: Mapping[str, Any], *, source: str,
     The config with settled values; None where nobody chose an option with an `open_value`.
 
   Raises:
-    ValueError: if a given flag contradicts what is saved or another flag, or if what is saved is
-      not a value that the flag can have.
+    ValueError: if a given flag contradicts what is saved or another flag, or has no effect beside
+      them, or if what is saved is not a value that the flag can have.
   """
   known = options_of(type(parsed.config))
   saved = _without_overridden(parsed, saved, known)
@@ -48,7 +48,26 @@ def settle(parsed: Parsed[Config], saved: Mapping[str, Any], *, source: str,
   if differences:
     raise ValueError('\n'.join([f'These flags contradict {source}:', *differences,
                                 'Leave them out, or use another directory or checkpoint.']))
-  return replace(parsed.config, **settled)
+  config = replace(parsed.config, **settled)
+  _check_needs(config, parsed.given)
+  return config
+
+
+def _check_needs(config: Any, given: Collection[str]) -> None:
+  """Stops at a given option that has no effect without a value of another.
+
+  Raises:
+    ValueError: names both.
+  """
+  values = values_of(config)
+  for name, option in options_of(type(config)).items():
+    if name not in given or option.needs is None or values[name] == option.default:
+      continue
+    other, wanted = option.needs
+    if not (values[other] in wanted if wanted else values[other]):
+      raise ValueError(f'--{name}: expected with '
+                       f'{" or ".join(f"--{other}={one}" for one in wanted) or f"--{other}"} only. '
+                       f'Received: --{other}={values[other]}. Leave it out, or change that.')
 
 
 def _without_overridden(parsed: Parsed, saved: Mapping[str, Any],

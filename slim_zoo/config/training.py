@@ -45,10 +45,11 @@ class Loss:
       'from the loss, of that decay.', rule=FIXED, lower=0)
   loss: str = option('softmax', 'Loss of each example: cross-entropy of softmax; binary, '
                      "cross-entropy of each class's sigmoid; or focal.", rule=FIXED, choices=LOSSES)
-  focal_gamma: float = option(2.0, 'Exponent of the focal loss.', rule=FIXED, lower=0)
+  focal_gamma: float = option(
+      2.0, 'Exponent of the focal loss.', rule=FIXED, lower=0, needs=('loss', ('focal',)))
   bce_target_threshold: float | None = option(
       None, 'Targets of the binary loss above this become 1, others 0, such as 0.2 with mixed '
-      'images.', rule=FIXED, lower=0, upper=1)
+      'images.', rule=FIXED, lower=0, upper=1, needs=('loss', ('binary',)))
   label_smoothing: float = option(0.0, 'Share of each target that is spread over all classes.',
                                   rule=FIXED, lower=0, upper=0.999)
   class_weights: str = option('none', 'Weights of the classes in the loss: none, or balanced so '
@@ -80,9 +81,11 @@ class Optimization:
   learning_rate_decay_factor: float = option(
       0.94, 'Factor of the decays of exponential and multi_step.', rule=FREE)
   learning_rate_milestones: str | None = option(
-      None, 'Epochs of the decays of multi_step, such as 30,60,80.', rule=FREE)
+      None, 'Epochs of the decays of multi_step, such as 30,60,80.', rule=FREE,
+      needs=('learning_rate_decay_type', ('multi_step',)))
   learning_rate_cycles: int = option(
-      1, 'Number of times that cosine falls to 0, after which it starts again.', rule=FREE, lower=1)
+      1, 'Number of times that cosine falls to 0, after which it starts again.', rule=FREE, lower=1,
+      needs=('learning_rate_decay_type', ('cosine',)))
   num_epochs_per_decay: float = option(
       2.0, 'Epochs after which the learning rate decays, counted with the batch size of one '
       'replica, as in TF-Slim.', rule=FREE)
@@ -107,8 +110,9 @@ class NetworkOptimization(Optimization):
   moving_average_decay: float | None = option(
       None, 'Decay of the moving averages of the variables; by default there are none.', rule=FIXED,
       lower=0, upper=1)
-  moving_average_interval: int = option(1, 'Steps between updates of the moving averages.',
-                                        rule=FIXED, lower=1)
+  moving_average_interval: int = option(
+      1, 'Steps between updates of the moving averages.', rule=FIXED, lower=1,
+      needs=('moving_average_decay', ()))
   batch_norm_decay: float | None = option(
       None, "Decay of batch norm's moving averages; by default the network's, such as 0.9997. "
       'Short runs need a smaller one, such as 0.99.', rule=FIXED, lower=0, upper=1)
@@ -129,13 +133,15 @@ class OptimizerSettings:
       '1e-8 for AdamW and LAMB.', rule=FIXED, lower=0)
   decay_vectors: bool = option(
       False, 'Apply the weight decay of AdamW and LAMB to vectors as well, which are biases and '
-      'normalizations.', rule=FIXED)
+      'normalizations.', rule=FIXED, needs=('optimizer', ('adamw', 'lamb')))
   ftrl_learning_rate_power: float = option(-0.5, 'Power of the learning rate in FTRL.', rule=FIXED)
   ftrl_initial_accumulator_value: float = option(0.1, "Start of FTRL's accumulators.", rule=FIXED)
   ftrl_l1: float = option(0.0, 'Strength of the L1 regularization in FTRL.', rule=FIXED)
   ftrl_l2: float = option(0.0, 'Strength of the L2 regularization in FTRL.', rule=FIXED)
   momentum: float = option(0.9, 'Momentum of the momentum optimizer.', rule=FIXED)
-  nesterov: bool = option(False, 'Use Nesterov momentum in the momentum optimizer.', rule=FIXED)
+  nesterov: bool = option(
+      False, 'Use Nesterov momentum in the momentum optimizer.', rule=FIXED,
+      needs=('optimizer', ('momentum',)))
   rmsprop_momentum: float = option(0.9, 'Momentum of RMSProp.', rule=FIXED)
   rmsprop_decay: float = option(0.9, "Decay of RMSProp's mean squares.", rule=FIXED)
 

@@ -61,10 +61,9 @@ def make_schedule(config: Optimization, duration: Duration, length: Length) -> s
                        'the learning rate falls until its end. Received: none. Set --epochs or '
                        '--max_number_of_steps.')
     decay_steps = max(2, last_step)
-  if (kind == 'multi_step') != (config.learning_rate_milestones is not None):
-    raise ValueError('Expected --learning_rate_milestones with '
-                     '--learning_rate_decay_type=multi_step, and only there. Received: '
-                     f'{config.learning_rate_milestones or "none"} with {kind}.')
+  if kind == 'multi_step' and config.learning_rate_milestones is None:
+    raise ValueError('--learning_rate_decay_type=multi_step: expected --learning_rate_milestones. '
+                     'Received: none. For example: --learning_rate_milestones=30,60,80')
   return schedules.Schedule(
       config.learning_rate_decay_type, config.learning_rate, decay_steps=decay_steps,
       decay_factor=config.learning_rate_decay_factor,

@@ -49,6 +49,37 @@ class Schedule:
     return tf.cast(rate, tf.float32)
 
 
+def describe(schedule: Schedule, end: int | None, steps_per_epoch: float) -> str:
+  """Describes a schedule by its rates, and by epochs of all examples.
+
+  Args:
+    schedule: the schedule.
+    end: number of steps of the run; None without an end.
+    steps_per_epoch: of all examples.
+  """
+  text = f'Learning rate: {schedule.decay_type}, {schedule.learning_rate:g}'
+  if schedule.warmup_steps and schedule.decay_type != 'one_cycle':
+    text += f' after a warm-up of {schedule.warmup_steps / steps_per_epoch:.3g} epochs'
+  if schedule.decay_type == 'exponential':
+    text += (f', times {schedule.decay_factor:g} every '
+             f'{schedule.decay_steps / steps_per_epoch:.3g} epochs')
+  elif schedule.decay_type == 'multi_step':
+    epochs = ', '.join(f'{step / steps_per_epoch:.3g}' for step in schedule.milestones)
+    text += f', times {schedule.decay_factor:g} after {epochs} epochs'
+  elif schedule.decay_type == 'polynomial':
+    text += (f', falls to {schedule.end_learning_rate:g} in '
+             f'{schedule.decay_steps / steps_per_epoch:.3g} epochs')
+  if end:
+    text += (f'; {last_rate(schedule, end):.3g} in the last of {end} steps, '
+             f'{end / steps_per_epoch:.3g} epochs')
+  return f'{text}.'
+
+
+def last_rate(schedule: Schedule, end: int) -> float:
+  """Returns the rate of the last step of a run of that many steps."""
+  return float(schedule(tf.constant(end - 1, tf.int64)))
+
+
 def _fixed(schedule: Schedule, step: tf.Tensor) -> tf.Tensor:
   return tf.constant(schedule.learning_rate, tf.float64) + 0 * step
 

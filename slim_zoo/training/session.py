@@ -33,6 +33,7 @@ from slim_zoo.training import (
   recipes,
   run,
   run_folder,
+  schedules,
   settling,
   start,
 )
@@ -42,6 +43,9 @@ from slim_zoo.training.mixing import Mixing
 from slim_zoo.training.progress import Stopwatch
 from slim_zoo.training.trainer import Trainer
 from slim_zoo.weights import checkpoint_files, kept_heads, opening, sources
+
+# A learning rate of more than this share in the last step is too high; shorter runs are trials.
+_HIGH_SHARE, _LEAST_STEPS = 0.5, 100
 
 
 def train(parsed: Parsed[Train]) -> int:
@@ -293,9 +297,11 @@ def _announce(job: _Job) -> None:
         f'{length.steps_per_epoch:.2f} steps per epoch; '
         + ('without an end.' if end is None else
            f'{end} steps, {end / length.steps_per_epoch:.2f} epochs.'))
+  schedule = from_config.make_schedule(config.optimization, config.duration, length)
+  print(schedules.describe(schedule, end, length.steps_per_epoch))
   if end is None and not job.plan.patience:
     print('Warning: this run trains until it is stopped. Set --epochs or --max_number_of_steps.')
-  for warning in _doubts(config, network, end):
+  for warning in _doubts(config, network, end=end, schedule=schedule):
     print(f'Warning: {warning}')
   if length.batch_size > split.num_examples:
     print(f'Warning: a batch of {length.batch_size} holds some of the {split.num_examples} '
@@ -306,7 +312,8 @@ def _announce(job: _Job) -> None:
         f'{config.optimization.seed}.', flush=True)
 
 
-def _doubts(config: Train, network: Network, end: int | None) -> Iterator[str]:
+def _doubts(config: Train, network: Network, *, end: int | None,
+            schedule: schedules.Schedule) -> Iterator[str]:
   """Yields warnings about settings that are known to train badly."""
   epsilon = config.settings.opt_epsilon
   if config.optimization.optimizer == 'adam' and (epsilon is None or epsilon >= 0.1):
@@ -316,7 +323,11 @@ def _doubts(config: Train, network: Network, end: int | None) -> Iterator[str]:
   if end is not None and end < memory:
     yield (f"batch norm's averages remember {memory:,.0f} steps, more than the {end:,} of this "
            'run: validation will lag behind training. Set --batch_norm_decay, for example 0.99.')
-
+  if end is not None and end >= _LEAST_STEPS:
+    share = schedules.last_rate(schedule, end) / max(schedule.learning_rate, 1e-30)
+    if share > _HIGH_SHARE:
+      yield (f'the last step still has {share:.0%} of the learning rate. A run ends better if it '
+             'falls to 0: --learning_rate_decay_type=cosine.')
 
 
 def _estimate(job: _Job) -> int:

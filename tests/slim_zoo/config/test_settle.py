@@ -22,6 +22,8 @@ class Topic:
   place: str | None = option(None, 'Place.', rule=Rule.FREE, path=Path.READ)
   epochs: float | None = option(2.0, 'Epochs.', rule=Rule.FREE)
   steps: int | None = option(None, 'Steps.', rule=Rule.FREE, instead_of='epochs')
+  strength: float = option(0.5, 'Strength.', rule=Rule.FREE, needs=('choice', ('on', 'off')))
+  interval: int = option(1, 'Interval.', rule=Rule.FREE, needs=('place', ()))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,3 +113,17 @@ def test_conflicting_alternative_flags():
 def test_only_the_named_options_are_settled():
   assert _settle(['--number=2'], {'number': 3, 'text': 'x'}, names=['text']) == {
     **_DEFAULTS, 'number': 2, 'text': 'x'}
+
+
+@pytest.mark.parametrize(('arguments', 'saved', 'names'), [
+  (['--strength=0.7'], {}, '--strength.*--choice=on or --choice=off'),
+  (['--interval=3'], {}, '--interval.*--place'),
+  (['--strength=0.7', '--choice=off'], {}, None), (['--strength=0.7'], {'choice': 'on'}, None),
+  (['--interval=3', '--place=/x'], {}, None), (['--interval=3'], {'place': '/x'}, None),
+  (['--strength=0.5'], {}, None), ([], {'strength': 0.7}, None)])
+def test_options_without_effect_are_refused(arguments, saved, names):
+  if names is None:
+    _settle(arguments, saved)
+    return
+  with pytest.raises(ValueError, match=names):
+    _settle(arguments, saved)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from slim_zoo.training import schedules
 from slim_zoo.training.schedules import Schedule
 
 v1 = tf.compat.v1.train
@@ -112,3 +113,17 @@ def test_one_cycle_equals_pytorch():
     0: 0.004, 7: 0.052, 14: 0.1, 15: 0.09979871550490317, 30: 0.05671183644422961, 49: 4e-07}
   for step, rate in expected.items():
     assert float(schedule(tf.constant(step, tf.int64))) == pytest.approx(rate, rel=1e-5), step
+
+
+@pytest.mark.parametrize(('schedule', 'end', 'expected'), [
+  (Schedule('fixed', 0.01), None, ['fixed, 0.01.']),
+  (Schedule('exponential', 0.01, decay_steps=20), 40,
+   ['exponential, 0.01, times 0.94 every 2 epochs; 0.0094 in the last of 40 steps, 4 epochs.']),
+  (Schedule('cosine', 0.1, decay_steps=40, warmup_steps=5), 40,
+   ['cosine, 0.1 after a warm-up of 0.5 epochs;', 'in the last of 40 steps, 4 epochs.']),
+  (Schedule('multi_step', 1.0, decay_factor=0.1, milestones=(20, 30)), 40,
+   ['multi_step, 1, times 0.1 after 2, 3 epochs; 0.01 in the last']),
+  (Schedule('polynomial', 0.1, decay_steps=20), None, ['falls to 0.0001 in 2 epochs.'])])
+def test_description(schedule, end, expected):
+  text = schedules.describe(schedule, end, 10.0)
+  assert all(part in text for part in expected), text
