@@ -19,12 +19,14 @@ TRAIN, EVAL = 'train_image_classifier.py', 'eval_image_classifier.py'
 PROGRAMS = (TRAIN, EVAL, 'extract_features.py', 'train_on_features.py', 'predict_image.py',
             'export_model.py', 'convert_weights.py', 'download_and_convert_data.py',
             'list_networks.py', 'scripts/benchmark_training_step.py',
-            'scripts/benchmark_transfer_learning.py', 'scripts/experiments/cifar10_subset.py',
+            'scripts/average_checkpoints.py', 'scripts/benchmark_fine_tuning.py',
+            'scripts/benchmark_transfer_learning.py', 'scripts/draw_augmentations.py',
+            'scripts/experiments/cifar10_subset.py',
             'scripts/experiments/split_features.py', 'scripts/experiments/write_list.py',
             'scripts/mutate_images.py', 'scripts/mutate_weights.py', 'scripts/run_experiment.py',
             'scripts/validate_weights.py')
-# Programs with positional arguments: names of images.
-TAKES_ARGUMENTS = ('predict_image.py',)
+# Programs with positional arguments: names of images, or of checkpoints.
+TAKES_ARGUMENTS = ('predict_image.py', 'scripts/average_checkpoints.py')
 # Commands in the documents that don't belong to this project.
 FOREIGN = {'source', 'tensorboard', 'uv', 'echo', 'if', 'fi'}
 # Options of uv and of Slurm, mentioned outside a command line.

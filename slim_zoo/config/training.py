@@ -7,7 +7,7 @@ import dataclasses
 from slim_zoo.config.option import Path, Rule, option
 
 OPTIMIZERS = ('adadelta', 'adagrad', 'adam', 'adamw', 'ftrl', 'lamb', 'momentum', 'rmsprop', 'sgd')
-DECAYS = ('cosine', 'exponential', 'fixed', 'multi_step', 'one_cycle', 'polynomial')
+DECAYS = ('cosine', 'exponential', 'fixed', 'multi_step', 'one_cycle', 'plateau', 'polynomial')
 METRICS = ('loss', 'mean_recall', 'top_1', 'top_5')
 CACHE_MODES = ('auto', 'off', 'memory', 'disk')
 LOSSES = ('binary', 'focal', 'softmax')
@@ -79,7 +79,10 @@ class Optimization:
                                          'reaches 0 at the end of the run.', rule=FREE,
                                          choices=DECAYS)
   learning_rate_decay_factor: float = option(
-      0.94, 'Factor of the decays of exponential and multi_step.', rule=FREE)
+      0.94, 'Factor of the decays of exponential, multi_step and plateau.', rule=FREE)
+  plateau_patience: int = option(
+      3, 'Validations without a better --best_metric after which plateau lowers the learning rate.',
+      rule=FREE, lower=1, needs=('learning_rate_decay_type', ('plateau',)))
   learning_rate_milestones: str | None = option(
       None, 'Epochs of the decays of multi_step, such as 30,60,80.', rule=FREE,
       needs=('learning_rate_decay_type', ('multi_step',)))

@@ -232,11 +232,13 @@ def _default_head(shape: Sequence[int]) -> str:
 def _train_softmax(task: _Task, resumed: str | None, saved: Mapping[str, Any]) -> _Trained:
   """Trains a head by gradients, as train_image_classifier.py trains a network."""
   config, export = task.config, task.config.classifier.export
-  if not task.validation and (config.duration.early_stopping_patience or export == 'best'):
-    raise ValueError('Expected: a validation, for --early_stopping_patience and --export=best. '
+  if not task.validation and (config.duration.early_stopping_patience or export == 'best'
+                              or config.optimization.learning_rate_decay_type == 'plateau'):
+    raise ValueError('Expected: a validation, for --early_stopping_patience, --export=best and '
+                     '--learning_rate_decay_type=plateau. '
                      'Received: none. Set --validation_file or --validation_fraction.')
   length = Length(task.train.dataset.num_examples, config.optimization.batch_size, 1)
-  plan = from_config.make_plan(config.duration, config.saving, length)
+  plan = from_config.make_plan(config, length)
   network = task.build()
   trainer = from_config.make_trainer(
       config, network, length, class_weights=from_config.class_weights(

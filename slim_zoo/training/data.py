@@ -157,9 +157,13 @@ def _open_validation(get: Callable[..., Dataset], config: Train,
     raise ValueError(f'The validation data are not those by which the run in '
                      f'{config.saving.train_dir} chose its best checkpoint. Use the same data, or '
                      'another --train_dir.')
-  if duration.early_stopping_patience and not validation:
-    raise ValueError('--early_stopping_patience: expected a validation. Received: none. Set '
-                     '--validation_interval_epochs and --validation_fraction, or leave it out.')
+  needs = {'--early_stopping_patience': duration.early_stopping_patience,
+           '--learning_rate_decay_type=plateau':
+               config.optimization.learning_rate_decay_type == 'plateau'}
+  for flag, is_set in needs.items():
+    if is_set and not validation:
+      raise ValueError(f'{flag}: expected a validation. Received: none. Set '
+                       '--validation_interval_epochs and --validation_fraction, or leave it out.')
   return validation
 
 

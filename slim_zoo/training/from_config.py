@@ -9,7 +9,7 @@ import numpy as np
 
 from nets.network import Network
 from slim_zoo.config.programs import Train, TrainOnFeatures
-from slim_zoo.config.training import Duration, Optimization, Saving
+from slim_zoo.config.training import Duration, Optimization
 from slim_zoo.training import loop, losses, optimizers, schedules
 from slim_zoo.training.clipping import Clipping
 from slim_zoo.training.inputs import Split
@@ -91,8 +91,10 @@ def class_weights(name: str, train: Split, num_classes: int) -> np.ndarray | Non
   return None if name == 'none' else losses.balanced_class_weights(train.class_counts(num_classes))
 
 
-def make_plan(duration: Duration, saving: Saving, length: Length) -> loop.Plan:
+def make_plan(config: Train | TrainOnFeatures, length: Length) -> loop.Plan:
   """Makes the plan of a run; by default there is one log line per epoch."""
+  optimization, duration, saving = config.optimization, config.duration, config.saving
+  on_plateau = optimization.learning_rate_decay_type == 'plateau'
   validate_every = duration.validation_interval_steps
   if not validate_every and duration.validation_interval_epochs:
     validate_every = length.interval(duration.validation_interval_epochs)
@@ -102,7 +104,9 @@ def make_plan(duration: Duration, saving: Saving, length: Length) -> loop.Plan:
       validate_every=validate_every, save_every=saving.save_interval_steps,
       save_seconds=saving.save_interval_secs, histogram_seconds=saving.save_summaries_secs,
       steps_per_epoch=length.steps_per_epoch, best_metric=duration.best_metric,
-      patience=duration.early_stopping_patience)
+      patience=duration.early_stopping_patience,
+      plateau_patience=optimization.plateau_patience if on_plateau else None,
+      plateau_factor=optimization.learning_rate_decay_factor)
 
 
 def _last_step(duration: Duration, length: Length) -> int | None:

@@ -35,6 +35,8 @@ class Plan:
     steps_per_epoch: converts steps to the epochs that are shown.
     best_metric: a name in `BEST_METRICS`.
     patience: stop after this many validations without a better one; None for never.
+    plateau_patience: lower the learning rate after this many; None for never.
+    plateau_factor: factor of the learning rate then.
   """
   last_step: int | None
   log_every: int
@@ -45,6 +47,8 @@ class Plan:
   steps_per_epoch: float
   best_metric: str = 'top_1'
   patience: int | None = None
+  plateau_patience: int | None = None
+  plateau_factor: float = 1.0
 
 
 @dataclasses.dataclass
@@ -57,12 +61,17 @@ class ValidationState:
     stopped_early: whether patience ended the run.
     validation_due: whether a signal interrupted the validation of this step, which is then repeated
       when the run is resumed.
+    validations_on_plateau: number of validations since the best, or since the learning rate was
+      lowered.
+    rate_drops: how often it was lowered.
   """
   best_value: float | None = None
   best_step: int | None = None
   validations_since_best: int = 0
   stopped_early: bool = False
   validation_due: bool = False
+  validations_on_plateau: int = 0
+  rate_drops: int = 0
 
   def note(self, step: int, value: float, metric: str) -> bool:
     """Records a validation; returns whether it is the best. NaN and infinity never are."""
@@ -70,9 +79,19 @@ class ValidationState:
         value != self.best_value and BEST_METRICS[metric](value, self.best_value) == value))
     if better:
       self.best_value, self.best_step, self.validations_since_best = value, step, 0
+      self.validations_on_plateau = 0
     else:
       self.validations_since_best += 1
+      self.validations_on_plateau += 1
     return better
+
+  def leaves_plateau(self, patience: int | None) -> bool:
+    """Returns whether it is time to lower the learning rate, and notes it."""
+    if not patience or self.validations_on_plateau < patience:
+      return False
+    self.validations_on_plateau = 0
+    self.rate_drops += 1
+    return True
 
 
 class NonFiniteLossError(ValueError):
@@ -105,6 +124,11 @@ def fit(trainer: Trainer, batches: Iterator, plan: Plan, *, validation_state: Va
   step = saved_step = trainer.step
   since_log: list[Steps] = []
   since_save, since_histograms, pace = Stopwatch(), None, 1
+  def lower_rate() -> None:
+    trainer.rate_scale = plan.plateau_factor ** validation_state.rate_drops
+
+  if validation_state.rate_drops:
+    lower_rate()
   with StopRequests() as requests:
     def validate_now(validate: Validate) -> None:
       validation_state.validation_due = True
@@ -114,6 +138,9 @@ def fit(trainer: Trainer, batches: Iterator, plan: Plan, *, validation_state: Va
         validation_state.validation_due = False
         _take_in(step, found, plan, state=validation_state, recorder=recorder, progress=progress,
                  save_best=save_best)
+        if validation_state.leaves_plateau(plan.plateau_patience):
+          lower_rate()
+          progress.say(f'learning rate lowered: times {trainer.rate_scale:.3g} of the first')
 
     if validate and validation_state.validation_due:
       validate_now(validate)

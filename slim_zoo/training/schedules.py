@@ -19,7 +19,7 @@ class Schedule:
     learning_rate: the initial rate.
     decay_steps: steps between decays (exponential), of the whole decay (polynomial), or of the run
       with its warm-up (cosine, one_cycle).
-    decay_factor: factor of each decay (exponential, multi_step).
+    decay_factor: factor of each decay (exponential, multi_step, plateau).
     end_learning_rate: final rate of the polynomial decay.
     warmup_steps: steps of a linear rise from 0 to `learning_rate`; the lower of this and the
       decayed rate is used, as in TF-Slim. Has no effect on one_cycle, which rises by itself.
@@ -66,6 +66,8 @@ def describe(schedule: Schedule, end: int | None, steps_per_epoch: float) -> str
   elif schedule.decay_type == 'multi_step':
     epochs = ', '.join(f'{step / steps_per_epoch:.3g}' for step in schedule.milestones)
     text += f', times {schedule.decay_factor:g} after {epochs} epochs'
+  elif schedule.decay_type == 'plateau':
+    text += f', times {schedule.decay_factor:g} when validations no longer improve'
   elif schedule.decay_type == 'polynomial':
     text += (f', falls to {schedule.end_learning_rate:g} in '
              f'{schedule.decay_steps / steps_per_epoch:.3g} epochs')
@@ -131,6 +133,8 @@ def _one_cycle(schedule: Schedule, step: tf.Tensor) -> tf.Tensor:
 
 _RISING, _ONE_CYCLE_START, _ONE_CYCLE_END = 0.3, 25, 1e4
 DECAYS = {'cosine': _cosine, 'exponential': _exponential, 'fixed': _fixed,
-          'multi_step': _multi_step, 'one_cycle': _one_cycle, 'polynomial': _polynomial}
+          'multi_step': _multi_step, 'one_cycle': _one_cycle,
+          'plateau': _fixed,  # The loop lowers it; see `loop.ValidationState`.
+          'polynomial': _polynomial}
 # Those that need the length of the run.
 OF_THE_RUN = ('cosine', 'one_cycle')

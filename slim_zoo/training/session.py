@@ -197,7 +197,7 @@ def _prepare(config: Train, head: kept_heads.Head, origin: _Origin, *, folder: p
       is_resumed=origin.is_resumed)
   length = Length(training.dataset.num_examples, config.optimization.batch_size,
                   config.hardware.num_clones, config.optimization.gradient_accumulation_steps)
-  plan = from_config.make_plan(config.duration, config.saving, length)
+  plan = from_config.make_plan(config, length)
   is_dry, xla = config.session.dry_run, config.hardware.xla == 'on'
   with strategy.scope():
     network, multipliers = _build_network(config, net, facts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -47,13 +47,12 @@ class _CurrentRate:
   tensor; all of them convert this object.
   """
 
-  def __init__(self, schedule: Schedule, step: tf.Variable, factor: float):
-    self._schedule = schedule
-    self._step = step
+  def __init__(self, rate: Callable[[], tf.Tensor], factor: float):
+    self._rate = rate
     self._factor = factor
 
   def __tf_tensor__(self, dtype=None, name=None) -> tf.Tensor:
-    return self._factor * self._schedule(self._step)
+    return self._factor * self._rate()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +114,8 @@ class Trainer:
     self._clipping = clipping
     self.batches_per_step = batches_per_step
     self._step = self._local_variable(0, tf.int64, tf.VariableAggregation.ONLY_FIRST_REPLICA)
+    self._rate_scale = None if schedule.decay_type != 'plateau' else self._local_variable(
+        1.0, tf.float32, tf.VariableAggregation.ONLY_FIRST_REPLICA)
     self._averages = {} if moving_average_decay is None else {
         name: self._local_variable(variable.read_value(), tf.float32, tf.VariableAggregation.MEAN)
         for name, variable in network.variables.items()}
@@ -125,8 +126,7 @@ class Trainer:
                   for variable in self._trained().values()] if batches_per_step > 1 else []
     kind = optimizers.get_optimizer(optimizer)
     self._groups = [
-        _Group(variables, kind.make(_CurrentRate(schedule, self._step, factor), settings,
-                                     weight_decay))
+        _Group(variables, kind.make(_CurrentRate(self._rate, factor), settings, weight_decay))
         for factor, variables in self._by_factor(multipliers or {}).items()]
     # Not inlined, so that it is optimized as a unit: a step that also returns its gradients must
     # give the same bits as one that does not.
@@ -171,6 +171,22 @@ class Trainer:
 
   def _trained(self) -> dict[str, tf.Variable]:
     return {name: self.network.variables[name] for name in self.network.trainable}
+
+  def _rate(self) -> tf.Tensor:
+    """Returns the learning rate of the current step, before multipliers."""
+    rate = self._schedule(tf.convert_to_tensor(self._step))
+    return rate * tf.convert_to_tensor(self._rate_scale) if self._rate_scale is not None else rate
+
+  @property
+  def rate_scale(self) -> float:
+    """Factor of the schedule's rates; no part of the state, because the loop knows it."""
+    return 1.0 if self._rate_scale is None else float(self._rate_scale.read_value())
+
+  @rate_scale.setter
+  def rate_scale(self, value: float) -> None:
+    if self._rate_scale is None:
+      raise ValueError(f'Expected the schedule plateau. Received: {self._schedule.decay_type}.')
+    self._rate_scale.assign(value)
 
   @property
   def step(self) -> int:
@@ -285,8 +301,7 @@ class Trainer:
 
   def _apply(self, gradients: list[tf.Tensor]) -> tf.Tensor:
     """Updates everything with the gradients of a replica; returns the learning rate."""
-    step = tf.convert_to_tensor(self._step)
-    rate = self._schedule(step)
+    step, rate = tf.convert_to_tensor(self._step), self._rate()
     by_name = dict(zip(self._trained(), self._clipped(gradients), strict=True))
     for group in self._groups:
       group.optimizer.apply_gradients([(by_name[n], v) for n, v in group.variables.items()])

@@ -7,6 +7,7 @@ import signal
 import types
 import weakref
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -35,7 +36,7 @@ class _Run:
     self.lines: list[str] = []
     self.rows: list[dict] = []
     self.network = types.SimpleNamespace(variables={})
-    self.images_per_second = 1.0
+    self.images_per_second = self.rate_scale = 1.0
     self._gradients: list[weakref.ref] = []
 
   # The trainer's methods.
@@ -235,7 +236,9 @@ def test_best(fit, metric, values, best):
   run, state = _Run(**{metric: values}), loop.ValidationState()
   fit(run, last_step=len(values), validate_every=1, best_metric=metric, state=state)
   assert run.at('best') == best
-  assert state == loop.ValidationState(values[best[-1] - 1], best[-1], len(values) - best[-1])
+  since = len(values) - best[-1]
+  assert state == loop.ValidationState(values[best[-1] - 1], best[-1], since,
+                                       validations_on_plateau=since)
 
 
 def test_best_survives_a_restart(fit):
@@ -250,7 +253,7 @@ def test_patience(fit):
   fit(run, last_step=100, validate_every=3, patience=2, state=state)
   assert run.at('validate') == [3, 6, 9, 12]
   assert run.at('save') == [12]
-  assert state == loop.ValidationState(0.5, 6, 2, stopped_early=True)
+  assert state == loop.ValidationState(0.5, 6, 2, stopped_early=True, validations_on_plateau=2)
   assert run.lines[-1] == ('stopping early: 2 validations without a better top_1 than 0.5 at '
                            'step 6')
 
@@ -310,3 +313,37 @@ def test_without_an_end(fit):
   assert fit(run, last_step=None, log_every=100, save_every=300) is signal.SIGTERM
   assert run.step >= 1000
   assert run.at('save') == [300, 600, 900, run.step]
+
+
+def _keras_rates(values, patience):
+  model = types.SimpleNamespace(optimizer=keras.optimizers.SGD(1.0))
+  callback = keras.callbacks.ReduceLROnPlateau('top_1', factor=0.5, patience=patience, mode='max',
+                                               min_delta=0)
+  callback.set_model(model)
+  callback.on_train_begin()
+  rates = []
+  for epoch, value in enumerate(values):
+    callback.on_epoch_end(epoch, {'top_1': value})
+    rates.append(float(model.optimizer.learning_rate))
+  return rates
+
+
+@pytest.mark.filterwarnings('ignore::DeprecationWarning')  # Keras' own.
+@pytest.mark.parametrize('patience', [1, 2, 3])
+def test_plateau_equals_keras(fit, patience):
+  values = [0.5, 0.6, 0.6, 0.55, 0.7, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6, 0.8, 0.7, 0.7]
+  expected, rates = _keras_rates(values, patience), []
+  state = loop.ValidationState()
+  for number, _ in enumerate(values):  # Resumed after each validation.
+    run = _Run(step=number, top_1=[values[number]])
+    fit(run, state=state, last_step=number + 1, validate_every=1, plateau_patience=patience,
+        plateau_factor=0.5)
+    rates.append(0.5 ** state.rate_drops)
+    assert run.rate_scale in (1.0, rates[-1])
+  assert rates == expected
+
+
+def test_resumed_run_has_its_lowered_rate(fit):
+  run = _Run(step=3)
+  fit(run, state=loop.ValidationState(rate_drops=2), last_step=4, plateau_factor=0.1)
+  assert run.rate_scale == pytest.approx(0.01)

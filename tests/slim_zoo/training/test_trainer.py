@@ -502,3 +502,24 @@ def test_units_are_clipped_by_their_own_norms(shape, is_depthwise):
   assert not np.allclose(found, gradient)
   kept, = clip([tf.constant(gradient)], {'net/logits/weights': tf.Variable(weights)})
   np.testing.assert_array_equal(kept, gradient)
+
+
+def test_rate_is_scaled_on_a_plateau():
+  def rates(scale):
+    made = trainer.Trainer(_lenet(), optimizer='ftrl', settings=_SETTINGS, batch_size=_BATCH,
+                           schedule=schedules.Schedule('plateau', 0.1))
+    made.rate_scale = scale
+    batch = {name: value[:_BATCH] for name, value in _examples([28, 28, 1]).items()}
+    measured = made.run(iter(tf.data.Dataset.from_tensors(batch)), 1)
+    return measured.learning_rate[0], _values(made)
+
+  rate, values = rates(0.5)
+  assert rate == pytest.approx(0.05)
+  expected = trainer.Trainer(_lenet(), optimizer='ftrl', settings=_SETTINGS, batch_size=_BATCH,
+                             schedule=schedules.Schedule('fixed', 0.05))
+  batch = {name: value[:_BATCH] for name, value in _examples([28, 28, 1]).items()}
+  expected.run(iter(tf.data.Dataset.from_tensors(batch)), 1)
+  for name, value in _values(expected).items():
+    np.testing.assert_allclose(values[name], value, rtol=1e-6, err_msg=name)
+  with pytest.raises(ValueError, match='plateau'):
+    expected.rate_scale = 0.5
