@@ -188,6 +188,8 @@ _STANDING = {
     'validations_since_best': _is_count,
     'stopped_early': lambda value: type(value) is bool,
     'validation_due': lambda value: type(value) is bool,
+    'validations_on_plateau': _is_count,
+    'rate_drops': _is_count,
 }
 # Checks of the metadata that the programs rely on.
 _VALID = {
