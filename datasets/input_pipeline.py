@@ -29,7 +29,7 @@ _PADDING_ID = -1
 @tf.autograph.experimental.do_not_convert
 def training_batches(dataset: dataset_lib.Dataset, preprocess: Callable | None, *,
                      batch_size: int, seed: int, start_step: int = 0, num_views: int | None = None,
-                     gather: Callable | None = None, sampling: str = 'uniform',
+                     gather: Callable | None = None, sampling: str = 'uniform', repeats: int = 1,
                      bad_images: Sequence = (), label_map: Sequence[int] | None = None,
                      num_parallel_calls: int = tf.data.AUTOTUNE, num_replicas: int = 1,
                      num_workers: int = 1, worker_index: int = 0) -> tf.data.Dataset:
@@ -53,6 +53,9 @@ def training_batches(dataset: dataset_lib.Dataset, preprocess: Callable | None, 
       image is read then.
     sampling: a name in `SAMPLING`. With 'uniform', an epoch has each example once; with 'balanced',
       it has equally many examples of each class, drawn by `balancing.Balancer`.
+    repeats: number of times that each example is in a row, each time with another augmentation; an
+      epoch has that many times fewer examples (Hoffer et al. 2019, arXiv:1901.09335). Only with
+      uniform sampling and without `num_views`.
     bad_images: `bad_images.BadImage`s or names. They keep their slots, undecoded, as zeros with
       weight 0.
     label_map: the network's label for each label of the dataset, -1 if there is none.
@@ -80,6 +83,8 @@ def training_batches(dataset: dataset_lib.Dataset, preprocess: Callable | None, 
     return number % num_views if num_views else number
 
   def one_epoch(epoch, skip=0):
+    if repeats > 1:
+      return _repeated(dataset, epoch, seed=seed, repeats=repeats, skip=skip)
     if sampling == 'balanced' and isinstance(dataset.examples, indexed.IndexedExamples):
       order = dataset.examples.balanced_order(epoch, seed=seed, skip=skip)
       return order.map(lambda raw, turn: {'raw': raw, 'view': in_turn(turn), 'valid': True})
@@ -174,6 +179,18 @@ def evaluation_batches(dataset: dataset_lib.Dataset, preprocess: Callable | None
   stream = _elements(order, 0, valid=True).concatenate(_elements(padding, 0, valid=False))
   stream = _rows_of_worker(stream, batch_size, num_workers=num_workers, worker_index=worker_index)
   return _batched(stream, load, per_replica, num_parallel_calls=num_parallel_calls, gather=gather)
+
+
+def _repeated(dataset: dataset_lib.Dataset, epoch, *, seed: int, repeats: int,
+              skip: int) -> tf.data.Dataset:
+  """Makes the elements of an epoch in which each example is repeated; as many as examples."""
+  whole, part = divmod(skip, repeats)
+  count = -(-dataset.num_examples // repeats)
+  order = dataset.examples.order(epoch, seed=seed, shuffle=True, skip=whole).take(count - whole)
+  number = tf.data.Dataset.range(repeats)
+  elements = order.flat_map(lambda raw: number.map(
+      lambda turn: {'raw': raw, 'view': epoch * repeats + turn, 'valid': True}))
+  return elements.skip(part).take(dataset.num_examples - skip)
 
 
 def _concatenated(make: Callable, start: int, end: int, *, skip: int) -> tf.data.Dataset:

@@ -132,7 +132,8 @@ def _head(split: Split) -> list[int]:
   head = ','.join(nets_factory.get_net(FLAGS.model_name).head)
   return train_here('head', split, [
       f'--checkpoint_exclude_scopes={head}', f'--trainable_scopes={head}', '--optimizer=adamw',
-      '--learning_rate=0.003', '--learning_rate_decay_type=cosine', '--label_smoothing=0.1',
+      '--learning_rate=0.003', '--weight_decay=3', '--learning_rate_decay_type=cosine',
+      '--label_smoothing=0.1',
       '--augmentations_per_image=0', '--epochs=18', '--validation_interval_epochs=0'])
 
 

@@ -62,6 +62,9 @@ class TrainingData(Data):
       None, 'Number of ways in which each image is augmented, one per epoch in turn; 0 for none, '
       'as in an evaluation. By default an image is augmented anew in every epoch.',
       rule=Rule.FIXED, lower=0)
+  augmentation_repeats: int = option(
+      1, 'Number of times that an image is in a batch, each time augmented differently; an epoch '
+      'has that many times fewer images.', rule=Rule.FIXED, lower=1)
   sampling: str = option('uniform', 'How examples are drawn: each once per epoch, or every class '
                          'equally often.', rule=Rule.FIXED, choices=SAMPLING)
 

@@ -93,6 +93,11 @@ def open_data(config: Train, *, net: Net, head: kept_heads.Head, saved: Mapping[
   augmentation = Augmentation(**vars(config.augmentation))
   if views is None and not preprocessing_factory.is_random(facts.preprocessing_name, augmentation):
     views = 0  # An image is the same in every epoch.
+  if data.augmentation_repeats > 1 and (views is not None or data.sampling != 'uniform'):
+    raise ValueError('--augmentation_repeats: expected images that are augmented anew every time, '
+                     'and --sampling=uniform. Received: '
+                     + (f'--sampling={data.sampling}.' if views is None else
+                        'images in a fixed number of views; see --augmentations_per_image.'))
   known = saved.get('bad_images', {}) if is_resumed else {}
 
   def make(split: Dataset) -> Inputs:
@@ -103,7 +108,7 @@ def open_data(config: Train, *, net: Net, head: kept_heads.Head, saved: Mapping[
         preprocessing_name=facts.preprocessing_name, transform=facts.transform,
         augmentation=augmentation, image_size=facts.image_size, channels=facts.channels,
         num_parallel_calls=config.hardware.num_preprocessing_threads,
-        num_views=views, sampling=data.sampling)
+        num_views=views, repeats=data.augmentation_repeats, sampling=data.sampling)
 
   return make(train), make(validation) if validation else None, facts
 

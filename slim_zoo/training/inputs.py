@@ -65,6 +65,7 @@ class Inputs:
     num_parallel_calls: number of images to decode at a time.
     num_views: number of ways in which each image is augmented for training; 0 for no augmentation,
       as in evaluation; None for a new augmentation in every epoch.
+    repeats: see `input_pipeline.training_batches`.
     sampling: how training chooses examples, a name in `input_pipeline.SAMPLING`.
   """
   dataset: dataset_lib.Dataset
@@ -78,6 +79,7 @@ class Inputs:
   num_parallel_calls: int
   augmentation: Augmentation = NONE
   num_views: int | None = None
+  repeats: int = 1
   sampling: str = 'uniform'
 
   def class_counts(self, num_outputs: int) -> np.ndarray:
@@ -89,6 +91,7 @@ class Inputs:
     return distributed(input_pipeline.training_batches, self, self._preprocess(self.num_views != 0),
                        batch_size=batch_size, seed=seed, start_step=start_step,
                        num_views=self.num_views or None, sampling=self.sampling,
+                       repeats=self.repeats,
                        num_parallel_calls=self.num_parallel_calls)
 
   def evaluation_batches(self, *, batch_size: int) -> Any:

@@ -28,6 +28,7 @@ FILE = 'recipe.flags'
 _EXAMPLES, _EPOCHS = 30_000, (5, 30)
 # The same for the head alone, which costs little on kept features.
 _HEAD_EXAMPLES, _HEAD_EPOCHS = 60_000, (5, 30)
+_VALIDATIONS = 10
 # Factor of the learning rate of the lowest layer.
 _LOWEST = 0.1
 # Steps that batch norm's averages remember: a share of all, within bounds.
@@ -89,11 +90,14 @@ def finetune(facts: Facts) -> list[Choice]:
       Choice(1, 'augmentations_per_image', '0', ''),
       Choice(1, 'epochs', f'{head_epochs}', f'{facts.num_examples:,} examples'),
       Choice(1, 'learning_rate', '0.003', ''),
+      Choice(1, 'weight_decay', '3', 'regularizes the head, which could learn every example'),
       Choice(1, 'validation_interval_epochs', f'{head_epochs}', 'once, at the end'),
       Choice(2, 'epochs', f'{epochs}', f'{facts.num_examples:,} examples'),
       Choice(2, 'learning_rate', '0.001', 'all layers'),
       Choice(2, 'layer_decay', f'{_LOWEST ** (1 / facts.num_layers):.3f}',
              f'the lowest of {facts.num_layers} layers learns at {_LOWEST:g} of this rate'),
+      Choice(2, 'validation_interval_epochs', f'{max(1, epochs // _VALIDATIONS)}',
+             f'about {_VALIDATIONS} times'),
       Choice(2, 'warmup_epochs', f'{min(1.0, epochs / 10):g}', ''),
       Choice(2, 'weight_decay', '0.05', 'apart from the loss; not of biases and normalizations'),
       Choice(2, 'min_crop_area', '0.35', 'a moderate random crop'),

@@ -302,3 +302,24 @@ def test_records_cannot_be_balanced(tmp_path):
     _balanced(dataset, steps=1)
   with pytest.raises(ValueError, match="'balance'.*balanced"):
     _training(dataset, steps=1, sampling='balance')
+
+
+@pytest.mark.parametrize('repeats', [2, 3])
+def test_repeated_examples_are_augmented_differently(dataset, repeats):
+  batches = list(input_pipeline.training_batches(
+    dataset, samples.preprocess, batch_size=1, seed=1, repeats=repeats).take(44))
+  ids = [int(batch['id'][0]) for batch in batches]
+  for start in (0, 22):
+    epoch = ids[start:start + 22]
+    groups = [epoch[i:i + repeats] for i in range(0, 22, repeats)]
+    assert all(len(set(group)) == 1 for group in groups)
+    assert len({group[0] for group in groups}) == len(groups)
+  assert ids[:22] != ids[22:]
+  images = [batch['image'].numpy().tobytes() for batch in batches]
+  assert len(set(images)) == 44
+
+
+@pytest.mark.parametrize('start_step', [1, 2, 5, 6, 9])
+def test_resumed_repeated_stream_equals_uninterrupted_one(dataset, start_step):
+  _assert_equal(_training(dataset, steps=14, repeats=3)[start_step:],
+                _training(dataset, steps=14 - start_step, repeats=3, start_step=start_step))
