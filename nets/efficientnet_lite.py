@@ -77,9 +77,10 @@ def efficientnet_lite(images: tf.Tensor, num_classes: int | None = 1000,
     blocks = _blocks(width, depth)
     for i, block in enumerate(blocks):
       expanded = block.pop('expansion') * net.shape[-1]
-      net = inverted_residual(net, expanded=expanded, activation_fn=tf.nn.relu6,
-                              keep_prob=1 - _DROP_PATH * i / len(blocks), end_points=end_points,
-                              name=f'block_{i}', scope=f'block_{i}', **block)
+      with layers.arg_scope([layers.drop_path], depth=i / len(blocks)):
+        net = inverted_residual(net, expanded=expanded, activation_fn=tf.nn.relu6,
+                                keep_prob=1 - _DROP_PATH * i / len(blocks), end_points=end_points,
+                                name=f'block_{i}', scope=f'block_{i}', **block)
     net = end_points['head'] = layers.conv2d(net, 1280, 1, scope='head')
     net = heads.squeeze(heads.global_pool(net, end_points))
     if not num_classes:

@@ -55,6 +55,9 @@ _BLOCK8 = (  # Figure 19.
 )
 
 
+_BLOCKS = 40  # Residual ones: 10, 20 and 10.
+
+
 def inception_resnet_v2_arg_scope(weight_decay: float = 0.00004):
   """The arg scope: batch norm without `gamma`, ReLU, L2 on weights and on biases."""
   decay = layers.l2_regularizer(weight_decay)
@@ -73,14 +76,19 @@ def _residual(inputs: tf.Tensor, branches: tuple[Branch, ...], *, scale: float,
     net = inception_blocks.concatenate(inputs, branches)
     net = layers.conv2d(net, inputs.shape[-1], 1, activation_fn=None, normalizer_fn=None,
                         scope='Conv2d_1x1')
+    net = layers.drop_path(net)
   return inputs + scale * net
 
 
 def _residuals(net: tf.Tensor, branches: tuple[Branch, ...], *, scale: float, number: int,
-               scope: str) -> tf.Tensor:
-  """Applies so many residual blocks under the scopes `scope`_1 and on, with ReLU after each."""
+               before: int, scope: str) -> tf.Tensor:
+  """Applies so many residual blocks under the scopes `scope`_1 and on, with ReLU after each.
+
+  There are `before` blocks before them.
+  """
   for i in range(1, number + 1):
-    net = tf.nn.relu(_residual(net, branches, scale=scale, scope=f'{scope}_{i}'))
+    with layers.arg_scope([layers.drop_path], depth=(before + i) / _BLOCKS):
+      net = tf.nn.relu(_residual(net, branches, scale=scale, scope=f'{scope}_{i}'))
   return net
 
 
@@ -108,14 +116,15 @@ def inception_resnet_v2(images: tf.Tensor, num_classes: int | None = 1001,
   heads.check_images(images, 75, scope)
   end_points: dict[str, tf.Tensor] = {}
   with tf.compat.v1.variable_scope(scope, 'InceptionResnetV2', [images]), \
-      layers.arg_scope([layers.batch_norm, layers.dropout], is_training=is_training):
+      layers.arg_scope([layers.batch_norm, layers.dropout, layers.drop_path],
+                       is_training=is_training):
     net = inception_blocks.build(images, _STEM, end_points)
-    net = _residuals(net, _BLOCK35, scale=0.17, number=10, scope='Repeat/block35')
+    net = _residuals(net, _BLOCK35, scale=0.17, number=10, before=0, scope='Repeat/block35')
     net = inception_blocks.build(net, [_REDUCTION_A], end_points)
-    net = _residuals(net, _BLOCK17, scale=0.10, number=20, scope='Repeat_1/block17')
+    net = _residuals(net, _BLOCK17, scale=0.10, number=20, before=10, scope='Repeat_1/block17')
     end_points['PreAuxLogits'] = net
     net = inception_blocks.build(net, [_REDUCTION_B], end_points)
-    net = _residuals(net, _BLOCK8, scale=0.20, number=9, scope='Repeat_2/block8')
+    net = _residuals(net, _BLOCK8, scale=0.20, number=9, before=30, scope='Repeat_2/block8')
     net = _residual(net, _BLOCK8, scale=1.0, scope='Block8')
     net = inception_blocks.build(net, [Conv('Conv2d_7b_1x1', 1536, 1)], end_points)
     if is_training and num_classes:

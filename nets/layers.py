@@ -322,20 +322,27 @@ def dropout(inputs: tf.Tensor, keep_prob: float = 0.5, *, is_training: bool = Tr
 
 
 @add_arg_scope
-def drop_path(inputs: tf.Tensor, keep_prob: float, *, is_training: bool = True,
-              is_frozen: Callable[[str], bool] | None = None, keys: tf.Tensor | None = None,
-              scope: str = 'drop_path') -> tf.Tensor:
-  """Drops a whole path for some examples (Larsson et al. 2017, https://arxiv.org/abs/1605.07648).
+def drop_path(inputs: tf.Tensor, keep_prob: float = 1.0, *, depth: float = 1.0,
+              is_training: bool = True,
+              keep_prob_of_run: Callable[[str, float, float], float] | None = None,
+              keys: tf.Tensor | None = None, scope: str = 'drop_path') -> tf.Tensor:
+  """Drops a whole path for some examples (Huang et al. 2016, https://arxiv.org/abs/1603.09382).
 
   Args:
     inputs: [batch, height, width, channels].
     keep_prob: probability that an example keeps the path, in (0, 1].
-    is_frozen: given the scope that the path is in, returns whether nothing there is trained; then
-      it is never dropped.
-    is_training, keys, scope: as in `dropout`.
+    depth: how deep in the network the path is, up to 1 for the last one.
+    is_training: a Python bool; False returns the inputs.
+    keep_prob_of_run: replaces the probability: a function of the scope that the path is in, the
+      network's probability, and the depth.
+    keys, scope: as in `dropout`.
   """
+  if not is_training:
+    return inputs
   name = _full_name(scope)
-  if not is_training or keep_prob == 1 or (is_frozen and is_frozen(name.rpartition('/')[0])):
+  if keep_prob_of_run:
+    keep_prob = keep_prob_of_run(name.rpartition('/')[0], keep_prob, depth)
+  if keep_prob == 1:
     return inputs
   return _scale_kept(inputs, keep_prob, keys, [1] * (inputs.shape.rank - 1), name)
 

@@ -32,6 +32,7 @@ class Network:
                trainable_scopes: Sequence[str] = (),
                is_frozen: Callable[[str], bool] | None = None, is_training: bool = False,
                batch_norm_decay: float | None = None, dropout_rate: float | None = None,
+               drop_path_rate: float | None = None,
                dtype: tf.DType = tf.float32, seed: int = 0):
     """Creates the network's variables, on every replica of the current strategy.
 
@@ -48,6 +49,9 @@ class Network:
       is_training: whether to create variables that only training needs, such as auxiliary heads.
       batch_norm_decay: of batch norm's moving averages; None for the network's own.
       dropout_rate: of all its dropout layers; None for the network's own.
+      drop_path_rate: share of the examples that drop the last residual block; the others drop less,
+        in proportion to their depth; None for the network's own. Where nothing is trained, no
+        blocks are dropped.
       dtype: dtype in which layers compute; the variables are float32.
       seed: each variable's initial value is a function of this and its name.
 
@@ -62,6 +66,8 @@ class Network:
     self._weight_decay = weight_decay
     self._batch_norm_decay = batch_norm_decay
     self._keep_prob = None if dropout_rate is None else 1 - dropout_rate
+    self._drop_path_rate = drop_path_rate
+    self._has_paths = False
     self._trainable_scopes = tuple(trainable_scopes)
     self._is_kept = is_frozen or (lambda name: False)
     self._dtype = dtype
@@ -73,6 +79,9 @@ class Network:
     trace.get_concrete_function(tf.TensorSpec([1, *image_shape], tf.float32),
                                 tf.TensorSpec([1, 2], tf.int64), tf.TensorSpec([], tf.int64))
     self._is_frozen = True
+    if drop_path_rate and is_training and not self._has_paths:
+      raise ValueError('--drop_path_rate: expected a network with residual blocks that can be '
+                       'dropped. Received: one without. Leave it out.')
     names = [name for name, v in self.variables.items() if v.trainable]
     if self._trainable_scopes:
       names = scopes.select(names, self._trainable_scopes, 'trainable_scopes')
@@ -103,7 +112,7 @@ class Network:
         layers.arg_scope([layers.batch_norm], is_frozen=self._keeps_averages,
                          decay_of_run=self._batch_norm_decay), \
         layers.arg_scope([layers.dropout], keep_prob_of_run=self._keep_prob), \
-        layers.arg_scope([layers.drop_path], is_frozen=self._trains_nothing_in), \
+        layers.arg_scope([layers.drop_path], keep_prob_of_run=self._keep_path), \
         layers.arg_scope(layers.RANDOM, keys=keys), \
         layers.arg_scope([layers.scheduled_drop_path], step=step):
       logits, end_points = self._function(tf.cast(images, self._dtype), self._num_classes,
@@ -143,9 +152,13 @@ class Network:
   def _keeps_averages(self, scope: str) -> bool:
     return not any(self._is_trained(f'{scope}/{name}') for name in ('beta', 'gamma', 'moving_mean'))
 
-  def _trains_nothing_in(self, scope: str) -> bool:
+  def _keep_path(self, scope: str, keep_prob: float, depth: float) -> float:
+    """Returns the probability that a path is kept; see `layers.drop_path`."""
+    self._has_paths = True
     beginning = f'{scope}/' if scope else ''
-    return not any(self._is_trained(name) for name in self.variables if name.startswith(beginning))
+    if not any(self._is_trained(name) for name in self.variables if name.startswith(beginning)):
+      return 1.0
+    return keep_prob if self._drop_path_rate is None else 1 - self._drop_path_rate * depth
 
   def _is_trained(self, name: str) -> bool:
     return not self._is_kept(name) and (

@@ -120,10 +120,13 @@ def stack_blocks(net: tf.Tensor, blocks: Sequence[Block], unit: Callable, *,
   Returns:
     The last block's output.
   """
+  count, number = sum(len(block.strides) for block in blocks), 0
   for i, block in enumerate(blocks, start=1):
     with tf.compat.v1.variable_scope(f'block{i}') as sc:
       for j, stride in enumerate(block.strides, start=1):
-        with tf.compat.v1.variable_scope(f'unit_{j}'):
+        number += 1
+        with tf.compat.v1.variable_scope(f'unit_{j}'), \
+            layers.arg_scope([layers.drop_path], depth=number / count):
           net = unit(net, block.depth, block.base_depth, stride=stride, end_points=end_points)
     end_points[sc.name] = net
   return net

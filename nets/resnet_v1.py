@@ -69,7 +69,8 @@ def bottleneck(inputs: tf.Tensor, depth: int, base_depth: int, *, stride: int, e
     net = layers.conv2d(inputs, base_depth, 1, strides['conv1'], scope='conv1')
     net = resnet_utils.conv2d_same(net, base_depth, 3, stride=strides['conv2'], scope='conv2')
     net = layers.conv2d(net, depth, 1, activation_fn=None, scope='conv3')
-    net = end_points[sc.name] = tf.nn.relu(_shortcut(inputs, depth, stride) + net)
+    net = end_points[sc.name] = tf.nn.relu(
+        _shortcut(inputs, depth, stride) + layers.drop_path(net))
     return net
 
 
@@ -82,7 +83,8 @@ def basic(inputs: tf.Tensor, depth: int, base_depth: int, *, stride: int,
   with tf.compat.v1.variable_scope('basic_v1') as sc:
     net = resnet_utils.conv2d_same(inputs, base_depth, 3, stride=stride, scope='conv1')
     net = layers.conv2d(net, depth, 3, activation_fn=None, scope='conv2')
-    net = end_points[sc.name] = tf.nn.relu(_shortcut(inputs, depth, stride) + net)
+    net = end_points[sc.name] = tf.nn.relu(
+        _shortcut(inputs, depth, stride) + layers.drop_path(net))
     return net
 
 
@@ -108,7 +110,7 @@ def resnet_v1(images: tf.Tensor, num_classes: int | None = None,
   end_points: dict[str, tf.Tensor] = {}
   with tf.compat.v1.variable_scope(scope, 'resnet_v1', [images]), \
       layers.arg_scope([layers.conv2d], end_points=end_points), \
-      layers.arg_scope([layers.batch_norm], is_training=is_training):
+      layers.arg_scope([layers.batch_norm, layers.drop_path], is_training=is_training):
     net = resnet_utils.conv2d_same(images, 64, 7, stride=2, scope='conv1')
     net = pool(net, 3, 2, scope='pool1')
     net = resnet_utils.stack_blocks(net, blocks, unit, end_points=end_points)

@@ -34,7 +34,7 @@ def bottleneck(inputs: tf.Tensor, depth: int, base_depth: int, *, stride: int,
     net = layers.conv2d(preact, base_depth, 1, scope='conv1')
     net = resnet_utils.conv2d_same(net, base_depth, 3, stride=stride, scope='conv2')
     net = layers.conv2d(net, depth, 1, scope='conv3', **linear)
-    net = end_points[sc.name] = shortcut + net
+    net = end_points[sc.name] = shortcut + layers.drop_path(net)
     return net
 
 
@@ -57,7 +57,7 @@ def resnet_v2(images: tf.Tensor, num_classes: int | None = None,
   blocks = resnet_utils.blocks_with_stride_last(num_layers)
   with tf.compat.v1.variable_scope(scope, 'resnet_v2', [images]), \
       layers.arg_scope([layers.conv2d], end_points=end_points), \
-      layers.arg_scope([layers.batch_norm], is_training=is_training):
+      layers.arg_scope([layers.batch_norm, layers.drop_path], is_training=is_training):
     # The first unit begins with batch norm: the convolution before it has biases instead.
     with layers.arg_scope([layers.conv2d], activation_fn=None, normalizer_fn=None):
       net = resnet_utils.conv2d_same(images, 64, 7, stride=2, scope='conv1')

@@ -115,8 +115,9 @@ def _layers(images: tf.Tensor, architecture: Architecture, depth_multiplier: flo
   net = end_points['layer_1'] = layers.conv2d(
       images, depth, 3, 2, activation_fn=architecture.activation_fn, scope='Conv')
   for i, block in enumerate(architecture.blocks):
-    net = _block(net, block, depth_multiplier, end_points=end_points, name=f'layer_{i + 2}',
-                 scope=f'expanded_conv_{i}' if i else 'expanded_conv')
+    with layers.arg_scope([layers.drop_path], depth=(i + 1) / len(architecture.blocks)):
+      net = _block(net, block, depth_multiplier, end_points=end_points, name=f'layer_{i + 2}',
+                   scope=f'expanded_conv_{i}' if i else 'expanded_conv')
   number = len(architecture.blocks) + 2
   depth = round_depth(architecture.last * (last_multiplier if architecture.pooled is None
                                            else depth_multiplier))

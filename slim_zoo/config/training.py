@@ -31,6 +31,10 @@ class FineTuning:
   dropout_rate: float | None = option(
       None, "Rate of the dropout layers; by default the network's.", rule=FIXED, lower=0,
       upper=0.999)
+  drop_path_rate: float | None = option(
+      None, 'Share of the images for which the last residual block is dropped, and the others in '
+      "proportion to their depth (stochastic depth); by default the network's.", rule=FIXED,
+      lower=0, upper=0.999)
   cache_features: str = option(
       'auto', 'Where to keep the results of the layers that are not trained, so that they are '
       'computed only once. auto prints what it chose and why.', rule=FREE, choices=CACHE_MODES,

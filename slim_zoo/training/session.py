@@ -232,6 +232,7 @@ def _build_network(config: Train, net: Net, facts: metadata.ModelFacts
       num_classes=len(facts.class_names), weight_decay=from_config.loss_decay(config),
       batch_norm_decay=config.optimization.batch_norm_decay,
       dropout_rate=config.fine_tuning.dropout_rate,
+      drop_path_rate=config.fine_tuning.drop_path_rate,
       trainable_scopes=scopes.split(config.fine_tuning.trainable_scopes),
       is_frozen=rates.freezing(entries), is_training=True,
       dtype=tf.dtypes.as_dtype(config.hardware.compute_dtype), seed=config.optimization.seed)
