@@ -18,6 +18,7 @@ from slim_zoo.config.model import (
 from slim_zoo.config.option import Path, Rule, option
 from slim_zoo.config.training import (
   CLASSIFIERS,
+  Distillation,
   Duration,
   FineTuning,
   Loss,
@@ -59,6 +60,7 @@ class Train:
   optimization: NetworkOptimization = NetworkOptimization()
   settings: OptimizerSettings = OptimizerSettings()
   loss: Loss = Loss()
+  distillation: Distillation = Distillation()
   duration: Duration = Duration()
   saving: Saving = Saving()
   hardware: Hardware = Hardware()

@@ -62,6 +62,20 @@ class Loss:
 
 
 @dataclasses.dataclass(frozen=True)
+class Distillation:
+  """Distillation."""
+  teacher_path: str | None = option(
+      None, 'Trained network, as for --checkpoint_path, whose predictions are learned as well '
+      '(distillation). It must have the classes of the data.', rule=FREE, path=Path.READ)
+  distillation_weight: float = option(
+      0.5, "Share of the teacher's predictions in the loss.", rule=FIXED, lower=0, upper=1,
+      needs=('teacher_path', ()))
+  distillation_temperature: float = option(
+      2.0, 'Divides the logits of the network and its teacher.', rule=FIXED, lower=0.01,
+      needs=('teacher_path', ()))
+
+
+@dataclasses.dataclass(frozen=True)
 class Mixing:
   """Mixed images."""
   mixup_alpha: float = option(

@@ -94,7 +94,7 @@ def _key(trunk: cut.Trunk, inputs: Inputs, *, views: int, seed: int) -> str:
 
 def plan(mode: str, network: Network, image_shape: Sequence[int], *, num_views: int | None,
          num_training: int, num_validation: int, epochs: float | None,
-         gives_way: bool = False, mixes_images: bool = False) -> FeatureCache:
+         gives_way: bool = False, needs_images: str = '') -> FeatureCache:
   """Decides whether features are kept, and cuts the network if they are.
 
   Args:
@@ -106,7 +106,7 @@ def plan(mode: str, network: Network, image_shape: Sequence[int], *, num_views: 
     epochs: of the whole run; None if it has no end.
     gives_way: whether a mode becomes 'auto' if nothing is frozen, because it was given for several
       runs.
-    mixes_images: whether the images of each batch are mixed.
+    needs_images: why each step needs the images themselves; '' if it does not.
 
   Raises:
     ValueError: if features are to be kept but no layer's output stays the same.
@@ -124,8 +124,8 @@ def plan(mode: str, network: Network, image_shape: Sequence[int], *, num_views: 
   if not is_frozen:
     reason = ('the first layer is trained or random already, so nothing can be computed ahead; see '
               '--trainable_scopes')
-  elif mixes_images:
-    reason = 'the images of each batch are mixed anew; see --mixup_alpha and --cutmix_alpha'
+  elif needs_images:
+    reason = needs_images
   elif num_views is None:
     reason = ('images are augmented anew in every epoch; with --augmentations_per_image=K the '
               'frozen layers run K times per image (0: once, without augmentation) instead of in '

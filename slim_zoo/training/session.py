@@ -16,6 +16,7 @@ from files import progress
 from nets import nets_factory, scopes
 from nets.network import Network
 from nets.record import Net
+from slim_zoo.config import training as training_options
 from slim_zoo.config.flag_values import Parsed, kept_of, replace
 from slim_zoo.config.option import absolute
 from slim_zoo.config.programs import Train
@@ -37,10 +38,12 @@ from slim_zoo.training import (
   settling,
   start,
 )
+from slim_zoo.training.distillation import Distillation
 from slim_zoo.training.inputs import Inputs, Split
 from slim_zoo.training.length import Length
 from slim_zoo.training.mixing import Mixing
 from slim_zoo.training.progress import Stopwatch
+from slim_zoo.training.teachers import open_teacher
 from slim_zoo.training.trainer import Trainer
 from slim_zoo.weights import checkpoint_files, kept_heads, opening, sources
 
@@ -209,6 +212,7 @@ def _prepare(config: Train, head: kept_heads.Head, origin: _Origin, *, folder: p
         moving_average_decay=config.optimization.moving_average_decay,
         moving_average_interval=config.optimization.moving_average_interval, xla=xla,
         multipliers=multipliers, mixing=Mixing(**vars(config.mixing)),
+        distillation=_distillation(config.distillation, facts),
         class_weights=from_config.class_weights(config.loss.class_weights, training,
                                                 len(facts.class_names)))
     evaluator = Evaluator(trainer.network, xla=xla)
@@ -221,6 +225,15 @@ def _prepare(config: Train, head: kept_heads.Head, origin: _Origin, *, folder: p
   settled = replace(config, cache_features=cache.place, labels_offset=facts.labels_offset)
   return _Job(settled, head, facts, origin, folder, trainer, evaluator, plan,
               origin.validation_state(), training, validation, length), cache
+
+
+def _distillation(config: training_options.Distillation, facts: metadata.ModelFacts
+                  ) -> Distillation | None:
+  """Opens the teacher, if there is one."""
+  if not config.teacher_path:
+    return None
+  return Distillation(open_teacher(config.teacher_path, facts), config.distillation_weight,
+                      config.distillation_temperature)
 
 
 def _build_network(config: Train, net: Net, facts: metadata.ModelFacts
@@ -250,7 +263,16 @@ def _plan_cache(config: Train, network: Network, facts: metadata.ModelFacts, *, 
       num_views=training.num_views, num_training=training.dataset.num_examples,
       num_validation=validation.dataset.num_examples if validation else 0,
       epochs=None if plan.last_step is None else plan.last_step / plan.steps_per_epoch,
-      gives_way=is_shared, mixes_images=Mixing(**vars(config.mixing)).is_on)
+      gives_way=is_shared, needs_images=_why_images_are_needed(config))
+
+
+def _why_images_are_needed(config: Train) -> str:
+  """Returns why features cannot replace images in each step; '' if they can."""
+  if Mixing(**vars(config.mixing)).is_on:
+    return 'the images of each batch are mixed anew; see --mixup_alpha and --cutmix_alpha'
+  if config.distillation.teacher_path:
+    return 'the teacher needs the images; see --teacher_path'
+  return ''
 
 
 def _keep_features(job: _Job, cache: feature_cache.FeatureCache) -> _Job:

@@ -14,6 +14,7 @@ from nets import noise
 from nets.network import Network
 from slim_zoo.training import losses, optimizers
 from slim_zoo.training.clipping import NO_CLIPPING, Clipping
+from slim_zoo.training.distillation import Distillation
 from slim_zoo.training.mixing import NO_MIXING, Mixing
 from slim_zoo.training.schedules import Schedule
 from slim_zoo.weights.reader import AVERAGE_SUFFIX
@@ -73,6 +74,7 @@ class Trainer:
   def __init__(self, network: Network, *, optimizer: str, settings: optimizers.Settings,
                schedule: Schedule, batch_size: int, seed: int = 0,
                loss: losses.Loss = losses.SOFTMAX, mixing: Mixing = NO_MIXING,
+               distillation: Distillation | None = None,
                weight_decay: float = 0.0, clipping: Clipping = NO_CLIPPING,
                batches_per_step: int = 1, moving_average_decay: float | None = None,
                moving_average_interval: int = 1, xla: bool = False,
@@ -90,6 +92,7 @@ class Trainer:
         mixing, which depends on the step and the replica.
       loss: of each example.
       mixing: of the images of each replica's batch.
+      distillation: what a teacher adds to the loss of the classifier.
       weight_decay: of optimizers that decay weights themselves.
       clipping: of the sum of the gradients over all replicas.
       batches_per_step: number of batches whose gradients are added up for a step; `batch_size`
@@ -108,7 +111,7 @@ class Trainer:
     self._schedule = schedule
     self._batch_size = batch_size
     self._seed = seed
-    self._loss, self._mixing = loss, mixing
+    self._loss, self._mixing, self._distillation = loss, mixing, distillation
     self._decay = moving_average_decay
     self._average_interval = moving_average_interval
     self._clipping = clipping
@@ -337,11 +340,14 @@ class Trainer:
       targets = tf.one_hot(labels, self.network.num_classes)
       images, targets = self._mixing(images, targets, weights=weights, seed=seed)
       labels = tf.argmax(targets, 1, output_type=labels.dtype)
+    taught = self._distillation and self._distillation.teacher(images)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
       trained = self._trained()
       tape.watch(list(trained.values()))
       logits, end_points = self.network(images, is_training=True, keys=keys, step=step)
       by_example = self._loss(logits, targets)
+      if self._distillation:
+        by_example = self._distillation(by_example, logits, taught)
       loss = tf.reduce_sum(weights * by_example)
       importance = self._importance(weights, targets, logits.shape[-1])
       objective = loss if importance is weights else tf.reduce_sum(importance * by_example)
