@@ -181,6 +181,6 @@ def expand(path: Any) -> str:
 
 def absolute(path: Any) -> Any:
   """Makes a local path absolute, so that other programs and later runs find it too."""
-  if not path or '://' in path:
+  if not path or '://' in path or path.startswith('zoo:'):  # The name of published weights.
     return path
   return os.path.abspath(expand(path))

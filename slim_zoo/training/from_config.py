@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -61,7 +62,8 @@ def make_schedule(config: Optimization, duration: Duration, length: Length) -> s
                        'the learning rate falls until its end. Received: none. Set --epochs or '
                        '--max_number_of_steps.')
     decay_steps = max(2, last_step)
-  if kind == 'multi_step' and config.learning_rate_milestones is None:
+  milestones = _epochs(config.learning_rate_milestones)
+  if kind == 'multi_step' and not milestones:
     raise ValueError('--learning_rate_decay_type=multi_step: expected --learning_rate_milestones. '
                      'Received: none. For example: --learning_rate_milestones=30,60,80')
   return schedules.Schedule(
@@ -69,7 +71,7 @@ def make_schedule(config: Optimization, duration: Duration, length: Length) -> s
       decay_factor=config.learning_rate_decay_factor,
       end_learning_rate=config.end_learning_rate,
       warmup_steps=length.schedule_steps(config.warmup_epochs),
-      milestones=tuple(map(length.last_step, _epochs(config.learning_rate_milestones))),
+      milestones=tuple(map(length.last_step, milestones)),
       cycles=config.learning_rate_cycles)
 
 
@@ -80,10 +82,13 @@ def _epochs(text: str | None) -> list[float]:
     ValueError: if they are no numbers.
   """
   try:
-    return [float(part) for part in (text or '').split(',') if part.strip()]
-  except ValueError as error:
-    raise ValueError('--learning_rate_milestones: expected numbers of epochs, such as 30,60,80. '
-                     f'Received: {text}.') from error
+    epochs = [float(part) for part in (text or '').split(',') if part.strip()]
+  except ValueError:
+    epochs = [math.nan]
+  if not all(0 < epoch < math.inf for epoch in epochs):
+    raise ValueError('--learning_rate_milestones: expected numbers of epochs above 0, such as '
+                     f'30,60,80. Received: {text}.')
+  return epochs
 
 
 def class_weights(name: str, train: Split, num_classes: int) -> np.ndarray | None:

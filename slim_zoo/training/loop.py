@@ -87,7 +87,10 @@ class ValidationState:
 
   def leaves_plateau(self, patience: int | None) -> bool:
     """Returns whether it is time to lower the learning rate, and notes it."""
-    if not patience or self.validations_on_plateau < patience:
+    if not patience:
+      self.validations_on_plateau = 0  # It is only counted for this purpose.
+      return False
+    if self.validations_on_plateau < patience:
       return False
     self.validations_on_plateau = 0
     self.rate_drops += 1
@@ -127,8 +130,9 @@ def fit(trainer: Trainer, batches: Iterator, plan: Plan, *, validation_state: Va
   def lower_rate() -> None:
     trainer.rate_scale = plan.plateau_factor ** validation_state.rate_drops
 
-  if validation_state.rate_drops:
+  if plan.plateau_patience and validation_state.rate_drops:
     lower_rate()
+    progress.say(f'learning rate: times {trainer.rate_scale:.3g} of the first, as lowered before')
   with StopRequests() as requests:
     def validate_now(validate: Validate) -> None:
       validation_state.validation_due = True

@@ -51,7 +51,8 @@ class Loss:
       return tf.nn.softmax_cross_entropy_with_logits(targets, logits)
     if self.kind == 'focal':
       log_probabilities = tf.nn.log_softmax(logits)
-      misses = (1 - tf.exp(log_probabilities)) ** self.focal_gamma
+      # Not 0, where the gradient of a power below 1 is infinite.
+      misses = tf.maximum(1 - tf.exp(log_probabilities), 1e-7) ** self.focal_gamma
       return -tf.reduce_sum(targets * misses * log_probabilities, axis=-1)
     if self.bce_target_threshold is not None:
       targets = tf.cast(targets > self.bce_target_threshold, tf.float32)

@@ -69,11 +69,12 @@ class Mixing:
 
 def _beta(alpha: float, seed: tf.Tensor) -> tf.Tensor:
   """Draws from Beta(alpha, alpha); float32 scalar."""
-  # In double precision, in which small alphas do not give two zeros.
+  # In double precision, in which only alphas below 0.01 may give two zeros; then 0 is returned,
+  # which exchanges the images, as the distribution does half of the time.
   first, second = (tf.random.stateless_gamma([], tf.random.fold_in(seed, decision),
                                              tf.constant(alpha, tf.float64), dtype=tf.float64)
                    for decision in (_FIRST, _SECOND))
-  return tf.cast(first / (first + second), tf.float32)
+  return tf.cast(tf.math.divide_no_nan(first, first + second), tf.float32)
 
 
 def _outside_of_box(size: tuple[int, int], share: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

@@ -20,8 +20,8 @@ from nets import nets_factory
 from slim_zoo.config import flag_values
 from slim_zoo.config.flag_values import Parsed, options_of
 from slim_zoo.config.programs import Train
-from slim_zoo.training import phases, rates
-from slim_zoo.weights import opening
+from slim_zoo.training import distribution, optimizers, phases, rates
+from slim_zoo.weights import checkpoint_files, opening
 
 FILE = 'recipe.flags'
 # Examples that are seen while all layers are trained, within a number of epochs.
@@ -29,6 +29,9 @@ _EXAMPLES, _EPOCHS = 30_000, (5, 30)
 # The same for the head alone, which costs little on kept features.
 _HEAD_EXAMPLES, _HEAD_EPOCHS = 60_000, (5, 30)
 _VALIDATIONS = 10
+_LENGTH = ('epochs', 'validation_interval_epochs')
+_NEED_IMAGES = ('augmentation_repeats', 'mixup_alpha', 'cutmix_alpha', 'teacher_path',
+                'distillation_weight', 'distillation_temperature')
 # Factor of the learning rate of the lowest layer.
 _LOWEST = 0.1
 # Steps that batch norm's averages remember: a share of all, within bounds.
@@ -46,6 +49,9 @@ class Facts:
     head: scopes of the classifiers.
     num_layers: below the classifiers; see `rates.layers`.
     has_batch_norm: whether the network has any.
+    num_clones: number of replicas.
+    decouples_decay: whether the optimizer decays weights itself.
+    epochs: in which all layers are trained, if the user decided that.
   """
   num_examples: int
   num_classes: int
@@ -53,6 +59,9 @@ class Facts:
   head: Sequence[str]
   num_layers: int
   has_batch_norm: bool
+  num_clones: int = 1
+  decouples_decay: bool = True
+  epochs: float | None = None
 
 
 class Choice(NamedTuple):
@@ -77,10 +86,12 @@ def finetune(facts: Facts) -> list[Choice]:
   ULMFiT (Howard and Ruder 2018, https://arxiv.org/abs/1801.06146, section 3.2).
   """
   head = ','.join(facts.head)
-  epochs = _within(_EXAMPLES / facts.num_examples, _EPOCHS)
+  epochs = facts.epochs or _within(_EXAMPLES / facts.num_examples, _EPOCHS)
   head_epochs = _within(_HEAD_EXAMPLES / facts.num_examples, _HEAD_EPOCHS)
   steps = epochs * facts.num_examples / facts.batch_size
   memory = min(max(_MEMORY_SHARE * steps, _MEMORY[0]), _MEMORY[1])
+  # The epochs of the warm-up are counted with the batch of one replica.
+  warmup = min(1.0, epochs / 10) / facts.num_clones
   choices = [
       Choice(0, 'checkpoint_exclude_scopes', head, f'a new head for {facts.num_classes} classes'),
       Choice(0, 'optimizer', 'adamw', ''),
@@ -90,22 +101,24 @@ def finetune(facts: Facts) -> list[Choice]:
       Choice(1, 'augmentations_per_image', '0', ''),
       Choice(1, 'epochs', f'{head_epochs}', f'{facts.num_examples:,} examples'),
       Choice(1, 'learning_rate', '0.003', ''),
-      Choice(1, 'weight_decay', '3', 'regularizes the head, which could learn every example'),
       Choice(1, 'validation_interval_epochs', f'{head_epochs}', 'once, at the end'),
-      Choice(2, 'epochs', f'{epochs}', f'{facts.num_examples:,} examples'),
+      Choice(2, 'epochs', f'{epochs:g}', f'{facts.num_examples:,} examples'),
       Choice(2, 'learning_rate', '0.001', 'all layers'),
       Choice(2, 'layer_decay', f'{_LOWEST ** (1 / facts.num_layers):.3f}',
              f'the lowest of {facts.num_layers} layers learns at {_LOWEST:g} of this rate'),
-      Choice(2, 'validation_interval_epochs', f'{max(1, epochs // _VALIDATIONS)}',
+      Choice(2, 'validation_interval_epochs', f'{max(1, epochs // _VALIDATIONS):g}',
              f'about {_VALIDATIONS} times'),
-      Choice(2, 'warmup_epochs', f'{min(1.0, epochs / 10):g}', ''),
-      Choice(2, 'weight_decay', '0.05', 'apart from the loss; not of biases and normalizations'),
+      Choice(2, 'warmup_epochs', f'{warmup:.3g}', ''),
       Choice(2, 'min_crop_area', '0.35', 'a moderate random crop'),
   ]
+  if facts.decouples_decay:
+    choices += [
+        Choice(1, 'weight_decay', '3', 'regularizes the head, which could learn every example'),
+        Choice(2, 'weight_decay', '0.05', 'not of biases and normalizations')]
   if facts.has_batch_norm:
     choices.append(Choice(2, 'batch_norm_decay', f'{1 - 1 / memory:.3g}',
                           f'averages over about {memory:.0f} of {steps:.0f} steps'))
-  return choices
+  return sorted(choices, key=lambda one: one.phase)
 
 
 RECIPES = {'finetune': finetune}
@@ -113,6 +126,9 @@ RECIPES = {'finetune': finetune}
 
 def apply(parsed: Parsed[Train]) -> Parsed[Train]:
   """Replaces --recipe by the flags that it stands for; a flag that is given counts instead.
+
+  A given length is that of the last phase. What changes the images of each step does not hold for
+  the first one, whose features are kept.
 
   Args:
     parsed: the command line.
@@ -131,19 +147,35 @@ def apply(parsed: Parsed[Train]) -> Parsed[Train]:
     raise ValueError(f'--recipe={name}: expected pretrained weights, --checkpoint_path. Received: '
                      'none. For example: --checkpoint_path=zoo:mobilenet_v1_1.0_224; '
                      'list_networks.py names others.')
-  file = train_dir / FILE
-  if file.exists():
+  distribution.prepare_devices(clone_on_cpu=config.hardware.clone_on_cpu)
+  distribution.create_strategy(config.hardware.num_clones,
+                               clone_on_cpu=config.hardware.clone_on_cpu)
+  file, taken = train_dir / FILE, _taken(parsed.given)
+  if file.exists() and checkpoint_files.last_phase(train_dir):
     print(f'--recipe={name}: as when the run began, in {file}.')
-    chosen = _read(file)
+    chosen = [one for one in _read(file) if _counts(one, taken)]
   else:
-    chosen = RECIPES[name](_facts(parsed))
+    chosen = [one for one in RECIPES[name](_facts(parsed)) if _counts(one, taken)]
     print(f'--recipe={name} stands for these flags; one that you give yourself counts instead.')
-  print(_table(chosen, parsed.given))
-  if not file.exists() and not config.session.dry_run:
-    train_dir.mkdir(parents=True, exist_ok=True)
-    _write(file, name, chosen)
-  chosen = [choice for choice in chosen if choice.flag not in _taken(parsed.given)]
+    chosen += [Choice(1, flag, '' if default is None else f'{default}', 'the features are kept')
+               for flag, default in _of_images(parsed.given)]
+    if not config.session.dry_run:
+      train_dir.mkdir(parents=True, exist_ok=True)
+      _write(file, name, chosen)
+  print(_table(chosen))
   return _with_flags(parsed, chosen)
+
+
+def _counts(choice: Choice, taken: set[str]) -> bool:
+  """Returns whether a choice counts beside the options that the user decided about."""
+  is_own = choice.phase == 1 and choice.flag in (*_LENGTH, *_NEED_IMAGES)
+  return is_own or choice.flag not in taken
+
+
+def _of_images(given: frozenset[str]) -> list[tuple[str, object]]:
+  """Returns the given options that need the images in each step, with their defaults."""
+  options = options_of(Train)
+  return [(name, options[name].default) for name in _NEED_IMAGES if name in given]
 
 
 def _within(value: float, bounds: tuple[int, int]) -> int:
@@ -158,19 +190,27 @@ def _facts(parsed: Parsed[Train]) -> Facts:
       config.weights.checkpoint_path or '',
       channel_order=config.weights.checkpoint_channel_order,
       model_name=config.model.model_name if 'model_name' in parsed.given else None)
-  name = config.model.model_name
-  if 'model_name' not in parsed.given:
-    name = known.get('model_name', name)
-  net = nets_factory.get_net(name, head=config.model.head, head_from=config.model.head_from)
+  kept = opening.as_options(known)
+  name, head, head_from = (
+      getattr(config.model, option) if option in parsed.given
+      else kept.get(option, getattr(config.model, option))
+      for option in ('model_name', 'head', 'head_from'))
+  net = nets_factory.get_net(name, head=head or None, head_from=head_from or None)
   names = opening.shapes_of(name)
   train = dataset_factory.get_dataset(
       data.dataset_name, split_name=data.dataset_split_name, dataset_dir=data.dataset_dir,
       **data.of_source())
-  return Facts(train.num_examples, train.num_classes,
-               (config.optimization.batch_size * config.hardware.num_clones
-                * config.optimization.gradient_accumulation_steps), net.head,
+  optimization, epochs = config.optimization, config.duration.epochs
+  batch_size = (optimization.batch_size * config.hardware.num_clones
+                * optimization.gradient_accumulation_steps)
+  if config.duration.max_number_of_steps is not None:
+    epochs = config.duration.max_number_of_steps * batch_size / train.num_examples
+  kind = optimizers.get_optimizer(
+      optimization.optimizer if 'optimizer' in parsed.given else 'adamw')
+  return Facts(train.num_examples, train.num_classes, batch_size, net.head,
                len(rates.layers(names, head=nets_factory.get_net(name).head)),
-               any(name.endswith('/moving_mean') for name in names))
+               any(name.endswith('/moving_mean') for name in names),
+               config.hardware.num_clones, kind.decouples_decay, epochs)
 
 
 def _taken(given: frozenset[str]) -> set[str]:
@@ -180,11 +220,10 @@ def _taken(given: frozenset[str]) -> set[str]:
   return set(given).union(*(pair for pair in pairs if pair & given))
 
 
-def _table(choices: Sequence[Choice], given: frozenset[str]) -> str:
+def _table(choices: Sequence[Choice]) -> str:
   """Returns the choices as a table."""
-  taken, of_phase = _taken(given), {0: 'both', 1: 'head', 2: 'all layers'}
-  rows = [(of_phase[one.phase], f'--{one.flag}={one.value}',
-           'not used: you chose another' if one.flag in taken else one.why) for one in choices]
+  of_phase = {0: 'both', 1: 'head', 2: 'all layers'}
+  rows = [(of_phase[one.phase], f'--{one.flag}={one.value}', one.why) for one in choices]
   return tabulate.tabulate(rows, ('phase', 'flag', ''), 'simple', disable_numparse=True)
 
 

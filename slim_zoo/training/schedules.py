@@ -71,7 +71,7 @@ def describe(schedule: Schedule, end: int | None, steps_per_epoch: float) -> str
   elif schedule.decay_type == 'polynomial':
     text += (f', falls to {schedule.end_learning_rate:g} in '
              f'{schedule.decay_steps / steps_per_epoch:.3g} epochs')
-  if end:
+  if end and schedule.decay_type != 'plateau':
     text += (f'; {last_rate(schedule, end):.3g} in the last of {end} steps, '
              f'{end / steps_per_epoch:.3g} epochs')
   return f'{text}.'

@@ -346,7 +346,7 @@ def _doubts(config: Train, network: Network, *, end: int | None,
   if end is not None and end < memory:
     yield (f"batch norm's averages remember {memory:,.0f} steps, more than the {end:,} of this "
            'run: validation will lag behind training. Set --batch_norm_decay, for example 0.99.')
-  if end is not None and end >= _LEAST_STEPS:
+  if end is not None and end >= _LEAST_STEPS and schedule.decay_type != 'plateau':
     share = schedules.last_rate(schedule, end) / max(schedule.learning_rate, 1e-30)
     if share > _HIGH_SHARE:
       yield (f'the last step still has {share:.0%} of the learning rate. A run ends better if it '

@@ -237,8 +237,7 @@ def test_best(fit, metric, values, best):
   fit(run, last_step=len(values), validate_every=1, best_metric=metric, state=state)
   assert run.at('best') == best
   since = len(values) - best[-1]
-  assert state == loop.ValidationState(values[best[-1] - 1], best[-1], since,
-                                       validations_on_plateau=since)
+  assert state == loop.ValidationState(values[best[-1] - 1], best[-1], since)
 
 
 def test_best_survives_a_restart(fit):
@@ -253,7 +252,7 @@ def test_patience(fit):
   fit(run, last_step=100, validate_every=3, patience=2, state=state)
   assert run.at('validate') == [3, 6, 9, 12]
   assert run.at('save') == [12]
-  assert state == loop.ValidationState(0.5, 6, 2, stopped_early=True, validations_on_plateau=2)
+  assert state == loop.ValidationState(0.5, 6, 2, stopped_early=True)
   assert run.lines[-1] == ('stopping early: 2 validations without a better top_1 than 0.5 at '
                            'step 6')
 
@@ -338,12 +337,16 @@ def test_plateau_equals_keras(fit, patience):
     run = _Run(step=number, top_1=[values[number]])
     fit(run, state=state, last_step=number + 1, validate_every=1, plateau_patience=patience,
         plateau_factor=0.5)
-    rates.append(0.5 ** state.rate_drops)
-    assert run.rate_scale in (1.0, rates[-1])
+    rates.append(run.rate_scale)
   assert rates == expected
+  run = _Run(top_1=values)  # In one go.
+  fit(run, last_step=len(values), validate_every=1, plateau_patience=patience, plateau_factor=0.5)
+  assert run.rate_scale == expected[-1]
 
 
-def test_resumed_run_has_its_lowered_rate(fit):
-  run = _Run(step=3)
-  fit(run, state=loop.ValidationState(rate_drops=2), last_step=4, plateau_factor=0.1)
-  assert run.rate_scale == pytest.approx(0.01)
+def test_lowered_rate_is_that_of_plateau_alone(fit):
+  for patience, expected in ((3, 0.01), (None, 1.0)):
+    run = _Run(step=3)
+    fit(run, state=loop.ValidationState(rate_drops=2), last_step=4, plateau_factor=0.1,
+        plateau_patience=patience)
+    assert run.rate_scale == pytest.approx(expected)

@@ -74,12 +74,38 @@ def test_given_flags_count_instead(parse, capsys):
   found = _of_phases(parse('--max_number_of_steps=7', '--optimizer=momentum',
                            '--layer_decay=0.5'))
   assert [(one['max_number_of_steps'], one['epochs'], one['optimizer'], one['layer_decay'])
-          for one in found] == [(7, None, 'momentum', 0.5)] * 2
-  assert capsys.readouterr().out.count('you chose another') == 4
+          for one in found] == [(None, 18, 'momentum', 0.5), (7, None, 'momentum', 0.5)]
+  assert '--layer_decay' not in capsys.readouterr().out
+
+
+def test_length_that_the_user_chose():
+  chosen = _chosen(2, epochs=2.0)
+  assert (chosen['epochs'], chosen['warmup_epochs'], chosen['batch_norm_decay']) == (
+    '2', '0.2', '0.952')
+  assert _chosen(1, epochs=2.0)['epochs'] == '18'
+  assert _chosen(2, num_clones=4)['warmup_epochs'] == '0.225'
+
+
+def test_optimizer_that_does_not_decay_by_itself():
+  assert 'weight_decay' not in _chosen(1, decouples_decay=False)
+  assert 'weight_decay' not in _chosen(2, decouples_decay=False)
+
+
+def test_head_is_trained_on_features_whatever_is_given(parse):
+  head, everything = _of_phases(parse('--mixup_alpha=0.2', '--augmentation_repeats=2',
+                                      '--teacher_path=other', '--distillation_weight=0.9'))
+  names = ('mixup_alpha', 'augmentation_repeats', 'distillation_weight')
+  assert [head[name] for name in names] == [0, 1, 0.5] and not head['teacher_path']
+  assert [everything[name] for name in names] == [0.2, 2, 0.9]
+  assert everything['teacher_path'] == 'other'
 
 
 def test_resumed_run_keeps_its_flags(parse, tmp_path, monkeypatch, capsys):
-  first = parse()
+  parse('--layer_decay=0.5')
+  first = parse()  # Nothing was trained yet: chosen again.
+  assert _of_phases(first)[1]['layer_decay'] == 0.918
+  (tmp_path / 'run' / 'phase_1').mkdir()
+  (tmp_path / 'run' / 'phase_1' / 'model.ckpt-1.index').touch()
   monkeypatch.setattr(recipes, '_facts', None)
   assert parse() == first
   assert 'when the run began' in capsys.readouterr().out
