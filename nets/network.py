@@ -49,9 +49,9 @@ class Network:
       is_training: whether to create variables that only training needs, such as auxiliary heads.
       batch_norm_decay: of batch norm's moving averages; None for the network's own.
       dropout_rate: of all its dropout layers; None for the network's own.
-      drop_path_rate: share of the examples that drop the last residual block; the others drop less,
-        in proportion to their depth; None for the network's own. Where nothing is trained, no
-        blocks are dropped.
+      drop_path_rate: share of the examples that drop a residual block at the end; the others are
+        dropped less, in proportion to their depth; None for the network's own. Where nothing is
+        trained, no blocks are dropped.
       dtype: dtype in which layers compute; the variables are float32.
       seed: each variable's initial value is a function of this and its name.
 

@@ -46,7 +46,7 @@ def define_flags() -> None:
 
 
 def average(prefixes: Sequence[str]) -> dict[str, np.ndarray]:
-  """Averages the variables of a network.
+  """Averages the variables of a network; their moving averages if all checkpoints have them.
 
   Args:
     prefixes: of the checkpoints.
@@ -58,6 +58,9 @@ def average(prefixes: Sequence[str]) -> dict[str, np.ndarray]:
     ValueError: if the checkpoints have different variables.
   """
   opened = [Checkpoint(prefix) for prefix in prefixes]
+  has_averages = all(any(name.endswith(AVERAGE_SUFFIX) for name in one.shapes) for one in opened)
+  if has_averages:
+    print('The moving averages of the variables are averaged, which an evaluation would use.')
   shapes = [{name: shape for name, shape in one.shapes.items() if not _OF_RUNS.fullmatch(name)}
             for one in opened]
   for prefix, other in zip(prefixes, shapes, strict=True):
@@ -67,7 +70,8 @@ def average(prefixes: Sequence[str]) -> dict[str, np.ndarray]:
                        f'{prefixes[0]}, which differ in {name}.')
   found = {}
   for name in shapes[0]:
-    values = [one.read(name) for one in opened]
+    source = name + AVERAGE_SUFFIX if has_averages else name
+    values = [one.read(source if source in one.shapes else name) for one in opened]
     found[name] = np.mean(values, axis=0, dtype=np.float64).astype(values[0].dtype)
   return found
 

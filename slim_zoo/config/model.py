@@ -64,7 +64,8 @@ class Weights:
   """Weights."""
   checkpoint_path: str | None = option(
       None, 'Checkpoint, or weights of another format. A directory stands for its newest '
-      'checkpoint, zoo:<name> for published weights.', path=Path.READ, common=True)
+      'checkpoint, or that of its last phase; zoo:<name> for published weights.', path=Path.READ,
+      common=True)
   use_moving_averages: bool | None = option(
       None, 'Use the moving averages of the checkpoint; by default if it has any.')
   checkpoint_channel_order: str | None = option(

@@ -11,6 +11,7 @@ from slim_zoo.config.option import Option
 
 def settle(parsed: Parsed[Config], saved: Mapping[str, Any], *, source: str,
            names: Collection[str], may_change: Collection[str] = (),
+           checked: Collection[str] | None = None,
            resolve: Mapping[str, Callable[[Any], Any]] | None = None) -> Config:
   """Settles options with what a checkpoint keeps of them.
 
@@ -20,6 +21,7 @@ def settle(parsed: Parsed[Config], saved: Mapping[str, Any], *, source: str,
     source: where it is, for messages.
     names: the options to settle; others stay as they are.
     may_change: options that may differ from what is saved; a difference is printed.
+    checked: the given options that must have an effect; by default all that are given.
     resolve: `{name: function}` from a value to what it means, as checkpoints keep it, in place of
       `Option.resolve`; None leaves the choice open, as if the flag were not given.
 
@@ -49,7 +51,7 @@ def settle(parsed: Parsed[Config], saved: Mapping[str, Any], *, source: str,
     raise ValueError('\n'.join([f'These flags contradict {source}:', *differences,
                                 'Leave them out, or use another directory or checkpoint.']))
   config = replace(parsed.config, **settled)
-  _check_needs(config, parsed.given)
+  _check_needs(config, parsed.given if checked is None else checked)
   return config
 
 

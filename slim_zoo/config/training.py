@@ -32,8 +32,8 @@ class FineTuning:
       None, "Rate of the dropout layers; by default the network's.", rule=FIXED, lower=0,
       upper=0.999)
   drop_path_rate: float | None = option(
-      None, 'Share of the images for which the last residual block is dropped, and the others in '
-      "proportion to their depth (stochastic depth); by default the network's.", rule=FIXED,
+      None, 'Share of the images for which a residual block at the end is dropped; the others in '
+      "proportion to their depth (stochastic depth). By default the network's.", rule=FIXED,
       lower=0, upper=0.999)
   cache_features: str = option(
       'auto', 'Where to keep the results of the layers that are not trained, so that they are '

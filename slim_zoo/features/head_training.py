@@ -166,6 +166,9 @@ def _settle(parsed: Parsed[TrainOnFeatures], saved: Mapping[str, Any],
   """Settles the options of the run; those of the other kind of classifier must not be given."""
   known = saved.get('flags', {})
   options = options_of(TrainOnFeatures)
+  if known:  # An option that did not exist when the run began has its default.
+    known = {name: option.default for name, option in options.items()
+             if option.is_kept and not option.open_value} | known
   config = config_settle.settle(
       parsed, known, source=source or '', resolve={'head': custom_head.label},
       names=[name for name, option in options.items() if option.is_kept],
@@ -232,16 +235,17 @@ def _default_head(shape: Sequence[int]) -> str:
 def _train_softmax(task: _Task, resumed: str | None, saved: Mapping[str, Any]) -> _Trained:
   """Trains a head by gradients, as train_image_classifier.py trains a network."""
   config, export = task.config, task.config.classifier.export
-  if not task.validation and (config.duration.early_stopping_patience or export == 'best'
-                              or config.optimization.learning_rate_decay_type == 'plateau'):
-    raise ValueError('Expected: a validation, for --early_stopping_patience, --export=best and '
-                     '--learning_rate_decay_type=plateau. '
-                     'Received: none. Set --validation_file or --validation_fraction.')
   length = Length(task.train.dataset.num_examples, config.optimization.batch_size, 1)
   plan = from_config.make_plan(config, length)
+  if not (task.validation and plan.validate_every) and (
+      config.duration.early_stopping_patience or export == 'best' or plan.plateau_patience):
+    raise ValueError('Expected: a validation, for --early_stopping_patience, --export=best and '
+                     '--learning_rate_decay_type=plateau. Received: none. Set --validation_file or '
+                     '--validation_fraction, and --validation_interval_epochs.')
   network = task.build()
+  classifier = network.trainable[-1].rpartition('/')[0]  # The last layer.
   trainer = from_config.make_trainer(
-      config, network, length, class_weights=from_config.class_weights(
+      config, network, length, head=[classifier], class_weights=from_config.class_weights(
           config.loss.class_weights, task.train, len(task.class_names)))
   evaluator = Evaluator(network)
   state = loop.ValidationState()

@@ -65,7 +65,8 @@ def train_once(phase: phases.Phase) -> int:
   with contextlib.nullcontext(train_dir) if is_dry else run_folder.locked(train_dir) as folder:
     origin = _find_origin(phase.parsed, folder)
     config, head = settling.settle(phase.parsed, origin.saved, source=origin.path or '',
-                                   weights=origin.weights, is_resumed=origin.is_resumed)
+                                   weights=origin.weights, is_resumed=origin.is_resumed,
+                                   checked=phase.own if phase.number else None)
     strategy = distribution.create_strategy(config.hardware.num_clones,
                                             clone_on_cpu=config.hardware.clone_on_cpu)
     job, cache = _prepare(config, head, origin, folder=folder, strategy=strategy,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from nets import custom_head, nets_factory
@@ -15,7 +15,8 @@ from slim_zoo.weights import kept_heads, opening, sources
 
 
 def settle(parsed: Parsed[Train], saved: Mapping[str, Any], *, source: str,
-           weights: sources.Weights | None, is_resumed: bool) -> tuple[Train, kept_heads.Head]:
+           weights: sources.Weights | None, is_resumed: bool,
+           checked: Collection[str] | None = None) -> tuple[Train, kept_heads.Head]:
   """Settles every option of the run.
 
   Args:
@@ -24,6 +25,7 @@ def settle(parsed: Parsed[Train], saved: Mapping[str, Any], *, source: str,
     source: where it is, for messages.
     weights: those of a warm start.
     is_resumed: whether the checkpoint is the run's own.
+    checked: the given options that must have an effect; by default all that are given.
 
   Returns:
     The config, and the head. labels_offset may still be open; the data decide about it.
@@ -48,7 +50,7 @@ def settle(parsed: Parsed[Train], saved: Mapping[str, Any], *, source: str,
     may_change = {*inherited - {'model_name'},
                   *(name for name, option in options.items() if option.rule is Rule.FREE)}
   config = config_settle.settle(
-      parsed, taken, source=source, may_change=may_change,
+      parsed, taken, source=source, may_change=may_change, checked=checked,
       names=[name for name, option in options.items() if option.is_kept],
       resolve={'head': custom_head.label, 'preprocessing_name': nets_factory.preprocessing_name,
                'head_from': functools.partial(_resolve_head_from, parsed, known)})

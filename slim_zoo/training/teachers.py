@@ -55,12 +55,18 @@ def open_teacher(path: str, facts: ModelFacts) -> Teacher:
     ValueError: if it does not know the student's classes, or its images cannot be made from the
       student's.
   """
-  _, found = classifier.restore_classifier(Parsed(Predict()).with_given(checkpoint_path=path), None)
+  try:
+    _, found = classifier.restore_classifier(
+        Parsed(Predict()).with_given(checkpoint_path=path), None)
+  except ValueError as error:
+    raise ValueError(f'--teacher_path={path}: expected weights that state their network, with the '
+                     'classifier of the zoo: a run, or published weights. Received: others. '
+                     f'({error})') from error
   places = {name: place for place, name in enumerate(found.class_names)}
   missing = [name for name in facts.class_names if name not in places]
   if missing:
     raise ValueError(f'--teacher_path={path}: expected a network with the classes of the data. '
-                     f'Received: one without {", ".join(missing[:5])}'
+                     f'Received: one without {", ".join(map(repr, missing[:5]))}'
                      f'{", …" if len(missing) > 5 else ""}. Fine-tune it on these classes first.')
   if found.channels != facts.channels:
     raise ValueError(f'--teacher_path={path}: expected a network for images of {facts.channels} '

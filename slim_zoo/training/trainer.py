@@ -27,7 +27,8 @@ class Steps:
   """Measurements of consecutive steps; arrays are float64 [steps].
 
   Attributes:
-    loss: mean cross-entropy of the examples without class weights, comparable with validation's.
+    loss: mean loss of the examples without class weights; with `--loss=softmax`, and neither mixed
+      images nor a teacher, comparable with validation's.
     objective: the minimised value, with class weights, auxiliary heads and weight decay.
     accuracy: share of the examples whose most likely class was correct, with dropout; of mixed
       images, that with the larger share.
@@ -285,9 +286,16 @@ class Trainer:
   def _measure(self, batch, number):
     """Returns measurements and gradients of a batch, the one of this number in its step."""
     step = tf.convert_to_tensor(self._step)
-    return self._differentiate(
-        batch['image'], batch['label'], weights=batch['weight'], ids=batch['id'], step=step,
-        seed=seeds.derive(seeds.MIXING, self._seed, step, _replica(), number))
+    images, labels, weights = batch['image'], batch['label'], batch['weight']
+    # What precedes the network is not compiled by XLA, which lacks some of these operations.
+    targets = labels
+    if self._mixing.is_on:
+      images, targets = self._mixing(
+          images, tf.one_hot(labels, self.network.num_classes), weights=weights,
+          seed=seeds.derive(seeds.MIXING, self._seed, step, _replica(), number))
+    taught = self._distillation.teacher(images) if self._distillation else None
+    return self._differentiate(images, targets, weights=weights, ids=batch['id'], step=step,
+                               taught=taught)
 
   def _add_gradients(self, batch, number):
     row, gradients = self._measure(batch, number)
@@ -333,14 +341,9 @@ class Trainer:
     clipped = self._clipping(gradients, self._trained())
     return [gradient / count for gradient in clipped]  # The optimizers sum them again.
 
-  def _loss_and_gradients(self, images, labels, *, weights, ids, step, seed):
+  def _loss_and_gradients(self, images, targets, *, weights, ids, step, taught):
     keys = noise.example_keys(self._seed, step, ids)
-    targets = labels
-    if self._mixing.is_on:
-      targets = tf.one_hot(labels, self.network.num_classes)
-      images, targets = self._mixing(images, targets, weights=weights, seed=seed)
-      labels = tf.argmax(targets, 1, output_type=labels.dtype)
-    taught = self._distillation and self._distillation.teacher(images)
+    labels = targets if targets.shape.rank == 1 else tf.argmax(targets, 1, output_type=tf.int32)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
       trained = self._trained()
       tape.watch(list(trained.values()))

@@ -117,9 +117,18 @@ def test_policies_are_functions_of_the_seed(photo, policy):
   results = [_with(photo, 'vgg', seed, augmentation_policy=policy) for seed in (0, 1, 2, 3, 0)]
   np.testing.assert_array_equal(results[0], results[4])
   assert len({result.tobytes() for result in results}) > 2
-  stronger = [_with(photo, 'vgg', seed, augmentation_policy='rand_augment',
-                    rand_augment_operations=4, rand_augment_magnitude=30) for seed in range(4)]
-  assert not np.array_equal(results[:4], stronger)
+
+
+def test_settings_of_rand_augment(photo):
+  def results(**options):
+    return [_with(photo, 'vgg', seed, augmentation_policy='rand_augment', **options)
+            for seed in range(6)]
+
+  plain = results()
+  assert not np.array_equal(plain, results(rand_augment_operations=4))
+  assert not np.array_equal(plain, results(rand_augment_magnitude=30))
+  np.testing.assert_array_equal(plain, results(rand_augment_operations=2,
+                                               rand_augment_magnitude=9))
 
 
 @pytest.mark.parametrize(('options', 'expected'), [

@@ -43,8 +43,8 @@ def test_average(average, run, run_here, tmp_path, capsys):
                                                                         'fc4')
                                  for kind in ('weights', 'biases'))
   for name, value in found.items():
-    np.testing.assert_allclose(value, np.mean([part[name] for part in parts], 0), rtol=1e-5,
-                               atol=1e-7)
+    averages = [part[f'{name}/ExponentialMovingAverage'] for part in parts]
+    np.testing.assert_allclose(value, np.mean(averages, 0), rtol=1e-5, atol=1e-7)
   code, _, errors = run_here('eval_image_classifier', f'--checkpoint_path={tmp_path / "mean"}',
                                '--dataset_name=digits')
   assert code == 0, errors

@@ -101,3 +101,8 @@ def test_runs_and_images_in_the_home_folder(run_here, tmp_path, monkeypatch):
   assert list(work.iterdir()) == []
   assert {'run', 'eval', 'found.csv', 'model.pb', 'photo.png'} <= {*os.listdir(home)}
   assert str(home / 'photo.png') in (home / 'found.csv').read_text()
+
+
+@pytest.mark.parametrize('path', ['zoo:mobilenet_v1_1.0_224', 'gs://bucket/run', '', None])
+def test_names_of_published_weights_are_no_local_paths(path):
+  assert option_lib.absolute(path) == path

@@ -234,3 +234,15 @@ def test_trainer_in_phases(in_process, tmp_path, capsys):
       run(*arguments, text.format(0.2))
     assert sorted(path.name for path in (folder / 'phase_1').glob('*.index')) == [
       'model.ckpt-5.index']
+
+
+def test_shared_flag_need_not_act_in_every_phase(run_here, tmp_path):
+  code, _, errors = run_here(
+    'train_image_classifier', f'--train_dir={tmp_path}', '--dataset_name=digits',
+    '--model_name=lenet', '--plateau_patience=1', '--max_number_of_steps=1',
+    '--phases=learning_rate_decay_type=fixed; learning_rate_decay_type=plateau')
+  assert code == 0, errors
+  code, _, errors = run_here(
+    'train_image_classifier', f'--train_dir={tmp_path / "other"}', '--dataset_name=digits',
+    '--max_number_of_steps=1', '--phases=focal_gamma=1; batch_size=8')
+  assert code == 1 and '--focal_gamma' in errors

@@ -472,10 +472,11 @@ def test_moving_averages_are_updated_at_intervals():
   assert not np.allclose(found, _values(every)[f'{name}/ExponentialMovingAverage'], atol=1e-4)
 
 
-def test_mixing_changes_training_and_not_its_examples_of_weight_0():
+@pytest.mark.parametrize('xla', [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_mixing_changes_training(xla):
   plain, _ = _train(_toy_network, 2)
   mixed, measured = _train(_toy_network, 2, mixing=Mixing(mixup_alpha=1.0),
-                           class_weights=_CLASS_WEIGHTS)
+                           class_weights=_CLASS_WEIGHTS, xla=xla)
   name = 'toy/conv1/weights'
   assert not np.allclose(_values(plain)[name], _values(mixed)[name])
   assert np.isfinite(measured.loss).all() and (measured.accuracy <= 1).all()
