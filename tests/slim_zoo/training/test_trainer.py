@@ -156,7 +156,7 @@ def test_state_has_every_slot(name, replicas):
   suffixes = [kind.slot_name + (f'_{n}' if n else '') for n in range(len(kind.slots))]
   expected = {f'{v}/{s}' for v in made.network.trainable for s in suffixes}
   expected |= {f'{v}/ExponentialMovingAverage' for v in made.network.variables}
-  expected |= {'beta1_power', 'beta2_power'} if name in ('adam', 'adamw') else set()
+  expected |= {'beta1_power', 'beta2_power'} if kind.has_beta_powers else set()
   assert set(made.state()) == {*made.network.variables, *expected, 'global_step'}
   assert made.step == 1
   assert all(v is not None for v in made.state().values())
