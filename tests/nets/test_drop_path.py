@@ -40,7 +40,7 @@ def _build(name, **arguments):
 
 @pytest.mark.parametrize('name', [
   pytest.param(name, marks=() if name in ('resnet_v1_18', 'mobilenet_v2', 'efficientnet_lite0')
-               else pytest.mark.slow) for name in _NETWORKS])
+               else pytest.mark.thorough) for name in _NETWORKS])
 def test_rate_rises_with_the_depth(drawn, name):
   count, first, last = _NETWORKS[name]
   _build(name, drop_path_rate=0.4)

