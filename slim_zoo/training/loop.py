@@ -127,6 +127,7 @@ def fit(trainer: Trainer, batches: Iterator, plan: Plan, *, validation_state: Va
   step = saved_step = trainer.step
   since_log: list[Steps] = []
   since_save, since_histograms, pace = Stopwatch(), None, 1
+
   def lower_rate() -> None:
     trainer.rate_scale = plan.plateau_factor ** validation_state.rate_drops
 
