@@ -88,7 +88,8 @@ def define_flags() -> None:
   flags.DEFINE_multi_enum('contenders', list(_CONTENDERS), list(_CONTENDERS), 'What to compare.')
   flags.DEFINE_multi_integer('splits', [0, 1, 2], 'Numbers of the splits.')
   flags.DEFINE_float('validation_fraction', 0.1, 'Share of each class that is held out.')
-  flags.DEFINE_integer('per_class', None, 'Most photos per class to train on; by default all.')
+  flags.DEFINE_list('class_sizes', [], 'Most photos to train on, of every class or class by class; '
+                    'by default all.')
   flags.DEFINE_multi_string('recipe_flags', [], 'Flags beside --recipe=finetune.')
   options.define_path('torch_python', None, 'Python of an environment with PyTorch; without it, '
                       'PyTorch is left out.')
@@ -106,9 +107,13 @@ def split_photos(number: int, folder: pathlib.Path) -> Split:
   kept, held_out = model_selection.train_test_split(
       np.arange(len(paths)), test_size=FLAGS.validation_fraction, stratify=photos.labels,
       random_state=number)
-  if FLAGS.per_class:
+  if FLAGS.class_sizes:
+    sizes = [int(size) for size in FLAGS.class_sizes]
+    if len(sizes) == 1:
+      sizes *= len(photos.class_names)
     labels = photos.labels[kept]
-    kept = np.concatenate([kept[labels == label][:FLAGS.per_class] for label in np.unique(labels)])
+    kept = np.concatenate([kept[labels == label][:size]
+                           for label, size in zip(range(len(photos.class_names)), sizes, strict=True)])
   train, validation = ([(paths[i], int(photos.labels[i])) for i in sorted(chosen)]
                        for chosen in (kept, held_out))
   return Split(number, folder / f'split_{number}', train, validation, photos.class_names)

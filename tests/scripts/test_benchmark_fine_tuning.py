@@ -17,7 +17,7 @@ from datasets import dataset_factory
 def benchmark(program, monkeypatch):
   module = program('benchmark_fine_tuning')
   monkeypatch.setattr(module, 'FLAGS', types.SimpleNamespace(
-    dataset_dir='photos', splits=[0, 1], validation_fraction=0.25, per_class=None))
+    dataset_dir='photos', splits=[0, 1], validation_fraction=0.25, class_sizes=[]))
   return module
 
 
@@ -36,8 +36,13 @@ def test_splits(benchmark, tmp_path):
           for name in ('train', 'validation')]
   assert [(one.num_examples, one.class_names) for one in read] == [(18, ('a', 'b')),
                                                                   (6, ('a', 'b'))]
-  benchmark.FLAGS.per_class = 3
-  assert [label for _, label in benchmark.split_photos(0, tmp_path).train] == [0] * 3 + [1] * 3
+  for sizes, counts in ((['3'], (3, 3)), (['2', '5'], (2, 5)), (['7', '100'], (6, 12))):
+    benchmark.FLAGS.class_sizes = sizes
+    labels = [label for _, label in benchmark.split_photos(0, tmp_path).train]
+    assert labels == [0] * counts[0] + [1] * counts[1]
+  benchmark.FLAGS.class_sizes = ['1', '2', '3']
+  with pytest.raises(ValueError):
+    benchmark.split_photos(0, tmp_path)
 
 
 def test_table(benchmark):
