@@ -108,12 +108,12 @@ def split_photos(number: int, folder: pathlib.Path) -> Split:
       np.arange(len(paths)), test_size=FLAGS.validation_fraction, stratify=photos.labels,
       random_state=number)
   if FLAGS.class_sizes:
-    sizes = [int(size) for size in FLAGS.class_sizes]
-    if len(sizes) == 1:
-      sizes *= len(photos.class_names)
-    labels = photos.labels[kept]
-    kept = np.concatenate([kept[labels == label][:size]
-                           for label, size in zip(range(len(photos.class_names)), sizes, strict=True)])
+    sizes, labels = [int(size) for size in FLAGS.class_sizes], photos.labels[kept]
+    if len(sizes) not in (1, len(photos.class_names)):
+      raise ValueError(f'--class_sizes: expected one number, or one for each of the '
+                       f'{len(photos.class_names)} classes. Received: {len(sizes)}.')
+    sizes = sizes * len(photos.class_names) if len(sizes) == 1 else sizes
+    kept = np.concatenate([kept[labels == label][:size] for label, size in enumerate(sizes)])
   train, validation = ([(paths[i], int(photos.labels[i])) for i in sorted(chosen)]
                        for chosen in (kept, held_out))
   return Split(number, folder / f'split_{number}', train, validation, photos.class_names)

@@ -51,6 +51,22 @@ def test_loose_validation_images_are_an_error(train, tmp_path):
   assert re.search(r'\bval, 3 images', out)
 
 
+def test_resumed_run_names_the_photos_that_have_changed(train, tmp_path):
+  photos = tmp_path / 'photos'
+  _photos(photos, {'train/cat': 5, 'train/dog': 4, 'val/cat': 1, 'val/dog': 2})
+  _photos(tmp_path, {'other': 1}, seed=1)
+  assert train()[0] == 0
+  for source, target, text in (
+      ('../other/0.png', 'train/cat/new.png', "'train'.*Added: train/cat/new.png"),
+      ('train/cat/2.png', 'train/dog/2b.png', 'Added: train/dog/2b.png.*Removed: train/cat/2.png'),
+      ('val/dog/1.png', 'val/cat/1.png', "'validation'.*Moved: val/dog/1.png to val/cat/1.png")):
+    (photos / source).rename(photos / target)
+    code, _, errors = train('--max_number_of_steps=2')
+    assert code == 1 and re.search(text, errors), errors
+    assert f'--checkpoint_path={tmp_path}/run' in errors
+    (photos / target).rename(photos / source)
+
+
 def test_image_in_both_splits_gives_a_warning(train, tmp_path):
   _photos(tmp_path / 'photos', {'train/cat': 5, 'train/dog': 4, 'val/cat': 1, 'val/dog': 2})
   shutil.copy(tmp_path / 'photos/train/cat/3.png', tmp_path / 'photos/val/cat/new.png')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from nets.record import Net
 from preprocessing import preprocessing_factory
 from preprocessing.augmentation import Augmentation
 from slim_zoo.config.programs import Train
-from slim_zoo.training import bad_images, metadata, start
+from slim_zoo.training import bad_images, example_names, metadata, start
 from slim_zoo.training.inputs import Inputs, decoder
 from slim_zoo.weights import kept_heads, opening, sources, transforms
 
@@ -65,7 +66,7 @@ def open_data(config: Train, *, net: Net, head: kept_heads.Head, saved: Mapping[
   train = get(split_name=data.dataset_split_name)
   input_pipeline.check_sampling(train, data.sampling)
   if is_resumed:
-    _check_same(train, saved, config.saving.train_dir)
+    _check_same(train, saved, key='fingerprint', train_dir=config.saving.train_dir)
   for note in (*train.notes, train.summary()):
     print(note)
   names, offset = _settle_outputs(train, config, begin)
@@ -120,32 +121,20 @@ def _image_size(config: Train) -> int:
   return size
 
 
-def _check_same(train: Dataset, saved: Mapping[str, Any], train_dir: str | None) -> None:
-  """Checks that a resumed run has the data that it had."""
+def _check_same(split: Dataset, saved: Mapping[str, Any], *, key: str, train_dir: str | None
+                ) -> None:
+  """Checks that a resumed run has the examples that it had; `key` is that of their fingerprint."""
   if saved and 'dataset' not in saved:
     raise ValueError(f'--train_dir={train_dir}: expected the directory of a run. Received: one '
                      'with converted weights. Use it as --checkpoint_path, with another '
                      '--train_dir.')
-  if saved and train.fingerprint != saved['dataset']['fingerprint']:
+  if saved and saved['dataset'][key] not in (None, split.fingerprint):
+    known = example_names.read(pathlib.Path(train_dir or ''))
     raise ValueError(
-        f'The data are not those that the run in {train_dir} was trained on. Expected: '
-        f'{saved["dataset"]["num_examples"]} examples in the split {train.split_name!r} with the '
-        f'same names and labels. Received: {train.num_examples}; '
-        f'{_difference(saved["dataset"].get("class_counts"), train)}. Use the same data; or start '
+        f'Expected the data of the run in {train_dir}. Received: other examples in the split '
+        f'{split.split_name!r}. {example_names.changes(known, split)} Use the same data; or start '
         f'a new run on these from what this one has learned: --checkpoint_path={train_dir} with '
         'another --train_dir.')
-
-
-def _difference(before: Mapping[str, int] | None, train: Dataset) -> str:
-  """Describes how the examples of the classes have changed."""
-  if before is None:  # Of a run of an earlier version.
-    return 'some were added, removed, renamed or moved to another class'
-  now = dict(zip(train.class_names, train.class_counts.tolist(), strict=True))
-  changes = [f'{name} has {now.get(name, 0)} instead of {before.get(name, 0)}'
-             for name in sorted({*before, *now}) if now.get(name, 0) != before.get(name, 0)]
-  if not changes:
-    return 'each class has as many as before, but some were renamed or exchanged'
-  return ', '.join(changes[:_LISTED]) + (', …' if len(changes) > _LISTED else '')
 
 
 def _open_validation(get: Callable[..., Dataset], config: Train,
@@ -157,11 +146,9 @@ def _open_validation(get: Callable[..., Dataset], config: Train,
       validation = get(split_name='validation')
     except splits.UnknownSplitError as error:
       print(f'No validation: {error}')
-  if saved and validation and saved['dataset']['validation_fingerprint'] not in (
-      None, validation.fingerprint):
-    raise ValueError(f'The validation data are not those by which the run in '
-                     f'{config.saving.train_dir} chose its best checkpoint. Use the same data, or '
-                     'another --train_dir.')
+  if validation:
+    _check_same(validation, saved, key='validation_fingerprint',
+                train_dir=config.saving.train_dir)
   needs = {'--early_stopping_patience': duration.early_stopping_patience,
            '--learning_rate_decay_type=plateau':
                config.optimization.learning_rate_decay_type == 'plateau'}

@@ -26,6 +26,7 @@ from slim_zoo.training import (
   data,
   distribution,
   estimate,
+  example_names,
   from_config,
   loop,
   metadata,
@@ -156,8 +157,6 @@ class _Job:
         bad_images={inputs.dataset.split_name: inputs.bad_images for inputs in both},
         dataset={'name': self.config.data.dataset_name, 'split': split.split_name,
                  'num_examples': split.num_examples, 'fingerprint': split.fingerprint,
-                 'class_counts': dict(zip(split.class_names, split.class_counts.tolist(),
-                                          strict=True)),
                  'validation_fingerprint': (self.validation.dataset.fingerprint
                                             if self.validation else None)})
 
@@ -374,6 +373,9 @@ def _estimate(job: _Job) -> int:
 def _train(job: _Job, watch: Stopwatch) -> int:
   """Trains, saving on the way; returns an exit code."""
   folder, state = job.folder, job.validation_state
+  if not (job.origin.is_resumed and (folder / example_names.FILE).exists()):
+    example_names.write(folder, [inputs.dataset for inputs in (job.training, job.validation)
+                                 if inputs])
   try:
     ended_by = run.train(
         job.trainer, job.evaluator, job.plan, validation_state=state, training=job.training,

@@ -41,7 +41,7 @@ def test_splits(benchmark, tmp_path):
     labels = [label for _, label in benchmark.split_photos(0, tmp_path).train]
     assert labels == [0] * counts[0] + [1] * counts[1]
   benchmark.FLAGS.class_sizes = ['1', '2', '3']
-  with pytest.raises(ValueError):
+  with pytest.raises(ValueError, match='--class_sizes'):
     benchmark.split_photos(0, tmp_path)
 
 
