@@ -11,7 +11,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 runs=${1:-runs/quickstart}
-common=(--dataset_name=digits --model_name=lenet --optimizer=momentum --learning_rate=0.01)
+common=(--dataset_name=digits --model_name=lenet --optimizer=momentum --learning_rate=0.02
+  --learning_rate_decay_type=cosine)
 
 scripts/setup_env.sh
 python=.venv/bin/python
