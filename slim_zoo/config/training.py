@@ -211,6 +211,9 @@ class Session:
       None, 'A run with flags chosen from the data. finetune trains a new head on the network of '
       '--checkpoint_path, then all layers, and prints what it chose.',
       choices=RECIPES, common=True)
+  recipe_minutes: float | None = option(
+      None, 'Time in which the recipe has to finish on this machine. A few steps are measured '
+      'before its epochs are chosen.', lower=0, needs=('recipe', ()))
   dry_run: bool = option(
       False, 'Check everything, and stop before training. Data, shapes and weights are '
       'checked, time and memory are estimated, and nothing is written.', common=True)

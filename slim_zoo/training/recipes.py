@@ -7,10 +7,11 @@ in `recipe.flags` in --train_dir: a file for `--flagfile`, from which a resumed 
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import pathlib
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import tabulate
@@ -21,6 +22,8 @@ from slim_zoo.config import flag_values
 from slim_zoo.config.flag_values import Parsed, options_of
 from slim_zoo.config.programs import Train
 from slim_zoo.training import distribution, optimizers, phases, rates
+from slim_zoo.training.estimate import Estimate
+from slim_zoo.training.progress import Stopwatch
 from slim_zoo.weights import checkpoint_files, opening
 
 FILE = 'recipe.flags'
@@ -29,6 +32,10 @@ _EXAMPLES, _EPOCHS = 30_000, (5, 30)
 # The same for the head alone, which costs little on kept features.
 _HEAD_EXAMPLES, _HEAD_EPOCHS = 60_000, (5, 30)
 _VALIDATIONS = 10
+# Share of a training step's time that the same images take without gradients.
+_FORWARD = 0.4
+# Starting, compiling and saving: seconds, and times of the first step, which compiles.
+_OVERHEAD, _COMPILATIONS = 30, 3
 _LENGTH = ('epochs', 'validation_interval_epochs')
 _NEED_IMAGES = ('augmentation_repeats', 'mixup_alpha', 'cutmix_alpha', 'teacher_path',
                 'distillation_weight', 'distillation_temperature')
@@ -36,6 +43,30 @@ _NEED_IMAGES = ('augmentation_repeats', 'mixup_alpha', 'cutmix_alpha', 'teacher_
 _LOWEST = 0.1
 # Steps that batch norm's averages remember: a share of all, within bounds.
 _MEMORY_SHARE, _MEMORY = 0.1, (10, 1000)
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+  """The time that a recipe has.
+
+  Attributes:
+    seconds: that are left.
+    first_step, step: seconds of the first step of all layers, which compiles, and of a later one.
+    num_validation: examples of a validation.
+  """
+  seconds: float
+  first_step: float
+  step: float
+  num_validation: int
+
+  def epochs(self, num_examples: int, batch_size: int) -> float:
+    """Returns how many epochs of all layers there is time for, after those of the head."""
+    epoch = self.step / batch_size * num_examples
+    validation = _FORWARD * self.step / batch_size * self.num_validation
+    of_head = _FORWARD * epoch + validation
+    left = self.seconds - _OVERHEAD - _COMPILATIONS * self.first_step - of_head
+    # There is a validation after each epoch, but no more than _VALIDATIONS.
+    return max(left / (epoch + validation), (left - _VALIDATIONS * validation) / epoch)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +83,7 @@ class Facts:
     num_clones: number of replicas.
     decouples_decay: whether the optimizer decays weights itself.
     epochs: in which all layers are trained, if the user decided that.
+    budget: in which the recipe has to finish.
   """
   num_examples: int
   num_classes: int
@@ -62,6 +94,7 @@ class Facts:
   num_clones: int = 1
   decouples_decay: bool = True
   epochs: float | None = None
+  budget: Budget | None = None
 
 
 class Choice(NamedTuple):
@@ -86,7 +119,7 @@ def finetune(facts: Facts) -> list[Choice]:
   ULMFiT (Howard and Ruder 2018, https://arxiv.org/abs/1801.06146, section 3.2).
   """
   head = ','.join(facts.head)
-  epochs = facts.epochs or _within(_EXAMPLES / facts.num_examples, _EPOCHS)
+  epochs, why = _epochs(facts)
   head_epochs = _within(_HEAD_EXAMPLES / facts.num_examples, _HEAD_EPOCHS)
   steps = epochs * facts.num_examples / facts.batch_size
   memory = min(max(_MEMORY_SHARE * steps, _MEMORY[0]), _MEMORY[1])
@@ -102,12 +135,12 @@ def finetune(facts: Facts) -> list[Choice]:
       Choice(1, 'epochs', f'{head_epochs}', f'{facts.num_examples:,} examples'),
       Choice(1, 'learning_rate', '0.003', ''),
       Choice(1, 'validation_interval_epochs', f'{head_epochs}', 'once, at the end'),
-      Choice(2, 'epochs', f'{epochs:g}', f'{facts.num_examples:,} examples'),
+      Choice(2, 'epochs', f'{epochs:g}', why),
       Choice(2, 'learning_rate', '0.001', 'all layers'),
       Choice(2, 'layer_decay', f'{_LOWEST ** (1 / facts.num_layers):.3f}',
              f'the lowest of {facts.num_layers} layers learns at {_LOWEST:g} of this rate'),
       Choice(2, 'validation_interval_epochs', f'{max(1, epochs // _VALIDATIONS):g}',
-             f'about {_VALIDATIONS} times'),
+             f'about {_VALIDATIONS} times' if epochs > _VALIDATIONS else ''),
       Choice(2, 'warmup_epochs', f'{warmup:.3g}', ''),
       Choice(2, 'min_crop_area', '0.35', 'a moderate random crop'),
   ]
@@ -124,7 +157,21 @@ def finetune(facts: Facts) -> list[Choice]:
 RECIPES = {'finetune': finetune}
 
 
-def apply(parsed: Parsed[Train]) -> Parsed[Train]:
+def _epochs(facts: Facts) -> tuple[float, str]:
+  """Returns in how many epochs all layers are trained, and why."""
+  if facts.epochs:
+    return facts.epochs, f'{facts.num_examples:,} examples'
+  if not facts.budget:
+    return (_within(_EXAMPLES / facts.num_examples, _EPOCHS), f'{facts.num_examples:,} examples')
+  fitting = facts.budget.epochs(facts.num_examples, facts.batch_size)
+  speed = f'{facts.batch_size / facts.budget.step:.3g} images/s'
+  if fitting < 1:
+    return 1, f'at least one; at {speed} it takes longer than --recipe_minutes'
+  return min(math.floor(fitting), _EPOCHS[1]), f'as many as there is time for at {speed}'
+
+
+def apply(parsed: Parsed[Train], *, measure: Callable[[Parsed[Train]], tuple[Estimate, int]]
+          ) -> Parsed[Train]:
   """Replaces --recipe by the flags that it stands for; a flag that is given counts instead.
 
   A given length is that of the last phase. What changes the images of each step does not hold for
@@ -132,6 +179,8 @@ def apply(parsed: Parsed[Train]) -> Parsed[Train]:
 
   Args:
     parsed: the command line.
+    measure: measures the first steps of a command and counts its validation examples, for
+      --recipe_minutes.
 
   Raises:
     ValueError: if the recipe lacks something, or contradicts the command line.
@@ -140,6 +189,9 @@ def apply(parsed: Parsed[Train]) -> Parsed[Train]:
   name, train_dir = config.session.recipe, pathlib.Path(config.saving.train_dir or '')
   if name is None:
     return parsed
+  if config.session.recipe_minutes and {'epochs', 'max_number_of_steps'} & parsed.given:
+    raise ValueError('--recipe_minutes chooses a length. Expected: no other one. Received: '
+                     '--epochs or --max_number_of_steps as well.')
   if config.session.phases:
     raise ValueError('--recipe and --phases exclude each other: a recipe is made of phases. '
                      'Expected: one of them. Received: both.')
@@ -155,7 +207,10 @@ def apply(parsed: Parsed[Train]) -> Parsed[Train]:
     print(f'--recipe={name}: as when the run began, in {file}.')
     chosen = [one for one in _read(file) if _counts(one, taken)]
   else:
-    chosen = [one for one in RECIPES[name](_facts(parsed)) if _counts(one, taken)]
+    facts = _facts(parsed)
+    if config.session.recipe_minutes:
+      facts = dataclasses.replace(facts, budget=_budget(parsed, facts, measure))
+    chosen = [one for one in RECIPES[name](facts) if _counts(one, taken)]
     print(f'--recipe={name} stands for these flags; one that you give yourself counts instead.')
     chosen += [Choice(1, flag, '' if default is None else f'{default}', 'the features are kept')
                for flag, default in _of_images(parsed.given)]
@@ -213,6 +268,20 @@ def _facts(parsed: Parsed[Train]) -> Facts:
                config.hardware.num_clones, kind.decouples_decay, epochs)
 
 
+def _budget(parsed: Parsed[Train], facts: Facts,
+            measure: Callable[[Parsed[Train]], tuple[Estimate, int]]) -> Budget:
+  """Measures what the recipe's last phase takes, as it is without a budget."""
+  watch, minutes = Stopwatch(), parsed.config.session.recipe_minutes or 0
+  taken = _taken(parsed.given)
+  words = [f'--{one.flag}={one.value}'
+           for one in RECIPES[parsed.config.session.recipe or ''](facts)
+           if one.phase != 1 and _counts(one, taken)]
+  found, num_validation = measure(
+      _given_as_well(parsed.without('recipe', 'recipe_minutes'), words))
+  return Budget(60 * minutes - watch.seconds, found.first_seconds, found.step_seconds,
+                num_validation)
+
+
 def _taken(given: frozenset[str]) -> set[str]:
   """Returns the options that the user decided about: given, or another that says the same."""
   pairs = [{name, option.instead_of} for name, option in options_of(Train).items()
@@ -230,10 +299,15 @@ def _table(choices: Sequence[Choice]) -> str:
 def _with_flags(parsed: Parsed[Train], choices: Sequence[Choice]) -> Parsed[Train]:
   """Returns the command line with the flags of a recipe given as well."""
   words = [f'--{one.flag}={one.value}' for one in choices if not one.phase]
+  return _given_as_well(parsed.without('recipe', 'recipe_minutes'), words).with_given(
+      phases=_phases(choices))
+
+
+def _given_as_well(parsed: Parsed[Train], words: list[str]) -> Parsed[Train]:
+  """Returns the command line with more flags."""
   own = flag_values.parse(Train, words)[0]
   values = flag_values.values_of(own.config)
-  return parsed.without('recipe').with_given(**{name: values[name] for name in own.given},
-                                             phases=_phases(choices))
+  return parsed.with_given(**{name: values[name] for name in own.given})
 
 
 def _phases(choices: Sequence[Choice]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import io
 import math
 import pathlib
 from collections.abc import Iterator
@@ -55,7 +56,7 @@ _HIGH_SHARE, _LEAST_STEPS = 0.5, 100
 def train(parsed: Parsed[Train]) -> int:
   """Trains, in phases if there are any; returns an exit code."""
   run_folder.required(parsed.config.saving.train_dir, f'runs/{parsed.config.model.model_name}')
-  return phases.run(train_once, recipes.apply(parsed))
+  return phases.run(train_once, recipes.apply(parsed, measure=_measure_quietly))
 
 
 def train_once(phase: phases.Phase) -> int:
@@ -64,14 +65,7 @@ def train_once(phase: phases.Phase) -> int:
   distribution.prepare_devices(clone_on_cpu=asked.hardware.clone_on_cpu)
   is_dry, train_dir = asked.session.dry_run, pathlib.Path(asked.saving.train_dir or '')
   with contextlib.nullcontext(train_dir) if is_dry else run_folder.locked(train_dir) as folder:
-    origin = _find_origin(phase.parsed, folder)
-    config, head = settling.settle(phase.parsed, origin.saved, source=origin.path or '',
-                                   weights=origin.weights, is_resumed=origin.is_resumed,
-                                   checked=phase.own if phase.number else None)
-    strategy = distribution.create_strategy(config.hardware.num_clones,
-                                            clone_on_cpu=config.hardware.clone_on_cpu)
-    job, cache = _prepare(config, head, origin, folder=folder, strategy=strategy,
-                          is_shared=phase.shares('cache_features'))
+    job, cache, strategy = _open(phase, folder)
     _announce(job)
     why = run.why_finished(job.trainer.step, job.validation_state, job.plan.last_step)
     if why:
@@ -86,6 +80,15 @@ def train_once(phase: phases.Phase) -> int:
       job = _keep_features(job, cache)
     with strategy.scope():
       return _estimate(job) if is_dry else _train(job, watch)
+
+
+def _measure_quietly(parsed: Parsed[Train]) -> tuple[estimate.Estimate, int]:
+  """Measures a few steps of a run of which nothing is kept; also counts its validation examples."""
+  with contextlib.redirect_stdout(io.StringIO()):  # The run itself will print it.
+    job, _, strategy = _open(phases.Phase(parsed.with_given(dry_run=True)),
+                             pathlib.Path(parsed.config.saving.train_dir or ''))
+    with strategy.scope():
+      return _measure(job), job.validation.dataset.num_examples if job.validation else 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,6 +162,20 @@ class _Job:
                  'num_examples': split.num_examples, 'fingerprint': split.fingerprint,
                  'validation_fingerprint': (self.validation.dataset.fingerprint
                                             if self.validation else None)})
+
+
+def _open(phase: phases.Phase, folder: pathlib.Path
+          ) -> tuple[_Job, feature_cache.FeatureCache, tf.distribute.Strategy]:
+  """Prepares a run, from the command line to the restored trainer."""
+  origin = _find_origin(phase.parsed, folder)
+  config, head = settling.settle(phase.parsed, origin.saved, source=origin.path or '',
+                                 weights=origin.weights, is_resumed=origin.is_resumed,
+                                 checked=phase.own if phase.number else None)
+  strategy = distribution.create_strategy(config.hardware.num_clones,
+                                          clone_on_cpu=config.hardware.clone_on_cpu)
+  job, cache = _prepare(config, head, origin, folder=folder, strategy=strategy,
+                        is_shared=phase.shares('cache_features'))
+  return job, cache, strategy
 
 
 def _find_origin(parsed: Parsed[Train], folder: pathlib.Path) -> _Origin:
@@ -353,17 +370,22 @@ def _doubts(config: Train, network: Network, *, end: int | None,
              'falls to 0: --learning_rate_decay_type=cosine.')
 
 
-def _estimate(job: _Job) -> int:
-  """Makes a few steps that are not kept, and prints what the run will take."""
-  step = job.trainer.step
+def _measure(job: _Job) -> estimate.Estimate:
+  """Makes a few steps that are not kept."""
   per_step = job.length.batches_per_step
   batches = job.training.training_batches(
       batch_size=job.length.batch_size // per_step, seed=job.config.optimization.seed,
-      start_step=step * per_step)
+      start_step=job.trainer.step * per_step)
   try:
-    found = estimate.measure(job.trainer, iter(batches))
+    return estimate.measure(job.trainer, iter(batches))
   except tf.errors.OpError as error:
     raise job.training.explain(error) from error
+
+
+def _estimate(job: _Job) -> int:
+  """Prints what the run will take."""
+  step = job.trainer.step
+  found = _measure(job)
   print(found.text(job.length.batch_size, job.length.steps_per_epoch,
                    None if job.plan.last_step is None else job.plan.last_step - step))
   print('A dry run: everything fits, and nothing was written to --train_dir.')

@@ -76,7 +76,7 @@ def test_resume_rules_of_training_options():
   assert by_rule[Rule.COMMAND] == {
     'train_dir', 'checkpoint_path', 'checkpoint_exclude_scopes', 'ignore_missing_vars',
     'use_moving_averages', 'checkpoint_channel_order', 'convert_input_channels',
-    'labels_are_indices', 'num_preprocessing_threads', 'phases', 'recipe',
+    'labels_are_indices', 'num_preprocessing_threads', 'phases', 'recipe', 'recipe_minutes',
     'dry_run'}
 
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from slim_zoo.config import flag_values, programs
-from slim_zoo.training import phases, recipes
+from slim_zoo.training import estimate, phases, recipes
 
 _FACTS = recipes.Facts(num_examples=3303, num_classes=5, batch_size=32, head=('net/logits',),
                        num_layers=27, has_batch_norm=True)
@@ -42,14 +42,25 @@ def test_lowest_layer_learns_at_a_share_of_the_rate(num_layers):
 
 
 @pytest.fixture
-def parse(tmp_path, monkeypatch):
+def measured():
+  """The options of the commands that were measured."""
+  return []
+
+
+@pytest.fixture
+def parse(tmp_path, monkeypatch, measured):
   """Parses a command line with a recipe, for a data set of which only the facts are known."""
   monkeypatch.setattr(recipes, '_facts', lambda parsed: _FACTS)
+
+  def measure(parsed):
+    measured.append(flag_values.values_of(parsed.config))
+    return estimate.Estimate(first_seconds=10, step_seconds=0.64, num_steps=5, peak_bytes=0,
+                             gpu_bytes={}), 367
 
   def parse(*more: str) -> flag_values.Parsed:
     arguments = [f'--train_dir={tmp_path / "run"}', '--recipe=finetune',
                  '--checkpoint_path=weights', *more]
-    return recipes.apply(flag_values.parse(programs.Train, arguments)[0])
+    return recipes.apply(flag_values.parse(programs.Train, arguments)[0], measure=measure)
 
   return parse
 
@@ -84,6 +95,33 @@ def test_length_that_the_user_chose():
     '2', '0.2', '0.952')
   assert _chosen(1, epochs=2.0)['epochs'] == '18'
   assert _chosen(2, num_clones=4)['warmup_epochs'] == '0.225'
+
+
+@pytest.mark.parametrize(('minutes', 'num_examples', 'epochs'), [
+  # 0.02 s per example: an epoch takes 66 s, a validation 2.9 s, starting 30 + 30 s, the head 29 s:
+  # (300 - 89) / 69 = 3.1 epochs, (1200 - 89 - 29) / 66 = 16.4 epochs.
+  (5, 3303, 3), (20, 3303, 16), (60, 3303, 30), (1, 3303, 1), (20, 100_000, 1), (3, 100, 30)])
+def test_time_budget(minutes, num_examples, epochs):
+  budget = recipes.Budget(60 * minutes, first_step=10, step=0.64, num_validation=367)
+  chosen = _chosen(2, num_examples=num_examples, budget=budget)
+  assert chosen['epochs'] == str(epochs)
+  assert 0 < float(chosen['warmup_epochs']) <= epochs / 10
+
+
+def test_steps_are_measured_as_the_recipe_makes_them(parse, measured, capsys):
+  everything = _of_phases(parse('--recipe_minutes=20', '--layer_decay=0.5'))[1]
+  assert everything['epochs'] == 16 and '50 images/s' in capsys.readouterr().out
+  [found] = measured
+  assert not found['recipe'] and not found['phases'] and found['recipe_minutes'] is None
+  for name in ('optimizer', 'layer_decay', 'min_crop_area', 'learning_rate', 'trainable_scopes',
+               'checkpoint_path'):
+    assert found[name] == (everything | {'checkpoint_path': 'weights'})[name], name
+
+
+@pytest.mark.parametrize('length', ['--epochs=3', '--max_number_of_steps=3'])
+def test_time_and_another_length(parse, length):
+  with pytest.raises(ValueError, match=f'--recipe_minutes.*{length[:5]}'):
+    parse('--recipe_minutes=3', length)
 
 
 def test_optimizer_that_does_not_decay_by_itself():
