@@ -20,7 +20,7 @@ from nets.variants import NetFunction, default_image_size
 
 SCOPE = 'head'
 # Arguments that `network.Network` sets in the arg scope; they belong to the run.
-_OF_THE_RUN = ('decay_of_run', 'is_frozen', 'keys', 'step')
+_OF_THE_RUN = ('decay_of_run', 'is_frozen', 'is_synchronized', 'keys', 'step')
 _VOCABULARY = ('elements separated by commas: pool (the mean over the image), flatten, fc:512 '
                '(fully connected with ReLU, any width), dropout:0.5 (the share that is dropped), '
                'and fc at the end; or my_file.py:function')

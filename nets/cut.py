@@ -214,6 +214,7 @@ class Head:
       return trace, part
 
     self.variables, self.trainable = network.variables, network.trainable
+    self.sync_batch_norm = False  # A graph that was cut cannot exchange anything.
     self._network, self._boundary = network, boundary
     self._frozen_loss = tf.Variable(0.0, trainable=False)
     self._part = functools.cache(make)

@@ -226,9 +226,9 @@ BATCH_NORM_DECAY = 0.999  # slim's.
 def batch_norm(inputs: tf.Tensor, *, decay: float = BATCH_NORM_DECAY, center: bool = True,
                scale: bool = False, epsilon: float = 0.001, activation_fn: Callable | None = None,
                is_training: bool = True, is_frozen: Callable[[str], bool] | None = None,
-               decay_of_run: float | None = None, param_initializers: dict | None = None,
-               trainable: bool = True, end_points: dict | None = None,
-               scope: str | None = None) -> tf.Tensor:
+               decay_of_run: float | None = None, is_synchronized: bool = False,
+               param_initializers: dict | None = None, trainable: bool = True,
+               end_points: dict | None = None, scope: str | None = None) -> tf.Tensor:
   """Normalizes each channel (Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167).
 
   In training, the batch's own mean and variance are used and the moving averages are updated in
@@ -245,6 +245,8 @@ def batch_norm(inputs: tf.Tensor, *, decay: float = BATCH_NORM_DECAY, center: bo
     is_frozen: given the layer's full scope, returns whether its moving averages stay unchanged; a
       frozen layer normalizes with them in training too.
     decay_of_run: replaces `decay`, whatever the network says.
+    is_synchronized: whether mean and variance are those of the batches of all replicas, which have
+      the same size. A replica's function then must not be traced on its own.
     param_initializers: `{'gamma': initializer}` and so on, if not ones and zeros.
     trainable: whether `beta` and `gamma` are trainable.
     end_points: the dict to add the result to.
@@ -270,8 +272,13 @@ def batch_norm(inputs: tf.Tensor, *, decay: float = BATCH_NORM_DECAY, center: bo
 
     images = inputs if inputs.shape.rank == 4 else inputs[:, tf.newaxis, tf.newaxis, :]
     if is_training and not (is_frozen and is_frozen(sc.name)):
-      outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
-          images, gamma, beta, epsilon=epsilon, is_training=True)
+      replica = tf.distribute.get_replica_context()
+      if is_synchronized and replica and replica.num_replicas_in_sync > 1:
+        outputs, mean, variance = _normalize_together(images, gamma, beta, epsilon=epsilon,
+                                                      replica=replica)
+      else:
+        outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+            images, gamma, beta, epsilon=epsilon, is_training=True)
       decay = decay if decay_of_run is None else decay_of_run
       updates = [moving_mean.assign_sub((moving_mean - mean) * (1 - decay)),
                  moving_variance.assign_sub((moving_variance - variance) * (1 - decay))]
@@ -286,6 +293,23 @@ def batch_norm(inputs: tf.Tensor, *, decay: float = BATCH_NORM_DECAY, center: bo
     outputs = tf.reshape(outputs, tf.shape(inputs)) if inputs.shape.rank != 4 else outputs
     outputs = tf.ensure_shape(outputs, inputs.shape)
     return _keep(end_points, sc.name, outputs if activation_fn is None else activation_fn(outputs))
+
+
+def _normalize_together(images: tf.Tensor, gamma, beta, *, epsilon: float,
+                        replica: tf.distribute.ReplicaContext):
+  """Normalizes with the statistics of all replicas; returns as `fused_batch_norm` does.
+
+  The variance is put together from those of the replicas (Chan, Golub and LeVeque 1983): the mean
+  of the squares minus the square of the mean would lose digits.
+  """
+  values = tf.cast(images, tf.float32)
+  of_replica = tf.stack(tf.nn.moments(values, [0, 1, 2]))
+  means, variances = tf.unstack(replica.all_gather(of_replica[tf.newaxis], axis=0), axis=1)
+  mean = tf.reduce_mean(means, 0)
+  variance = tf.reduce_mean(variances + tf.square(means - mean), 0)
+  outputs = tf.nn.batch_normalization(values, mean, variance, beta, gamma, epsilon)
+  count = tf.cast(tf.size(values[..., 0]) * replica.num_replicas_in_sync, tf.float32)
+  return tf.cast(outputs, images.dtype), mean, variance * count / tf.maximum(count - 1, 1)
 
 
 def _scale_kept(inputs: tf.Tensor, keep_prob, keys, shape, scope: str) -> tf.Tensor:

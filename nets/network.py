@@ -25,13 +25,15 @@ class Network:
   Attributes:
     variables: `{name: tf.Variable}` in the order of the layers, float32, named as in TF-Slim.
     trainable: names of the variables that are trained: within `trainable_scopes`, not frozen.
+    sync_batch_norm: whether batch norm uses the batches of all replicas in training.
   """
 
   def __init__(self, function: Callable, arg_scope: Callable, *, image_shape: Sequence[int],
                num_classes: int | None, weight_decay: float = 0.0,
                trainable_scopes: Sequence[str] = (),
                is_frozen: Callable[[str], bool] | None = None, is_training: bool = False,
-               batch_norm_decay: float | None = None, dropout_rate: float | None = None,
+               batch_norm_decay: float | None = None, sync_batch_norm: bool = False,
+               dropout_rate: float | None = None,
                drop_path_rate: float | None = None,
                dtype: tf.DType = tf.float32, seed: int = 0):
     """Creates the network's variables, on every replica of the current strategy.
@@ -48,6 +50,7 @@ class Network:
         `trainable_scopes`; also applies to moving averages. None freezes nothing.
       is_training: whether to create variables that only training needs, such as auxiliary heads.
       batch_norm_decay: of batch norm's moving averages; None for the network's own.
+      sync_batch_norm: whether batch norm uses the batches of all replicas in training.
       dropout_rate: of all its dropout layers; None for the network's own.
       drop_path_rate: share of the examples that drop a residual block at the end; the others are
         dropped less, in proportion to their depth; None for the network's own. Where nothing is
@@ -65,6 +68,7 @@ class Network:
     self._num_classes = num_classes
     self._weight_decay = weight_decay
     self._batch_norm_decay = batch_norm_decay
+    self.sync_batch_norm = sync_batch_norm
     self._keep_prob = None if dropout_rate is None else 1 - dropout_rate
     self._drop_path_rate = drop_path_rate
     self._has_paths = False
@@ -110,7 +114,8 @@ class Network:
         tf.compat.v1.get_variable_scope(), custom_getter=getter, auxiliary_name_scope=False), \
         layers.arg_scope(self._arg_scope(weight_decay=self._weight_decay)), \
         layers.arg_scope([layers.batch_norm], is_frozen=self._keeps_averages,
-                         decay_of_run=self._batch_norm_decay), \
+                         decay_of_run=self._batch_norm_decay,
+                         is_synchronized=self.sync_batch_norm), \
         layers.arg_scope([layers.dropout], keep_prob_of_run=self._keep_prob), \
         layers.arg_scope([layers.drop_path], keep_prob_of_run=self._keep_path), \
         layers.arg_scope(layers.RANDOM, keys=keys), \

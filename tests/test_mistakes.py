@@ -36,6 +36,8 @@ _MISTAKES = {
                          'LeNet/fc5.*LeNet/fc[34]'),
     'too small an image': (_TRAIN, ['--model_name=vgg_16', '--train_image_size=100'], '224'),
     'too many replicas': (_TRAIN, ['--num_clones=64'], '--num_clones=64'),
+    'nothing to synchronize with': (_TRAIN, ['--sync_batch_norm'],
+                                    '--sync_batch_norm.*--num_clones'),
     'no directory for the run': (_TRAIN, ['--train_dir='], '--train_dir=runs/lenet'),
     'no checkpoint to evaluate': (_EVAL, ['--checkpoint_path='], '--checkpoint_path'),
     'no such split': (_EVAL, ['--dataset_split_name=test'], 'test.*train, validation'),

@@ -56,6 +56,8 @@ def _guarded(main: Callable[..., int | None], config_class: type | None, argumen
     import_tensorflow_quietly()
     import tensorflow as tf
     expected += (tf.errors.OpError,)
+    if logging.get_verbosity() < logging.DEBUG:
+      tf.get_logger().setLevel('WARNING')  # Otherwise it says how replicas exchange each gradient.
     return main(*values, *([arguments[1:]] if takes_arguments else [])) or 0
   except KeyboardInterrupt:
     print('Interrupted.', file=sys.stderr)

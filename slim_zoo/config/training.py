@@ -137,6 +137,9 @@ class NetworkOptimization(Optimization):
   batch_norm_decay: float | None = option(
       None, "Decay of batch norm's moving averages; by default the network's, such as 0.9997. "
       'Short runs need a smaller one, such as 0.99.', rule=FIXED, lower=0, upper=1)
+  sync_batch_norm: bool = option(
+      False, 'Normalize with the batches of all replicas in training, instead of that of each.',
+      rule=FIXED)
 
 
 @dataclasses.dataclass(frozen=True)

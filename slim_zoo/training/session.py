@@ -261,6 +261,7 @@ def _build_network(config: Train, net: Net, facts: metadata.ModelFacts
       net, image_shape=[facts.image_size, facts.image_size, facts.channels],
       num_classes=len(facts.class_names), weight_decay=from_config.loss_decay(config),
       batch_norm_decay=config.optimization.batch_norm_decay,
+      sync_batch_norm=config.optimization.sync_batch_norm,
       dropout_rate=config.fine_tuning.dropout_rate,
       drop_path_rate=config.fine_tuning.drop_path_rate,
       trainable_scopes=scopes.split(config.fine_tuning.trainable_scopes),
@@ -280,11 +281,13 @@ def _plan_cache(config: Train, network: Network, facts: metadata.ModelFacts, *, 
       num_views=training.num_views, num_training=training.dataset.num_examples,
       num_validation=validation.dataset.num_examples if validation else 0,
       epochs=None if plan.last_step is None else plan.last_step / plan.steps_per_epoch,
-      gives_way=is_shared, needs_images=_why_images_are_needed(config))
+      gives_way=is_shared, needs_images=_why_images_are_needed(config, network))
 
 
-def _why_images_are_needed(config: Train) -> str:
+def _why_images_are_needed(config: Train, network: Network) -> str:
   """Returns why features cannot replace images in each step; '' if they can."""
+  if network.sync_batch_norm and network.batch_norm_memory():
+    return 'replicas exchange statistics only in a whole network; see --sync_batch_norm'
   if Mixing(**vars(config.mixing)).is_on:
     return 'the images of each batch are mixed anew; see --mixup_alpha and --cutmix_alpha'
   if config.distillation.teacher_path:

@@ -57,6 +57,11 @@ def settle(parsed: Parsed[Train], saved: Mapping[str, Any], *, source: str,
   if config.data.sampling == config.loss.class_weights == 'balanced':
     raise ValueError('--sampling=balanced and --class_weights=balanced exclude each other: either '
                      'makes all classes count alike. Expected: one of them. Received: both.')
+  hardware = config.hardware
+  if config.optimization.sync_batch_norm and (hardware.num_clones < 2 or hardware.xla == 'on'):
+    raise ValueError('--sync_batch_norm: expected several replicas, without XLA. Received: '
+                     f'--num_clones={hardware.num_clones}'
+                     f'{" and --xla=on" if hardware.xla == "on" else ""}.')
   head = kept_heads.settle(
       config.model.head, config.model.head_from, given=parsed.config.model.head,
       model_name=config.model.model_name, known=known, source=source, weights=weights,
@@ -89,4 +94,5 @@ def _fill_in(config: Train, head: kept_heads.Head) -> Train:
           config.model.preprocessing_name or config.model.model_name),
       train_image_size=config.model.train_image_size or net.image_size,
       cache_features=config.fine_tuning.cache_features or 'auto',
-      xla=config.hardware.xla or ('on' if net.xla else 'off'))
+      xla=config.hardware.xla or (
+          'on' if net.xla and not config.optimization.sync_batch_norm else 'off'))

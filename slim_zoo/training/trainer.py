@@ -132,11 +132,13 @@ class Trainer:
     self._groups = [
         _Group(variables, kind.make(_CurrentRate(self._rate, factor), settings, weight_decay))
         for factor, variables in self._by_factor(multipliers or {}).items()]
-    # Not inlined, so that it is optimized as a unit: a step that also returns its gradients must
-    # give the same bits as one that does not.
-    self._differentiate = tf.function(self._loss_and_gradients, autograph=False, jit_compile=xla,
-                                      **({} if xla else {'experimental_attributes':
-                                                         {'_noinline': True}}))
+    self._differentiate = self._loss_and_gradients
+    if not network.sync_batch_norm:  # Replicas cannot exchange anything in a function of their own.
+      # Not inlined, so that it is optimized as a unit: a step that also returns its gradients must
+      # give the same bits as one that does not.
+      self._differentiate = tf.function(self._loss_and_gradients, autograph=False, jit_compile=xla,
+                                        **({} if xla else {'experimental_attributes':
+                                                           {'_noinline': True}}))
     self._optimizer_state: dict[str, tf.Variable] = {}
     for number, group in enumerate(self._groups):
       self._optimizer_state |= self._create_slots(kind, group, number)

@@ -47,8 +47,8 @@ def _toy_network(**arguments):
                          weight_decay=0.01, is_training=True, **arguments)
 
 
-def _partly_frozen_toy_network():
-  return _toy_network(trainable_scopes=['toy/conv2', 'toy/logits', 'toy/aux'])
+def _partly_frozen_toy_network(**arguments):
+  return _toy_network(trainable_scopes=['toy/conv2', 'toy/logits', 'toy/aux'], **arguments)
 
 
 def _lenet(**arguments):
@@ -146,6 +146,52 @@ def test_batch_norm_on_two_replicas_normalizes_each_half():
   for name, values in averages.items():
     assert not np.allclose(values[0], values[1])
     np.testing.assert_allclose(received[name], np.mean(values, axis=0), rtol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize(('build', 'arguments'), [
+  (_toy_network, {}),
+  (_partly_frozen_toy_network, {'clipping': clipping.Clipping(0.1), 'average': 0.9}),
+  (_toy_network, {'with_gradients': True, 'class_weights': [1, 2, 3, 4, 5]})])
+def test_synchronized_batch_norm_equals_one_large_batch(build, arguments):
+  one, measured_one = _train(build, 3, optimizer='sgd', **arguments)
+
+  def synchronized():
+    return build(sync_batch_norm=True)
+
+  _SHAPES[synchronized] = _SHAPES[build]
+  two, measured_two = _train(synchronized, 3, replicas=2, optimizer='sgd', **arguments)
+  expected, received = _values(one), _values(two)
+  largest = max(float(np.abs(received[n] - v).max()) for n, v in expected.items())
+  print(f'\nlargest difference of a variable in 3 steps: {largest:.1e}')
+  for name, value in expected.items():
+    np.testing.assert_allclose(received[name], value, atol=5e-6, rtol=1e-5, err_msg=name)
+  for field in ('loss', 'objective', 'accuracy'):
+    np.testing.assert_allclose(getattr(measured_two, field), getattr(measured_one, field),
+                               rtol=1e-5)
+  for name, gradient in measured_one.gradients.items():
+    np.testing.assert_allclose(measured_two.gradients[name], gradient, atol=5e-6, err_msg=name)
+
+
+def test_variance_of_all_replicas_keeps_its_digits():
+  """Where the mean is 1,000 times the deviation, and differs between the replicas."""
+  strategy = distribution.create_strategy(2, clone_on_cpu=True)
+  images = np.random.default_rng(0).normal(1000, 1, [2, 4, 3, 3, 2]).astype('f4')
+  images[1] += 2
+
+  @tf.function(autograph=False)
+  def run():
+    def one():
+      replica = tf.distribute.get_replica_context()
+      return layers._normalize_together(
+          tf.constant(images)[replica.replica_id_in_sync_group], tf.ones([2]), tf.zeros([2]),
+          epsilon=1e-3, replica=replica)
+    return strategy.run(one)
+
+  for value, expected in zip(run()[1:], (images.mean((0, 1, 2, 3), 'f8'),
+                                         images.astype('f8').var((0, 1, 2, 3), ddof=1)),
+                             strict=True):
+    for of_replica in strategy.experimental_local_results(value):
+      np.testing.assert_allclose(of_replica, expected, rtol=3e-4)
 
 
 @pytest.mark.parametrize('replicas', [pytest.param(1, marks=pytest.mark.thorough), 2])
