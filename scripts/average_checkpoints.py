@@ -35,7 +35,7 @@ FLAGS = flags.FLAGS
 # What belongs to a run, and not to the network.
 _OF_RUNS = re.compile('|'.join([
     rf'.*/({"|".join(kind.slot_name for kind in optimizers.OPTIMIZERS.values() if kind.slots)})'
-    r'(_\d+)?', r'beta[12]_power(_\d+)?', f'.*{AVERAGE_SUFFIX}', STEP_NAME]))
+    r'(_\d+)?', r'beta[12]_power(_\d+)?', f'.*{AVERAGE_SUFFIX}', 'loss_scale.*', STEP_NAME]))
 _KEPT_FACTS = ('model_name', 'class_names', 'image_size', 'channels', 'preprocessing_name',
                'transform', 'labels_offset', 'flags')
 

@@ -7,7 +7,7 @@ import dataclasses
 from slim_zoo.config.option import Path, Rule, option
 
 XLA = ('auto', 'on', 'off')
-COMPUTE_DTYPES = ('float32', 'bfloat16')
+COMPUTE_DTYPES = ('float32', 'bfloat16', 'float16')
 RESIZE_MODES = ('shorter_side', 'squeeze', 'letterbox')
 INTERPOLATIONS = ('bilinear', 'bicubic', 'bilinear_no_antialias', 'bicubic_no_antialias',
                   'bilinear_tf1')

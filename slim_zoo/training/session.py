@@ -227,7 +227,8 @@ def _prepare(config: Train, head: kept_heads.Head, origin: _Origin, *, folder: p
     trainer = from_config.make_trainer(
         config, cast(Network, cache.head) if uses_cache else network, length, head=net.head,
         moving_average_decay=config.optimization.moving_average_decay,
-        moving_average_interval=config.optimization.moving_average_interval, xla=xla,
+        moving_average_interval=config.optimization.moving_average_interval,
+        scales_loss=config.hardware.compute_dtype == 'float16', xla=xla,
         multipliers=multipliers, mixing=Mixing(**vars(config.mixing)),
         distillation=_distillation(config.distillation, facts),
         class_weights=from_config.class_weights(config.loss.class_weights, training,

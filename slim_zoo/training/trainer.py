@@ -12,7 +12,7 @@ import tensorflow as tf
 from datasets import seeds
 from nets import noise
 from nets.network import Network
-from slim_zoo.training import losses, optimizers
+from slim_zoo.training import loss_scaling, losses, optimizers
 from slim_zoo.training.clipping import NO_CLIPPING, Clipping
 from slim_zoo.training.distillation import Distillation
 from slim_zoo.training.mixing import NO_MIXING, Mixing
@@ -78,7 +78,7 @@ class Trainer:
                distillation: Distillation | None = None,
                weight_decay: float = 0.0, clipping: Clipping = NO_CLIPPING,
                batches_per_step: int = 1, moving_average_decay: float | None = None,
-               moving_average_interval: int = 1, xla: bool = False,
+               moving_average_interval: int = 1, scales_loss: bool = False, xla: bool = False,
                multipliers: Mapping[str, float] | None = None,
                class_weights: Sequence[float] | None = None):
     """Creates the optimizers' variables; call it inside the strategy's scope.
@@ -101,6 +101,8 @@ class Trainer:
       moving_average_decay: keeps a moving average of every variable, with this decay or
         (1 + step) / (10 + step) if that is less, as TF-Slim does; None for no averages.
       moving_average_interval: steps between updates of these averages.
+      scales_loss: whether the loss is scaled, for layers that compute in float16. A step whose
+        gradients overflow changes nothing but the scale, and counts.
       xla: whether XLA compiles the forward and backward pass.
       multipliers: factors of the variables' learning rates, by name; 1 for variables that are not
         listed. The variables of each factor have their own optimizer.
@@ -120,6 +122,7 @@ class Trainer:
     self._step = self._local_variable(0, tf.int64, tf.VariableAggregation.ONLY_FIRST_REPLICA)
     self._rate_scale = None if schedule.decay_type != 'plateau' else self._local_variable(
         1.0, tf.float32, tf.VariableAggregation.ONLY_FIRST_REPLICA)
+    self._loss_scale = loss_scaling.LossScale(self._local_variable) if scales_loss else None
     self._averages = {} if moving_average_decay is None else {
         name: self._local_variable(variable.read_value(), tf.float32, tf.VariableAggregation.MEAN)
         for name, variable in network.variables.items()}
@@ -202,7 +205,8 @@ class Trainer:
   def state(self) -> dict[str, tf.Variable]:
     """Returns everything that is saved in a checkpoint, under TF-Slim's names."""
     averages = {name + AVERAGE_SUFFIX: v for name, v in self._averages.items()}
-    return {**self.network.variables, **self._optimizer_state, **averages, STEP_NAME: self._step}
+    return {**self.network.variables, **self._optimizer_state, **averages, STEP_NAME: self._step,
+            **(self._loss_scale.variables() if self._loss_scale else {})}
 
   def start_averages(self) -> None:
     """Sets the moving averages to the variables, after a warm start."""
@@ -267,18 +271,58 @@ class Trainer:
 
   def _step_of(self, batches):
     """Makes one step; returns its row of measurements, and the gradients of each replica."""
+    if self._loss_scale:
+      return self._scaled_step_of(batches, self._loss_scale)
     if self.batches_per_step == 1:
       row, gradients = self._strategy.run(self._replica_step, args=(batches.get_next(),))
       return self._sum(row), gradients
 
+    row = self._add_batches(batches)
+    rate, gradients = self._strategy.run(self._apply_sums)
+    return tf.concat([row, [self._sum(rate)]], axis=0), gradients
+
+  def _add_batches(self, batches) -> tf.Tensor:
+    """Adds up the gradients of a step's batches; returns their measurements."""
     def add(number, row):
       found = self._strategy.run(self._add_gradients, args=(batches.get_next(), number))
       return number + 1, row + self._sum(found)
 
-    _, row = tf.while_loop(lambda number, _: number < self.batches_per_step, add,
-                           (0, tf.zeros([4])))
-    rate, gradients = self._strategy.run(self._apply_sums)
-    return tf.concat([row, [self._sum(rate)]], axis=0), gradients
+    return tf.while_loop(lambda number, _: number < self.batches_per_step, add,
+                         (0, tf.zeros([4])))[1]
+
+  def _scaled_step_of(self, batches, scale: loss_scaling.LossScale):
+    """Makes one step with a scaled loss, which is applied only if no gradient has overflowed."""
+    if self.batches_per_step == 1:
+      row, gradients = self._strategy.run(self._measure, args=(batches.get_next(), 0))
+      row = self._sum(row)
+    else:
+      row = self._add_batches(batches)
+      gradients = self._strategy.run(self._take_sums)
+    overflows = self._sum(self._strategy.run(
+        lambda found: 1.0 - tf.cast(loss_scaling.are_finite(found), tf.float32), args=(gradients,)))
+    is_finite = overflows == 0
+
+    def apply():
+      return self._sum(self._strategy.run(self._apply, args=(gradients,)))
+
+    rate = tf.cond(is_finite, apply, lambda: self._sum(self._strategy.run(self._skip)))
+    self._strategy.run(scale.update, args=(is_finite,))
+    return tf.concat([row, [rate]], axis=0), self._strategy.run(
+        lambda found: [tf.where(is_finite, gradient, 0.0) for gradient in found],
+        args=(gradients,))
+
+  def _take_sums(self) -> list[tf.Tensor]:
+    gradients = [tf.convert_to_tensor(total) for total in self._sums]
+    with tf.control_dependencies(gradients):
+      for total in self._sums:
+        total.assign(tf.zeros(total.shape))
+    return gradients
+
+  def _skip(self) -> tf.Tensor:
+    """Counts a step that changes nothing; returns its learning rate."""
+    rate = self._rate()
+    self._step.assign_add(1)
+    return rate
 
   def _replica_step(self, batch):
     row, gradients = self._measure(batch, 0)
@@ -296,8 +340,9 @@ class Trainer:
           images, tf.one_hot(labels, self.network.num_classes), weights=weights,
           seed=seeds.derive(seeds.MIXING, self._seed, step, _replica(), number))
     taught = self._distillation.teacher(images) if self._distillation else None
+    scale = self._loss_scale() if self._loss_scale else None
     return self._differentiate(images, targets, weights=weights, ids=batch['id'], step=step,
-                               taught=taught)
+                               taught=taught, scale=scale)
 
   def _add_gradients(self, batch, number):
     row, gradients = self._measure(batch, number)
@@ -306,10 +351,7 @@ class Trainer:
     return row
 
   def _apply_sums(self):
-    gradients = [tf.convert_to_tensor(total) for total in self._sums]
-    with tf.control_dependencies(gradients):
-      for total in self._sums:
-        total.assign(tf.zeros(total.shape))
+    gradients = self._take_sums()
     return self._apply(gradients), gradients
 
   def _apply(self, gradients: list[tf.Tensor]) -> tf.Tensor:
@@ -343,7 +385,7 @@ class Trainer:
     clipped = self._clipping(gradients, self._trained())
     return [gradient / count for gradient in clipped]  # The optimizers sum them again.
 
-  def _loss_and_gradients(self, images, targets, *, weights, ids, step, taught):
+  def _loss_and_gradients(self, images, targets, *, weights, ids, step, taught, scale):
     keys = noise.example_keys(self._seed, step, ids)
     labels = targets if targets.shape.rank == 1 else tf.argmax(targets, 1, output_type=tf.int32)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -362,11 +404,14 @@ class Trainer:
       objective = objective / self._batch_size + (
           self.network.regularization_loss()
           / (self._strategy.num_replicas_in_sync * self.batches_per_step))
-    gradients = tape.gradient(objective, list(trained.values()))
+      minimized = objective if scale is None else scale * objective
+    gradients = tape.gradient(minimized, list(trained.values()))
     idle = [name for name, gradient in zip(trained, gradients, strict=True) if gradient is None]
     if idle:
       raise ValueError(f'The loss does not depend on {", ".join(idle)}; leave them out of '
                        '--trainable_scopes.')
+    if scale is not None:
+      gradients = [gradient / scale for gradient in gradients]
     correct = tf.cast(tf.argmax(logits, 1, output_type=labels.dtype) == labels, tf.float32)
     row = tf.stack([loss, tf.reduce_sum(weights), tf.reduce_sum(weights * correct), objective])
     return row, gradients

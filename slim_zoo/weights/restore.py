@@ -321,7 +321,7 @@ def describe_unused(report: Report) -> str:
     return ''  # Something was excluded on purpose.
   names = [name for name in report.unused
            if not re.search(r'num_batches_tracked$|aux|global_step|save_counter|^optimizer|'
-                            r'CHECKPOINTABLE', name, re.IGNORECASE)]
+                            r'loss_scale|CHECKPOINTABLE', name, re.IGNORECASE)]
   if not names:
     return ''
   shown = ', '.join(names[:4]) + (', …' if len(names) > 4 else '')

@@ -271,7 +271,8 @@ def test_examples_of_weight_0_change_nothing():
 
 
 @pytest.mark.parametrize(('dtype', 'replicas', 'xla'), [
-  (tf.float32, 1, True), (tf.bfloat16, 2, True),
+  (tf.float32, 1, True), (tf.bfloat16, 2, True), (tf.float16, 1, False),
+  pytest.param(tf.float16, 2, False, marks=pytest.mark.thorough),
   pytest.param(tf.float32, 2, True, marks=pytest.mark.thorough),
   pytest.param(tf.bfloat16, 1, False, marks=pytest.mark.thorough),
   pytest.param(tf.bfloat16, 1, True, marks=pytest.mark.thorough),
@@ -283,7 +284,8 @@ def test_xla_and_bfloat16_updates_are_close(dtype, replicas, xla):
   _SHAPES[build] = _SHAPES[_toy_network]
   start = _values(_train(_toy_network, 0)[0])
   expected = _values(_train(_toy_network, 1, replicas=replicas)[0])
-  received = _values(_train(build, 1, replicas=replicas, xla=xla)[0])
+  received = _values(_train(build, 1, replicas=replicas, xla=xla,
+                            scales_loss=dtype == tf.float16)[0])
   for name in ('toy/logits/weights', 'toy/conv2/weights'):
     assert received[name].dtype == np.float32
     one, other = expected[name] - start[name], received[name] - start[name]
