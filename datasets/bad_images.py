@@ -114,7 +114,7 @@ def check_rest(dataset, bad: Collection[str], *, needs_all_classes: bool) -> str
   if not is_good.any():
     raise ValueError(f'Expected decodable images in the split {dataset.split_name!r}. '
                      f'Received none: all {dataset.num_examples} are bad.')
-  left = np.bincount(dataset.labels[is_good], minlength=dataset.num_classes)
+  left = dataset.count_classes(dataset.labels[is_good])
   lost = [dataset.class_names[label]
           for label in np.flatnonzero((left == 0) & (dataset.class_counts > 0))]
   if not lost:

@@ -6,7 +6,7 @@ import collections
 import functools
 import itertools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,6 +69,20 @@ class _Classes(NamedTuple):
   notes: tuple[str, ...] = ()
   first_label: int = 0
 
+  def label_of(self, text: str, row: Row, path: Path) -> int:
+    """Returns the class of one of the labels of a row."""
+    label = self.labels.get(text)
+    if label is not None:
+      return label
+    where = f'in {path}, line {row.line}'
+    if _INTEGER.fullmatch(text):
+      first = self.first_label
+      advice = labels_file.first_advice(first, _value(text), len(self.names))
+      raise ValueError(f'Expected a label in [{first}, {first + len(self.names)}) {where}. '
+                       f'Received: {text[:40]}.{advice}')
+    known = ', '.join(self.names[:20]) + (', …' if len(self.names) > 20 else '')
+    raise ValueError(f'Expected a known class {where}. Received: {text!r}. Known: {known}.')
+
 
 def get_split(name: str, split_name: str, dataset_dir,
               *, options: dataset.Options = dataset.Options()) -> dataset.Dataset:
@@ -100,7 +114,8 @@ def get_split(name: str, split_name: str, dataset_dir,
   if image_dir and not image_dir.is_dir():
     raise FileNotFoundError('Expected --image_dir to be a folder of images. Received: '
                             f'{image_dir}, which does not exist or is not a folder.')
-  lists, unlabelled = _read_lists(root, image_dir)
+  is_multi = options.multi_label
+  lists, unlabelled = _read_lists(root, image_dir, is_multi)
   rows = _rows_by_split(lists)
   chosen, part = splits.choose(
       split_name, (*rows, *unlabelled), source=str(dataset_dir),
@@ -109,7 +124,7 @@ def get_split(name: str, split_name: str, dataset_dir,
     raise unlabelled[chosen]
   found = _list_of(lists, chosen)
   classes = _classes(lists, rows, chosen)
-  labels = [_label(row, found.path, classes) for row in rows[chosen]]
+  labels, label_sets = _labels(rows[chosen], found.path, classes)
   # If the column contains no paths at all, the message of a missing file is the right one.
   find = functools.partial(list_files.find, path=found.path, column=found.image_column,
                            folder=image_dir or found.path.parent)
@@ -123,7 +138,8 @@ def get_split(name: str, split_name: str, dataset_dir,
   keep = np.ones(len(names), bool)
   if part:
     keep = splits.part_of(examples, classes.names, part, images=images,
-                          validation_fraction=options.validation_fraction)
+                          validation_fraction=options.validation_fraction,
+                          by_class=not is_multi)
   if (part or chosen) != 'train':  # Repetitions weight images in training, not in a measurement.
     keep &= np.array(names) == np.array(images)
   if not keep.all():
@@ -134,34 +150,45 @@ def get_split(name: str, split_name: str, dataset_dir,
                           repeated]))
   return dataset.Dataset(name, split_name, classes.names, 3, examples, made_split=bool(part),
                          open_ended_labels=classes.open_ended, notes=notes + classes.notes,
-                         numbered_by_name=classes.numbered_by_name)
+                         numbered_by_name=classes.numbered_by_name,
+                         label_sets=label_sets if is_multi else None)
 
 
-def read_list(path: Path, folder: Path) -> ImageList:
+def read_list(path: Path, folder: Path, *, is_multi: bool = False) -> ImageList:
   """Reads a list of images; see `get_split` for the format.
 
   Args:
     path: the list.
     folder: the folder that relative paths of images start from.
+    is_multi: whether images may have several labels.
   """
   table = list_table.open_table(path, folder)
   columns = list_columns.choose(table)
-  if columns.label is None:
-    labels = list_columns.one_of(table, columns)
+  if is_multi:
+    found = [_parts(text) for text in list_columns.all_of(table, columns)]
+  elif columns.label is None:
+    found = [(label,) for label in list_columns.one_of(table, columns)]
   else:
-    labels = list_columns.only_label(table, columns.label)
+    found = [(label,) for label in list_columns.only_label(table, columns.label)]
   rows = []
-  for line, label in zip(table.lines, labels, strict=True):
+  for line, labels in zip(table.lines, found, strict=True):
     if len(line.cells) < 2 or len(line.cells) <= columns.image or not line.cells[columns.image]:
       raise ValueError(f'Expected the path and the label of an image in {path}, line {line.number}.'
                        f' Received: {list_table.shown(line)}.')
-    rows.append(Row(line.cells[columns.image], label, line.number,
+    rows.append(Row(line.cells[columns.image], labels, line.number,
                     _split(table, columns.split, line)))
   return ImageList(path, rows, table.title(columns.image), tuple(map(table.name, columns.classes)),
                    _note(table, columns, rows))
 
 
-def _read_lists(root: Path, image_dir: Path | None
+def _parts(text: str) -> tuple[str, ...]:
+  """The labels in the text of `list_columns.all_of`."""
+  if text == list_columns.SEPARATOR:
+    return ()
+  return tuple(text.split(list_columns.SEPARATOR))
+
+
+def _read_lists(root: Path, image_dir: Path | None, is_multi: bool
                 ) -> tuple[dict[str, ImageList], dict[str, splits.UnlabelledSplitError]]:
   """Reads the list of each split.
 
@@ -173,7 +200,7 @@ def _read_lists(root: Path, image_dir: Path | None
   found = _find_lists(root)
   for split, path in found.items():
     try:
-      lists[split] = read_list(path, image_dir or path.parent)
+      lists[split] = read_list(path, image_dir or path.parent, is_multi=is_multi)
     except list_columns.NoLabelsError as error:
       if 'train' not in found or split == 'train':
         raise
@@ -305,7 +332,7 @@ def _classes(lists: Mapping[str, ImageList], rows: Mapping[str, list[Row]],
                    else labels_file.Names(()))
   for one in lists.values():
     _check_none_missing(one, listed)
-  texts = {row.label for one in lists.values() for row in one.rows}
+  texts = {label for one in lists.values() for row in one.rows for label in row.labels}
   texts.update(*(one.class_names for one in lists.values()))
   by_number = all(map(_INTEGER.fullmatch, texts))
   if listed:
@@ -320,7 +347,7 @@ def _classes(lists: Mapping[str, ImageList], rows: Mapping[str, list[Row]],
   if by_number:
     return _integer_classes(lists.values(), texts)
   training = 'train' if 'train' in rows else chosen
-  names = sorted({row.label for row in rows[training]}
+  names = sorted({label for row in rows[training] for label in row.labels}
                  | set(_list_of(lists, training).class_names))
   return _Classes(tuple(names), _places(names), open_ended=False)
 
@@ -329,9 +356,9 @@ def _integer_classes(lists: Iterable[ImageList], texts: Iterable[str]) -> _Class
   values = {text: _value(text) for text in texts}
   wrong = {text for text, value in values.items() if not 0 <= value <= integer_labels.LARGEST}
   for row, path in ((row, one.path) for one in lists if wrong for row in one.rows):
-    if row.label in wrong:
+    for label in wrong.intersection(row.labels):
       raise ValueError(f'Expected labels from 0 to {integer_labels.LARGEST} in {path}, line '
-                       f'{row.line}. Received: {row.label[:40]}. If it means that the image has no '
+                       f'{row.line}. Received: {label[:40]}. If it means that the image has no '
                        'label, remove the line.')
   found = integer_labels.of_values([np.array(list(values.values()), np.int64)])
   places = {int(name): place for place, name in enumerate(found.names)}
@@ -350,26 +377,27 @@ def _places(names: Iterable[str]) -> dict[str, int]:
 
 def _check_none_missing(one: ImageList, listed: tuple[str, ...]) -> None:
   """Raises a ValueError if labels are missing ('', 'nan', …), unless `listed` has such a class."""
-  wrong = [row for row in one.rows if list_names.is_missing(row.label) and row.label not in listed]
+  wrong = [(row, label) for row in one.rows for label in row.labels
+           if list_names.is_missing(label) and label not in listed]
   if wrong:
-    label = wrong[0].label
+    row, label = wrong[0]
     advice = (f' If {label!r} is a class, rename it, or list all classes in '
               f'{labels_file.FILENAME} next to the list.' if label else '')
     raise ValueError(
-        f'Expected a label for every image in {one.path}, line {wrong[0].line}. Received: '
+        f'Expected a label for every image in {one.path}, line {row.line}. Received: '
         f'{label or "nothing"}. The label is missing in {len(wrong)} of {len(one.rows)} lines. '
         f'Remove these lines or add the labels.{advice}')
 
 
-def _label(row: Row, path: Path, classes: _Classes) -> int:
-  label = classes.labels.get(row.label)
-  if label is not None:
-    return label
-  where = f'in {path}, line {row.line}'
-  if _INTEGER.fullmatch(row.label):
-    first = classes.first_label
-    advice = labels_file.first_advice(first, _value(row.label), len(classes.names))
-    raise ValueError(f'Expected a label in [{first}, {first + len(classes.names)}) {where}. '
-                     f'Received: {row.label[:40]}.{advice}')
-  known = ', '.join(classes.names[:20]) + (', …' if len(classes.names) > 20 else '')
-  raise ValueError(f'Expected a known class {where}. Received: {row.label!r}. Known: {known}.')
+def _labels(rows: Sequence[Row], path: Path, classes: _Classes
+            ) -> tuple[list[int], tuple[tuple[int, ...], ...]]:
+  """Returns the label of each row, and the classes of each label.
+
+  If each row has one class, the label is that class.
+  """
+  found = [tuple(sorted(classes.label_of(text, row, path) for text in row.labels)) for row in rows]
+  if all(len(one) == 1 for one in found):
+    return [one[0] for one in found], tuple((place,) for place in range(len(classes.names)))
+  sets = sorted(set(found))
+  numbers = {one: number for number, one in enumerate(sets)}
+  return [numbers[one] for one in found], tuple(sets)

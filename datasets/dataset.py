@@ -27,6 +27,7 @@ class Options:
       split; a pattern without '%s' is for the training files. None uses the source's pattern.
     record_keys: the keys of the image and of the label in TFRecords; () finds them.
     image_dir: folder that the paths in a list of images are relative to; None is the list's folder.
+    multi_label: whether an image may have several labels, or none.
     validation_fraction: fraction of the training examples, in [0, 1), used as the validation split
       if the source has none; 0 makes none.
   """
@@ -34,6 +35,7 @@ class Options:
   file_pattern: str | None = None
   record_keys: tuple[str, ...] = ()
   image_dir: str | None = None
+  multi_label: bool = False
   validation_fraction: float = 0.1
 
 
@@ -85,6 +87,7 @@ class Dataset:
     notes: lines to print for the user, such as which files were ignored.
     open_ended_labels: whether the number of classes was inferred from the largest label, because
       nothing lists them; a network may have more classes.
+    label_sets: if images may have several classes, those of each label; None if label i is class i.
     numbered_by_name: whether the labels are the positions of the sorted class names, so that they
       do not correspond to the outputs of a network that was trained elsewhere.
   """
@@ -98,6 +101,7 @@ class Dataset:
   notes: tuple[str, ...] = ()
   open_ended_labels: bool = False
   numbered_by_name: bool = False
+  label_sets: tuple[tuple[int, ...], ...] | None = None
 
   def __post_init__(self):
     if not len(self.labels):
@@ -123,7 +127,29 @@ class Dataset:
   @functools.cached_property
   def class_counts(self) -> np.ndarray:
     """Number of examples of each class in this split: int64 [num_classes]."""
-    return np.bincount(self.labels, minlength=self.num_classes)
+    return self.count_classes(self.labels)
+
+  def count_classes(self, labels: np.ndarray) -> np.ndarray:
+    """Counts the examples of each class among those with some labels: int64 [num_classes]."""
+    if self.label_sets is None:
+      return np.bincount(labels, minlength=self.num_classes)
+    return np.bincount(labels, minlength=len(self.label_sets)) @ self.targets
+
+  @functools.cached_property
+  def targets(self) -> np.ndarray:
+    """Whether an example with a label has a class: int64 [number of labels, num_classes]."""
+    if self.label_sets is None:
+      return np.eye(self.num_classes, dtype=np.int64)
+    found = np.zeros([len(self.label_sets), self.num_classes], np.int64)
+    for label, classes in enumerate(self.label_sets):
+      found[label, list(classes)] = 1
+    return found
+
+  def label_name(self, label: int) -> str:
+    """Returns the name of a label's class, or the names of its classes."""
+    if self.label_sets is None:
+      return self.class_names[label]
+    return ' | '.join(self.class_names[a_class] for a_class in self.label_sets[label])
 
   @functools.cached_property
   def empty_classes(self) -> tuple[str, ...]:
@@ -145,8 +171,11 @@ class Dataset:
     pairs = [' and '.join(sorted(names)) for names in alike.values() if len(names) > 1]
     warning = ('\nWarning: class names that differ only in case: '
                f'{", ".join(pairs[:_FIRST])}.' if pairs else '')
+    several = ('' if self.label_sets is None else
+               f', {self.class_counts.sum() / self.num_examples:.2f} for each on average')
     return (f'Split {self.split_name!r}: {self.num_examples} examples of {self.num_classes} '
-            f'{"class" if self.num_classes == 1 else "classes"}: {", ".join(classes)}.{warning}')
+            f'{"class" if self.num_classes == 1 else "classes"}{several}: {", ".join(classes)}.'
+            f'{warning}')
 
   @functools.cached_property
   def fingerprint(self) -> str:
@@ -154,8 +183,10 @@ class Dataset:
     digest = hashlib.sha256()
     for class_name in self.class_names:
       digest.update(_bytes(class_name) + b'\n')
+    texts = [b'%d' % label for label in range(self.num_classes)] if self.label_sets is None else [
+        b','.join(b'%d' % a_class for a_class in classes) for classes in self.label_sets]
     for name, label in zip(self.examples.names, self.labels.tolist(), strict=True):
-      digest.update(b'%d %s\n' % (label, _bytes(name)))
+      digest.update(b'%s %s\n' % (texts[label], _bytes(name)))
     return digest.hexdigest()
 
   @tf.autograph.experimental.do_not_convert

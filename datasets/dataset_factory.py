@@ -16,7 +16,7 @@ DATASETS = {
     **dict.fromkeys(tfrecord.SOURCES, tfrecord.get_split),
 }
 # Options that only some datasets take.
-_TAKEN_BY = {'image_dir': ('csv',),
+_TAKEN_BY = {'image_dir': ('csv',), 'multi_label': ('csv', *tfrecord.SOURCES),
              **dict.fromkeys(('file_pattern', 'record_keys'), tuple(tfrecord.SOURCES))}
 _ARCHIVES = ('.zip', '.tar', '.tar.gz', '.tgz', '.tar.bz2', '.tar.xz', '.7z', '.rar')
 # Datasets that need no --dataset_dir.

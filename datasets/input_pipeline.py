@@ -31,6 +31,7 @@ def training_batches(dataset: dataset_lib.Dataset, preprocess: Callable | None, 
                      batch_size: int, seed: int, start_step: int = 0, num_views: int | None = None,
                      gather: Callable | None = None, sampling: str = 'uniform', repeats: int = 1,
                      bad_images: Sequence = (), label_map: Sequence[int] | None = None,
+                     num_outputs: int | None = None,
                      num_parallel_calls: int = tf.data.AUTOTUNE, num_replicas: int = 1,
                      num_workers: int = 1, worker_index: int = 0) -> tf.data.Dataset:
   """Makes the infinite stream of training batches.
@@ -58,7 +59,8 @@ def training_batches(dataset: dataset_lib.Dataset, preprocess: Callable | None, 
       uniform sampling and without `num_views`.
     bad_images: `bad_images.BadImage`s or names. They keep their slots, undecoded, as zeros with
       weight 0.
-    label_map: the network's label for each label of the dataset, -1 if there is none.
+    label_map: the network's output for each class of the dataset, -1 if there is none.
+    num_outputs: of the network; only examples with several labels need it.
     num_parallel_calls: number of images to decode in parallel.
     num_replicas: number of consecutive elements that each global batch is divided into, in the
       order of the replicas, for `strategy.distribute_datasets_from_function`.
@@ -68,7 +70,8 @@ def training_batches(dataset: dataset_lib.Dataset, preprocess: Callable | None, 
 
   Returns:
     A tf.data.Dataset of {'image': float32 [B, height, width, channels], 'label': int32 [B],
-    'weight': float32 [B], 'id': int64 [B]} with B = batch_size / num_replicas.
+    'weight': float32 [B], 'id': int64 [B]} with B = batch_size / num_replicas. If examples may have
+    several labels, 'label' is float32 [B, num_outputs], 1 for the classes of an example.
 
   Raises:
     ValueError: if the batch cannot be divided evenly, a label is unknown to the network, a bad
@@ -92,7 +95,8 @@ def training_batches(dataset: dataset_lib.Dataset, preprocess: Callable | None, 
                                    with_images=preprocess is not None)
     return _elements(order, in_turn(epoch), valid=True)
 
-  load = _loader(dataset, _augmented(preprocess, seed), bad_images=bad_images, label_map=label_map)
+  load = _loader(dataset, _augmented(preprocess, seed), bad_images=bad_images,
+                 targets=_targets(dataset, label_map, num_outputs))
   stream = _concatenated(one_epoch, start_epoch, _ENDLESS, skip=first_skip)
   stream = _rows_of_worker(stream, batch_size, num_workers=num_workers, worker_index=worker_index)
   return _batched(stream, load, per_replica, num_parallel_calls=num_parallel_calls, gather=gather)
@@ -106,6 +110,9 @@ def check_sampling(dataset: dataset_lib.Dataset, sampling: str) -> None:
   """
   if sampling not in SAMPLING:
     raise unknown_name('sampling', sampling, SAMPLING)
+  if sampling == 'balanced' and dataset.label_sets is not None:
+    raise ValueError('--sampling=balanced: expected images with one label each. Received: '
+                     '--multi_label. Leave one of them out.')
   if sampling == 'balanced' and not isinstance(dataset.examples, indexed.IndexedExamples):
     raise ValueError(
         f'--sampling=balanced: expected a dataset with random access, such as folder or csv. '
@@ -143,7 +150,8 @@ def view_batches(dataset: dataset_lib.Dataset, preprocess: Callable, *, batch_si
       -(total - start) % batch_size)
   stream = _concatenated(one_view, start_view, num_views, skip=first_skip).concatenate(
       _elements(padding, 0, valid=False))
-  load = _loader(dataset, _augmented(preprocess, seed), bad_images=bad_images)
+  load = _loader(dataset, _augmented(preprocess, seed), bad_images=bad_images,
+                 targets=_targets(dataset, None, dataset.num_classes))
   return _batched(stream, load, batch_size, num_parallel_calls=num_parallel_calls)
 
 
@@ -151,6 +159,7 @@ def view_batches(dataset: dataset_lib.Dataset, preprocess: Callable, *, batch_si
 def evaluation_batches(dataset: dataset_lib.Dataset, preprocess: Callable | None, *,
                        batch_size: int, gather: Callable | None = None,
                        bad_images: Sequence = (), label_map: Sequence[int] | None = None,
+                       num_outputs: int | None = None,
                        num_parallel_calls: int = tf.data.AUTOTUNE, num_replicas: int = 1,
                        num_workers: int = 1, worker_index: int = 0) -> tf.data.Dataset:
   """Makes the batches of an evaluation: every example once, in the order of the source.
@@ -162,8 +171,8 @@ def evaluation_batches(dataset: dataset_lib.Dataset, preprocess: Callable | None
     preprocess: function (encoded, seed) -> float32 [height, width, channels] of a static shape;
       `seed` is None.
     batch_size: the global batch size, over all replicas.
-    gather, bad_images, label_map, num_parallel_calls, num_replicas, num_workers, worker_index:
-      see `training_batches`.
+    gather, bad_images, label_map, num_outputs, num_parallel_calls, num_replicas, num_workers,
+      worker_index: see `training_batches`.
 
   Returns:
     A finite tf.data.Dataset with the elements of `training_batches`.
@@ -175,7 +184,8 @@ def evaluation_batches(dataset: dataset_lib.Dataset, preprocess: Callable | None
 
   order = dataset.examples.order(0, seed=0, shuffle=False, with_images=preprocess is not None)
   padding = order.take(1).repeat(-dataset.num_examples % batch_size)
-  load = _loader(dataset, _not_augmented(preprocess), bad_images=bad_images, label_map=label_map)
+  load = _loader(dataset, _not_augmented(preprocess), bad_images=bad_images,
+                 targets=_targets(dataset, label_map, num_outputs))
   stream = _elements(order, 0, valid=True).concatenate(_elements(padding, 0, valid=False))
   stream = _rows_of_worker(stream, batch_size, num_workers=num_workers, worker_index=worker_index)
   return _batched(stream, load, per_replica, num_parallel_calls=num_parallel_calls, gather=gather)
@@ -242,15 +252,16 @@ def _rows_of_worker(stream: tf.data.Dataset, batch_size: int, *, num_workers: in
 
 
 def _loader(dataset: dataset_lib.Dataset, preprocess: Callable | None, *, bad_images: Sequence,
-            label_map: Sequence[int] | None = None) -> Callable:
+            targets: tf.Tensor) -> Callable:
   """Makes the function from an element of the stream to an example of a batch.
+
+  `targets` has a row for each label of the dataset.
 
   `preprocess` is called as (encoded, id, view). Without it, an example has its view instead of an
   image, and whole batches of elements can be loaded at once.
   """
   traced = preprocess and _traced(preprocess)
   shape = traced and traced.structured_outputs.shape
-  labels = tf.constant(_network_labels(dataset, label_map), tf.int32)
   bad_ids = _ids_of(dataset, bad_images)
 
   def load(element):
@@ -267,7 +278,8 @@ def _loader(dataset: dataset_lib.Dataset, preprocess: Callable | None, *, bad_im
     return {
         **({'image': tf.ensure_shape(image, shape)} if traced else {'view': element['view']}),
         # A slot of weight 0 may have any label of the network.
-        'label': tf.where(use, tf.gather(labels, example['label']), 0),
+        'label': tf.where(use if targets.shape.rank == 1 else use[..., tf.newaxis],
+                          tf.gather(targets, example['label']), tf.zeros([], targets.dtype)),
         'weight': tf.cast(use, tf.float32),
         'id': tf.where(element['valid'], example['id'], _PADDING_ID),
     }
@@ -305,15 +317,28 @@ def _traced(preprocess: Callable) -> Any:
   return traced
 
 
+def _targets(dataset: dataset_lib.Dataset, label_map: Sequence[int] | None,
+             num_outputs: int | None) -> tf.Tensor:
+  """The network's output for each label of the dataset, or 1 for each of its outputs."""
+  outputs = _network_labels(dataset, label_map)
+  if dataset.label_sets is None:
+    return tf.constant(outputs, tf.int32)
+  found = np.zeros([len(dataset.label_sets), num_outputs or 0], np.float32)
+  for label, classes in enumerate(dataset.label_sets):
+    found[label, outputs[list(classes)]] = 1
+  return tf.constant(found)
+
+
 def _network_labels(dataset: dataset_lib.Dataset, label_map: Sequence[int] | None) -> np.ndarray:
-  """The network's label for each label of the dataset."""
+  """The network's output for each class of the dataset."""
   if label_map is None:
     return np.arange(dataset.num_classes)
   mapped = np.asarray(label_map)
   if len(mapped) != dataset.num_classes:
     raise ValueError(f'Expected a label for each of the {dataset.num_classes} classes. '
                      f'Received: {len(mapped)} labels.')
-  lost = [dataset.class_names[label] for label in np.unique(dataset.labels) if mapped[label] < 0]
+  lost = [dataset.class_names[place] for place in np.flatnonzero(dataset.class_counts)
+          if mapped[place] < 0]
   if lost:
     listed = ', '.join(lost[:10]) + (', …' if len(lost) > 10 else '')
     raise ValueError(

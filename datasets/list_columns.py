@@ -11,8 +11,9 @@ from datasets.list_table import LOOKED_AT, Table, is_file, shown
 
 # A column with more distinct values than this does not contain splits.
 _MOST_SPELLINGS = 20
-# What separates several labels in one cell.
+# What separates several labels in one cell; the first one, in the labels that are returned.
 _SEPARATORS = '|;,'
+SEPARATOR = _SEPARATORS[0]
 _ONE = {'1': True, '1.0': True, 'true': True, '0': False, '0.0': False, 'false': False}
 
 
@@ -205,22 +206,19 @@ def one_of(table: Table, columns: Columns) -> list[str]:
   Raises:
     ValueError: if a line has more than one class, or none.
   """
-  names = [table.name(column) for column in columns.classes]
-  if len(set(names)) < len(names) or not all(names):
-    raise ValueError(f'Expected a different name for each class in the header of {table.path}. '
-                     f'Received: {", ".join(names)[:200]}.')
+  names = _names_of_classes(table, columns)
   found = [[name for name, column in zip(names, columns.classes, strict=True)
             if _ONE[line.cells[column].lower()]] for line in table.lines]
   for is_wrong, received, advice in (
-      (lambda count: count > 1, 'more than one', 'Images with several labels are not supported'),
-      (lambda count: not count, 'none', 'Images without a class are not supported')):
+      (lambda count: count > 1, 'more than one', 'For images with several labels'),
+      (lambda count: not count, 'none', 'For images without a label')):
     wrong = [number for number, classes in enumerate(found) if is_wrong(len(classes))]
     if wrong:
       raise ValueError(
           f'Expected one 1 per line in the columns {table.listed(columns.classes)} of '
           f'{table.path}. Received {received} in {len(wrong)} of {len(found)} lines, first in line '
-          f'{table.lines[wrong[0]].number}. {advice}: remove these lines. If these columns are not '
-          'classes, keep only the columns of paths and labels.')
+          f'{table.lines[wrong[0]].number}. {advice}: --multi_label; or remove these lines. If '
+          'these columns are not classes, keep only the columns of paths and labels.')
   return [classes[0] for classes in found]
 
 
@@ -241,9 +239,41 @@ def only_label(table: Table, column: int) -> list[str]:
       raise ValueError(
           f'Expected one label per image in {table.title(column)} of {table.path}. Received more '
           f'in {len(wrong)} of {len(labels)} lines, first in line {table.lines[first].number}: '
-          f'{labels[first][:80]}. Images with several labels are not supported: remove these '
+          f'{labels[first][:80]}. For images with several labels: --multi_label; or remove these '
           'lines.')
   return labels
+
+
+def all_of(table: Table, columns: Columns) -> list[str]:
+  """The classes of each line, separated by `SEPARATOR`: of one column per class, or of one cell.
+
+  A cell without a label is returned as it is; a line without a 1 is `SEPARATOR` alone.
+
+  Raises:
+    ValueError: if the name of a class contains the separator.
+  """
+  if columns.label is None:
+    names = _names_of_classes(table, columns)
+    wrong = [name for name in names if SEPARATOR in name]
+    if wrong:
+      raise ValueError(f'Expected names of classes without {SEPARATOR} in the header of '
+                       f'{table.path}. Received: {wrong[0]}.')
+    return [SEPARATOR.join(name for name, column in zip(names, columns.classes, strict=True)
+                           if _ONE[line.cells[column].lower()]) or SEPARATOR
+            for line in table.lines]
+  cells = list(table.values(columns.label))
+  separator = next((mark for mark in _SEPARATORS if any(mark in cell for cell in cells)), SEPARATOR)
+  return [SEPARATOR.join(sorted({part.strip() for part in cell.split(separator)} - {''})) or cell
+          for cell in cells]
+
+
+def _names_of_classes(table: Table, columns: Columns) -> list[str]:
+  """The names of the columns of classes."""
+  names = [table.name(column) for column in columns.classes]
+  if len(set(names)) < len(names) or not all(names):
+    raise ValueError(f'Expected a different name for each class in the header of {table.path}. '
+                     f'Received: {", ".join(names)[:200]}.')
+  return names
 
 
 def _ambiguous(table: Table, columns: Sequence[int], role: str) -> ValueError:

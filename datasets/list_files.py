@@ -23,12 +23,12 @@ class Row(NamedTuple):
 
   Attributes:
     path: the image's path, as written in the list.
-    label: its label; '' if missing.
+    labels: its labels; '' stands for a missing one.
     line: the line's number, from 1.
     split: its split; None if the list has no column of splits.
   """
   path: str
-  label: str
+  labels: tuple[str, ...]
   line: int
   split: str | None = None
 
@@ -208,7 +208,7 @@ def names_of(rows: Sequence[Row], path: Path) -> tuple[list[str], list[str], str
   for row, image in zip(rows, images, strict=True):
     seen[image].append(row)
     first, count = seen[image][0], len(seen[image])
-    for what, one, other in (('labels', first.label, row.label),
+    for what, one, other in (('labels', '|'.join(first.labels), '|'.join(row.labels)),
                              ('splits', first.split, row.split)):
       if one != other:
         raise _repeated(path, (first, row), received=cache.printable(row.path),

@@ -258,10 +258,12 @@ def _explain(records: tf.data.Dataset, number: int, *, kind: str,
     return (f'it is not a tf.train.Example with features, but {len(data):,} bytes of something '
             'else. Convert the data to such records')
   if kind in features:
-    return f'its {kind!r} is {_content(features[kind])}, but 1 × int64 is expected'
+    return (f'its {kind!r} is {_content(features[kind])}, but 1 × int64 is expected. If images may '
+            'have several labels, or none: --multi_label')
   keys = [f'{key!r} ({_content(features[key])})' for key in sorted(features)]
   reason = f' ({short_reason(error)})' if error else ''
-  return f'it has the keys {listed(keys)}{reason}'
+  return (f'it has the keys {listed(keys)}{reason}. If two of them have the image and the label: '
+          '--record_keys=IMAGE,LABEL; if images may have several labels, or none: --multi_label')
 
 
 def _content(feature: tf.train.Feature) -> str:

@@ -22,6 +22,10 @@ _TEXTS = ('image/class/text', 'class/text', 'label', 'class', 'label_name', 'cla
 _SIZES = (('height', 'width'), ('image/height', 'image/width'), ('rows', 'cols'), ('h', 'w'),
           ('image_height', 'image_width'))
 _CHANNELS = (1, 3)
+# Control character that separates units of text, which labels do not contain.
+SEPARATOR = '\x1f'
+# Records in which labels are looked for, if some have none.
+_LOOKED_AT = 1000
 # Bytes per pixel of other types and other numbers of channels.
 _OTHERS = (2, 4, 6, 8, 12, 16, 24)
 
@@ -81,7 +85,20 @@ class Keys(NamedTuple):
     return tf.io.parse_single_example(record, {self.label: feature})[self.label]
 
 
-def find(path: str, chosen: Sequence[str] = ()) -> Keys:
+  def parse_labels(self, record: tf.Tensor) -> tf.Tensor:
+    """Returns all labels in a record as a text, separated by `SEPARATOR`, which also begins it."""
+    feature = tf.io.VarLenFeature(tf.string if self.is_text else tf.int64)
+    values = tf.io.parse_single_example(record, {self.label: feature})[self.label].values
+    texts = values if self.is_text else tf.strings.as_string(values)
+    return SEPARATOR + tf.strings.reduce_join(texts, separator=SEPARATOR)
+
+
+def labels_in(text: str) -> tuple[str, ...]:
+  """Returns the labels in the result of `Keys.parse_labels`, each once."""
+  return tuple(sorted(set(text.split(SEPARATOR)[1:]) - {''}))
+
+
+def find(path: str, chosen: Sequence[str] = (), *, is_multi: bool = False) -> Keys:
   """Finds the keys in the first record of a file.
 
   TF-Slim's keys come first, then others that are in use; integers before texts. A file that cannot
@@ -90,27 +107,34 @@ def find(path: str, chosen: Sequence[str] = ()) -> Keys:
   Args:
     path: a TFRecord file.
     chosen: the keys of the image and the label, if the user names them.
+    is_multi: whether a record may have several labels, or none; the first that has some counts.
 
   Raises:
     ValueError: if the record does not have the chosen keys, or if its image is neither encoded nor
       uint8 of its size.
   """
   example = tf.train.Example()
+  kinds: dict[str, tuple[str | None, int]] = {}
+  images, labels, texts = (chosen[:1], chosen[1:], chosen[1:]) if chosen else (
+      _IMAGES, _LABELS, _TEXTS)
   try:
-    for record in record_files.read(path, record_files.compression_of(path)).take(1):
+    records = record_files.read(path, record_files.compression_of(path))
+    for record in records.take(_LOOKED_AT if is_multi else 1):
       example.ParseFromString(record.numpy())
+      kinds = {key: (feature.WhichOneof('kind'), len(feature.bytes_list.value)
+                     or len(feature.int64_list.value))
+               for key, feature in example.features.feature.items()}
+      if is_multi:
+        kinds |= {key: (kind, min(count, 1)) for key, (kind, count) in kinds.items()}
+      if any(kinds.get(key, (None, 0))[1] for key in (*labels, *texts)):
+        break
   except (tf.errors.OpError, message.DecodeError):
     return Keys()
-  kinds = {key: (feature.WhichOneof('kind'), len(feature.bytes_list.value)
-                 or len(feature.int64_list.value))
-           for key, feature in example.features.feature.items()}
   missing = [key for key in chosen if key not in kinds]
   if missing:
     raise ValueError(f'Expected --record_keys={",".join(chosen)} in {cache.printable(path)}. '
                      f'Received no {missing[0]!r} in the first record, which has the keys '
                      f'{listed(sorted(kinds))}.')
-  images, labels, texts = (chosen[:1], chosen[1:], chosen[1:]) if chosen else (
-      _IMAGES, _LABELS, _TEXTS)
   image = next((key for key in images if kinds.get(key) == ('bytes_list', 1)), images[0])
   pixels = _pixels(example.features.feature, image, path)
   for names, kind in ((labels, 'int64_list'), (texts, 'bytes_list')):

@@ -60,7 +60,7 @@ def choose(split_name: str, native: Sequence[str], *, validation_fraction: float
 
 
 def part_of(examples, class_names: Sequence[str], part: str, *, validation_fraction: float,
-            images: Sequence[str] | None = None) -> np.ndarray:
+            images: Sequence[str] | None = None, by_class: bool = True) -> np.ndarray:
   """Divides examples into training and validation by a hash of their names.
 
   An example's part depends only on its name, so that adding files moves no other example. There are
@@ -74,6 +74,7 @@ def part_of(examples, class_names: Sequence[str], part: str, *, validation_fract
     part: 'train' or 'validation'.
     validation_fraction: fraction of the range of hashes that is validation, in (0, 1).
     images: names of the images, if several examples may have the same one: they stay together.
+    by_class: whether the exceptions hold for each class, or for all examples together.
 
   Returns:
     bool [num_examples], true for the examples of `part`.
@@ -83,8 +84,9 @@ def part_of(examples, class_names: Sequence[str], part: str, *, validation_fract
   """
   hashes = np.array([_hash(name) for name in images or examples.names], np.float64)
   validation = hashes < validation_fraction
-  for label in np.unique(examples.labels):
-    members = np.flatnonzero(examples.labels == label)
+  labels = examples.labels if by_class else np.zeros_like(examples.labels)
+  for label in np.unique(labels):
+    members = np.flatnonzero(labels == label)
     of_class = hashes[members]
     if of_class.min() == of_class.max():
       validation[members] = False
@@ -96,7 +98,7 @@ def part_of(examples, class_names: Sequence[str], part: str, *, validation_fract
     raise ValueError(
         'Expected at least two images of some class, one for training and one for validation. '
         f'Received one of each: {examples.names[0]} of the class '
-        f'{class_names[examples.labels[0]]!r}, and so on. Add images, or set '
+        f'{class_names[labels[0]]!r}, and so on. Add images, or set '
         '--validation_fraction=0 to make no validation split.')
   return validation if part == 'validation' else ~validation
 

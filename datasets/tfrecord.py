@@ -94,7 +94,7 @@ def get_split(name: str, split_name: str, dataset_dir,
       split_name, tuple(native), source=f'the TFRecord files in {root}',
       validation_fraction=options.validation_fraction)
 
-  keys = record_keys.find(native[chosen][0], options.record_keys)
+  keys = record_keys.find(native[chosen][0], options.record_keys, is_multi=options.multi_label)
   parse_label = functools.partial(
       keys.parse_label, missing='' if keys.is_text else record_files.NO_LABEL)
 
@@ -102,7 +102,12 @@ def get_split(name: str, split_name: str, dataset_dir,
     return record_files.scan(native[split], parse_label, kind=keys.label)
 
   listed, first_label = _class_names(root if root.is_dir() else root.parent, source)
-  if keys.is_text:
+  label_sets = None
+  if options.multi_label:
+    files, class_names, notes, label_sets = _with_label_sets(
+        {split: record_files.scan_texts(paths, keys.parse_labels, kind=f'{keys.label}, several')
+         for split, paths in native.items()}, chosen, class_names=listed, first_label=first_label)
+  elif keys.is_text:
     files, class_names, notes = _with_text_classes(
         {split: record_files.scan_texts(paths, parse_label, kind=keys.label)
          for split, paths in native.items()}, chosen, class_names=listed, first_label=first_label)
@@ -112,13 +117,15 @@ def get_split(name: str, split_name: str, dataset_dir,
   is_by_name = keys.is_text and not listed and not all(map(_NUMBER.fullmatch, class_names))
   examples = records.RecordExamples(files, keys.parse_image)
   if part:
-    examples = examples.select(splits.part_of(examples, class_names, part,
-                                              validation_fraction=options.validation_fraction))
+    examples = examples.select(splits.part_of(
+        examples, class_names, part, validation_fraction=options.validation_fraction,
+        by_class=not options.multi_label))
   return dataset.Dataset(name, split_name, class_names, source.channels, examples,
                          made_split=bool(part),
                          open_ended_labels=listed is None and not is_by_name,
                          notes=(*filter(None, [keys.note]), *_compression_note(files), *notes),
-                         numbered_by_name=(listed is None and bool(notes)) or is_by_name)
+                         numbered_by_name=(listed is None and bool(notes)) or is_by_name,
+                         label_sets=label_sets)
 
 
 def with_classes(scan: Callable[[str], list[record_files.RecordFile]], chosen: str,
@@ -187,6 +194,38 @@ def _with_text_classes(
           f'{cache.printable(file.path)}. Known: {listed_names(names)}.')
     files.append(file._replace(labels=np.array([places[text] for text in of_file], np.int64)))
   return files, names, ()
+
+
+def _with_label_sets(
+    scanned: Mapping[str, Sequence[tuple[record_files.RecordFile, list[str]]]], chosen: str, *,
+    class_names: tuple[str, ...] | None, first_label: int
+) -> tuple[list[record_files.RecordFile], tuple[str, ...], tuple[str, ...],
+           tuple[tuple[int, ...], ...]]:
+  """Does the same as `_with_text_classes` for records with several labels, or none.
+
+  Args:
+    scanned: the files of each split and the labels of their records, see `record_keys.labels_in`.
+    chosen, class_names, first_label: see `with_classes`.
+
+  Returns:
+    (the files, with numbers of sets as labels; the class names; notes; the classes of each set).
+  """
+  found = {split: [[record_keys.labels_in(text) for text in of_file] for _, of_file in files]
+           for split, files in scanned.items()}
+  # Each label as a record of its own, with its record's number for messages.
+  flat = {split: [(file, [label for labels in of_file for label in labels])
+                  for (file, _), of_file in zip(scanned[split], of_files, strict=True)]
+          for split, of_files in found.items()}
+  files, names, notes = _with_text_classes(flat, chosen, class_names=class_names,
+                                           first_label=first_label)
+  of_records = []
+  for file, of_file in zip(files, found[chosen], strict=True):
+    places = iter(file.labels.tolist())
+    of_records.append([tuple(sorted(itertools.islice(places, len(labels)))) for labels in of_file])
+  sets = sorted(set(itertools.chain.from_iterable(of_records)))
+  numbers = {one: number for number, one in enumerate(sets)}
+  return ([file._replace(labels=np.array([numbers[one] for one in of_file], np.int64))
+           for file, of_file in zip(files, of_records, strict=True)], names, notes, tuple(sets))
 
 
 def _compression_note(files: Sequence[record_files.RecordFile]) -> tuple[str, ...]:

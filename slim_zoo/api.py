@@ -123,6 +123,7 @@ class Model:
     self.image_size, self.channels = found.image_size, found.channels
     self.preprocessing_name = found.preprocessing_name
     self.transform = found.transform
+    self._activation = found.activation
     self._forward = tf.function(lambda images: self.network(images, is_training=False)[0],
                                 autograph=False, reduce_retracing=True)
 
@@ -167,7 +168,7 @@ class Model:
     """
     found: list[list[tuple[str, float]]] = []
     for batch in _batches(_listed(images)):
-      probabilities = tf.nn.softmax(self(self.preprocess(batch)))
+      probabilities = self._activation(self(self.preprocess(batch)))
       values, classes = tf.math.top_k(probabilities, min(top_k, len(self.class_names)))
       found += [[(self.class_names[label], value) for value, label in zip(*row, strict=True)]
                 for row in zip(values.numpy().tolist(), classes.numpy().tolist(), strict=True)]

@@ -151,7 +151,7 @@ def extracted(trunk, photos, tmp_path_factory):
   (['--head=pool,fc:32,fc', '--epochs=20', '--learning_rate=0.01'],
    r'validation at step .*: top-1 (.*?), .* loss (.*?) on'),
   (['--classifier=linear_svm', '--regularization_strengths=0.01'],
-   'validation: accuracy (.*?), .* loss (.*?) on'),
+   'validation: top-1 (.*?), .* loss (.*?) on'),
 ])
 def test_exported_network_evaluates_like_the_head(extracted, photos, tmp_path, flags_, measured):
   out = run('train_on_features', *extracted, f'--train_dir={tmp_path}/run', *flags_)

@@ -29,6 +29,9 @@ class Data:
   image_dir: str | None = option(
       None, "Directory containing the images of a list, if it is not the list's own.",
       rule=Rule.FREE, path=Path.READ)
+  multi_label: bool = option(
+      False, 'An image may have several labels in a list, or none: a column for each class, or one '
+      'cell with labels separated by |, ; or commas.', rule=Rule.FIXED)
   validation_fraction: float = option(
       0.1, 'Share of the training examples used for validation if the dataset has no validation '
       'split.', rule=Rule.FIXED, lower=0, upper=0.9)
@@ -47,7 +50,7 @@ class Data:
       raise ValueError('Expected --record_keys to be the keys of the image and of the label, such '
                        f'as --record_keys=image,label. Received: {self.record_keys}.')
     return {'file_pattern': self.file_pattern, 'record_keys': keys, 'image_dir': self.image_dir,
-            'validation_fraction': self.validation_fraction}
+            'multi_label': self.multi_label, 'validation_fraction': self.validation_fraction}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,9 @@ from slim_zoo.config.option import Path, Rule, option
 
 OPTIMIZERS = ('adadelta', 'adagrad', 'adam', 'adamw', 'ftrl', 'lamb', 'momentum', 'rmsprop', 'sgd')
 DECAYS = ('cosine', 'exponential', 'fixed', 'multi_step', 'one_cycle', 'plateau', 'polynomial')
-METRICS = ('loss', 'mean_recall', 'top_1', 'top_5')
+METRICS = ('f1', 'loss', 'mean_average_precision', 'mean_recall', 'top_1', 'top_5')
+# Those of images with several labels; the first is the default.
+MULTI_LABEL_METRICS = ('mean_average_precision', 'f1', 'loss')
 CACHE_MODES = ('auto', 'off', 'memory', 'disk')
 LOSSES = ('binary', 'focal', 'softmax')
 RECIPES = ('finetune',)
@@ -182,7 +184,8 @@ class Duration:
   validation_interval_steps: int | None = option(
       None, 'Steps between validations, instead of --validation_interval_epochs.', rule=FREE,
       lower=1, instead_of='validation_interval_epochs')
-  best_metric: str = option('top_1', 'Metric by which the best checkpoint is chosen.', rule=FIXED,
+  best_metric: str = option('top_1', 'Metric by which the best checkpoint is chosen; with '
+                            '--multi_label mean_average_precision by default.', rule=FIXED,
                             choices=METRICS)
   early_stopping_patience: int | None = option(
       None, 'Stop after this many validations without a better --best_metric.', rule=FREE, lower=1)

@@ -26,7 +26,7 @@ from slim_zoo.weights import kept_heads, opening, restore, sources, transforms
 
 # What the metadata of a checkpoint answer if the flag is not given.
 _MODEL = ('model_name', 'preprocessing_name', 'use_grayscale', 'head')
-_DATA = ('dataset_name', 'dataset_dir', 'file_pattern', 'record_keys', 'image_dir',
+_DATA = ('dataset_name', 'dataset_dir', 'file_pattern', 'record_keys', 'image_dir', 'multi_label',
          'validation_fraction', 'on_bad_image')
 _COMPUTATION = ('xla', 'compute_dtype')
 
@@ -250,6 +250,16 @@ class Classifier:
   path: str
   known: Mapping[str, Any]
   report: restore.Report
+
+  @property
+  def has_several_labels(self) -> bool:
+    """Whether an image may have several classes, each with a probability of its own."""
+    return bool(opening.as_options(self.known).get('multi_label'))
+
+  @property
+  def activation(self) -> Callable[..., tf.Tensor]:
+    """The function from logits to probabilities."""
+    return tf.nn.sigmoid if self.has_several_labels else tf.nn.softmax
 
 
 def restore_classifier(parsed: Parsed, size: int | None) -> tuple[Any, Classifier]:

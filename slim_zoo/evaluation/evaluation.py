@@ -18,7 +18,7 @@ from slim_zoo.config.flag_values import Parsed, replace
 from slim_zoo.config.model import Weights
 from slim_zoo.config.programs import Evaluate
 from slim_zoo.evaluation import classifier, report
-from slim_zoo.evaluation.evaluator import Evaluator, Measurement
+from slim_zoo.evaluation.evaluator import AnyMeasurement, Evaluator, Measurement
 from slim_zoo.training import bad_images, distribution
 from slim_zoo.training.inputs import Inputs, decoder
 from slim_zoo.weights import dense_heads, opening, published, restore, sources, transforms
@@ -51,10 +51,12 @@ def evaluate(parsed: Parsed[Evaluate]) -> int:
   inputs = Inputs(dataset, label_map, bad, preprocessing_name=config.model.preprocessing_name,
                   transform=transform,
                   image_size=size, channels=channels,
-                  num_parallel_calls=config.computation.num_preprocessing_threads)
-  present = np.asarray(label_map)[np.unique(dataset.labels)].tolist()
-  found = _measure(Evaluator(network, xla=config.computation.xla == 'on', present=present), inputs,
-                   config)
+                  num_parallel_calls=config.computation.num_preprocessing_threads,
+                  num_outputs=num_classes)
+  present = np.asarray(label_map)[np.flatnonzero(dataset.class_counts)].tolist()
+  evaluator = Evaluator(network, xla=config.computation.xla == 'on', present=present,
+                        has_several_labels=dataset.label_sets is not None)
+  found = _measure(evaluator, inputs, config)
   _report(found, inputs, config, weights=weights, restored=restored,
           class_names=labels.distinct_names(
               labels.names_by_output(dataset.class_names, label_map, num_classes)))
@@ -107,7 +109,7 @@ def _join_classes(dataset: Dataset, weights: sources.Weights, known: Mapping[str
   return num_classes, joined.label_map
 
 
-def _measure(evaluator: Evaluator, inputs: Inputs, config: Evaluate) -> Measurement:
+def _measure(evaluator: Evaluator, inputs: Inputs, config: Evaluate) -> AnyMeasurement:
   batch_size, most = config.computation.batch_size, config.output.max_num_batches
   total = math.ceil(inputs.dataset.num_examples / batch_size)
   batches = inputs.evaluation_batches(batch_size=batch_size)
@@ -120,7 +122,7 @@ def _measure(evaluator: Evaluator, inputs: Inputs, config: Evaluate) -> Measurem
     raise inputs.explain(error) from error
 
 
-def _report(found: Measurement, inputs: Inputs, config: Evaluate, *, weights: sources.Weights,
+def _report(found: AnyMeasurement, inputs: Inputs, config: Evaluate, *, weights: sources.Weights,
             restored: restore.Report, class_names: Sequence[str]) -> None:
   """Writes and prints the result."""
   dataset, bad = inputs.dataset, inputs.bad_images
@@ -132,11 +134,11 @@ def _report(found: Measurement, inputs: Inputs, config: Evaluate, *, weights: so
       'fingerprint': dataset.fingerprint, 'moving_averages': bool(restored.num_averages),
       'bad_images': list(bad)}, class_names=class_names)
   print(report.class_table(found, class_names, all_in='eval.json'))
-  print(found.lines())
-  if found.num_present < len(found.class_counts):
-    top_1, top_k = found.among_present
-    print(f'Among the {found.num_present} classes that have examples: top-1 {top_1:.4f}, '
-          f'top-{found.k} {top_k:.4f}.')
-  print(f'top-1 {found.top_1:.4f}, top-{found.k} {found.top_k:.4f}, mean recall '
-        f'{found.mean_recall:.4f}, loss {found.loss:.4f} on {found.count} examples, step {step}'
+  if isinstance(found, Measurement):
+    print(found.lines())
+    if found.num_present < len(found.class_counts):
+      top_1, top_k = found.among_present
+      print(f'Among the {found.num_present} classes that have examples: top-1 {top_1:.4f}, '
+            f'top-{found.k} {top_k:.4f}.')
+  print(f'{found.text()}, step {step}'
         + (f'; {len(bad)} bad images skipped' if bad else '') + f'. Written to {path}.')

@@ -11,6 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from nets.network import Network
+from slim_zoo.evaluation import multi_label
+from slim_zoo.evaluation.multi_label import MultiLabelMeasurement
+
+_WEIGHT = 1  # The column of the weights in what a batch returns.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +58,20 @@ class Measurement:
     """The mean over the classes that have examples, also known as balanced accuracy."""
     return float(np.nanmean(self.recalls))
 
+  def text(self) -> str:
+    """Formats the metrics on one line."""
+    return (f'top-1 {self.top_1:.4f}, top-{self.k} {self.top_k:.4f}, mean recall '
+            f'{self.mean_recall:.4f}, loss {self.loss:.4f} on {self.count} examples')
+
+  def facts(self) -> dict:
+    """Returns what `eval.json` says of it."""
+    found: dict = {'count': self.count, 'top_1': self.top_1, 'top_5': self.top_k, 'k': self.k,
+             'mean_recall': self.mean_recall, 'loss': self.loss}
+    if self.num_present < len(self.class_counts):
+      found['among_present'] = dict(zip(('classes', 'top_1', 'top_5'),
+                                        (self.num_present, *self.among_present), strict=True))
+    return found
+
   def lines(self) -> str:
     """Formats the two metrics as TF-Slim prints them."""
     return f'eval/Accuracy[{self.top_1:.9g}]eval/Recall_5[{self.top_k:.9g}]'
@@ -64,32 +82,38 @@ class Measurement:
             'loss': self.loss}
 
 
+AnyMeasurement = Measurement | MultiLabelMeasurement
+
+
 class Evaluator:
   """Measures one network; its variables may change between measurements."""
 
-  def __init__(self, network: Network, *, xla: bool = False,
+  def __init__(self, network: Network, *, xla: bool = False, has_several_labels: bool = False,
                present: Sequence[int] | None = None):
     """Prepares a measurement, under the strategy in force.
 
     Args:
       network: the network.
       xla: whether XLA compiles the forward pass.
+      has_several_labels: whether examples may have several labels.
       present: the outputs of the classes that have examples; None for all.
     """
     self._present = None if present is None else sorted(set(present))
     self._strategy = tf.distribute.get_strategy()
     self._network = network
-    self._forward = tf.function(self._measure, autograph=False, jit_compile=xla)
+    self._has_several_labels = has_several_labels
+    self._forward = tf.function(self._measure_labels if has_several_labels else self._measure,
+                                autograph=False, jit_compile=xla)
     self._step = tf.function(self._measure_batch, autograph=False)
 
   @overload
-  def measure(self, batches: Iterable) -> Measurement: ...
+  def measure(self, batches: Iterable) -> AnyMeasurement: ...
 
   @overload
-  def measure(self, batches: Iterable, gives_up: Callable[[], bool]) -> Measurement | None: ...
+  def measure(self, batches: Iterable, gives_up: Callable[[], bool]) -> AnyMeasurement | None: ...
 
   def measure(self, batches: Iterable,
-              gives_up: Callable[[], bool] = lambda: False) -> Measurement | None:
+              gives_up: Callable[[], bool] = lambda: False) -> AnyMeasurement | None:
     """Measures every example of the batches that has a weight above zero.
 
     Args:
@@ -109,10 +133,13 @@ class Evaluator:
       if gives_up():
         return None
     rows = np.concatenate(parts) if parts else np.zeros([0, 6])
-    rows = rows[rows[:, 4] > 0].astype(np.float64)
+    rows = rows[rows[:, _WEIGHT] > 0].astype(np.float64)
     if not len(rows):
       raise ValueError('Nothing to evaluate: expected at least one example. Received: none.')
-    loss, rank, label, classes = rows[:, 0], rows[:, 1], rows[:, 2].astype(int), int(rows[0, 3])
+    if self._has_several_labels:
+      logits, targets = np.split(rows[:, _WEIGHT + 1:], 2, axis=1)
+      return multi_label.measure(rows[:, 0], logits, targets)
+    loss, rank, label, classes = rows[:, 0], rows[:, 2], rows[:, 3].astype(int), int(rows[0, 4])
     k = min(5, classes)
     counts, right = (np.bincount(labels, minlength=classes).tolist()
                      for labels in (label, label[rank < 1]))
@@ -129,7 +156,7 @@ class Evaluator:
   def _measure(self, images, labels, weights):
     """Returns float32 [batch, 6].
 
-    They are the loss, the rank of the right class, it, the number of classes, the weight, and the
+    They are the loss, the weight, the rank of the right class, it, the number of classes, and the
     rank among the classes that are present.
     """
     logits, _ = self._network(images, is_training=False)
@@ -144,5 +171,11 @@ class Evaluator:
     # Comparisons with NaN are false, which would rank a broken network first.
     finite = tf.reduce_all(tf.math.is_finite(logits), axis=1)
     ranks = [tf.where(finite, rank, tf.cast(classes, tf.float32)) for rank in ranks]
-    return tf.stack([loss, ranks[0], tf.cast(labels, tf.float32),
-                     tf.fill(tf.shape(loss), float(classes)), weights, ranks[1]], axis=1)
+    return tf.stack([loss, weights, ranks[0], tf.cast(labels, tf.float32),
+                     tf.fill(tf.shape(loss), float(classes)), ranks[1]], axis=1)
+
+  def _measure_labels(self, images, targets, weights):
+    """Returns float32 [batch, 2 + 2 · classes]: the loss, the weight, the logits, the targets."""
+    logits, _ = self._network(images, is_training=False)
+    loss = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(targets, logits), axis=1)
+    return tf.concat([tf.stack([loss, weights], axis=1), logits, targets], axis=1)

@@ -82,7 +82,7 @@ def _predict(found: classifier.Classifier, inputs: Inputs, config: Predict) -> N
   predictions = predictor.predict(
       found.network, inputs.evaluation_batches(batch_size=batch_size), images=good,
       class_names=labels.distinct_names(found.class_names), top_k=config.output.top_k,
-      xla=config.computation.xla == 'on')
+      xla=config.computation.xla == 'on', activation=found.activation)
   output = (predictor.writing(output_path) if output_path
             else contextlib.nullcontext(lambda prediction: tqdm.tqdm.write(prediction.lines())))
   try:

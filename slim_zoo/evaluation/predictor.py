@@ -37,7 +37,8 @@ class Prediction(NamedTuple):
 
 
 def predict(network: Network, batches: Iterable, *, images: Sequence[str],
-            class_names: Sequence[str], top_k: int, xla: bool = False) -> Iterator[Prediction]:
+            class_names: Sequence[str], top_k: int, xla: bool = False,
+            activation: Callable[..., tf.Tensor] = tf.nn.softmax) -> Iterator[Prediction]:
   """Predicts the classes of images, batch by batch.
 
   Args:
@@ -47,6 +48,7 @@ def predict(network: Network, batches: Iterable, *, images: Sequence[str],
     class_names: one name per output of the network.
     top_k: number of classes per image; all of them if the network has fewer.
     xla: whether XLA compiles the network.
+    activation: from logits to probabilities.
 
   Yields:
     One prediction per image, in order. Equally likely classes are in the order of the outputs.
@@ -59,7 +61,7 @@ def predict(network: Network, batches: Iterable, *, images: Sequence[str],
   @tf.function(autograph=False, jit_compile=xla)
   def forward(batch):
     logits, _ = network(batch, is_training=False)
-    return tf.math.top_k(tf.nn.softmax(logits), k)
+    return tf.math.top_k(activation(logits), k)
 
   names = iter(images)
   for batch in batches:

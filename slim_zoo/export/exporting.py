@@ -33,7 +33,7 @@ def export(parsed: Parsed[Export]) -> int:
     print(f'It was trained in {dtype}; exports compute in float32.')
   difference = exporter.export(
       Model(found.network, found.image_size, found.channels, found.preprocessing_name,
-            found.transform), path,
+            found.transform, found.activation), path,
       facts=_facts(found), class_names=found.class_names)
   print(f'Wrote {path}, a {targets.find(path).name}: {len(found.class_names)} classes, '
         f"{found.image_size}×{found.image_size}. Largest difference from the network's logits: "
@@ -46,11 +46,13 @@ def export(parsed: Parsed[Export]) -> int:
 
 def _facts(found: classifier.Classifier) -> dict[str, Any]:
   """Tells where a network came from, and what is known about it."""
-  head = {name: value for name, value in found.head.kept.items() if value}
+  kept = {name: value for name, value in found.head.kept.items() if value}
+  if found.has_several_labels:
+    kept['multi_label'] = True
   return {
       'model_name': found.model_name,
       'checkpoint': os.path.abspath(found.path),
       'checkpoint_digest': classifier.digest_of(found.network.variables),
       **{name: found.known[name] for name in _KEPT if name in found.known},
-      **({'flags': head} if head else {}),
+      **({'flags': kept} if kept else {}),
       'versions': metadata.versions()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -24,12 +24,14 @@ class Model:
     channels: 1 or 3.
     preprocessing_name: a name in `PREPROCESSING`.
     transform: how images are prepared.
+    activation: from logits to probabilities.
   """
   network: Network
   image_size: int
   channels: int
   preprocessing_name: str
   transform: Transform
+  activation: Callable[..., tf.Tensor] = tf.nn.softmax
 
   @property
   def image_shape(self) -> list[int]:
@@ -54,7 +56,7 @@ class Model:
     constants = values and {name: tf.constant(value, name=name) for name, value in values.items()}
     logits, _ = self.network(images, is_training=False, variables=constants)
     return {LOGITS: tf.identity(logits, name=LOGITS),
-            PROBABILITIES: tf.nn.softmax(logits, name=PROBABILITIES)}
+            PROBABILITIES: self.activation(logits, name=PROBABILITIES)}
 
   def preprocess(self, files: tf.Tensor) -> tf.Tensor:
     """Preprocesses encoded images as an evaluation does.

@@ -41,6 +41,10 @@ def extract(parsed: Parsed[Extract]) -> int:
   net = nets_factory.get_net(name)
   end_point = extractors.find_end_point(net, config.output.end_point, num_classes=num_classes)
   whole = classifier.get_dataset(config.data)
+  if whole.label_sets is not None:
+    raise ValueError('--multi_label: expected images with one label each, as files of features '
+                     'have them. Received: images with several. Train on the images instead; '
+                     '--cache_features computes the frozen layers once there, too.')
   bad = bad_images.settle(whole, decoder(whole), config.data.on_bad_image)
   dataset = _without(whole, bad)
   channels = 1 if config.model.use_grayscale else dataset.channels

@@ -316,8 +316,7 @@ def _fit_linear(task: _Task) -> _Trained:
 def _measure(task: _Task, evaluator: Evaluator, split: Split) -> None:
   """Prints how good the head is on a split, and in validation the recall of each class."""
   found = evaluator.measure(split.evaluation_batches(batch_size=_EVALUATION_BATCH))
-  print(f'{split.dataset.split_name}: accuracy {found.top_1:.4f}, mean recall '
-        f'{found.mean_recall:.4f}, loss {found.loss:.4f} on {found.count} examples')
+  print(f'{split.dataset.split_name}: {found.text()}')
   if split is task.validation:
     print(report.class_table(found, labels.distinct_names(task.class_names)))
 

@@ -28,7 +28,7 @@ class FeatureInputs:
   """One split of features in arrays; a `training.inputs.Split`.
 
   Attributes:
-    dataset, label_map, bad_images: see `Split`.
+    dataset, label_map, bad_images, num_outputs: see `Split`.
     arrays: float32 [views · n, …]; row v·n + i is view v of example i of the n in the dataset.
     is_one: whether a batch has the only array itself rather than a tuple of arrays.
     num_views: number of views of each example.
@@ -44,6 +44,7 @@ class FeatureInputs:
   num_views: int = 1
   num_parallel_calls: int = 1
   sampling: str = 'uniform'
+  num_outputs: int | None = None
 
   @classmethod
   def from_features(cls, features: Features, split_name: str,

@@ -109,7 +109,8 @@ def open_data(config: Train, *, net: Net, head: kept_heads.Head, saved: Mapping[
         preprocessing_name=facts.preprocessing_name, transform=facts.transform,
         augmentation=augmentation, image_size=facts.image_size, channels=facts.channels,
         num_parallel_calls=config.hardware.num_preprocessing_threads,
-        num_views=views, repeats=data.augmentation_repeats, sampling=data.sampling)
+        num_views=views, repeats=data.augmentation_repeats, sampling=data.sampling,
+        num_outputs=len(names))
 
   return make(train), make(validation) if validation else None, facts
 

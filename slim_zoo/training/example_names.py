@@ -82,7 +82,7 @@ def changes(before: Known, split: Dataset) -> str:
 
 
 def _classes(split: Dataset) -> dict[str, str]:
-  return {name: split.class_names[label]
+  return {name: split.label_name(label)
           for name, label in zip(split.examples.names, split.labels.tolist(), strict=True)}
 
 

@@ -35,6 +35,10 @@ class Split(Protocol):
     """The network's output for each of the dataset's labels, -1 if there is none."""
 
   @property
+  def num_outputs(self) -> int | None:
+    """Number of the network's outputs; only examples with several labels need it."""
+
+  @property
   def bad_images(self) -> tuple[str, ...]:
     """Names of the examples that are left out."""
 
@@ -67,6 +71,7 @@ class Inputs:
       as in evaluation; None for a new augmentation in every epoch.
     repeats: see `input_pipeline.training_batches`.
     sampling: how training chooses examples, a name in `input_pipeline.SAMPLING`.
+    num_outputs: see `Split`.
   """
   dataset: dataset_lib.Dataset
   label_map: list[int]
@@ -81,6 +86,7 @@ class Inputs:
   num_views: int | None = None
   repeats: int = 1
   sampling: str = 'uniform'
+  num_outputs: int | None = None
 
   def class_counts(self, num_outputs: int) -> np.ndarray:
     """Counts the examples of each of the network's outputs, without the bad images."""
@@ -135,9 +141,12 @@ def class_counts(split: Split, num_outputs: int) -> np.ndarray:
   Returns:
     int64 [num_outputs].
   """
-  outputs, bad = np.asarray(split.label_map)[split.dataset.labels], set(split.bad_images)
+  outputs, bad = np.asarray(split.label_map), set(split.bad_images)
   is_good = np.array([name not in bad for name in split.dataset.examples.names])
-  return np.bincount(outputs[(outputs >= 0) & is_good], minlength=num_outputs)
+  counts = split.dataset.count_classes(split.dataset.labels[is_good])
+  found = np.zeros(num_outputs, np.int64)
+  np.add.at(found, outputs[outputs >= 0], counts[outputs >= 0])
+  return found
 
 
 def distributed(make_batches: Callable, split: Split, preprocess: Callable | None,
@@ -152,5 +161,6 @@ def distributed(make_batches: Callable, split: Split, preprocess: Callable | Non
   """
   batches = make_batches(
       split.dataset, preprocess, bad_images=split.bad_images, label_map=split.label_map,
+      num_outputs=split.num_outputs,
       num_replicas=tf.distribute.get_strategy().num_replicas_in_sync, **arguments)
   return tf.distribute.get_strategy().distribute_datasets_from_function(lambda context: batches)

@@ -10,16 +10,17 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 import tensorflow as tf
 
-from slim_zoo.evaluation.evaluator import Measurement
+from slim_zoo.evaluation.evaluator import AnyMeasurement
 from slim_zoo.training.progress import Progress, Stopwatch
 from slim_zoo.training.recorder import Recorder
 from slim_zoo.training.signals import StopRequests
 from slim_zoo.training.trainer import Steps, Trainer
 
 # Measures the network, or returns None if its argument tells it to give up.
-Validate = Callable[[Callable[[], bool]], Measurement | None]
+Validate = Callable[[Callable[[], bool]], AnyMeasurement | None]
 # How the metrics of a measurement are compared, by the names of `Measurement.scalars`.
-BEST_METRICS = {'top_1': max, 'top_5': max, 'mean_recall': max, 'loss': min}
+BEST_METRICS = {'top_1': max, 'top_5': max, 'mean_recall': max, 'loss': min,
+                'mean_average_precision': max, 'f1': max}
 # The steps of one call take about this long, in seconds; a signal waits until they are done.
 _SECONDS_A_CALL = 1.0
 
@@ -219,7 +220,7 @@ def _log(step: int, since_log: list[Steps], plan: Plan, *, recorder: Recorder,
                           'images_per_second': progress.images_per_second})
 
 
-def _take_in(step: int, found: Measurement, plan: Plan, *, state: ValidationState,
+def _take_in(step: int, found: AnyMeasurement, plan: Plan, *, state: ValidationState,
              recorder: Recorder, progress: Progress, save_best: Callable[[], None]) -> None:
   scalars = found.scalars()
   recorder.scalars(step, {'epoch': step / plan.steps_per_epoch,
@@ -227,9 +228,7 @@ def _take_in(step: int, found: Measurement, plan: Plan, *, state: ValidationStat
   recorder.flush()
   value = scalars[plan.best_metric]
   better = state.note(step, value, plan.best_metric)
-  progress.say(f'validation at step {step}: top-1 {found.top_1:.4f}, top-{found.k} '
-               f'{found.top_k:.4f}, mean recall {found.mean_recall:.4f}, loss {found.loss:.4f} '
-               f'on {found.count} examples'
+  progress.say(f'validation at step {step}: {found.text()}'
                + (' (best so far)' if better else ''))
   if better:
     save_best()

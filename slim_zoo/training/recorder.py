@@ -13,7 +13,8 @@ import tensorflow as tf
 from tensorboard.plugins.histogram import metadata
 
 _COLUMNS = ('step', 'epoch', 'loss', 'objective', 'accuracy', 'learning_rate', 'images_per_second',
-            'validation_loss', 'validation_top_1', 'validation_top_5', 'validation_mean_recall')
+            'validation_loss', 'validation_top_1', 'validation_top_5', 'validation_mean_recall',
+            'validation_mean_average_precision', 'validation_f1')
 _BUCKETS = 30  # TensorBoard's default.
 
 

@@ -233,7 +233,7 @@ def _prepare(config: Train, head: kept_heads.Head, origin: _Origin, *, folder: p
         distillation=_distillation(config.distillation, facts),
         class_weights=from_config.class_weights(config.loss.class_weights, training,
                                                 len(facts.class_names)))
-    evaluator = Evaluator(trainer.network, xla=xla)
+    evaluator = Evaluator(trainer.network, xla=xla, has_several_labels=config.data.multi_label)
   if origin.is_resumed and origin.path:
     start.resume(trainer, origin.path)
   elif origin.weights:

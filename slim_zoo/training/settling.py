@@ -11,6 +11,7 @@ from slim_zoo.config import settle as config_settle
 from slim_zoo.config.flag_values import Parsed, options_of, replace
 from slim_zoo.config.option import Rule
 from slim_zoo.config.programs import Train
+from slim_zoo.config.training import MULTI_LABEL_METRICS
 from slim_zoo.weights import kept_heads, opening, sources
 
 
@@ -57,6 +58,11 @@ def settle(parsed: Parsed[Train], saved: Mapping[str, Any], *, source: str,
   if config.data.sampling == config.loss.class_weights == 'balanced':
     raise ValueError('--sampling=balanced and --class_weights=balanced exclude each other: either '
                      'makes all classes count alike. Expected: one of them. Received: both.')
+  if config.data.multi_label:
+    config = _settle_multi_label(config, parsed.given)
+  elif config.duration.best_metric not in ('top_1', 'top_5', 'mean_recall', 'loss'):
+    raise ValueError(f'--best_metric={config.duration.best_metric}: expected --multi_label. '
+                     'Received: images with one label each.')
   hardware = config.hardware
   if config.optimization.sync_batch_norm and (hardware.num_clones < 2 or hardware.xla == 'on'):
     raise ValueError('--sync_batch_norm: expected several replicas, without XLA. Received: '
@@ -67,6 +73,26 @@ def settle(parsed: Parsed[Train], saved: Mapping[str, Any], *, source: str,
       model_name=config.model.model_name, known=known, source=source, weights=weights,
       is_resumed=is_resumed)
   return _fill_in(config, head), head
+
+
+def _settle_multi_label(config: Train, given: Collection[str]) -> Train:
+  """Chooses the metric for images with several labels.
+
+  Raises:
+    ValueError: if the loss or another option is for images with one label.
+  """
+  wrong = [f'--loss={config.loss.loss}'] if config.loss.loss != 'binary' else []
+  wrong += ['--class_weights'] if config.loss.class_weights != 'none' else []
+  wrong += ['--sampling'] if config.data.sampling != 'uniform' else []
+  wrong += ['--teacher_path'] if config.distillation.teacher_path else []
+  metric = config.duration.best_metric
+  if metric not in MULTI_LABEL_METRICS:
+    wrong += ['--best_metric'] if 'best_metric' in given else []
+    metric = MULTI_LABEL_METRICS[0]
+  if wrong:
+    raise ValueError('--multi_label: expected --loss=binary, and no option for images with one '
+                     f'label. Received: {", ".join(wrong)}.')
+  return replace(config, best_metric=metric)
 
 
 def _names_another_head(parsed: Parsed[Train], taken: Mapping[str, Any]) -> bool:

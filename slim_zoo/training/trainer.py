@@ -31,7 +31,7 @@ class Steps:
       images nor a teacher, comparable with validation's.
     objective: the minimised value, with class weights, auxiliary heads and weight decay.
     accuracy: share of the examples whose most likely class was correct, with dropout; of mixed
-      images, that with the larger share.
+      images, that with the larger share; of images with several labels, any of theirs.
     learning_rate: learning rate of each step, before multipliers.
     gradients: `{name: gradient}` of the last step, if requested.
   """
@@ -336,8 +336,10 @@ class Trainer:
     # What precedes the network is not compiled by XLA, which lacks some of these operations.
     targets = labels
     if self._mixing.is_on:
+      if labels.shape.rank == 1:
+        targets = tf.one_hot(labels, self.network.num_classes)
       images, targets = self._mixing(
-          images, tf.one_hot(labels, self.network.num_classes), weights=weights,
+          images, targets, weights=weights,
           seed=seeds.derive(seeds.MIXING, self._seed, step, _replica(), number))
     taught = self._distillation.teacher(images) if self._distillation else None
     scale = self._loss_scale() if self._loss_scale else None
@@ -387,7 +389,6 @@ class Trainer:
 
   def _loss_and_gradients(self, images, targets, *, weights, ids, step, taught, scale):
     keys = noise.example_keys(self._seed, step, ids)
-    labels = targets if targets.shape.rank == 1 else tf.argmax(targets, 1, output_type=tf.int32)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
       trained = self._trained()
       tape.watch(list(trained.values()))
@@ -412,8 +413,8 @@ class Trainer:
                        '--trainable_scopes.')
     if scale is not None:
       gradients = [gradient / scale for gradient in gradients]
-    correct = tf.cast(tf.argmax(logits, 1, output_type=labels.dtype) == labels, tf.float32)
-    row = tf.stack([loss, tf.reduce_sum(weights), tf.reduce_sum(weights * correct), objective])
+    row = tf.stack([loss, tf.reduce_sum(weights),
+                    tf.reduce_sum(weights * _are_right(logits, targets)), objective])
     return row, gradients
 
   def _importance(self, weights: tf.Tensor, targets: tf.Tensor, num_classes: int) -> tf.Tensor:
@@ -426,6 +427,15 @@ class Trainer:
     of_classes = tf.constant(self._class_weights, tf.float32)
     return weights * (tf.gather(of_classes, targets) if targets.shape.rank == 1 else
                       tf.linalg.matvec(targets, of_classes))
+
+
+def _are_right(logits: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+  """Returns 1 where the most likely class is right, or has the largest share; float32 [batch]."""
+  best = tf.argmax(logits, 1, output_type=tf.int32)
+  if targets.shape.rank == 1:
+    return tf.cast(best == targets, tf.float32)
+  share = tf.gather(targets, best, batch_dims=1)
+  return tf.cast((share > 0) & (share == tf.reduce_max(targets, 1)), tf.float32)
 
 
 def _replica() -> tf.Tensor:

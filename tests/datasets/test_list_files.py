@@ -19,7 +19,7 @@ def folder(tmp_path):
 
 
 def _find(folder, *paths):
-  rows = [Row(path, 'cat', line) for line, path in enumerate(paths, start=1)]
+  rows = [Row(path, ('cat',), line) for line, path in enumerate(paths, start=1)]
   return list_files.find(rows, folder / 'list.csv', "column 'path'", folder=folder).paths
 
 
@@ -95,14 +95,14 @@ def test_missing_file_is_named(folder, path, parts):
 def test_paths_that_mean_a_file(folder, written, file, change):
   (folder / file).parent.mkdir(parents=True, exist_ok=True)
   (folder / file).write_bytes(b'x')
-  rows = [Row('b.png', 'cat', 1), Row(written, 'cat', 2)]
+  rows = [Row('b.png', ('cat',), 1), Row(written, ('cat',), 2)]
   found = list_files.find(rows, folder / 'list.csv', "column 'path'", folder=folder)
   assert found.paths == [f'{folder}/b.png', f'{folder}/{file}']
   assert any(note.startswith('list.csv: 1 path: ') and change in note for note in found.notes)
 
 
 def _moved(folder, *written):
-  rows = [Row(path, 'cat', line) for line, path in enumerate(written, start=1)]
+  rows = [Row(path, ('cat',), line) for line, path in enumerate(written, start=1)]
   return list_files.find(rows, folder / 'list.csv', "column 'path'", folder=folder)
 
 
@@ -127,7 +127,7 @@ def test_one_of_several_folders_is_that_of_the_lists_split(folder):
   for name in ('train', 'test'):
     (folder / name).mkdir()
     (folder / name / 'c.png').write_bytes(b'x')
-  rows = [Row('c.png', 'cat', 1)]
+  rows = [Row('c.png', ('cat',), 1)]
   for name in ('train', 'test'):
     found = list_files.find(rows, folder / f'{name}.csv', "column 'path'", folder=folder)
     assert found.paths == [f'{folder}/{name}/c.png']
@@ -136,7 +136,7 @@ def test_one_of_several_folders_is_that_of_the_lists_split(folder):
 
 
 def test_repeated_lines_have_different_names():
-  rows = [Row(path, 'cat', line) for line, path in enumerate(
+  rows = [Row(path, ('cat',), line) for line, path in enumerate(
     ('a.png', 'b.png', 'a.png', 'a.png'), start=1)]
   names, images, note = list_files.names_of(rows, pathlib.Path('list.csv'))
   assert images == ['a.png', 'b.png', 'a.png', 'a.png'] and len(set(names)) == 4
@@ -148,7 +148,7 @@ def test_repeated_lines_have_different_names():
 @pytest.mark.parametrize(('label', 'split', 'parts'), [
   ('dog', None, ['cat', 'dog']), ('cat', 'test', ['None', 'test'])])
 def test_repeated_path_with_another_label_or_split_is_rejected(label, split, parts):
-  rows = [Row('a.png', 'cat', 1), Row('b.png', 'cat', 2), Row('a.png', label, 3, split)]
+  rows = [Row('a.png', ('cat',), 1), Row('b.png', ('cat',), 2), Row('a.png', (label,), 3, split)]
   with pytest.raises(ValueError, match='list.csv.* lines 1 and 3') as caught:
     list_files.names_of(rows, pathlib.Path('list.csv'))
   assert all(part in str(caught.value) for part in ['a.png', *parts])

@@ -16,6 +16,7 @@ def test_bad_images(capsys):
     split = types.SimpleNamespace(
         split_name='train', find_bad_images=lambda decode: images, num_classes=1,
         labels=np.zeros(3, int), class_names=['a'], class_counts=np.array([3]),
+        count_classes=lambda labels: np.array([len(labels)]),
         examples=types.SimpleNamespace(names=['a/a.jpg', 'a/b.jpg', 'a/c.jpg']))
     return bad_images.settle(split, None, choice, known=known)
 

@@ -1,0 +1,177 @@
+"""Images with several labels: from a list to training, evaluation, predictions and an export."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+from sklearn import metrics
+
+import slim_zoo
+from datasets import dataset_factory
+
+_CLASSES = ('blue', 'green', 'red')
+_NETWORK = ['--model_name=lenet', '--train_image_size=28', '--xla=off']
+
+
+@pytest.fixture(scope='module')
+def photos(tmp_path_factory):
+  """60 images with any of three coloured squares, a list of them, and which squares they have."""
+  folder = tmp_path_factory.mktemp('photos')
+  random = np.random.default_rng(0)
+  has = random.random([60, 3]) < 0.5
+  for number, squares in enumerate(has):
+    pixels = random.integers(0, 60, [28, 28, 3])
+    for place in np.flatnonzero(squares):
+      top, left = random.integers(0, 16, 2)
+      pixels[top:top + 12, left:left + 12, 2 - place] += 190
+    Image.fromarray(pixels.astype('u1')).save(folder / f'{number}.png')
+  with (folder / 'columns.csv').open('w', newline='') as file:
+    rows = csv.writer(file)
+    rows.writerow(['image', *_CLASSES, 'split'])
+    rows.writerows([f'{number}.png', *squares.astype(int), 'train' if number < 40 else 'test']
+                   for number, squares in enumerate(has))
+  return folder, has
+
+
+@pytest.fixture(scope='module')
+def trained(photos, run_here, tmp_path_factory):
+  """A run on the list."""
+  run = tmp_path_factory.mktemp('run') / 'run'
+  code, out, errors = run_here(
+      'train_image_classifier', f'--train_dir={run}', *_data(photos), *_NETWORK, '--loss=binary',
+      '--optimizer=adamw', '--learning_rate=0.001', '--learning_rate_decay_type=cosine',
+      '--batch_size=20', '--epochs=30', '--validation_interval_epochs=15')
+  assert code == 0, errors
+  assert 'mean average precision' in out and '(best so far)' in out
+  return run
+
+
+def _data(photos):
+  return ['--dataset_name=csv', f'--dataset_dir={photos[0] / "columns.csv"}', '--multi_label']
+
+
+def test_evaluation(photos, trained, run_here, tmp_path):
+  code, out, errors = run_here('eval_image_classifier', f'--checkpoint_path={trained}',
+                               f'--eval_dir={tmp_path}')
+  assert code == 0, errors
+  assert 'Recall_5' not in out
+  found = json.loads((tmp_path / 'eval.json').read_text())
+  model, targets = slim_zoo.load(str(trained)), photos[1][40:].astype(float)
+  logits = model(model.preprocess([photos[0] / f'{n}.png' for n in range(40, 60)])).numpy()
+  by_class = [metrics.average_precision_score(*pair)
+              for pair in zip(targets.T, logits.T, strict=True)]
+  assert found['mean_average_precision'] == pytest.approx(np.mean(by_class), rel=1e-6)
+  assert found['f1'] == pytest.approx(metrics.f1_score(targets, logits > 0, average='micro'))
+  assert found['loss'] == pytest.approx(float(tf.reduce_mean(
+      tf.keras.losses.BinaryCrossentropy(from_logits=True)(targets, logits))), rel=1e-5)
+  assert [found['per_class'][name] for name in _CLASSES] == [
+    {'count': count, 'average_precision': pytest.approx(value)}
+    for count, value in zip(targets.sum(0), by_class, strict=True)]
+  assert found['mean_average_precision'] > 0.8 > targets.mean()
+
+
+def test_predictions_and_export_have_independent_probabilities(photos, trained, run_here, tmp_path):
+  image = photos[0] / '41.png'
+  code, _, errors = run_here('predict_image', f'--checkpoint_path={trained}', str(image),
+                             f'--output_path={tmp_path}/p.json')
+  assert code == 0, errors
+  model = slim_zoo.load(str(trained))
+  expected = tf.sigmoid(model(model.preprocess([image])))[0].numpy()
+  expected = dict(zip(_CLASSES, expected.tolist(), strict=True))
+  [predicted] = json.loads((tmp_path / 'p.json').read_text())
+  assert {one['label']: pytest.approx(one['probability'])
+          for one in predicted['predictions']} == expected
+  assert dict(model.predict([image])[0]) == pytest.approx(expected)
+  code, _, errors = run_here('export_model', f'--checkpoint_path={trained}',
+                             f'--output_path={tmp_path}/saved')
+  assert code == 0, errors
+  signature = tf.saved_model.load(f'{tmp_path}/saved').signatures['serving_default']
+  found = signature(model.preprocess([image]))['probabilities'][0].numpy()
+  assert dict(zip(_CLASSES, found.tolist(), strict=True)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_recipe_keeps_features(photos, trained, run_here, tmp_path):
+  code, out, errors = run_here(
+      'train_image_classifier', f'--train_dir={tmp_path}/run', '--recipe=finetune', '--epochs=1',
+      f'--checkpoint_path={trained}', *_data(photos), '--loss=binary', '--mixup_alpha=0.2')
+  assert code == 0, errors
+  assert 'features of the split' in out and out.count('mean average precision') >= 2
+
+
+@pytest.mark.parametrize(('flags', 'named'), [
+  (['--loss=softmax'], '--loss=binary'), (['--class_weights=balanced'], '--class_weights'),
+  (['--sampling=balanced'], '--sampling'), (['--best_metric=top_1'], '--best_metric')])
+def test_options_for_one_label_are_refused(photos, run_here, tmp_path, flags, named):
+  code, _, errors = run_here('train_image_classifier', f'--train_dir={tmp_path}/run',
+                             *_data(photos), *_NETWORK, '--loss=binary', *flags)
+  assert code == 1 and named in errors and '--multi_label' in errors
+
+
+def test_cells_with_several_labels(tmp_path):
+  for number in range(4):
+    Image.new('RGB', (4, 4), (number, 0, 0)).save(tmp_path / f'{number}.png')
+  (tmp_path / 'train.csv').write_text(
+    'image,label\n0.png,cat|dog\n1.png,dog\n2.png,dog|cat\n3.png,cat\n')
+  with pytest.raises(ValueError, match='2 of 4 lines.*--multi_label'):
+    dataset_factory.get_dataset('csv', 'train', tmp_path, validation_fraction=0)
+  (tmp_path / 'train.csv').write_text(
+    'image,label\n0.png,cat|dog\n1.png,dog\n2.png,dog|cat\n3.png,owl\n')
+  found = dataset_factory.get_dataset('csv', 'train', tmp_path, validation_fraction=0,
+                                      multi_label=True)
+  assert found.class_names == ('cat', 'dog', 'owl')
+  assert [found.label_name(label) for label in found.labels] == [
+    'cat | dog', 'dog', 'cat | dog', 'owl']
+  assert found.class_counts.tolist() == [2, 3, 1]
+  fingerprint = found.fingerprint
+  (tmp_path / 'train.csv').write_text(
+    'image,cat,dog,owl\n0.png,1,1,0\n1.png,0,1,0\n2.png,1,1,0\n3.png,0,0,0\n')
+  changed = dataset_factory.get_dataset('csv', 'train', tmp_path, validation_fraction=0,
+                                        multi_label=True)
+  assert changed.label_name(changed.labels[3]) == '' and changed.fingerprint != fingerprint
+  (tmp_path / 'train.csv').write_text(
+    'image,cat,dog,owl\n0.png,1,1,0\n1.png,0,1,0\n2.png,1,1,0\n3.png,0,0,1\n')
+  same = dataset_factory.get_dataset('csv', 'train', tmp_path, validation_fraction=0,
+                                     multi_label=True)
+  assert same.fingerprint == fingerprint
+
+
+@pytest.mark.parametrize(('labels', 'names'), [
+  ([[0, 2], [], [1], [2, 0, 0]], ('0', '1', '2')),
+  ([['dog', 'cat'], [], ['owl'], ['cat', 'dog']], ('cat', 'dog', 'owl'))])
+@pytest.mark.parametrize('empty_first', [False, True])
+def test_records_with_several_labels(tmp_path, labels, names, empty_first):
+  order = [1, 0, 2, 3] if empty_first else [0, 1, 2, 3]
+  png = tf.io.encode_png(np.zeros([4, 4, 3], np.uint8)).numpy()
+  with tf.io.TFRecordWriter(str(tmp_path / 'train.tfrecord')) as writer:
+    for place in order:
+      feature = (tf.train.Feature(int64_list=tf.train.Int64List(value=labels[place]))
+                 if names[0] == '0' else tf.train.Feature(bytes_list=tf.train.BytesList(
+                     value=[label.encode() for label in labels[place]])))
+      writer.write(tf.train.Example(features=tf.train.Features(feature={
+          'image': tf.train.Feature(bytes_list=tf.train.BytesList(value=[png])),
+          'labels': feature})).SerializeToString())
+  found = dataset_factory.get_dataset('tfrecord', 'train', tmp_path, validation_fraction=0,
+                                      multi_label=True)
+  assert found.class_names == names and found.class_counts.tolist() == (
+    [2, 1, 2] if names[0] == '0' else [2, 2, 1])
+  expected = [' | '.join(sorted({str(label) for label in labels[place]})) for place in order]
+  assert [found.label_name(label) for label in found.labels] == expected
+  read = [found.label_name(one['label']) for one in found.epoch(0).as_numpy_iterator()]
+  assert read == expected
+  with pytest.raises(ValueError, match='--multi_label'):
+    dataset_factory.get_dataset('tfrecord', 'train', tmp_path, validation_fraction=0)
+
+
+@pytest.mark.parametrize('text', ['image,label\n0.png,cat|dog\n1.png,\n',
+                                  'image,label\n0.png,cat|nan\n1.png,dog\n'])
+def test_cells_without_a_label_are_refused(tmp_path, text):
+  for number in range(2):
+    Image.new('RGB', (4, 4)).save(tmp_path / f'{number}.png')
+  (tmp_path / 'train.csv').write_text(text)
+  with pytest.raises(ValueError, match='train.csv, line'):
+    dataset_factory.get_dataset('csv', 'train', tmp_path, validation_fraction=0, multi_label=True)
