@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from datasets import csv_list, dataset, folder_layout, indexed, splits
+from datasets import csv_list, dataset, folder_layout, ilsvrc, indexed, list_columns, splits
 from files import converted_images, image_types
 
 
@@ -36,11 +37,14 @@ def get_split(name: str, split_name: str, dataset_dir,
   try:
     layout = folder_layout.find(root)
   except folder_layout.NoClassesError:
-    found = csv_list.beside(root)
-    if not found:
+    listed = _listed(name, split_name, root, options=options)
+    if not listed:
       raise
-    listed = csv_list.get_split(name, split_name, found, options=options)
-    return dataclasses.replace(listed, notes=(f'Classes from {found.name}.', *listed.notes))
+    return listed
+  if layout.is_of_names:
+    with contextlib.suppress(list_columns.NoLabelsError):
+      if listed := _listed(name, split_name, root, options=options):
+        return listed
   chosen, part = splits.choose(
       layout.folder_names.get(split_name, split_name), (*layout.splits, *layout.unlabelled),
       validation_fraction=options.validation_fraction, source=f'the folder {root}')
@@ -60,6 +64,16 @@ def get_split(name: str, split_name: str, dataset_dir,
                          notes=(*layout.notes, *notes, *_order_note(class_names),
                                 *_list_note(root, class_names)),
                          numbered_by_name=True)
+
+
+def _listed(name: str, split_name: str, root: Path, *, options: dataset.Options
+            ) -> dataset.Dataset | None:
+  """Makes a split from the list beside the images; None if there is none."""
+  found = csv_list.beside(root)
+  if not found:
+    return None
+  listed = csv_list.get_split(name, split_name, found, options=options)
+  return dataclasses.replace(listed, notes=(f'Classes from {found.name}.', *listed.notes))
 
 
 def image_files(top) -> tuple[list[str], str]:
@@ -92,9 +106,9 @@ def _no_classes(split: str, path: Path) -> str:
   advice = ('Images without classes are for predict_image.py.' if split == 'test' else
             'Sort them into one directory per class, or list them with their classes '
             '(--dataset_name=csv); or train without them: --validation_interval_epochs=0.')
-  count = len(folder_layout.loose_images(path))
-  return (f'Expected one directory per class in {path}, the split {split!r}. Received: {count} '
-          f'images outside class directories. {advice}')
+  loose = folder_layout.loose_images(path)
+  return (f'Expected one directory per class in {path}, the split {split!r}. Received: '
+          f'{len(loose)} images outside class directories. {advice}{ilsvrc.advice(loose)}')
 
 
 def _in_order(names: Iterable[str]) -> tuple[str, ...]:

@@ -40,11 +40,13 @@ class Layout(NamedTuple):
     unlabelled: `{split: directory}` for splits whose images are not in class directories.
     folder_names: `{directory name: its split}`.
     notes: lines for the user about anything unusual.
+    is_of_names: whether the classes are in the names of the images.
   """
   splits: dict[str, dict[str, tuple[Path, ...]]]
   unlabelled: dict[str, Path]
   folder_names: dict[str, str]
   notes: tuple[str, ...]
+  is_of_names: bool = False
 
 
 class _Split(NamedTuple):
@@ -317,7 +319,7 @@ def _layout_of_names(top: Path, folders: Mapping[str, Path]) -> Layout | None:
   notes = [f'Classes from the names of the files: {counts}.',
            *(f'Not used: {path.relative_to(top)}, {_count(len(loose_images(path)))} without a '
              'class in their names.' for path in unlabelled.values())]
-  return Layout(splits, unlabelled, {}, tuple(notes))
+  return Layout(splits, unlabelled, {}, tuple(notes), is_of_names=True)
 
 
 def _layout_of_classes(top: Path, names: Sequence[str]) -> Layout:

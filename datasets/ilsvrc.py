@@ -14,6 +14,7 @@ _KAGGLE = 'LOC_val_solution.csv'
 _TF_SLIM = 'imagenet_2012_validation_synset_labels.txt'
 _KIT = 'ILSVRC2012_validation_ground_truth.txt'
 _META = 'meta.mat'
+_VALIDATION = re.compile(r'ILSVRC2012_val_\d{8}\.', re.IGNORECASE)
 _ID = re.compile(r'n\d{8}')
 
 
@@ -55,6 +56,14 @@ def find(folders: Sequence[Path], images: Sequence[str]) -> Found | None:
   return None
 
 
+def advice(names: Sequence[str]) -> str:
+  """What to do with images without classes if these are ILSVRC's validation images; else ''."""
+  if not names or not all(_VALIDATION.match(name) for name in names):
+    return ''
+  return (f' These are the validation images of ILSVRC 2012: put {_KAGGLE}, {_TF_SLIM}, or {_KIT} '
+          f'with its {_META}, into the folder or the one above it.')
+
+
 def _and_kits(folders: Sequence[Path]) -> Iterator[Path]:
   """Yields the folders, and those of development kits inside."""
   for folder in folders:
@@ -89,6 +98,10 @@ def _of_kit(path: Path, names: Sequence[str]) -> list[str]:
   # Imported here because it takes long, and is rarely needed.
   from scipy import io
   meta = path.parent / _META
+  if not meta.is_file():
+    raise ValueError(f'Expected {_META} of the development kit beside {path}, which says what its '
+                     f'numbers mean. Received no such file: copy it there, or use {_TF_SLIM}, '
+                     'which has names.')
   try:
     synsets = io.loadmat(meta, squeeze_me=True)['synsets']
     ids = {str(number): str(wnid) for number, wnid in

@@ -120,6 +120,10 @@ def test_truncated_checkpoint(run_here, trained, tmp_path, suffix):
   (['--epochs=1', '--optimizer=adamw', '--learning_rate_decay_type=cosine'], ''),
   (['--max_number_of_steps=100'], '--learning_rate_decay_type=cosine'),
   (['--max_number_of_steps=100', '--learning_rate_decay_type=one_cycle'], ''),
+  (['--epochs=1', '--learning_rate=0'], '--learning_rate=0'),
+  (['--epochs=1', '--warmup_epochs=2'], '--warmup_epochs'),
+  (['--epochs=1', '--model_name=mobilenet_v1_025', '--batch_norm_decay=0.9',
+    '--train_image_size=32'], '--train_image_size'),
   (['--epochs=1', '--model_name=mobilenet_v1_025'], '--batch_norm_decay'),
   (['--epochs=1', '--model_name=mobilenet_v1_025', '--batch_norm_decay=0.9'], '')])
 def test_doubtful_flags_give_a_warning(run_here, tmp_path, monkeypatch, flags, warning):

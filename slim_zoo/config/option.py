@@ -59,6 +59,8 @@ class Option:
     instead_of: another option that says the same thing; only one of them may be given.
     needs: another option, and the values of it with which this one has an effect; no values stand
       for any but None and 0.
+    is_of_tf_slim: whether a run goes on without what it needs, and says so: TF-Slim's command lines
+      have flags without effect.
     is_common: whether --help shows it; --helpfull shows all.
   """
   name: str
@@ -74,6 +76,7 @@ class Option:
   open_value: str | None = None
   instead_of: str | None = None
   needs: tuple[str, tuple[str, ...]] | None = None
+  is_of_tf_slim: bool = False
   is_common: bool = False
 
   @property
@@ -113,12 +116,13 @@ class Option:
 def option(default: Any, text: str, *, rule: Rule = Rule.COMMAND, choices: Sequence[str] = (),
            lower: float | None = None, upper: float | None = None, path: Path | None = None,
            open_value: str | None = None, instead_of: str | None = None,
-           needs: tuple[str, tuple[str, ...]] | None = None, common: bool = False) -> Any:
+           needs: tuple[str, tuple[str, ...]] | None = None, of_tf_slim: bool = False,
+           common: bool = False) -> Any:
   """Makes the field of an option; see `Option` for the arguments."""
   return dataclasses.field(default=default, metadata={_KEY: {
       'help': text, 'rule': rule, 'choices': tuple(choices), 'lower': lower, 'upper': upper,
       'path': path, 'open_value': open_value, 'instead_of': instead_of, 'needs': needs,
-      'is_common': common}})
+      'is_of_tf_slim': of_tf_slim, 'is_common': common}})
 
 
 @functools.cache

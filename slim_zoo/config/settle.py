@@ -56,7 +56,7 @@ def settle(parsed: Parsed[Config], saved: Mapping[str, Any], *, source: str,
 
 
 def _check_needs(config: Any, given: Collection[str]) -> None:
-  """Stops at a given option that has no effect without a value of another.
+  """Stops at a given option that has no effect without a value of another; prints TF-Slim's own.
 
   Raises:
     ValueError: names both.
@@ -67,9 +67,12 @@ def _check_needs(config: Any, given: Collection[str]) -> None:
       continue
     other, wanted = option.needs
     if not (values[other] in wanted if wanted else values[other]):
-      raise ValueError(f'--{name}: expected with '
-                       f'{" or ".join(f"--{other}={one}" for one in wanted) or f"--{other}"} only. '
-                       f'Received: --{other}={values[other]}. Leave it out, or change that.')
+      where = ' or '.join(f'--{other}={one}' for one in wanted) or f'--{other}'
+      if option.is_of_tf_slim:
+        print(f'Not used: --{name}={values[name]}, which has an effect with {where} only.')
+        continue
+      raise ValueError(f'--{name}: expected with {where} only. Received: --{other}='
+                       f'{values[other]}. Leave it out, or change that.')
 
 
 def _without_overridden(parsed: Parsed, saved: Mapping[str, Any],

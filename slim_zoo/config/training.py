@@ -99,7 +99,8 @@ class Optimization:
                                          'reaches 0 at the end of the run.', rule=FREE,
                                          choices=DECAYS)
   learning_rate_decay_factor: float = option(
-      0.94, 'Factor of the decays of exponential, multi_step and plateau.', rule=FREE)
+      0.94, 'Factor of the decays of exponential, multi_step and plateau.', rule=FREE,
+      needs=('learning_rate_decay_type', ('exponential', 'multi_step', 'plateau')), of_tf_slim=True)
   plateau_patience: int = option(
       3, 'Validations without a better --best_metric after which plateau lowers the learning rate.',
       rule=FREE, lower=1, needs=('learning_rate_decay_type', ('plateau',)))
@@ -111,9 +112,11 @@ class Optimization:
       needs=('learning_rate_decay_type', ('cosine',)))
   num_epochs_per_decay: float = option(
       2.0, 'Epochs after which the learning rate decays, counted with the batch size of one '
-      'replica, as in TF-Slim.', rule=FREE)
+      'replica, as in TF-Slim.', rule=FREE,
+      needs=('learning_rate_decay_type', ('exponential', 'polynomial')), of_tf_slim=True)
   end_learning_rate: float = option(0.0001, 'Final learning rate of the polynomial decay.',
-                                    rule=FREE)
+                                    rule=FREE,
+      needs=('learning_rate_decay_type', ('polynomial',)), of_tf_slim=True)
   warmup_epochs: float = option(0.0, 'Epochs in which the learning rate rises linearly.', rule=FREE)
   gradient_clip_norm: float | None = option(
       None, 'Largest norm of the gradient of all variables; longer ones are scaled down to it.',
@@ -147,29 +150,41 @@ class NetworkOptimization(Optimization):
 @dataclasses.dataclass(frozen=True)
 class OptimizerSettings:
   """Settings of single optimizers."""
-  adadelta_rho: float = option(0.95, 'Decay rate of Adadelta.', rule=FIXED)
+  adadelta_rho: float = option(0.95, 'Decay rate of Adadelta.', rule=FIXED,
+      needs=('optimizer', ('adadelta',)), of_tf_slim=True)
   adagrad_initial_accumulator_value: float = option(0.1, "Start of Adagrad's accumulators.",
-                                                    rule=FIXED)
+                                                    rule=FIXED,
+      needs=('optimizer', ('adagrad',)), of_tf_slim=True)
   adam_beta1: float = option(0.9, 'Decay of the first moments of Adam, AdamW and LAMB.',
-                             rule=FIXED)
+                             rule=FIXED,
+      needs=('optimizer', ('adam', 'adamw', 'lamb')), of_tf_slim=True)
   adam_beta2: float = option(0.999, 'Decay of the second moments of Adam, AdamW and LAMB.',
-                             rule=FIXED)
+                             rule=FIXED,
+      needs=('optimizer', ('adam', 'adamw', 'lamb')), of_tf_slim=True)
   opt_epsilon: float | None = option(
       None, "Epsilon of Adadelta, Adam, AdamW, LAMB and RMSProp; by default TF-Slim's 1.0, and "
-      '1e-8 for AdamW and LAMB.', rule=FIXED, lower=0)
+      '1e-8 for AdamW and LAMB.', rule=FIXED, lower=0,
+      needs=('optimizer', ('adadelta', 'adam', 'adamw', 'lamb', 'rmsprop')), of_tf_slim=True)
   decay_vectors: bool = option(
       False, 'Apply the weight decay of AdamW and LAMB to vectors as well, which are biases and '
       'normalizations.', rule=FIXED, needs=('optimizer', ('adamw', 'lamb')))
-  ftrl_learning_rate_power: float = option(-0.5, 'Power of the learning rate in FTRL.', rule=FIXED)
-  ftrl_initial_accumulator_value: float = option(0.1, "Start of FTRL's accumulators.", rule=FIXED)
-  ftrl_l1: float = option(0.0, 'Strength of the L1 regularization in FTRL.', rule=FIXED)
-  ftrl_l2: float = option(0.0, 'Strength of the L2 regularization in FTRL.', rule=FIXED)
-  momentum: float = option(0.9, 'Momentum of the momentum optimizer.', rule=FIXED)
+  ftrl_learning_rate_power: float = option(-0.5, 'Power of the learning rate in FTRL.', rule=FIXED,
+      needs=('optimizer', ('ftrl',)), of_tf_slim=True)
+  ftrl_initial_accumulator_value: float = option(0.1, "Start of FTRL's accumulators.", rule=FIXED,
+      needs=('optimizer', ('ftrl',)), of_tf_slim=True)
+  ftrl_l1: float = option(0.0, 'Strength of the L1 regularization in FTRL.', rule=FIXED,
+      needs=('optimizer', ('ftrl',)), of_tf_slim=True)
+  ftrl_l2: float = option(0.0, 'Strength of the L2 regularization in FTRL.', rule=FIXED,
+      needs=('optimizer', ('ftrl',)), of_tf_slim=True)
+  momentum: float = option(0.9, 'Momentum of the momentum optimizer.', rule=FIXED,
+      needs=('optimizer', ('momentum',)), of_tf_slim=True)
   nesterov: bool = option(
       False, 'Use Nesterov momentum in the momentum optimizer.', rule=FIXED,
       needs=('optimizer', ('momentum',)))
-  rmsprop_momentum: float = option(0.9, 'Momentum of RMSProp.', rule=FIXED)
-  rmsprop_decay: float = option(0.9, "Decay of RMSProp's mean squares.", rule=FIXED)
+  rmsprop_momentum: float = option(0.9, 'Momentum of RMSProp.', rule=FIXED,
+      needs=('optimizer', ('rmsprop',)), of_tf_slim=True)
+  rmsprop_decay: float = option(0.9, "Decay of RMSProp's mean squares.", rule=FIXED,
+      needs=('optimizer', ('rmsprop',)), of_tf_slim=True)
 
 
 @dataclasses.dataclass(frozen=True)

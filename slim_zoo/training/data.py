@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import pathlib
@@ -66,7 +67,7 @@ def open_data(config: Train, *, net: Net, head: kept_heads.Head, saved: Mapping[
   train = get(split_name=data.dataset_split_name)
   input_pipeline.check_sampling(train, data.sampling)
   if is_resumed:
-    _check_same(train, saved, key='fingerprint', train_dir=config.saving.train_dir)
+    _check_same(train, saved, key='fingerprint', train_dir=config.saving.train_dir, get=get)
   for note in (*train.notes, train.summary()):
     print(note)
   names, offset = _settle_outputs(train, config, begin)
@@ -122,18 +123,33 @@ def _image_size(config: Train) -> int:
   return size
 
 
-def _check_same(split: Dataset, saved: Mapping[str, Any], *, key: str, train_dir: str | None
-                ) -> None:
-  """Checks that a resumed run has the examples that it had; `key` is that of their fingerprint."""
+def _check_same(split: Dataset, saved: Mapping[str, Any], *, key: str, train_dir: str | None,
+                get: Callable[..., Dataset]) -> None:
+  """Checks that a resumed run has the examples that it had.
+
+  Args:
+    split: one of its splits.
+    saved: the run's metadata.
+    key: that of the split's fingerprint.
+    train_dir: of the run.
+    get: opens another split, for the message.
+
+  Raises:
+    ValueError: if not; names the first examples that have changed.
+  """
   if saved and 'dataset' not in saved:
     raise ValueError(f'--train_dir={train_dir}: expected the directory of a run. Received: one '
                      'with converted weights. Use it as --checkpoint_path, with another '
                      '--train_dir.')
   if saved and saved['dataset'][key] not in (None, split.fingerprint):
-    known = example_names.read(pathlib.Path(train_dir or ''))
+    known, opened = example_names.read(pathlib.Path(train_dir or '')), [split]
+    for name in known:
+      if name != split.split_name:
+        with contextlib.suppress(ValueError, OSError):
+          opened.append(get(split_name=name))
     raise ValueError(
         f'Expected the data of the run in {train_dir}. Received: other examples in the split '
-        f'{split.split_name!r}. {example_names.changes(known, split)} Use the same data; or start '
+        f'{split.split_name!r}. {example_names.changes(known, opened)} Use the same data; or start '
         f'a new run on these from what this one has learned: --checkpoint_path={train_dir} with '
         'another --train_dir.')
 
@@ -149,7 +165,7 @@ def _open_validation(get: Callable[..., Dataset], config: Train,
       print(f'No validation: {error}')
   if validation:
     _check_same(validation, saved, key='validation_fingerprint',
-                train_dir=config.saving.train_dir)
+                train_dir=config.saving.train_dir, get=get)
   needs = {'--early_stopping_patience': duration.early_stopping_patience,
            '--learning_rate_decay_type=plateau':
                config.optimization.learning_rate_decay_type == 'plateau'}

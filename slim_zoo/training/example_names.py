@@ -56,16 +56,22 @@ def read(folder: pathlib.Path) -> Known:
   return found
 
 
-def changes(before: Known, split: Dataset) -> str:
-  """Describes how a split differs from what a run has kept of it.
+def changes(before: Known, splits: Sequence[Dataset]) -> str:
+  """Describes how splits differ from what a run has kept of them.
+
+  A split that is made by hashing names changes with the names, so that all are compared at once.
 
   Returns:
     Sentences with the first examples that were added, removed, moved to another folder, or given
     another class.
   """
-  if split.split_name not in before:  # A run of an earlier version.
+  if any(split.split_name not in before for split in splits):  # A run of an earlier version.
     return 'Some examples were added, removed, renamed or moved to another class.'
-  old, new = before[split.split_name], _classes(split)
+  old: dict[str, str] = {}
+  new: dict[str, str] = {}
+  for split in splits:
+    old |= before[split.split_name]
+    new |= _classes(split)
   added, removed = ([name for name in one if name not in other]
                     for one, other in ((new, old), (old, new)))
   targets = _by_file(added)
@@ -78,7 +84,8 @@ def changes(before: Known, split: Dataset) -> str:
       'In another class': [f'{name} ({new[name]} instead of {a_class})'
                            for name, a_class in old.items() if new.get(name, a_class) != a_class]}
   text = ' '.join(f'{what}: {_listed(names)}.' for what, names in sentences.items() if names)
-  return text or 'The examples are the same, but in another order, or the classes have changed.'
+  return text or ('The examples are the same, but in another order or in other splits, or the '
+                  'classes have changed.')
 
 
 def _classes(split: Dataset) -> dict[str, str]:

@@ -51,6 +51,8 @@ from slim_zoo.weights import checkpoint_files, kept_heads, opening, sources
 
 # A learning rate of more than this share in the last step is too high; shorter runs are trials.
 _HIGH_SHARE, _LEAST_STEPS = 0.5, 100
+# Images may be this many times smaller than a network's own size without a warning.
+_MOST_REDUCTION = 4
 
 
 def train(parsed: Parsed[Train]) -> int:
@@ -359,6 +361,16 @@ def _announce(job: _Job) -> None:
 def _doubts(config: Train, network: Network, *, end: int | None,
             schedule: schedules.Schedule) -> Iterator[str]:
   """Yields warnings about settings that are known to train badly."""
+  size, own_size = config.model.train_image_size or 0, nets_factory.get_net(
+      config.model.model_name).image_size
+  if _MOST_REDUCTION * size < own_size:
+    yield (f'the images, {size}×{size}, are much smaller than the {own_size}×{own_size} for which '
+           f'{config.model.model_name} was made. See --train_image_size.')
+  if not config.optimization.learning_rate:
+    yield 'with --learning_rate=0 nothing is learned.'
+  if end is not None and schedule.warmup_steps >= end:
+    yield (f'the warm-up of {schedule.warmup_steps} steps is as long as the run or longer. See '
+           '--warmup_epochs.')
   epsilon = config.settings.opt_epsilon
   if config.optimization.optimizer == 'adam' and (epsilon is None or epsilon >= 0.1):
     yield ("Adam hardly trains with an epsilon as large as TF-Slim's 1.0. Set --opt_epsilon=1e-7, "

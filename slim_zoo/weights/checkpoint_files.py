@@ -112,7 +112,8 @@ def latest(path: str | os.PathLike, *, missing_ok: bool = False) -> str | None:
       not path.name.endswith('.ckpt')):
     raise CheckpointError(f'{path}: expected weights. Received: no such file.'
                           + _similar_files(path))
-  raise CheckpointError(f'{prefix}: expected a checkpoint. Received: no file {prefix}.index.'
+  raise CheckpointError(f'{prefix}: expected a checkpoint, or a directory with one. Received: '
+                        f'neither such a directory nor a file {prefix}.index.'
                         + (f' The folder has: {", ".join(hint)}.' if hint else ''))
 
 

@@ -14,6 +14,7 @@ import io
 import math
 import os
 import re
+import sys
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, BinaryIO, cast
@@ -299,11 +300,12 @@ _NAMES = {
 # From tensors to arrays.
 
 def _state_dict(root: Any) -> dict[str, _Tensor]:
-  """Finds the state dict in the saved object."""
-  inner = root
-  while inner is not None:
-    root = inner
-    inner = _inner(root) if type(root) is dict else None
+  """Finds the state dict in the saved object, and says where, if it is not the object itself."""
+  while type(root) is dict and (found := _inner(root)):
+    name, others = found
+    print(f'The weights are those in {name!r} of the file.'
+          + (f' Not used: {", ".join(map(repr, others))}.' if others else ''), file=sys.stderr)
+    root = root[name]
   if type(root) is not dict or not root:
     raise ValueError(f'{shown(root)}, with no state dict')
   for name, value in root.items():
@@ -313,14 +315,18 @@ def _state_dict(root: Any) -> dict[str, _Tensor]:
   return root
 
 
-def _inner(root: dict) -> dict | None:
-  """The entry under a usual name, or else the only one that is a state dict; None without one."""
-  usual = next((root[name] for name in _WRAPPERS if type(root.get(name)) is dict), None)
-  if usual is not None:
-    return usual
-  found = [value for value in root.values() if type(value) is dict and value and all(
-    type(name) is str and type(tensor) is _Tensor for name, tensor in value.items())]
-  return found[0] if len(found) == 1 else None
+def _inner(root: dict) -> tuple[str, list[str]] | None:
+  """The entry under a usual name, or else the only one that is a state dict; None without one.
+
+  Returns:
+    Its name, and the names of others that are state dicts.
+  """
+  found = [name for name, value in root.items()
+           if type(name) is str and type(value) is dict and value and all(
+               type(key) is str and type(tensor) is _Tensor for key, tensor in value.items())]
+  usual = [name for name in _WRAPPERS if type(root.get(name)) is dict]
+  chosen = usual[0] if usual else found[0] if len(found) == 1 else None
+  return None if chosen is None else (chosen, [name for name in found if name != chosen])
 
 
 def _arrays(state: Mapping[str, _Tensor], order: str,

@@ -123,6 +123,20 @@ def test_flat_images_with_classes_in_their_names(tmp_path):
   assert found.class_names == ('cat', 'dog') and found.labels.tolist() == [0, 0, 0, 1, 1, 1]
 
 
+@pytest.mark.parametrize(('header', 'class_names'), [
+  ('id,breed', ('boxer', 'pug')), ('id,', ('d', 't'))])
+def test_list_comes_before_classes_in_names(tmp_path, header, class_names):
+  (tmp_path / 'train').mkdir()
+  rows = [(f'{letter}{number}', breed) for letter in 'dt'
+          for number, breed in enumerate(('boxer', 'pug', 'pug'))]
+  for place, (name, _) in enumerate(rows):
+    (tmp_path / 'train' / f'{name}.png').write_bytes(samples.png(place))
+  has_breed = header == 'id,breed'
+  (tmp_path / 'labels.csv').write_text('\n'.join(
+    [header.rstrip(','), *(f'{name},{breed}' if has_breed else name for name, breed in rows)]))
+  assert _get(tmp_path, 'train').class_names == class_names
+
+
 _IDS = ('n01440764', 'n01443537')
 
 
@@ -158,6 +172,12 @@ def test_ground_truth_of_ilsvrc(tmp_path, truth):
     'val/ILSVRC2012_val_00000001.JPEG': 1, 'val/ILSVRC2012_val_00000002.JPEG': 0,
     'val/ILSVRC2012_val_00000003.JPEG': 0}
   assert any(pathlib.Path(truth[0]).name in note for note in found.notes)
+
+
+def test_missing_ground_truth_of_ilsvrc(tmp_path):
+  folder = _ilsvrc(tmp_path, ('nothing', ''))
+  with pytest.raises(splits.UnlabelledSplitError, match='LOC_val_solution.csv'):
+    _get(folder, 'validation')
 
 
 @pytest.mark.parametrize(('truth', 'parts'), [

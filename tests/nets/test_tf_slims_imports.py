@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -46,8 +47,12 @@ def test_preprocessing_of_unknown_names(name):
 
 def test_eager_calls_are_rejected_and_calls_in_a_graph_work():
   function = nets_factory.get_network_fn('lenet', 10)
-  with pytest.raises(ValueError, match='build_network'):
-    function(tf.zeros([1, 28, 28, 1]))
+  for call in (function, tf.function(lambda images: function(images)[0])):
+    with pytest.raises(ValueError, match='build_network'):
+      call(tf.zeros([1, 28, 28, 1]))
+  kept = v1.wrap_function(lambda images: function(images)[0],
+                          [tf.TensorSpec([1, 28, 28, 1], tf.float32)])
+  np.testing.assert_array_equal(*(kept(tf.ones([1, 28, 28, 1])) for _ in range(2)))
   with tf.Graph().as_default():
     logits, _ = function(v1.placeholder(tf.float32, [1, 28, 28, 1]))
     assert logits.shape == [1, 10]

@@ -24,6 +24,7 @@ class Topic:
   steps: int | None = option(None, 'Steps.', rule=Rule.FREE, instead_of='epochs')
   strength: float = option(0.5, 'Strength.', rule=Rule.FREE, needs=('choice', ('on', 'off')))
   interval: int = option(1, 'Interval.', rule=Rule.FREE, needs=('place', ()))
+  decay: float = option(0.5, 'Decay.', rule=Rule.FREE, needs=('choice', ('on',)), of_tf_slim=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,3 +128,10 @@ def test_options_without_effect_are_refused(arguments, saved, names):
     return
   with pytest.raises(ValueError, match=names):
     _settle(arguments, saved)
+
+
+@pytest.mark.parametrize(('arguments', 'is_noted'), [
+  (['--decay=0.7'], True), (['--decay=0.5'], False), (['--decay=0.7', '--choice=on'], False)])
+def test_options_of_tf_slim_without_effect_are_noted(capsys, arguments, is_noted):
+  _settle(arguments, {})
+  assert ('--decay=0.7' in capsys.readouterr().out) == is_noted

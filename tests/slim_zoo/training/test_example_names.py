@@ -15,7 +15,7 @@ _BEFORE = {'a/1': 'a', 'a/2': 'a', 'b/1': 'b', 'b/3': 'b', 'b/\udcff,"\n': 'b'}
 def _split(classes, name='train'):
   names = sorted(set(classes.values()))
   return types.SimpleNamespace(
-      split_name=name, class_names=names, examples=types.SimpleNamespace(names=tuple(classes)),
+      split_name=name, class_names=names, label_name=names.__getitem__, examples=types.SimpleNamespace(names=tuple(classes)),
       labels=np.array([names.index(a_class) for a_class in classes.values()]))
 
 
@@ -32,20 +32,29 @@ def test_changes(tmp_path, now, text):
   example_names.write(tmp_path, [_split({'x': 'a'}, 'validation'), _split(_BEFORE)])
   known = example_names.read(tmp_path)
   assert known == {'validation': {'x': 'a'}, 'train': _BEFORE}
-  assert example_names.changes(known, _split(now)) == text
+  assert example_names.changes(known, [_split(now)]) == text
+
+
+def test_moved_to_the_other_split(tmp_path):
+  """The class that is left in one split may lose another example to it, which nobody touched."""
+  example_names.write(tmp_path, [_split(_BEFORE), _split({'b/7': 'b', 'b/8': 'b'}, 'validation')])
+  train = {name: a_class for name, a_class in _BEFORE.items() if name != 'a/2'} | {'b/8': 'b'}
+  text = example_names.changes(example_names.read(tmp_path), [
+    _split(train), _split({'b/7': 'b', 'b/2': 'b'}, 'validation')])
+  assert text == 'Moved: a/2 to b/2.'
 
 
 def test_order(tmp_path):
   example_names.write(tmp_path, [_split(_BEFORE)])
   now = _split(dict(reversed(_BEFORE.items())))
-  assert 'order' in example_names.changes(example_names.read(tmp_path), now)
+  assert 'order' in example_names.changes(example_names.read(tmp_path), [now])
 
 
 @pytest.mark.parametrize('content', [None, b'', b'no archive', b'\x1f\x8b\x08'])
 def test_missing_or_damaged_file(tmp_path, content):
   if content is not None:
     (tmp_path / example_names.FILE).write_bytes(content)
-  text = example_names.changes(example_names.read(tmp_path), _split(_BEFORE))
+  text = example_names.changes(example_names.read(tmp_path), [_split(_BEFORE)])
   assert 'added' in text and 'removed' in text
 
 

@@ -7,6 +7,7 @@ import contextlib
 import copy
 import io
 import pickle
+import re
 import struct
 import sys
 import types
@@ -226,6 +227,12 @@ def _with_metadata():
 ], ids=['metadata', 'state_dict', 'net', 'both', 'averages', 'any name', 'any name inside'])
 def test_state_dicts_in_checkpoints(write, value):
   _check(read_torch(write(value)), _STATE)
+
+
+def test_other_state_dicts_are_named(write, capsys):
+  other = {'b': _whole(_BASE)}
+  _check(read_torch(write({'state_dict_ema': other, 'state_dict': _state()})), _STATE)
+  assert re.search("'state_dict' .*Not used: 'state_dict_ema'", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize('value, message', [
