@@ -73,7 +73,8 @@ def _listed(name: str, split_name: str, root: Path, *, options: dataset.Options
   if not found:
     return None
   listed = csv_list.get_split(name, split_name, found, options=options)
-  return dataclasses.replace(listed, notes=(f'Classes from {found.name}.', *listed.notes))
+  source = found.name if found.is_file() else f'the lists in {found}'
+  return dataclasses.replace(listed, notes=(f'Classes from {source}.', *listed.notes))
 
 
 def image_files(top) -> tuple[list[str], str]:

@@ -68,7 +68,24 @@ def _keep(end_points: dict | None, scope: str, outputs: tf.Tensor) -> tf.Tensor:
   return outputs
 
 
+def _keeps_variables() -> bool:
+  """Returns whether `tf.compat.v1.get_variable` returns the same variable in the next call."""
+  if tf.compat.v1.get_variable_scope().custom_getter:
+    return True
+  # tf.compat.v1.wrap_function keeps variables; a function of tf.function does not.
+  graph = tf.compat.v1.get_default_graph()
+  return not tf.executing_eagerly() and (
+      not tf.inside_function() or getattr(graph, 'name', '') == 'wrapped_function')
+
+
 def _variable(name, shape, dtype, *, initializer, regularizer, trainable) -> tf.Tensor:
+  if not _keeps_variables():
+    raise ValueError(
+        f'{tf.compat.v1.get_variable_scope().name}/{name}: expected a network that is called in a '
+        'tf.Graph, which keeps its variables. Received: an eager call, or one in a tf.function, '
+        'which would have new random weights every time. Build the network once with '
+        'nets_factory.build_network(name, image_shape=[height, width, channels], num_classes=…), '
+        'and call that.')
   return tf.compat.v1.get_variable(name, shape, dtype, initializer=initializer,
                                    regularizer=regularizer, trainable=trainable)
 
@@ -314,8 +331,9 @@ def _normalize_together(images: tf.Tensor, gamma, beta, *, epsilon: float,
 
 def _scale_kept(inputs: tf.Tensor, keep_prob, keys, shape, scope: str) -> tf.Tensor:
   if keys is None:
-    raise ValueError(f'{scope} is random in training. Expected the keys of the examples, '
-                     'from nets.noise.example_keys. Received: None.')
+    raise ValueError(f'{scope} is random in training. Expected an argument of the network or of '
+                     "get_network_fn's function: keys=nets.noise.example_keys(seed, step, ids), "
+                     'with the step and a different id for each example. Received: none.')
   kept = noise.uniform(keys, shape, scope) < keep_prob
   return tf.where(kept, inputs / tf.cast(keep_prob, inputs.dtype), tf.zeros([], inputs.dtype))
 

@@ -371,28 +371,12 @@ def get_network_fn(name: str, num_classes: int | None,  # noqa: PLR0917 (TF-Slim
   @functools.wraps(net.function)
   def network_fn(images: tf.Tensor, *, keys: tf.Tensor | None = None,
                  step: tf.Tensor | None = None, **arguments):
-    if not _keeps_variables():
-      raise ValueError(
-          f'get_network_fn({name!r}, …): expected a call in a tf.Graph, which keeps the variables. '
-          'Received: an eager call, or one in a tf.function, which would have new random weights '
-          f'every time. Build the network once with nets_factory.build_network({name!r}, '
-          'image_shape=[height, width, channels], num_classes=…), and call that.')
     with layers.arg_scope(net.arg_scope(weight_decay=weight_decay)), \
         layers.arg_scope(layers.RANDOM, keys=keys), \
         layers.arg_scope([layers.scheduled_drop_path], step=step):
       return net.function(images, num_classes, is_training=is_training, **arguments)
 
   return network_fn
-
-
-def _keeps_variables() -> bool:
-  """Returns whether `tf.compat.v1.get_variable` returns the same variable in the next call."""
-  if tf.compat.v1.get_variable_scope().custom_getter:
-    return True
-  # tf.compat.v1.wrap_function keeps variables; a function of tf.function does not.
-  graph = tf.compat.v1.get_default_graph()
-  return not tf.executing_eagerly() and (
-      not tf.inside_function() or getattr(graph, 'name', '') == 'wrapped_function')
 
 
 def build_network(name: str, *, head: str | None = None, head_from: str | None = None,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -47,7 +49,8 @@ def test_preprocessing_of_unknown_names(name):
 
 def test_eager_calls_are_rejected_and_calls_in_a_graph_work():
   function = nets_factory.get_network_fn('lenet', 10)
-  for call in (function, tf.function(lambda images: function(images)[0])):
+  eager = functools.partial(nets_factory.networks_map['lenet'], num_classes=3)
+  for call in (function, eager, tf.function(lambda images: function(images)[0])):
     with pytest.raises(ValueError, match='build_network'):
       call(tf.zeros([1, 28, 28, 1]))
   kept = v1.wrap_function(lambda images: function(images)[0],

@@ -15,7 +15,8 @@ _BEFORE = {'a/1': 'a', 'a/2': 'a', 'b/1': 'b', 'b/3': 'b', 'b/\udcff,"\n': 'b'}
 def _split(classes, name='train'):
   names = sorted(set(classes.values()))
   return types.SimpleNamespace(
-      split_name=name, class_names=names, label_name=names.__getitem__, examples=types.SimpleNamespace(names=tuple(classes)),
+      split_name=name, class_names=names, label_name=names.__getitem__,
+      examples=types.SimpleNamespace(names=tuple(classes)),
       labels=np.array([names.index(a_class) for a_class in classes.values()]))
 
 
