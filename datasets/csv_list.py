@@ -139,7 +139,7 @@ def get_split(name: str, split_name: str, dataset_dir,
   if part:
     keep = splits.part_of(examples, classes.names, part, images=images,
                           validation_fraction=options.validation_fraction,
-                          by_class=not is_multi)
+                          label_sets=label_sets if is_multi else None)
   if (part or chosen) != 'train':  # Repetitions weight images in training, not in a measurement.
     keep &= np.array(names) == np.array(images)
   if not keep.all():
@@ -163,9 +163,9 @@ def read_list(path: Path, folder: Path, *, is_multi: bool = False) -> ImageList:
     is_multi: whether images may have several labels.
   """
   table = list_table.open_table(path, folder)
-  columns = list_columns.choose(table)
+  columns = list_columns.choose(table, is_multi=is_multi)
   if is_multi:
-    found = [_parts(text) for text in list_columns.all_of(table, columns)]
+    found = list_columns.all_of(table, columns)
   elif columns.label is None:
     found = [(label,) for label in list_columns.one_of(table, columns)]
   else:
@@ -178,14 +178,7 @@ def read_list(path: Path, folder: Path, *, is_multi: bool = False) -> ImageList:
     rows.append(Row(line.cells[columns.image], labels, line.number,
                     _split(table, columns.split, line)))
   return ImageList(path, rows, table.title(columns.image), tuple(map(table.name, columns.classes)),
-                   _note(table, columns, rows))
-
-
-def _parts(text: str) -> tuple[str, ...]:
-  """The labels in the text of `list_columns.all_of`."""
-  if text == list_columns.SEPARATOR:
-    return ()
-  return tuple(text.split(list_columns.SEPARATOR))
+                   _note(table, columns, rows, is_multi=is_multi))
 
 
 def _read_lists(root: Path, image_dir: Path | None, is_multi: bool
@@ -239,6 +232,13 @@ def _find_lists(root: Path) -> dict[str, Path]:
   return found
 
 
+def names_labels(path: Path) -> bool:
+  """Whether a list, or the training list in a folder, has a column that is named like labels."""
+  table = list_table.open_table(_find_lists(path)['train'], path if path.is_dir() else path.parent)
+  return any(list_names.is_label(name) or list_names.may_be_label(name)
+             for name in table.header or ())
+
+
 def beside(folder: Path) -> Path | None:
   """The CSV or TSV file that lists a folder's images; the folder if it has one per split."""
   if any(path.suffix != '.txt' and split_names.split_of(path.stem) == 'train'
@@ -274,10 +274,11 @@ def _split(table: list_table.Table, column: int | None, line) -> str | None:
   return found
 
 
-def _note(table: list_table.Table, columns: list_columns.Columns, rows: list[Row]) -> str:
+def _note(table: list_table.Table, columns: list_columns.Columns, rows: list[Row], *,
+          is_multi: bool) -> str:
   """Describes how a list was read; '' for the usual layout."""
   is_known = not table.header or list_names.is_path(table.name(columns.image))
-  is_usual = is_known and columns == list_columns.Columns(0, 1, (), None, ())
+  is_usual = is_known and not is_multi and columns == list_columns.Columns(0, 1, (), None, ())
   if is_usual and not table.encoding:
     return ''
   if is_usual:
@@ -288,6 +289,8 @@ def _note(table: list_table.Table, columns: list_columns.Columns, rows: list[Row
                  f'{table.listed(columns.classes)}')
   else:
     parts[0] += f', labels in {table.title(columns.label)}'
+    if is_multi:
+      parts[0] += f', separated by {list_columns.separator_of(table, columns.label)}'
   if columns.split is not None:
     counts = collections.Counter(row.split for row in rows)
     parts[0] += (f', splits in {table.title(columns.split)} ('
@@ -395,9 +398,7 @@ def _labels(rows: Sequence[Row], path: Path, classes: _Classes
 
   If each row has one class, the label is that class.
   """
-  found = [tuple(sorted(classes.label_of(text, row, path) for text in row.labels)) for row in rows]
+  found = [[classes.label_of(text, row, path) for text in row.labels] for row in rows]
   if all(len(one) == 1 for one in found):
     return [one[0] for one in found], tuple((place,) for place in range(len(classes.names)))
-  sets = sorted(set(found))
-  numbers = {one: number for number, one in enumerate(sets)}
-  return [numbers[one] for one in found], tuple(sets)
+  return dataset.number_sets(found)

@@ -130,7 +130,14 @@ class Dataset:
     return self.count_classes(self.labels)
 
   def count_classes(self, labels: np.ndarray) -> np.ndarray:
-    """Counts the examples of each class among those with some labels: int64 [num_classes]."""
+    """Counts how many of some examples, given by their labels, have each class.
+
+    Args:
+      labels: of the examples, int64 [n].
+
+    Returns:
+      int64 [num_classes].
+    """
     if self.label_sets is None:
       return np.bincount(labels, minlength=self.num_classes)
     return np.bincount(labels, minlength=len(self.label_sets)) @ self.targets
@@ -211,6 +218,21 @@ class Dataset:
   def find_bad_images(self, decode) -> tuple[bad_images.BadImage, ...]:
     """Decodes every image once and returns those that cannot be; see `bad_images.find`."""
     return bad_images.find(self, decode)
+
+
+def number_sets(found: Sequence[Sequence[int]]) -> tuple[list[int], tuple[tuple[int, ...], ...]]:
+  """Numbers the sets of classes of examples.
+
+  Args:
+    found: the classes of each example.
+
+  Returns:
+    The number of each example's set, and the sets, each in ascending order.
+  """
+  of_examples = [tuple(sorted(set(classes))) for classes in found]
+  sets = sorted(set(of_examples))
+  numbers = {classes: number for number, classes in enumerate(sets)}
+  return [numbers[classes] for classes in of_examples], tuple(sets)
 
 
 def example_id(name: tf.Tensor) -> tf.Tensor:

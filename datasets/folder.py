@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from datasets import csv_list, dataset, folder_layout, ilsvrc, indexed, list_columns, splits
+from datasets import csv_list, dataset, folder_layout, ilsvrc, indexed, splits
 from files import converted_images, image_types
 
 
@@ -42,8 +41,10 @@ def get_split(name: str, split_name: str, dataset_dir,
       raise
     return listed
   if layout.is_of_names:
-    with contextlib.suppress(list_columns.NoLabelsError):
-      if listed := _listed(name, split_name, root, options=options):
+    found = csv_list.beside(root)
+    if found and csv_list.names_labels(found):
+      listed = _listed(name, split_name, root, options=options)
+      if listed:
         return listed
   chosen, part = splits.choose(
       layout.folder_names.get(split_name, split_name), (*layout.splits, *layout.unlabelled),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import collections
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -11,9 +13,9 @@ from datasets.list_table import LOOKED_AT, Table, is_file, shown
 
 # A column with more distinct values than this does not contain splits.
 _MOST_SPELLINGS = 20
-# What separates several labels in one cell; the first one, in the labels that are returned.
+# What separates several labels in one cell.
 _SEPARATORS = '|;,'
-SEPARATOR = _SEPARATORS[0]
+_LIST = re.compile(r'\[.*\]')
 _ONE = {'1': True, '1.0': True, 'true': True, '0': False, '0.0': False, 'false': False}
 
 
@@ -38,12 +40,16 @@ class Columns(NamedTuple):
   ignored: tuple[int, ...]
 
 
-def choose(table: Table) -> Columns:
+def choose(table: Table, *, is_multi: bool = False) -> Columns:
   """Decides what each column contains.
 
   The names in the header decide. If they do not, the column that contains paths of files has the
   images, and if there is a single other one, it has the labels. Without a header, if the paths come
   first, the labels come second.
+
+  Args:
+    table: the list.
+    is_multi: whether images may have several labels.
 
   Raises:
     NoLabelsError: if there is no column of labels.
@@ -54,8 +60,10 @@ def choose(table: Table) -> Columns:
                         f'{table.lines[0].number}. Received: {shown(table.lines[0])}.')
   image = _image_column(table)
   others = [column for column in range(table.width) if column != image]
-  find = _named_roles if table.header else _positional_roles
-  label, classes, split = find(table, image, others)
+  if table.header:
+    label, classes, split = _named_roles(table, image, others)
+  else:
+    label, classes, split = _positional_roles(table, image, others, is_multi=is_multi)
   used = {label, split, *classes}
   ignored = tuple(column for column in others if column not in used and any(table.values(column)))
   return Columns(image, label, classes, split, ignored)
@@ -111,14 +119,14 @@ def _named_roles(table: Table, image: int, others: Sequence[int]
   raise _ambiguous(table, left or others, 'labels')
 
 
-def _positional_roles(table: Table, image: int, others: Sequence[int]
+def _positional_roles(table: Table, image: int, others: Sequence[int], *, is_multi: bool
                       ) -> tuple[int | None, tuple[int, ...], int | None]:
   """(column of labels, (), column of splits) of a list without a header."""
   split = _split_column(table, others, others[:1] if image == 0 else ())
   if image == 0:
     left = [column for column in others if column != split]
-    if len(left) > 2 and _are_classes(table, left) and all(
-        sum(_ONE[line.cells[column].lower()] for column in left) == 1 for line in table.lines):
+    if len(left) > (1 if is_multi else 2) and _are_classes(table, left) and (is_multi or all(
+        sum(_ONE[line.cells[column].lower()] for column in left) == 1 for line in table.lines)):
       raise ValueError(f"Expected the classes' names in the first line of {table.path}, which has "
                        'one column per class. Received no header. Add one, such as '
                        'path,daisy,tulips.')
@@ -244,27 +252,44 @@ def only_label(table: Table, column: int) -> list[str]:
   return labels
 
 
-def all_of(table: Table, columns: Columns) -> list[str]:
-  """The classes of each line, separated by `SEPARATOR`: of one column per class, or of one cell.
+def all_of(table: Table, columns: Columns) -> list[tuple[str, ...]]:
+  """The labels of each line: of one column per class, or of one cell.
 
-  A cell without a label is returned as it is; a line without a 1 is `SEPARATOR` alone.
-
-  Raises:
-    ValueError: if the name of a class contains the separator.
+  Labels in a cell are separated by `|`, `;` or commas, whichever of them comes first in this order
+  in any cell; or they are a list as Python writes it, such as `['daisy', 'tulips']`.
   """
   if columns.label is None:
     names = _names_of_classes(table, columns)
-    wrong = [name for name in names if SEPARATOR in name]
-    if wrong:
-      raise ValueError(f'Expected names of classes without {SEPARATOR} in the header of '
-                       f'{table.path}. Received: {wrong[0]}.')
-    return [SEPARATOR.join(name for name, column in zip(names, columns.classes, strict=True)
-                           if _ONE[line.cells[column].lower()]) or SEPARATOR
-            for line in table.lines]
+    return [tuple(name for name, column in zip(names, columns.classes, strict=True)
+                  if _ONE[line.cells[column].lower()]) for line in table.lines]
   cells = list(table.values(columns.label))
-  separator = next((mark for mark in _SEPARATORS if any(mark in cell for cell in cells)), SEPARATOR)
-  return [SEPARATOR.join(sorted({part.strip() for part in cell.split(separator)} - {''})) or cell
-          for cell in cells]
+  if all(_LIST.fullmatch(cell) for cell in cells if cell):
+    return [tuple(_items(cell, table, line.number)) for cell, line in zip(
+        cells, table.lines, strict=True)]
+  separator = separator_of(table, columns.label)
+  return [tuple(part.strip() for part in cell.split(separator) if part.strip()) for cell in cells]
+
+
+def separator_of(table: Table, column: int) -> str:
+  """What separates the labels in the cells of a column."""
+  return next((mark for mark in _SEPARATORS if any(mark in cell for cell in table.values(column))),
+              _SEPARATORS[0])
+
+
+def _items(cell: str, table: Table, number: int) -> list[str]:
+  """The labels in a list as Python writes it.
+
+  Raises:
+    ValueError: if it is not one of texts or numbers.
+  """
+  try:
+    found = ast.literal_eval(cell or '[]')
+    if not all(isinstance(item, str | int) for item in found):
+      raise ValueError
+  except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
+    raise ValueError(f"Expected labels such as daisy|tulips or ['daisy', 'tulips'] in "
+                     f'{table.path}, line {number}. Received: {cell[:80]}.') from error
+  return [str(item) for item in found]
 
 
 def _names_of_classes(table: Table, columns: Columns) -> list[str]:

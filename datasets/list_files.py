@@ -212,7 +212,7 @@ def names_of(rows: Sequence[Row], path: Path) -> tuple[list[str], list[str], str
                              ('splits', first.split, row.split)):
       if one != other:
         raise _repeated(path, (first, row), received=cache.printable(row.path),
-                        advice=f'Their {what} are {one!r} and {other!r}: remove one.')
+                        advice=f'Their {what} are {one!r} and {other!r}: keep one line.')
     names.append(image if count == 1 else f'{image} ({count})')
   repeated = [of_image for of_image in seen.values() if len(of_image) > 1]
   if not repeated:

@@ -22,6 +22,8 @@ _CHUNK = 2**16  # Deflate makes this at most 64 MiB.
 # The first bytes of compressed files; they may also be the length of a record.
 _COMPRESSED = {b'\x1f\x8b': 'GZIP', b'\x78\x01': 'ZLIB', b'\x78\x5e': 'ZLIB', b'\x78\x9c': 'ZLIB',
                b'\x78\xda': 'ZLIB'}
+# The end of the kind of labels of which a record may have several.
+SEVERAL = ' (several)'
 # The result of a label parser for a record without a label.
 NO_LABEL = -(2**63)
 
@@ -200,19 +202,25 @@ def _labels(records: tf.data.Dataset, parse_label: Callable, *, path: str, kind:
     # The error does not say which record of the batch failed: read them again, one by one.
     number = _first_failing(parsed)
     raise ValueError(
-        f'Expected records with one label each ({kind}). Received {cache.printable(path)}, whose '
-        f'record {number} cannot be read: {_explain(records, number, kind=kind, error=error)}.'
+        f'{_expected(kind)} Received {cache.printable(path)}, whose record {number} '
+        f'cannot be read: {_explain(records, number, kind=kind, error=error)}.'
     ) from error
   without = [number for number, label in enumerate(labels) if label in (NO_LABEL, '')]
   if without:
     number = without[0]
     raise ValueError(
-        f'Expected records with one label each ({kind}). Received {cache.printable(path)}, whose '
-        f'record {number} has no label: {_explain(records, number, kind=kind)}.')
+        f'{_expected(kind)} Received {cache.printable(path)}, whose record {number} has no label: '
+        f'{_explain(records, number, kind=kind)}.')
   if len(labels) != count:
     raise ValueError(f'Expected {count} records in {cache.printable(path)}. '
                      f'Received: {len(labels)}. Did another program change the file?')
   return labels
+
+
+def _expected(kind: str) -> str:
+  if kind.endswith(SEVERAL):
+    return f'Expected records with labels ({kind.removesuffix(SEVERAL)}).'
+  return f'Expected records with one label each ({kind}).'
 
 
 def _plain(batch: tf.Tensor) -> list:
@@ -257,13 +265,18 @@ def _explain(records: tf.data.Dataset, number: int, *, kind: str,
   if not features:
     return (f'it is not a tf.train.Example with features, but {len(data):,} bytes of something '
             'else. Convert the data to such records')
+  key = kind.removesuffix(SEVERAL)
+  if key != kind and key in features:
+    return f'its {key!r} is {_content(features[key])}, but integers or texts are expected'
   if kind in features:
     return (f'its {kind!r} is {_content(features[kind])}, but 1 × int64 is expected. If images may '
             'have several labels, or none: --multi_label')
   keys = [f'{key!r} ({_content(features[key])})' for key in sorted(features)]
   reason = f' ({short_reason(error)})' if error else ''
   return (f'it has the keys {listed(keys)}{reason}. If two of them have the image and the label: '
-          '--record_keys=IMAGE,LABEL; if images may have several labels, or none: --multi_label')
+          '--record_keys=IMAGE,LABEL'
+          + ('' if key != kind else
+             '; if images may have several labels, or none: --multi_label'))
 
 
 def _content(feature: tf.train.Feature) -> str:

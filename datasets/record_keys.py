@@ -94,8 +94,8 @@ class Keys(NamedTuple):
 
 
 def labels_in(text: str) -> tuple[str, ...]:
-  """Returns the labels in the result of `Keys.parse_labels`, each once."""
-  return tuple(sorted(set(text.split(SEPARATOR)[1:]) - {''}))
+  """Returns the labels in the result of `Keys.parse_labels`."""
+  return tuple(filter(None, text.split(SEPARATOR)[1:]))
 
 
 def find(path: str, chosen: Sequence[str] = (), *, is_multi: bool = False) -> Keys:
@@ -141,6 +141,11 @@ def find(path: str, chosen: Sequence[str] = (), *, is_multi: bool = False) -> Ke
     label = next((key for key in names if kinds.get(key) == (kind, 1) and key != image), None)
     if label:
       return Keys(image, label, kind == 'bytes_list', pixels)
+  if is_multi:
+    raise ValueError(f'--multi_label: expected integers or texts under one of {listed(labels)} in '
+                     f'{cache.printable(path)}. Received none in its first {_LOOKED_AT:,} records, '
+                     f'which have the keys {listed(sorted(kinds))}. Name the keys: '
+                     '--record_keys=IMAGE,LABEL.')
   return Keys(image, labels[0], pixels=pixels)
 
 

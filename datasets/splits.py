@@ -60,7 +60,8 @@ def choose(split_name: str, native: Sequence[str], *, validation_fraction: float
 
 
 def part_of(examples, class_names: Sequence[str], part: str, *, validation_fraction: float,
-            images: Sequence[str] | None = None, by_class: bool = True) -> np.ndarray:
+            images: Sequence[str] | None = None,
+            label_sets: Sequence[Sequence[int]] | None = None) -> np.ndarray:
   """Divides examples into training and validation by a hash of their names.
 
   An example's part depends only on its name, so that adding files moves no other example. There are
@@ -74,7 +75,8 @@ def part_of(examples, class_names: Sequence[str], part: str, *, validation_fract
     part: 'train' or 'validation'.
     validation_fraction: fraction of the range of hashes that is validation, in (0, 1).
     images: names of the images, if several examples may have the same one: they stay together.
-    by_class: whether the exceptions hold for each class, or for all examples together.
+    label_sets: the classes of each label, if examples may have several; then the first exception
+      is for all examples together, and each class keeps an example for training.
 
   Returns:
     bool [num_examples], true for the examples of `part`.
@@ -84,7 +86,7 @@ def part_of(examples, class_names: Sequence[str], part: str, *, validation_fract
   """
   hashes = np.array([_hash(name) for name in images or examples.names], np.float64)
   validation = hashes < validation_fraction
-  labels = examples.labels if by_class else np.zeros_like(examples.labels)
+  labels = examples.labels if label_sets is None else np.zeros_like(examples.labels)
   for label in np.unique(labels):
     members = np.flatnonzero(labels == label)
     of_class = hashes[members]
@@ -93,6 +95,12 @@ def part_of(examples, class_names: Sequence[str], part: str, *, validation_fract
     elif not validation[members].any():
       validation[members[of_class == of_class.min()]] = True
     elif validation[members].all():
+      validation[members[of_class == of_class.max()]] = False
+  for a_class in sorted({a_class for classes in label_sets or () for a_class in classes}):
+    has_class = np.array([a_class in classes for classes in label_sets or ()])
+    members = np.flatnonzero(has_class[examples.labels])
+    if len(members) and validation[members].all():
+      of_class = hashes[members]
       validation[members[of_class == of_class.max()]] = False
   if len(validation) and not validation.any():
     raise ValueError(

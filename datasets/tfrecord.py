@@ -105,7 +105,8 @@ def get_split(name: str, split_name: str, dataset_dir,
   label_sets = None
   if options.multi_label:
     files, class_names, notes, label_sets = _with_label_sets(
-        {split: record_files.scan_texts(paths, keys.parse_labels, kind=f'{keys.label}, several')
+        {split: record_files.scan_texts(paths, keys.parse_labels,
+                                      kind=f'{keys.label}{record_files.SEVERAL}')
          for split, paths in native.items()}, chosen, class_names=listed, first_label=first_label)
   elif keys.is_text:
     files, class_names, notes = _with_text_classes(
@@ -119,7 +120,7 @@ def get_split(name: str, split_name: str, dataset_dir,
   if part:
     examples = examples.select(splits.part_of(
         examples, class_names, part, validation_fraction=options.validation_fraction,
-        by_class=not options.multi_label))
+        label_sets=label_sets))
   return dataset.Dataset(name, split_name, class_names, source.channels, examples,
                          made_split=bool(part),
                          open_ended_labels=listed is None and not is_by_name,
@@ -212,20 +213,70 @@ def _with_label_sets(
   """
   found = {split: [[record_keys.labels_in(text) for text in of_file] for _, of_file in files]
            for split, files in scanned.items()}
-  # Each label as a record of its own, with its record's number for messages.
+  if not any(map(any, found[chosen])):
+    raise ValueError(f'--multi_label: expected records with labels in the split {chosen!r}. '
+                     'Received: none with any. Check --record_keys.')
+  width = _multi_hot_width(found)
+  notes: tuple[str, ...] = ()
+  if width:
+    found = {split: [[tuple(str(place) for place, value in enumerate(labels) if value == '1')
+                      for labels in of_file] for of_file in of_files]
+             for split, of_files in found.items()}
+    first_label, class_names = 0, class_names or tuple(map(str, range(width)))
+    notes = (f'Each record has {width} numbers, 1 for each of its classes.',)
+    if len(class_names) != width:
+      raise ValueError(f'Expected {len(class_names)} numbers in each record, one for each line of '
+                       f'{labels_file.FILENAME}. Received: {width}.')
+  # Each label as a record of its own; the message of a wrong one names its own record.
   flat = {split: [(file, [label for labels in of_file for label in labels])
                   for (file, _), of_file in zip(scanned[split], of_files, strict=True)]
           for split, of_files in found.items()}
-  files, names, notes = _with_text_classes(flat, chosen, class_names=class_names,
-                                           first_label=first_label)
-  of_records = []
+  texts = {split: {label for _, labels in files for label in labels}
+           for split, files in flat.items()}
+  known: set[str] | None = set(class_names or texts.get('train', texts[chosen]))
+  if all(_NUMBER.fullmatch(text) for of_split in texts.values() for text in of_split):
+    known = {str(first_label + place) for place in range(len(class_names))} if class_names else None
+  for (file, _), of_file in zip(scanned[chosen], found[chosen], strict=True):
+    _check_labels(file, of_file, known)
+  files, names, more = _with_text_classes(flat, chosen, class_names=class_names,
+                                          first_label=first_label)
+  of_files = []
   for file, of_file in zip(files, found[chosen], strict=True):
     places = iter(file.labels.tolist())
-    of_records.append([tuple(sorted(itertools.islice(places, len(labels)))) for labels in of_file])
-  sets = sorted(set(itertools.chain.from_iterable(of_records)))
-  numbers = {one: number for number, one in enumerate(sets)}
-  return ([file._replace(labels=np.array([numbers[one] for one in of_file], np.int64))
-           for file, of_file in zip(files, of_records, strict=True)], names, notes, tuple(sets))
+    of_files.append([list(itertools.islice(places, len(labels))) for labels in of_file])
+  labels, sets = dataset.number_sets(list(itertools.chain.from_iterable(of_files)))
+  numbers = iter(labels)
+  return ([file._replace(labels=np.array(list(itertools.islice(numbers, len(of_file))), np.int64))
+           for file, of_file in zip(files, of_files, strict=True)], names, (*notes, *more), sets)
+
+
+def _multi_hot_width(found: Mapping[str, Sequence[Sequence[Sequence[str]]]]) -> int:
+  """Returns how many numbers each record has, if they are 0 and 1 for each class; 0 if not.
+
+  They are, if all records have equally many, and some record repeats one: numbers of classes would
+  not be repeated.
+  """
+  records_of_all = [labels for of_files in found.values() for of_file in of_files
+                    for labels in of_file]
+  widths = {len(labels) for labels in records_of_all}
+  values = {label for labels in records_of_all for label in labels}
+  repeats = any(len(set(labels)) < len(labels) for labels in records_of_all)
+  return widths.pop() if len(widths) == 1 and values <= {'0', '1'} and repeats else 0
+
+
+def _check_labels(file: record_files.RecordFile, of_file: Sequence[Sequence[str]],
+                  known: set[str] | None) -> None:
+  """Raises a ValueError that names the first record with a label that is not known.
+
+  If nothing is known, all numbers from 0 are labels.
+  """
+  for number, labels in enumerate(of_file):
+    for label in labels:
+      if label.startswith('-') if known is None else label not in known:
+        expected = 'numbers from 0' if known is None else listed_names(sorted(known))
+        raise ValueError(f'Expected labels that are {expected}. Received: '
+                         f'{cache.printable(label)} in record {number} of '
+                         f'{cache.printable(file.path)}.')
 
 
 def _compression_note(files: Sequence[record_files.RecordFile]) -> tuple[str, ...]:

@@ -72,10 +72,14 @@ def _keeps_variables() -> bool:
   """Returns whether `tf.compat.v1.get_variable` returns the same variable in the next call."""
   if tf.compat.v1.get_variable_scope().custom_getter:
     return True
+  if tf.executing_eagerly():
+    return False
   # tf.compat.v1.wrap_function keeps variables; a function of tf.function does not.
-  graph = tf.compat.v1.get_default_graph()
-  return not tf.executing_eagerly() and (
-      not tf.inside_function() or getattr(graph, 'name', '') == 'wrapped_function')
+  graph, names = tf.compat.v1.get_default_graph(), []
+  while graph is not None and tf.inside_function():
+    names.append(getattr(graph, 'name', ''))
+    graph = getattr(graph, 'outer_graph', None)
+  return not names or 'wrapped_function' in names
 
 
 def _variable(name, shape, dtype, *, initializer, regularizer, trainable) -> tf.Tensor:

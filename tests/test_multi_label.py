@@ -87,6 +87,10 @@ def test_predictions_and_export_have_independent_probabilities(photos, trained, 
   assert {one['label']: pytest.approx(one['probability'])
           for one in predicted['predictions']} == expected
   assert dict(model.predict([image])[0]) == pytest.approx(expected)
+  code, _, errors = run_here('convert_weights', f'--checkpoint_path={trained}', *_NETWORK[:1],
+                             f'--output_dir={tmp_path}/converted')
+  assert code == 0, errors
+  assert dict(slim_zoo.load(f'{tmp_path}/converted').predict([image])[0]) == pytest.approx(expected)
   code, _, errors = run_here('export_model', f'--checkpoint_path={trained}',
                              f'--output_path={tmp_path}/saved')
   assert code == 0, errors
@@ -110,6 +114,17 @@ def test_options_for_one_label_are_refused(photos, run_here, tmp_path, flags, na
   code, _, errors = run_here('train_image_classifier', f'--train_dir={tmp_path}/run',
                              *_data(photos), *_NETWORK, '--loss=binary', *flags)
   assert code == 1 and named in errors and '--multi_label' in errors
+
+
+def test_files_of_features_have_one_label(run_here, tmp_path):
+  code, _, errors = run_here('train_on_features', f'--train_dir={tmp_path}', '--best_metric=f1')
+  assert code == 1 and '--best_metric=f1' in errors
+
+
+def test_teachers_have_one_label(photos, trained, run_here, tmp_path):
+  code, _, errors = run_here('train_image_classifier', f'--train_dir={tmp_path}/run',
+                             '--dataset_name=digits', *_NETWORK, f'--teacher_path={trained}')
+  assert code == 1 and '--teacher_path' in errors
 
 
 def test_cells_with_several_labels(tmp_path):
@@ -167,11 +182,70 @@ def test_records_with_several_labels(tmp_path, labels, names, empty_first):
     dataset_factory.get_dataset('tfrecord', 'train', tmp_path, validation_fraction=0)
 
 
-@pytest.mark.parametrize('text', ['image,label\n0.png,cat|dog\n1.png,\n',
-                                  'image,label\n0.png,cat|nan\n1.png,dog\n'])
-def test_cells_without_a_label_are_refused(tmp_path, text):
-  for number in range(2):
-    Image.new('RGB', (4, 4)).save(tmp_path / f'{number}.png')
-  (tmp_path / 'train.csv').write_text(text)
-  with pytest.raises(ValueError, match='train.csv, line'):
-    dataset_factory.get_dataset('csv', 'train', tmp_path, validation_fraction=0, multi_label=True)
+def _lists(folder, text, count=3):
+  for number in range(count):
+    Image.new('RGB', (4, 4), (number, 0, 0)).save(folder / f'{number}.png')
+  (folder / 'train.csv').write_text(text)
+  found = dataset_factory.get_dataset('csv', 'train', folder, validation_fraction=0,
+                                      multi_label=True)
+  return found, [found.label_name(label) for label in found.labels]
+
+
+@pytest.mark.parametrize(('cells', 'names'), [
+  (['cat|dog', '', 'dog'], ['cat | dog', '', 'dog']),
+  (['cat; dog', 'cat;', 'dog'], ['cat | dog', 'cat', 'dog']),
+  (['tench, Tinca|owl', 'owl', 'tench, Tinca'], ['owl | tench, Tinca', 'owl', 'tench, Tinca']),
+  (["['cat', 'dog']", '[]', "['dog', 'dog']"], ['cat | dog', '', 'dog']),
+  (['[2, 0]', '[1]', '[0]'], ['0 | 2', '1', '0'])])
+def test_forms_of_cells(tmp_path, cells, names):
+  rows = [f'{number}.png,"{cell}"' for number, cell in enumerate(cells)]
+  assert _lists(tmp_path, '\n'.join(['image,label', *rows]))[1] == names
+
+
+@pytest.mark.parametrize(('text', 'named'), [
+  ('image,label\n0.png,cat|nan\n1.png,dog\n', 'line 2'),
+  ('image,label\n0.png,[cat]\n1.png,[dog]\n', 'line 2'),
+  ('0.png,1,0,1\n1.png,0,1,1\n', 'first line')])
+def test_lists_that_cannot_be_read(tmp_path, text, named):
+  with pytest.raises(ValueError, match=f'train.csv.*{named}|{named}.*train.csv'):
+    _lists(tmp_path, text, 2)
+
+
+def test_every_class_keeps_an_example_for_training(tmp_path):
+  rows = [f'{number}.png,common|rare{number}' if number < 20 else f'{number}.png,common'
+          for number in range(40)]
+  _lists(tmp_path, '\n'.join(['image,label', *rows]), 40)
+  splits = [dataset_factory.get_dataset('csv', name, tmp_path, validation_fraction=0.3,
+                                        multi_label=True) for name in ('train', 'validation')]
+  assert splits[0].class_counts.all() and sum(one.num_examples for one in splits) == 40
+  assert splits[1].num_examples >= 3
+
+
+def _records(folder, labels, key='labels'):
+  png = tf.io.encode_png(np.zeros([4, 4, 3], np.uint8)).numpy()
+  with tf.io.TFRecordWriter(str(folder / 'train.tfrecord')) as writer:
+    for of_record in labels:
+      writer.write(tf.train.Example(features=tf.train.Features(feature={
+          'image': tf.train.Feature(bytes_list=tf.train.BytesList(value=[png])),
+          key: tf.train.Feature(int64_list=tf.train.Int64List(value=of_record))
+      })).SerializeToString())
+  found = dataset_factory.get_dataset('tfrecord', 'train', folder, validation_fraction=0,
+                                      multi_label=True)
+  return [found.label_name(label) for label in found.labels], found.class_names
+
+
+def test_records_with_a_number_for_each_class(tmp_path):
+  assert _records(tmp_path, [[0, 1, 0, 1], [1, 0, 0, 0], [0, 0, 0, 0]]) == (
+    ['1 | 3', '0', ''], ('0', '1', '2', '3'))
+  (tmp_path / 'labels.txt').write_text('ant\nbee\ncat\ndog\n')
+  assert _records(tmp_path, [[0, 1, 0, 1], [1, 0, 0, 0]])[0] == ['bee | dog', 'ant']
+
+
+@pytest.mark.parametrize(('labels', 'key', 'named'), [
+  ([[0, 1]], 'image/object/class/label', '--record_keys.*'), ([[], []], 'labels', '--record_keys'),
+  ([[0, 1], [0, 1], [9]], 'labels', '9 in record 2'), ([[0], [-1]], 'labels', '-1 in record 1')])
+def test_records_that_cannot_be_read(tmp_path, labels, key, named):
+  if '9' in named:
+    (tmp_path / 'labels.txt').write_text('ant\nbee\n')
+  with pytest.raises(ValueError, match=named):
+    _records(tmp_path, labels, key)

@@ -56,7 +56,9 @@ def settle(parsed: Parsed[Config], saved: Mapping[str, Any], *, source: str,
 
 
 def _check_needs(config: Any, given: Collection[str]) -> None:
-  """Stops at a given option that has no effect without a value of another; prints TF-Slim's own.
+  """Stops at a given option that has no effect without a value of another.
+
+  Options of TF-Slim are only named.
 
   Raises:
     ValueError: names both.

@@ -9,7 +9,8 @@ from slim_zoo.config.option import Path, Rule, option
 OPTIMIZERS = ('adadelta', 'adagrad', 'adam', 'adamw', 'ftrl', 'lamb', 'momentum', 'rmsprop', 'sgd')
 DECAYS = ('cosine', 'exponential', 'fixed', 'multi_step', 'one_cycle', 'plateau', 'polynomial')
 METRICS = ('f1', 'loss', 'mean_average_precision', 'mean_recall', 'top_1', 'top_5')
-# Those of images with several labels; the first is the default.
+# Those of images with one label, and of images with several; the first is the default.
+ONE_LABEL_METRICS = ('top_1', 'top_5', 'mean_recall', 'loss')
 MULTI_LABEL_METRICS = ('mean_average_precision', 'f1', 'loss')
 CACHE_MODES = ('auto', 'off', 'memory', 'disk')
 LOSSES = ('binary', 'focal', 'softmax')
@@ -234,7 +235,7 @@ class Session:
       choices=RECIPES, common=True)
   recipe_minutes: float | None = option(
       None, 'Time in which the recipe has to finish on this machine. A few steps are measured '
-      'before its epochs are chosen.', lower=0, needs=('recipe', ()))
+      'before its epochs are chosen.', lower=0.1, needs=('recipe', ()))
   dry_run: bool = option(
       False, 'Check everything, and stop before training. Data, shapes and weights are '
       'checked, time and memory are estimated, and nothing is written.', common=True)

@@ -53,9 +53,13 @@ def evaluate(parsed: Parsed[Evaluate]) -> int:
                   image_size=size, channels=channels,
                   num_parallel_calls=config.computation.num_preprocessing_threads,
                   num_outputs=num_classes)
+  has_several = dataset.label_sets is not None
+  if has_several != bool(opening.as_options(known).get('multi_label')):
+    print('Warning: the network was trained for images with one label, or the data have one label '
+          'each, but not both. See --multi_label.')
   present = np.asarray(label_map)[np.flatnonzero(dataset.class_counts)].tolist()
   evaluator = Evaluator(network, xla=config.computation.xla == 'on', present=present,
-                        has_several_labels=dataset.label_sets is not None)
+                        has_several_labels=has_several)
   found = _measure(evaluator, inputs, config)
   _report(found, inputs, config, weights=weights, restored=restored,
           class_names=labels.distinct_names(

@@ -22,7 +22,14 @@ from slim_zoo.config import settle as config_settle
 from slim_zoo.config.flag_values import Parsed, kept_of, options_of
 from slim_zoo.config.option import Rule, options_of_topic
 from slim_zoo.config.programs import TrainOnFeatures
-from slim_zoo.config.training import Duration, Loss, Optimization, OptimizerSettings, Saving
+from slim_zoo.config.training import (
+  ONE_LABEL_METRICS,
+  Duration,
+  Loss,
+  Optimization,
+  OptimizerSettings,
+  Saving,
+)
 from slim_zoo.evaluation import report
 from slim_zoo.evaluation.evaluator import Evaluator
 from slim_zoo.features import formats, linear_classifiers, trunks
@@ -181,6 +188,10 @@ def _settle(parsed: Parsed[TrainOnFeatures], saved: Mapping[str, Any],
     raise ValueError(f'--{wrong[0]}: expected with '
                      f'{"a classifier of scikit-learn" if is_softmax else "softmax"} only. '
                      f'Received: --classifier={config.classifier.classifier}. Leave it out.')
+  metric = config.duration.best_metric
+  if metric not in ONE_LABEL_METRICS:
+    raise ValueError(f'--best_metric={metric}: expected {", ".join(ONE_LABEL_METRICS)}. Received: '
+                     'a metric of images with several labels, which files of features do not have.')
   return config, head
 
 

@@ -79,8 +79,13 @@ def open_data(config: Train, *, net: Net, head: kept_heads.Head, saved: Mapping[
   validation = _open_validation(get, config, saved if is_resumed else {})
   if validation:
     print(validation.summary())
-    single = [name for name, count in zip(train.class_names, train.class_counts, strict=True)
-              if count == 1 and validation.made_split]
+    if not validation.class_counts.any():
+      raise ValueError('--multi_label: expected images with labels in the split '
+                       f'{validation.split_name!r}. Received: none. Raise --validation_fraction, '
+                       'or set --validation_interval_epochs=0.')
+    single = [name for name, of_train, of_validation in zip(
+        train.class_names, train.class_counts, validation.class_counts, strict=True)
+        if of_train == 1 and not of_validation and validation.made_split]
     if single:
       print(f'Not in validation: {len(single)} classes with a single image: '
             f'{", ".join(single[:_LISTED])}{", …" if len(single) > _LISTED else ""}.')

@@ -67,11 +67,8 @@ def changes(before: Known, splits: Sequence[Dataset]) -> str:
   """
   if any(split.split_name not in before for split in splits):  # A run of an earlier version.
     return 'Some examples were added, removed, renamed or moved to another class.'
-  old: dict[str, str] = {}
-  new: dict[str, str] = {}
-  for split in splits:
-    old |= before[split.split_name]
-    new |= _classes(split)
+  old = _together({split.split_name: before[split.split_name] for split in splits})
+  new = _together({split.split_name: _classes(split) for split in splits})
   added, removed = ([name for name in one if name not in other]
                     for one, other in ((new, old), (old, new)))
   targets = _by_file(added)
@@ -86,6 +83,13 @@ def changes(before: Known, splits: Sequence[Dataset]) -> str:
   text = ' '.join(f'{what}: {_listed(names)}.' for what, names in sentences.items() if names)
   return text or ('The examples are the same, but in another order or in other splits, or the '
                   'classes have changed.')
+
+
+def _together(splits: Known) -> dict[str, str]:
+  """Returns the examples of all splits, with the split in a name that several of them have."""
+  counts = collections.Counter(name for names in splits.values() for name in names)
+  return {name if counts[name] == 1 else f'{name} of {split}': a_class
+          for split, names in splits.items() for name, a_class in names.items()}
 
 
 def _classes(split: Dataset) -> dict[str, str]:

@@ -7,6 +7,7 @@ in `recipe.flags` in --train_dir: a file for `--flagfile`, from which a resumed 
 from __future__ import annotations
 
 import dataclasses
+import gc
 import math
 import os
 import pathlib
@@ -53,17 +54,19 @@ class Budget:
     seconds: that are left.
     first_step, step: seconds of the first step of all layers, which compiles, and of a later one.
     num_validation: examples of a validation.
+    head_passes: how often the network sees the examples while the head is trained.
   """
   seconds: float
   first_step: float
   step: float
   num_validation: int
+  head_passes: float = 1.0
 
   def epochs(self, num_examples: int, batch_size: int) -> float:
     """Returns how many epochs of all layers there is time for, after those of the head."""
     epoch = self.step / batch_size * num_examples
     validation = _FORWARD * self.step / batch_size * self.num_validation
-    of_head = _FORWARD * epoch + validation
+    of_head = self.head_passes * _FORWARD * epoch + validation
     left = self.seconds - _OVERHEAD - _COMPILATIONS * self.first_step - of_head
     # There is a validation after each epoch, but no more than _VALIDATIONS.
     return max(left / (epoch + validation), (left - _VALIDATIONS * validation) / epoch)
@@ -139,8 +142,8 @@ def finetune(facts: Facts) -> list[Choice]:
       Choice(2, 'learning_rate', '0.001', 'all layers'),
       Choice(2, 'layer_decay', f'{_LOWEST ** (1 / facts.num_layers):.3f}',
              f'the lowest of {facts.num_layers} layers learns at {_LOWEST:g} of this rate'),
-      Choice(2, 'validation_interval_epochs', f'{max(1, epochs // _VALIDATIONS):g}',
-             f'about {_VALIDATIONS} times' if epochs > _VALIDATIONS else ''),
+      Choice(2, 'validation_interval_epochs', f'{math.ceil(epochs / _VALIDATIONS)}',
+             f'at most {_VALIDATIONS} times' if epochs > _VALIDATIONS else ''),
       Choice(2, 'warmup_epochs', f'{warmup:.3g}', ''),
       Choice(2, 'min_crop_area', '0.35', 'a moderate random crop'),
   ]
@@ -278,8 +281,13 @@ def _budget(parsed: Parsed[Train], facts: Facts,
            if one.phase != 1 and _counts(one, taken)]
   found, num_validation = measure(
       _given_as_well(parsed.without('recipe', 'recipe_minutes'), words))
+  fine_tuning, views = parsed.config.fine_tuning, parsed.config.data.augmentations_per_image
+  passes = float(views or 1)
+  if fine_tuning.cache_features == 'off':
+    passes = _within(_HEAD_EXAMPLES / facts.num_examples, _HEAD_EPOCHS)
+  gc.collect()  # Python does not count the GPU memory that a network holds.
   return Budget(60 * minutes - watch.seconds, found.first_seconds, found.step_seconds,
-                num_validation)
+                num_validation, passes)
 
 
 def _taken(given: frozenset[str]) -> set[str]:

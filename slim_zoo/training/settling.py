@@ -11,7 +11,7 @@ from slim_zoo.config import settle as config_settle
 from slim_zoo.config.flag_values import Parsed, options_of, replace
 from slim_zoo.config.option import Rule
 from slim_zoo.config.programs import Train
-from slim_zoo.config.training import MULTI_LABEL_METRICS
+from slim_zoo.config.training import MULTI_LABEL_METRICS, ONE_LABEL_METRICS
 from slim_zoo.weights import kept_heads, opening, sources
 
 
@@ -60,7 +60,7 @@ def settle(parsed: Parsed[Train], saved: Mapping[str, Any], *, source: str,
                      'makes all classes count alike. Expected: one of them. Received: both.')
   if config.data.multi_label:
     config = _settle_multi_label(config, parsed.given)
-  elif config.duration.best_metric not in ('top_1', 'top_5', 'mean_recall', 'loss'):
+  elif config.duration.best_metric not in ONE_LABEL_METRICS:
     raise ValueError(f'--best_metric={config.duration.best_metric}: expected --multi_label. '
                      'Received: images with one label each.')
   hardware = config.hardware

@@ -62,6 +62,9 @@ def open_teacher(path: str, facts: ModelFacts) -> Teacher:
     raise ValueError(f'--teacher_path={path}: expected weights that state their network, with the '
                      'classifier of the zoo: a run, or published weights. Received: others. '
                      f'({error})') from error
+  if found.has_several_labels:
+    raise ValueError(f'--teacher_path={path}: expected a network for images with one label. '
+                     'Received: one that was trained with --multi_label.')
   places = {name: place for place, name in enumerate(found.class_names)}
   missing = [name for name in facts.class_names if name not in places]
   if missing:

@@ -27,11 +27,12 @@ class Steps:
   """Measurements of consecutive steps; arrays are float64 [steps].
 
   Attributes:
-    loss: mean loss of the examples without class weights; with `--loss=softmax`, and neither mixed
-      images nor a teacher, comparable with validation's.
+    loss: mean loss of the examples without class weights. It is comparable with validation's with
+      `--loss=softmax` or several labels, without mixed images and a teacher.
     objective: the minimised value, with class weights, auxiliary heads and weight decay.
     accuracy: share of the examples whose most likely class was correct, with dropout; of mixed
-      images, that with the larger share; of images with several labels, any of theirs.
+      images, that with the larger share; of images with several labels, any of theirs, so that
+      those without a label count as wrong.
     learning_rate: learning rate of each step, before multipliers.
     gradients: `{name: gradient}` of the last step, if requested.
   """
@@ -102,7 +103,7 @@ class Trainer:
         (1 + step) / (10 + step) if that is less, as TF-Slim does; None for no averages.
       moving_average_interval: steps between updates of these averages.
       scales_loss: whether the loss is scaled, for layers that compute in float16. A step whose
-        gradients overflow changes nothing but the scale, and counts.
+        gradients overflow counts, and changes only the scale and batch norm's averages.
       xla: whether XLA compiles the forward and backward pass.
       multipliers: factors of the variables' learning rates, by name; 1 for variables that are not
         listed. The variables of each factor have their own optimizer.
@@ -300,13 +301,17 @@ class Trainer:
       gradients = self._strategy.run(self._take_sums)
     overflows = self._sum(self._strategy.run(
         lambda found: 1.0 - tf.cast(loss_scaling.are_finite(found), tf.float32), args=(gradients,)))
-    is_finite = overflows == 0
+    is_finite, now = overflows == 0, self._sum(self._strategy.run(scale)) / (
+        self._strategy.num_replicas_in_sync)
 
     def apply():
       return self._sum(self._strategy.run(self._apply, args=(gradients,)))
 
     rate = tf.cond(is_finite, apply, lambda: self._sum(self._strategy.run(self._skip)))
     self._strategy.run(scale.update, args=(is_finite,))
+    # With a scale of 1 the gradients have not overflowed but are broken, which the loop notices.
+    is_broken = ~is_finite & (now <= 1)
+    row = tf.where([False, False, False, is_broken], float('nan'), row)
     return tf.concat([row, [rate]], axis=0), self._strategy.run(
         lambda found: [tf.where(is_finite, gradient, 0.0) for gradient in found],
         args=(gradients,))

@@ -61,7 +61,9 @@ def convert(parsed: Parsed[Convert]) -> int:
            'preprocessing_name': preprocessing, 'transform': transform.to_json(),
            'num_classes': num_classes,
            'converted_from': weights.path, 'versions': metadata.versions(),
-           **{key: known[key] for key in ('class_names',) if key in known}}
+           **{key: known[key] for key in ('class_names',) if key in known},
+           **({'flags': {'multi_label': True}} if opening.as_options(known).get('multi_label')
+              else {})}
   values = {key: network.variables[key] for key in report.names(restore.RESTORED)}
   prefix = checkpoints.save(output_dir, 0, {**values, 'global_step': tf.constant(0, tf.int64)},
                             metadata=facts, max_to_keep=1)

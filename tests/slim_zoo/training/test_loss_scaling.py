@@ -21,6 +21,12 @@ def _small(images, num_classes, *, is_training):
                                   scope='logits'), {}
 
 
+def _broken(images, num_classes, *, is_training):
+  """Its gradients are NaN, although its logits are finite."""
+  logits, end_points = _small(images, num_classes, is_training=is_training)
+  return logits + tf.sqrt(tf.nn.relu(-tf.abs(logits))), end_points
+
+
 def _no_arguments(weight_decay):
   del weight_decay
   with layers.arg_scope([]) as scope:
@@ -28,12 +34,12 @@ def _no_arguments(weight_decay):
 
 
 def _train(steps, *, replicas=1, scale=None, resumed=None, dtype=tf.float16, scales_loss=True,
-           with_gradients=False, **arguments):
+           with_gradients=False, function=_small, **arguments):
   """Trains a small network for some steps; returns the trainer and its last steps."""
   strategy = distribution.create_strategy(replicas, clone_on_cpu=True)
   with strategy.scope():
     made = trainer.Trainer(
-        network.Network(_small, _no_arguments, image_shape=[8, 8, 1], num_classes=5,
+        network.Network(function, _no_arguments, image_shape=[8, 8, 1], num_classes=5,
                         is_training=True, dtype=dtype),
         optimizer='momentum', settings=optimizers.Settings(),
         schedule=schedules.Schedule('fixed', 0.01, decay_steps=1), batch_size=_BATCH,
@@ -72,6 +78,12 @@ def test_steps_that_overflow_change_nothing_but_the_scale(replicas, batches):
   assert not any(gradient.any() for gradient in measured.gradients.values())
   good, _ = _train(1, resumed=after | {'loss_scale': 1024.0}, **arguments)
   assert _values(good)['small/logits/weights'].tobytes() != after['small/logits/weights'].tobytes()
+
+
+def test_broken_gradients_are_noticed():
+  made, measured = _train(3, scale=4.0, function=_broken)
+  assert np.isfinite(measured.objective).tolist() == [True, True, False]
+  assert _values(made)['loss_scale'] == 1
 
 
 def test_small_gradients_survive():
