@@ -42,6 +42,8 @@ _NEED_IMAGES = ('augmentation_repeats', 'mixup_alpha', 'cutmix_alpha', 'teacher_
                 'distillation_weight', 'distillation_temperature')
 # Factor of the learning rate of the lowest layer.
 _LOWEST = 0.1
+# From this ratio of the largest class to the smallest on, classes are weighted.
+_UNEVEN = 5
 # Steps that batch norm's averages remember: a share of all, within bounds.
 _MEMORY_SHARE, _MEMORY = 0.1, (10, 1000)
 
@@ -87,6 +89,7 @@ class Facts:
     decouples_decay: whether the optimizer decays weights itself.
     epochs: in which all layers are trained, if the user decided that.
     budget: in which the recipe has to finish.
+    smallest_class, largest_class: numbers of examples; 0 if classes cannot be weighted.
   """
   num_examples: int
   num_classes: int
@@ -98,6 +101,8 @@ class Facts:
   decouples_decay: bool = True
   epochs: float | None = None
   budget: Budget | None = None
+  smallest_class: int = 0
+  largest_class: int = 0
 
 
 class Choice(NamedTuple):
@@ -151,6 +156,9 @@ def finetune(facts: Facts) -> list[Choice]:
     choices += [
         Choice(1, 'weight_decay', '3', 'regularizes the head, which could learn every example'),
         Choice(2, 'weight_decay', '0.05', 'not of biases and normalizations')]
+  if facts.largest_class >= _UNEVEN * facts.smallest_class > 0:
+    choices.append(Choice(0, 'class_weights', 'balanced', f'classes have {facts.smallest_class:,} '
+                          f'to {facts.largest_class:,} examples'))
   if facts.has_batch_norm:
     choices.append(Choice(2, 'batch_norm_decay', f'{1 - 1 / memory:.3g}',
                           f'averages over about {memory:.0f} of {steps:.0f} steps'))
@@ -265,10 +273,15 @@ def _facts(parsed: Parsed[Train]) -> Facts:
     epochs = config.duration.max_number_of_steps * batch_size / train.num_examples
   kind = optimizers.get_optimizer(
       optimization.optimizer if 'optimizer' in parsed.given else 'adamw')
+  counts = train.class_counts[train.class_counts > 0]
+  if data.multi_label or data.sampling != 'uniform':
+    counts = counts[:0]
   return Facts(train.num_examples, train.num_classes, batch_size, net.head,
                len(rates.layers(names, head=nets_factory.get_net(name).head)),
                any(name.endswith('/moving_mean') for name in names),
-               config.hardware.num_clones, kind.decouples_decay, epochs)
+               config.hardware.num_clones, kind.decouples_decay, epochs,
+               smallest_class=int(min(counts, default=0)),
+               largest_class=int(max(counts, default=0)))
 
 
 def _budget(parsed: Parsed[Train], facts: Facts,

@@ -41,6 +41,13 @@ def test_lowest_layer_learns_at_a_share_of_the_rate(num_layers):
   assert abs(decay ** num_layers - recipes._LOWEST) < 0.005
 
 
+@pytest.mark.parametrize(('smallest', 'largest', 'is_weighted'), [
+  (10, 800, True), (20, 100, True), (21, 100, False), (633, 898, False), (0, 0, False)])
+def test_uneven_classes_are_weighted(smallest, largest, is_weighted):
+  chosen = _chosen(0, smallest_class=smallest, largest_class=largest)
+  assert chosen.get('class_weights') == ('balanced' if is_weighted else None)
+
+
 @pytest.fixture
 def measured():
   """The options of the commands that were measured."""
