@@ -99,6 +99,7 @@ def test_predictions_and_export_have_independent_probabilities(photos, trained, 
   assert dict(zip(_CLASSES, found.tolist(), strict=True)) == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.thorough
 def test_recipe_keeps_features(photos, trained, run_here, tmp_path):
   code, out, errors = run_here(
       'train_image_classifier', f'--train_dir={tmp_path}/run', '--recipe=finetune', '--epochs=1',
