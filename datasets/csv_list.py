@@ -290,7 +290,8 @@ def _note(table: list_table.Table, columns: list_columns.Columns, rows: list[Row
   else:
     parts[0] += f', labels in {table.title(columns.label)}'
     if is_multi:
-      parts[0] += f', separated by {list_columns.separator_of(table, columns.label)}'
+      separator = list_columns.separator_of(table, columns.label)
+      parts[0] += f', separated by {separator}' if separator else ', as lists'
   if columns.split is not None:
     counts = collections.Counter(row.split for row in rows)
     parts[0] += (f', splits in {table.title(columns.split)} ('

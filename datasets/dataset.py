@@ -140,16 +140,10 @@ class Dataset:
     """
     if self.label_sets is None:
       return np.bincount(labels, minlength=self.num_classes)
-    return np.bincount(labels, minlength=len(self.label_sets)) @ self.targets
-
-  @functools.cached_property
-  def targets(self) -> np.ndarray:
-    """Whether an example with a label has a class: int64 [number of labels, num_classes]."""
-    if self.label_sets is None:
-      return np.eye(self.num_classes, dtype=np.int64)
-    found = np.zeros([len(self.label_sets), self.num_classes], np.int64)
-    for label, classes in enumerate(self.label_sets):
-      found[label, list(classes)] = 1
+    found = np.zeros(self.num_classes, np.int64)
+    counts = np.bincount(labels, minlength=len(self.label_sets))
+    for classes, count in zip(self.label_sets, counts, strict=True):
+      found[list(classes)] += count
     return found
 
   def label_name(self, label: int) -> str:

@@ -36,16 +36,13 @@ def get_split(name: str, split_name: str, dataset_dir,
   try:
     layout = folder_layout.find(root)
   except folder_layout.NoClassesError:
-    listed = _listed(name, split_name, root, options=options)
-    if not listed:
-      raise
-    return listed
-  if layout.is_of_names:
     found = csv_list.beside(root)
-    if found and csv_list.names_labels(found):
-      listed = _listed(name, split_name, root, options=options)
-      if listed:
-        return listed
+    if not found:
+      raise
+    return _listed(name, split_name, found, options=options)
+  found = csv_list.beside(root) if layout.is_of_names else None
+  if found and csv_list.names_labels(found):
+    return _listed(name, split_name, found, options=options)
   chosen, part = splits.choose(
       layout.folder_names.get(split_name, split_name), (*layout.splits, *layout.unlabelled),
       validation_fraction=options.validation_fraction, source=f'the folder {root}')
@@ -67,12 +64,9 @@ def get_split(name: str, split_name: str, dataset_dir,
                          numbered_by_name=True)
 
 
-def _listed(name: str, split_name: str, root: Path, *, options: dataset.Options
-            ) -> dataset.Dataset | None:
-  """Makes a split from the list beside the images; None if there is none."""
-  found = csv_list.beside(root)
-  if not found:
-    return None
+def _listed(name: str, split_name: str, found: Path, *, options: dataset.Options
+            ) -> dataset.Dataset:
+  """Makes a split from the list, or the lists, beside the images."""
   listed = csv_list.get_split(name, split_name, found, options=options)
   source = found.name if found.is_file() else f'the lists in {found}'
   return dataclasses.replace(listed, notes=(f'Classes from {source}.', *listed.notes))

@@ -262,17 +262,19 @@ def all_of(table: Table, columns: Columns) -> list[tuple[str, ...]]:
     names = _names_of_classes(table, columns)
     return [tuple(name for name, column in zip(names, columns.classes, strict=True)
                   if _ONE[line.cells[column].lower()]) for line in table.lines]
-  cells = list(table.values(columns.label))
-  if all(_LIST.fullmatch(cell) for cell in cells if cell):
+  cells, separator = table.values(columns.label), separator_of(table, columns.label)
+  if separator is None:
     return [tuple(_items(cell, table, line.number)) for cell, line in zip(
         cells, table.lines, strict=True)]
-  separator = separator_of(table, columns.label)
   return [tuple(part.strip() for part in cell.split(separator) if part.strip()) for cell in cells]
 
 
-def separator_of(table: Table, column: int) -> str:
-  """What separates the labels in the cells of a column."""
-  return next((mark for mark in _SEPARATORS if any(mark in cell for cell in table.values(column))),
+def separator_of(table: Table, column: int) -> str | None:
+  """What separates the labels in the cells of a column; None if they are lists."""
+  cells = list(table.values(column))
+  if all(_LIST.fullmatch(cell) for cell in cells if cell):
+    return None
+  return next((mark for mark in _SEPARATORS if any(mark in cell for cell in cells)),
               _SEPARATORS[0])
 
 

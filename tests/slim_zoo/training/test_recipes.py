@@ -115,6 +115,13 @@ def test_time_budget(minutes, num_examples, epochs):
   assert 0 < float(chosen['warmup_epochs']) <= epochs / 10
 
 
+def test_time_of_a_head_without_kept_features():
+  # Each pass takes 26.4 s: (1200 - 60 - 18 · 26.4 - 2.9 - 29) / 66 = 9.6 epochs, or, with a
+  # validation after each, (1200 - 60 - 18 · 26.4 - 2.9) / 69 = 9.6.
+  budget = recipes.Budget(1200, first_step=10, step=0.64, num_validation=367, head_passes=18)
+  assert _chosen(2, budget=budget)['epochs'] == '9'
+
+
 def test_steps_are_measured_as_the_recipe_makes_them(parse, measured, capsys):
   everything = _of_phases(parse('--recipe_minutes=20', '--layer_decay=0.5'))[1]
   assert everything['epochs'] == 16 and '50 images/s' in capsys.readouterr().out
