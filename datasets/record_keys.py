@@ -84,7 +84,6 @@ class Keys(NamedTuple):
     feature = tf.io.FixedLenFeature([], tf.string if self.is_text else tf.int64, missing)
     return tf.io.parse_single_example(record, {self.label: feature})[self.label]
 
-
   def parse_labels(self, record: tf.Tensor) -> tf.Tensor:
     """Returns all labels in a record as a text, separated by `SEPARATOR`, which also begins it."""
     feature = tf.io.VarLenFeature(tf.string if self.is_text else tf.int64)
@@ -107,11 +106,12 @@ def find(path: str, chosen: Sequence[str] = (), *, is_multi: bool = False) -> Ke
   Args:
     path: a TFRecord file.
     chosen: the keys of the image and the label, if the user names them.
-    is_multi: whether a record may have several labels, or none; the first that has some counts.
+    is_multi: whether a record may have several labels, or none; then the first record with labels
+      is used.
 
   Raises:
-    ValueError: if the record does not have the chosen keys, or if its image is neither encoded nor
-      uint8 of its size.
+    ValueError: if the record does not have the chosen keys, if its image is neither encoded nor
+      uint8 of its size, or if `is_multi` and no record has labels.
   """
   example = tf.train.Example()
   kinds: dict[str, tuple[str | None, int]] = {}

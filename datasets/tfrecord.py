@@ -215,7 +215,7 @@ def _with_label_sets(
            for split, files in scanned.items()}
   if not any(map(any, found[chosen])):
     raise ValueError(f'--multi_label: expected records with labels in the split {chosen!r}. '
-                     'Received: none with any. Check --record_keys.')
+                     'Received: none. Check --record_keys.')
   width = _multi_hot_width(found)
   notes: tuple[str, ...] = ()
   if width:
@@ -251,10 +251,10 @@ def _with_label_sets(
 
 
 def _multi_hot_width(found: Mapping[str, Sequence[Sequence[Sequence[str]]]]) -> int:
-  """Returns how many numbers each record has, if they are 0 and 1 for each class; 0 if not.
+  """Returns the number of classes if each record has a 0 or a 1 for every class; otherwise 0.
 
-  They are, if all records have equally many, and some record repeats one: numbers of classes would
-  not be repeated.
+  This is assumed if all records have the same number of labels, all of them 0 or 1, and a record
+  repeats one: a list of classes would name each only once.
   """
   records_of_all = [labels for of_files in found.values() for of_file in of_files
                     for labels in of_file]
