@@ -6,6 +6,7 @@ run in a process of its own with limits, since files of strangers may crash them
 
 from __future__ import annotations
 
+import collections
 import concurrent.futures
 import json
 import os
@@ -58,13 +59,15 @@ def readable(paths: Sequence[str]) -> Readable:
   targets = {path: str(folder / f'{_key(path)}.png') for path in kinds}
   missing = [path for path, target in targets.items() if not os.path.exists(target)]
   reasons = _convert([(path, targets[path]) for path in missing])
-  counts = ', '.join(f'{sum(kind == one for one in kinds.values())} {kind}'
-                     for kind in sorted({*kinds.values()}))
-  notes = [f'Converted to PNG, in {folder}: {counts}.']
+  counts = collections.Counter(kind for path, kind in kinds.items() if path not in reasons)
+  notes = []
+  if counts:
+    listed = ', '.join(f'{count} {kind}' for kind, count in sorted(counts.items()))
+    notes.append(f'Converted to PNG, in {folder}: {listed}.')
   if reasons:
     path, reason = next(iter(reasons.items()))
-    notes.append(f'{len(reasons)} of them cannot be converted: {path} ({reason})'
-                 + (', …' if len(reasons) > 1 else '.'))
+    notes.append(f'Cannot be converted to PNG: {len(reasons)} of {len(kinds)} images, such as '
+                 f'{path} ({reason}).')
   return Readable([targets[path] if path in targets and path not in reasons else path
                    for path in paths], tuple(notes))
 

@@ -37,9 +37,10 @@ def train(run_here, tmp_path):
 
 def test_class_counts_are_printed(train, tmp_path):
   _photos(tmp_path / 'photos', {'train/cat': 5, 'train/dog': 4, 'val/cat': 1, 'val/dog': 2})
-  code, out, errors = train()
+  code, out, errors = train('--validation_fraction=0.5')
   assert code == 0, errors
   assert 'cat (5), dog (4)' in out and 'cat (1), dog (2)' in out
+  assert 'Not used: --validation_fraction=0.5' in out
 
 
 def test_loose_validation_images_are_an_error(train, tmp_path):

@@ -14,6 +14,7 @@ from datasets.dataset import Dataset
 from nets.record import Net
 from preprocessing import preprocessing_factory
 from preprocessing.augmentation import Augmentation
+from slim_zoo.config.data import TrainingData
 from slim_zoo.config.programs import Train
 from slim_zoo.training import bad_images, example_names, metadata, start
 from slim_zoo.training.inputs import Inputs, decoder
@@ -168,6 +169,10 @@ def _open_validation(get: Callable[..., Dataset], config: Train,
       validation = get(split_name='validation')
     except splits.UnknownSplitError as error:
       print(f'No validation: {error}')
+  fraction = config.data.validation_fraction
+  if validation and not validation.made_split and fraction not in (
+      0, TrainingData().validation_fraction):
+    print(f'Not used: --validation_fraction={fraction}, because the data have a validation split.')
   if validation:
     _check_same(validation, saved, key='validation_fingerprint',
                 train_dir=config.saving.train_dir, get=get)
