@@ -130,16 +130,27 @@ def test_fully_connected_flatten_and_pools(rng):
                                   function(images, [3, 2], 1, 'SAME'))
 
 
-@pytest.mark.parametrize('dtype', [tf.float32, tf.bfloat16])
-def test_local_response_normalization(dtype, rng):
+@pytest.mark.parametrize('dtype, beta', [
+  (tf.float32, 0.75), (tf.float32, 0.5), (tf.float32, 0.6), (tf.bfloat16, 0.75)])
+def test_local_response_normalization(dtype, beta, rng):
   images = normal(rng, 2, 3, 3, 9)
-  outputs = layers.local_response_normalization(tf.cast(images, dtype), depth_radius=2, bias=2.0,
-                                                alpha=0.5, beta=0.75)
+  inputs = tf.cast(images, dtype)
+  with tf.GradientTape() as tape:
+    tape.watch(inputs)
+    outputs = layers.local_response_normalization(inputs, depth_radius=2, bias=2.0, alpha=0.5,
+                                                  beta=beta)
+  atol = 1e-5 if dtype == tf.float32 else 0.02
   squares = np.pad(images ** 2, [(0, 0), (0, 0), (0, 0), (2, 2)])
   total = sum(squares[..., i:i + 9] for i in range(5))
   assert outputs.dtype == dtype
-  np.testing.assert_allclose(tf.cast(outputs, tf.float32), images / (2 + 0.5 * total) ** 0.75,
-                             atol=1e-5 if dtype == tf.float32 else 0.02)
+  np.testing.assert_allclose(tf.cast(outputs, tf.float32), images / (2 + 0.5 * total) ** beta,
+                             atol=atol)
+  float_images = tf.constant(images)
+  with tf.GradientTape() as own_tape:
+    own_tape.watch(float_images)
+    own = tf.nn.local_response_normalization(float_images, 2, 2.0, 0.5, beta)
+  np.testing.assert_allclose(tf.cast(tape.gradient(outputs, inputs), tf.float32),
+                             own_tape.gradient(own, float_images), atol=atol)
 
 
 def batch_norm(images):
