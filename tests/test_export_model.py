@@ -147,9 +147,10 @@ def test_exports_equal_the_network(program, trained, tmp_path, name, export, cap
     _check_files(path, network)
   if export == 'model.pb':  # No operators that are unused or only for training.
     assert operators <= {'Placeholder', 'Const', 'Conv2D', 'DepthwiseConv2dNative', 'MatMul',
-                         'BiasAdd', 'Relu', 'Relu6', 'MaxPool', 'AvgPool', 'LRN', 'Reshape',
+                         'BiasAdd', 'Relu', 'Relu6', 'MaxPool', 'AvgPool', 'Reshape',
                          'FusedBatchNormV3', 'EnsureShape', 'StridedSlice', 'Squeeze', 'Mean',
-                         'Softmax', 'Identity'}
+                         'Softmax', 'Identity', 'Shape', 'Square', 'AddV2', 'Mul', 'Rsqrt',
+                         'Sqrt'}
   description = _description(path)
   size, channels, head = _NETWORKS[name]
   assert {key: description[key] for key in ('model_name', 'class_names', 'image_size', 'channels',
