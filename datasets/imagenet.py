@@ -56,6 +56,11 @@ def output_names(num_outputs: int) -> list[str] | None:
   return ['background'][:num_outputs - NUM_CLASSES] + _classes().names
 
 
+def numbers_of_ids() -> dict[str, int]:
+  """The class, in [0, 1000), of each WordNet id, in the order of the classes."""
+  return _classes().by_id
+
+
 @functools.cache
 def _classes() -> _Classes:
   path = pathlib.Path(__file__).parent / 'imagenet_labels.tsv'

@@ -18,6 +18,9 @@ from files.reasons import listed, short_reason
 # A record: its length (8 bytes), the length's checksum (4), the data, their checksum (4).
 _HEADER, _FOOTER = 12, 4
 _BATCH = 256
+_READ_BYTES = 2**20
+# Files that are read at the same time.
+_PARALLEL = 8
 _CHUNK = 2**16  # Deflate makes this at most 64 MiB.
 # The first bytes of compressed files; they may also be the length of a record.
 _COMPRESSED = {b'\x1f\x8b': 'GZIP', b'\x78\x01': 'ZLIB', b'\x78\x5e': 'ZLIB', b'\x78\x9c': 'ZLIB',
@@ -103,8 +106,14 @@ def compression_of(path: str) -> str:
 def read(path: str, compression: str = '') -> tf.data.Dataset:
   """The records of a file, scalar strings."""
   # Bytes, because a path need not be UTF-8.
-  return tf.data.TFRecordDataset(tf.constant(os.fsencode(path)), compression_type=compression,
-                                 buffer_size=2**20)
+  return _read(tf.constant([os.fsencode(path)]), tf.constant(compression))
+
+
+def _read(paths: tf.Tensor, compression: tf.Tensor) -> tf.data.Dataset:
+  # The op itself, because `tf.data.TFRecordDataset` traces a function for each file.
+  return tf.data.experimental.from_variant(
+      tf.raw_ops.TFRecordDataset(filenames=paths, compression_type=compression,
+                                 buffer_size=_READ_BYTES), tf.TensorSpec([], tf.string))
 
 
 def _scanned(paths: Sequence[str], parse_label: Callable, *, kind: str
@@ -113,12 +122,16 @@ def _scanned(paths: Sequence[str], parse_label: Callable, *, kind: str
   keys = {path: cache.key_of('records', kind, cache.stamp(path)) for path in paths}
   known = {path: cache.load(key) for path, key in keys.items()}
   unknown = [path for path in paths if known[path] is None]
-  for path in progress.show(unknown, len(unknown), unit='file', description='reading labels'):
-    compression = compression_of(path)
-    offsets = _unpacked_records(path, compression) if compression else find_records(path)
-    labels = _labels(read(path, compression), parse_label, path=path, kind=kind,
-                     count=len(offsets) - 1)
-    known[path] = {'offsets': offsets.tolist(), 'labels': labels, 'compression': compression}
+  compressions = [compression_of(path) for path in unknown]
+  positions = [_unpacked_records(path, compression) if compression else find_records(path)
+               for path, compression in zip(unknown, compressions, strict=True)]
+  all_labels = _labels_of_files(unknown, compressions, parse_label, kind=kind,
+                                counts=[len(some) - 1 for some in positions])
+  for number, labels in progress.show(all_labels, len(unknown), unit='file',
+                                      description='reading labels'):
+    path = unknown[number]
+    known[path] = {'offsets': positions[number].tolist(), 'labels': labels,
+                   'compression': compressions[number]}
     cache.store(keys[path], known[path])
   for path in paths:
     labels, offsets = known[path]['labels'], np.asarray(known[path]['offsets'], np.int64)
@@ -189,10 +202,51 @@ def find_records(path: str) -> np.ndarray:
   return np.array(offsets, np.int64)
 
 
+def _labels_of_files(paths: Sequence[str], compressions: Sequence[str], parse_label: Callable, *,
+                     kind: str, counts: Sequence[int]) -> Iterator[tuple[int, list]]:
+  """Reads the labels of files, several at a time; yields each one's position and labels.
+
+  Args:
+    paths, compressions, counts: the files, and the number of records of each.
+    parse_label, kind: see `scan`.
+  """
+  found: dict[int, list] = {number: [] for number in range(len(paths))}
+  try:
+    for number in [number for number, count in enumerate(counts) if not count]:
+      yield number, found.pop(number)
+    for number, batch in _batches(paths, compressions, parse_label) if found else ():
+      number = int(number)
+      found[number] += _plain(batch)
+      if len(found[number]) >= counts[number]:
+        labels = found.pop(number)
+        _check_labels(paths[number], labels, compression=compressions[number], kind=kind,
+                      count=counts[number])
+        yield number, labels
+  except (tf.errors.OpError, KeyError):  # An error, or more records than there were.
+    for number in list(found):  # The error does not say which file failed: one by one.
+      yield number, _labels(paths[number], parse_label, compression=compressions[number], kind=kind,
+                            count=counts[number])
+
+
 @tf.autograph.experimental.do_not_convert
-def _labels(records: tf.data.Dataset, parse_label: Callable, *, path: str, kind: str,
-            count: int) -> list:
-  """Reads the labels of a file's `count` records."""
+def _batches(paths: Sequence[str], compressions: Sequence[str], parse_label: Callable
+             ) -> tf.data.Dataset:
+  """Labels in batches, each with the position of its file."""
+  def of_file(number, path, compression):
+    labels = _read(path[None], compression).map(parse_label, num_parallel_calls=tf.data.AUTOTUNE,
+                                                deterministic=True)
+    return labels.batch(_BATCH).map(lambda batch: (number, batch))
+
+  files = (tf.range(len(paths)), tf.constant([os.fsencode(path) for path in paths]),
+           tf.constant(list(compressions)))
+  return tf.data.Dataset.from_tensor_slices(files).interleave(
+      of_file, cycle_length=_PARALLEL, num_parallel_calls=_PARALLEL, deterministic=True)
+
+
+@tf.autograph.experimental.do_not_convert
+def _labels(path: str, parse_label: Callable, *, compression: str, kind: str, count: int) -> list:
+  """Reads the labels of one file's `count` records; its errors name the record."""
+  records = read(path, compression)
   parsed = records.map(parse_label, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
   labels = []
   try:
@@ -205,16 +259,20 @@ def _labels(records: tf.data.Dataset, parse_label: Callable, *, path: str, kind:
         f'{_expected(kind)} Received {cache.printable(path)}, whose record {number} '
         f'cannot be read: {_explain(records, number, kind=kind, error=error)}.'
     ) from error
+  _check_labels(path, labels, compression=compression, kind=kind, count=count)
+  return labels
+
+
+def _check_labels(path: str, labels: list, *, compression: str, kind: str, count: int) -> None:
   without = [number for number, label in enumerate(labels) if label in (NO_LABEL, '')]
   if without:
     number = without[0]
     raise ValueError(
         f'{_expected(kind)} Received {cache.printable(path)}, whose record {number} has no label: '
-        f'{_explain(records, number, kind=kind)}.')
+        f'{_explain(read(path, compression), number, kind=kind)}.')
   if len(labels) != count:
     raise ValueError(f'Expected {count} records in {cache.printable(path)}. '
                      f'Received: {len(labels)}. Did another program change the file?')
-  return labels
 
 
 def _expected(kind: str) -> str:

@@ -57,6 +57,7 @@ _OTHER_PATTERNS = ('*%s*.tfrec', '%s*/*.tfrec*', '*%s*.record*', '%s-?????-of-??
 # Files in a folder that may be anything.
 _MOST_LOOKED_AT = 1000
 _NUMBER = re.compile(r'-?\d+')
+_SHARD = re.compile(r'(.*[-_])(\d{5})-of-(\d{5})(.*)', re.DOTALL)
 
 
 def get_split(name: str, split_name: str, dataset_dir,
@@ -88,12 +89,14 @@ def get_split(name: str, split_name: str, dataset_dir,
     raise FileNotFoundError(
         f'Expected TFRecord files named {pattern} in {root}, with %s for the split '
         f'({", ".join(splits.KNOWN)}). Received none. Check --dataset_dir and --file_pattern'
-        + (', or run download_and_convert_data.py.' if name in ('flowers', 'cifar10', 'mnist')
+        + (', or run download_and_convert_data.py.' if name in ('flowers', 'cifar10', 'imagenet', 'mnist')
            else '.') + _if_images(root))
   chosen, part = splits.choose(
       split_name, tuple(native), source=f'the TFRecord files in {root}',
       validation_fraction=options.validation_fraction)
 
+  if not options.file_pattern:
+    _check_complete(native[chosen])
   keys = record_keys.find(native[chosen][0], options.record_keys, is_multi=options.multi_label)
   parse_label = functools.partial(
       keys.parse_label, missing='' if keys.is_text else record_files.NO_LABEL)
@@ -127,6 +130,23 @@ def get_split(name: str, split_name: str, dataset_dir,
                          notes=(*filter(None, [keys.note]), *_compression_note(files), *notes),
                          numbered_by_name=(listed is None and bool(notes)) or is_by_name,
                          label_sets=label_sets)
+
+
+def _check_complete(paths: Sequence[str]) -> None:
+  """Raises ValueError if files whose names end with their number, as in `-00003-of-01024`, lack."""
+  sets: dict[tuple[str, str, str], set[int]] = {}
+  for path in paths:
+    if match := _SHARD.fullmatch(path):
+      start, number, count, end = match.groups()
+      sets.setdefault((start, count, end), set()).add(int(number))
+  for (start, count, end), numbers in sets.items():
+    missing = [f'{start}{number:05d}-of-{count}{end}' for number in range(int(count))
+               if number not in numbers]
+    if missing:
+      raise ValueError(
+          f'Expected {int(count)} files {start}*-of-{count}{end}. Received: {len(numbers)}; '
+          f'missing: {listed_names(map(os.path.basename, missing))}. Copy them, or finish their '
+          'conversion. To use a part of the data: --file_pattern.')
 
 
 def with_classes(scan: Callable[[str], list[record_files.RecordFile]], chosen: str,

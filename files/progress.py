@@ -12,12 +12,12 @@ import tqdm
 _SECONDS_A_LINE = 60
 
 
-def show(items: Iterable, total: int, *, unit: str, description: str = '') -> Iterator:
+def show(items: Iterable, total: int | None, *, unit: str, description: str = '') -> Iterator:
   """Yields items, and shows how many of them are done.
 
   Args:
     items: the items to process.
-    total: their number.
+    total: their number; None if it is not known.
     unit: what one of them is called.
     description: what is being done.
   """
@@ -34,7 +34,7 @@ def counter(total: int | None, *, unit: str, description: str = '', initial: int
   It is written to stderr. Tasks of less than a minute leave nothing in a log file.
 
   Args:
-    total, unit, description: see `show`; the total is None if it is not known.
+    total, unit, description: see `show`.
     initial: number of items that were done before.
     in_thousands: whether large numbers are shown as 1.2k, 3.4M.
   """

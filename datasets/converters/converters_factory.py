@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from datasets.converters import cifar10, flowers, mnist
+from datasets.converters import cifar10, flowers, imagenet, mnist
 from files import archives, downloads
 from files.errors import unknown_name
 
-# Each module has RESOURCES, filenames() and convert().
-CONVERTERS = {'cifar10': cifar10, 'flowers': flowers, 'mnist': mnist}
+# Each module has RESOURCES, filenames() and convert(). One that cannot be downloaded has ADVICE.
+CONVERTERS = {'cifar10': cifar10, 'flowers': flowers, 'imagenet': imagenet, 'mnist': mnist}
 _ADVICE = 'Or download the dataset by other means and set --source to it.'
 
 
@@ -34,6 +34,9 @@ def convert(name: str, dataset_dir, *, source=None, **options) -> bool:
   dataset_dir = Path(dataset_dir)
   if all((dataset_dir / filename).is_file() for filename in converter.filenames()):
     return False
+  if not converter.RESOURCES and not (source and Path(source).is_dir()):
+    raise ValueError(f'{name} cannot be downloaded here. {converter.ADVICE} Received: '
+                     f'--source={source or ""}.')
   if source is not None:
     with archives.unpacked(source, dataset_dir) as folder:
       converter.convert(folder, dataset_dir, **options)

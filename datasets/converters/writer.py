@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from datasets import labels_file, record_files
@@ -38,14 +40,12 @@ def write_dataset(folder, files: Mapping[str, tuple[int, Iterable[Image]]],
   """
   folder = Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
-  aside = {name: folder / f'.{name}.part' for name in (*files, labels_file.FILENAME)}
+  aside = {name: _aside(folder / name) for name in (*files, labels_file.FILENAME)}
   try:
     for name, (expected, images) in files.items():
-      _write_records(aside[name], images)
-      count = len(record_files.find_records(str(aside[name]))) - 1
+      count = _write_records(aside[name], map(serialize, images))
       if count != expected:
-        raise ValueError(f'Expected {expected} images in {folder / name}. '
-                         f'Received: {count}. Is the disk full?')
+        raise ValueError(f'Expected {expected} images in {folder / name}. Received: {count}.')
     labels_file.write(aside[labels_file.FILENAME], class_names)
     for name, path in aside.items():
       os.replace(path, folder / name)
@@ -54,30 +54,75 @@ def write_dataset(folder, files: Mapping[str, tuple[int, Iterable[Image]]],
       path.unlink(missing_ok=True)
 
 
-def _write_records(path: Path, images: Iterable[Image]) -> None:
+def write_file(path: Path, records: Iterable[bytes]) -> None:
+  """Writes one file of records, completely or not at all.
+
+  Args:
+    path: the file.
+    records: the serialized records.
+
+  Raises:
+    OSError: if the file cannot be written, or cannot be read back.
+  """
+  aside = _aside(path)
+  try:
+    _write_records(aside, records)
+    os.replace(aside, path)
+  finally:
+    aside.unlink(missing_ok=True)
+
+
+def _aside(path: Path) -> Path:
+  return path.with_name(f'.{path.name}.part')
+
+
+def _write_records(path: Path, records: Iterable[bytes]) -> int:
+  """Writes records and reads each of them back; returns their number."""
+  written = []
   try:
     with tf.io.TFRecordWriter(os.fsencode(path)) as writer:
-      for image in images:
-        writer.write(serialize(image))
+      for record in records:
+        writer.write(record)
+        written.append(_digest(record))
+    with open(path, 'rb') as file:
+      os.fsync(file.fileno())
+    read = [_digest(record) for record in record_files.read(str(path)).as_numpy_iterator()]
   except tf.errors.OpError as error:
     raise OSError(f'Could not write {path}: {error.message}. Is the disk full?') from error
+  if read != written:
+    raise OSError(f'Could not write {path}: {len(written)} records were written, and '
+                  f'{len(read)}, or others, were read back. Is the disk full or damaged?')
+  return len(written)
+
+
+def _digest(data: bytes) -> bytes:
+  return hashlib.blake2b(data, digest_size=16).digest()
 
 
 def serialize(image: Image) -> bytes:
   """Serializes an image as a tf.train.Example with TF-Slim's keys."""
-  def of_bytes(value):
-    return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+  return example({'image/encoded': image.encoded, 'image/format': image.image_format.encode(),
+                  'image/class/label': image.label, 'image/height': image.height,
+                  'image/width': image.width})
 
-  def of_int(value):
-    return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
 
+def example(features: Mapping[str, bytes | int | np.ndarray]) -> bytes:
+  """Serializes features as a tf.train.Example; the same features are always the same bytes.
+
+  Args:
+    features: for each key, bytes, an integer, or an array of float32 or int64, [values].
+  """
   return tf.train.Example(features=tf.train.Features(feature={
-      'image/encoded': of_bytes(image.encoded),
-      'image/format': of_bytes(image.image_format.encode()),
-      'image/class/label': of_int(image.label),
-      'image/height': of_int(image.height),
-      'image/width': of_int(image.width),
-  })).SerializeToString()
+      key: _feature(value) for key, value in features.items()})).SerializeToString(
+          deterministic=True)
+
+
+def _feature(value: bytes | int | np.ndarray) -> tf.train.Feature:
+  if isinstance(value, bytes):
+    return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+  if isinstance(value, np.ndarray) and value.dtype == np.float32:
+    return tf.train.Feature(float_list=tf.train.FloatList(value=value))
+  return tf.train.Feature(int64_list=tf.train.Int64List(value=np.atleast_1d(value)))
 
 
 def encode_png(pixels, label: int) -> Image:

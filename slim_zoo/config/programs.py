@@ -253,14 +253,15 @@ class ListNetworks:
 @dataclasses.dataclass(frozen=True)
 class Conversion:
   """Dataset."""
-  dataset_name: str | None = option(None, 'Name of the dataset: cifar10, flowers or mnist.',
-                                    common=True)
+  dataset_name: str | None = option(None, 'Name of the dataset: cifar10, flowers, imagenet or '
+                                    'mnist.', common=True)
   dataset_dir: str | None = option(None, 'Directory for the TFRecord files and labels.txt.',
                                    path=Path.WRITTEN, common=True)
   source: str | None = option(
       None, 'Local directory or archive to convert instead of downloading. For flowers, any '
       'directory with one subdirectory of images per class; for cifar10, its binary version; for '
-      'mnist, its four files.', path=Path.READ, common=True)
+      'mnist, its four files; for imagenet, the directory of its archives, or of their content.',
+      path=Path.READ, common=True)
   num_validation: int | None = option(
       None, 'Number of images in the validation split of flowers; by default 350.', common=True)
 

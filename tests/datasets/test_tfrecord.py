@@ -37,8 +37,8 @@ def _write_raw(path, examples):
    3, 3),
   ('cifar10', ['cifar10_train.tfrecord'], 3, 3),
   ('mnist', ['mnist_train.tfrecord'], 1, 3),
-  ('imagenet', ['train-00000-of-01024', 'train-00001-of-01024'], 3, 1001),
-  ('visualwakewords', ['train.record-00000-of-00100'], 3, 3),
+  ('imagenet', ['train-00000-of-00002', 'train-00001-of-00002'], 3, 1001),
+  ('visualwakewords', ['train.record-00000-of-00001'], 3, 3),
 ])
 def test_tf_slims_datasets(tmp_path, name, files, channels, num_classes):
   for i, file in enumerate(files):
@@ -49,6 +49,15 @@ def test_tf_slims_datasets(tmp_path, name, files, channels, num_classes):
   assert found.examples.names[-1] == f'{files[-1]}:2'
   assert [samples.decode(e['image']).numpy()[0, 0, 0] for e in found.epoch(0)] == list(
       range(3 * len(files)))
+
+
+def test_a_missing_file_of_a_split_is_named(tmp_path):
+  for number in (0, 1, 3):
+    samples.write_records(tmp_path / f'train-{number:05d}-of-00004', [0, 2, 1])
+  with pytest.raises(ValueError, match=r'4 files .* 3; missing: train-00002-of-00004\. .*pattern'):
+    _get(tmp_path, 'train', 'imagenet')
+  assert _get(tmp_path, 'train', 'imagenet', file_pattern='%s-0000[01]*',
+              validation_fraction=0).num_examples == 6
 
 
 def test_existing_validation_split_is_kept(tmp_path):
