@@ -24,8 +24,9 @@ class Complexity:
 
 
 def multiply_adds(operation: tf.Operation) -> int:
-  """Counts the multiply-adds of a convolution or matrix product; zero for other operations."""
-  if operation.type not in ('Conv2D', 'DepthwiseConv2dNative', 'MatMul'):
+  """Counts the multiply-adds of a layer with weights; zero for other operations."""
+  if (operation.type not in ('Conv2D', 'DepthwiseConv2dNative', 'MatMul')
+      or operation.inputs[1].op.type == 'Const'):  # As in local response normalization.
     return 0
   output, weights = operation.outputs[0].shape, operation.inputs[1].shape
   if operation.type == 'MatMul':
