@@ -71,6 +71,6 @@ if [[ -z ${UV_DEFAULT_INDEX:-} ]]; then
 fi
 export UV_DEFAULT_INDEX UV_SYSTEM_CERTS=${UV_SYSTEM_CERTS:-true} VIRTUAL_ENV=$venv
 # Packages that are published as source only are built with the setuptools of the lock file.
-"$venv/bin/uv" pip sync --require-hashes --build-constraints "$installed.part" "$installed.part"
+"$venv/bin/uv" pip sync --compile-bytecode --require-hashes --build-constraints "$installed.part" "$installed.part"
 "$venv/bin/uv" pip check
 mv "$installed.part" "$installed"
