@@ -9,14 +9,13 @@ untrained variable.
 from __future__ import annotations
 
 import functools
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from nets import layers, scopes
+from nets import initial_values, layers, scopes
 
 
 class Network:
@@ -35,7 +34,7 @@ class Network:
                batch_norm_decay: float | None = None, sync_batch_norm: bool = False,
                dropout_rate: float | None = None,
                drop_path_rate: float | None = None,
-               dtype: tf.DType = tf.float32, seed: int = 0):
+               dtype: tf.DType = tf.float32, seed: int = 0, is_restored: bool = False):
     """Creates the network's variables, on every replica of the current strategy.
 
     Args:
@@ -57,6 +56,8 @@ class Network:
         trained, no blocks are dropped.
       dtype: dtype in which layers compute; the variables are float32.
       seed: each variable's initial value is a function of this and its name.
+      is_restored: whether every variable will be restored; they are zeros until then, which takes
+        no time.
 
     Raises:
       ValueError: if a scope of `trainable_scopes` matches no variable, or if all
@@ -76,12 +77,14 @@ class Network:
     self._is_kept = is_frozen or (lambda name: False)
     self._dtype = dtype
     self._seed = seed
+    self._is_restored = is_restored
     self._regularizers: dict[str, Callable] = {}
     self._is_frozen = False
-    trace = tf.function(lambda images, keys, step: self(
-        images, is_training=is_training, keys=keys, step=step)[0], autograph=False)
-    trace.get_concrete_function(tf.TensorSpec([1, *image_shape], tf.float32),
-                                tf.TensorSpec([1, 2], tf.int64), tf.TensorSpec([], tf.int64))
+    # Unlike `tf.function`, this traces once although there are new variables.
+    tf.compat.v1.wrap_function(
+        lambda images, keys, step: self(images, is_training=is_training, keys=keys, step=step)[0],
+        [tf.TensorSpec([1, *image_shape], tf.float32), tf.TensorSpec([1, 2], tf.int64),
+         tf.TensorSpec([], tf.int64)])
     self._is_frozen = True
     if drop_path_rate and is_training and not self._has_paths:
       raise ValueError('--drop_path_rate: expected a network with residual blocks that can be '
@@ -193,20 +196,10 @@ class Network:
     kind = {} if trainable else {'synchronization': tf.VariableSynchronization.ON_READ,
                                  'aggregation': tf.VariableAggregation.MEAN}
     with tf.init_scope():
-      return tf.Variable(self._initial_value(name, shape, initializer),
+      value = np.zeros(shape, np.float32) if self._is_restored else initial_values.draw(
+          name, shape, initializer, seed=self._seed)
+      return tf.Variable(value,
                          name=name.replace('/', '_'), trainable=trainable, **kind)
-
-  def _initial_value(self, name: str, shape, initializer) -> np.ndarray:
-    """Draws a variable's initial value, a function of the seed and the name alone.
-
-    slim's initializers draw from the generator of the graph that they are called in. A graph of
-    its own leaves the user's generators, and those of tf.data, as they are.
-    """
-    with tf.Graph().as_default(), tf.device('CPU:0'):
-      tf.compat.v1.set_random_seed(zlib.crc32(f'{self._seed}/{name}'.encode()))
-      value = initializer(list(shape), dtype=tf.float32)
-      with tf.compat.v1.Session() as session:
-        return session.run(value)
 
 
 _FLOAT32_END_POINTS = frozenset({'Logits', 'AuxLogits', 'Predictions'})

@@ -165,7 +165,7 @@ def _first_split(get: Callable[[str], Dataset]) -> Dataset:
 
 def build_network(model_name: str, head: kept_heads.Head, *, image_shape: Sequence[int],
                   num_classes: int, compute_dtype: str = 'float32') -> Network:
-  """Builds a network with the head that it was trained with.
+  """Builds a network with the head that it was trained with, to restore all of its variables.
 
   Args:
     model_name: the network.
@@ -176,7 +176,7 @@ def build_network(model_name: str, head: kept_heads.Head, *, image_shape: Sequen
   """
   return nets_factory.build_network(
       model_name, **head.arguments, image_shape=image_shape, num_classes=num_classes,
-      dtype=tf.dtypes.as_dtype(compute_dtype))
+      dtype=tf.dtypes.as_dtype(compute_dtype), is_restored=True)
 
 
 def restore_variables(weights: sources.Weights, model_name: str,

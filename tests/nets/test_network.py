@@ -47,6 +47,24 @@ def test_names_and_order():
   assert net.trainable == [n for n in net.variables if 'moving' not in n]
 
 
+def test_building_traces_once():
+  traces = []
+
+  def counted(*arguments, **options):
+    traces.append(tf.get_static_value(tf.shape(arguments[0])).tolist())
+    return small(*arguments, **options)
+
+  build(counted)
+  assert traces == [[1, 6, 6, 3]]
+
+
+def test_a_network_to_be_restored_starts_with_zeros():
+  net, drawn = build(is_restored=True), build()
+  assert all(not variable.numpy().any() for variable in net.variables.values())
+  assert [(name, variable.shape) for name, variable in net.variables.items()] == [
+    (name, variable.shape) for name, variable in drawn.variables.items()]
+
+
 def test_every_trace_uses_the_same_variables():
   net = build()
   count = len(net.variables)
