@@ -18,7 +18,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 TRAIN, EVAL = 'train_image_classifier.py', 'eval_image_classifier.py'
 PROGRAMS = (TRAIN, EVAL, 'extract_features.py', 'train_on_features.py', 'predict_image.py',
             'export_model.py', 'convert_weights.py', 'download_and_convert_data.py',
-            'list_networks.py', 'scripts/benchmark_training_step.py',
+            'list_networks.py', 'scripts/benchmark.py',
             'scripts/average_checkpoints.py', 'scripts/benchmark_fine_tuning.py',
             'scripts/benchmark_transfer_learning.py', 'scripts/draw_augmentations.py',
             'scripts/experiments/cifar10_subset.py',
