@@ -51,6 +51,7 @@ SOURCES = {
     'visualwakewords': Source('%s.record-*'),
     'tfrecord': Source('*%s*.tfrecord*'),
 }
+_CONVERTED = ('cifar10', 'flowers', 'imagenet', 'mnist')
 # Other usual names; those without '%s' are training files.
 _OTHER_PATTERNS = ('*%s*.tfrec', '%s*/*.tfrec*', '*%s*.record*', '%s-?????-of-?????',
                    '*.tfrec*', '*.record*')
@@ -89,8 +90,8 @@ def get_split(name: str, split_name: str, dataset_dir,
     raise FileNotFoundError(
         f'Expected TFRecord files named {pattern} in {root}, with %s for the split '
         f'({", ".join(splits.KNOWN)}). Received none. Check --dataset_dir and --file_pattern'
-        + (', or run download_and_convert_data.py.' if name in ('flowers', 'cifar10', 'imagenet', 'mnist')
-           else '.') + _if_images(root))
+        + (', or run download_and_convert_data.py.' if name in _CONVERTED else '.')
+        + _if_images(root))
   chosen, part = splits.choose(
       split_name, tuple(native), source=f'the TFRecord files in {root}',
       validation_fraction=options.validation_fraction)
