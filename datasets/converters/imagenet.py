@@ -60,9 +60,9 @@ def convert(source: Path, dataset_dir, *, counts: Mapping[str, int] = COUNTS,
     ValueError, OSError: if data are missing or damaged, or were changed since the conversion began.
   """
   folder = Path(dataset_dir)
-  folder.mkdir(parents=True, exist_ok=True)
   images = ilsvrc_files.find(source, counts)
   boxes = bounding_boxes.read(source)
+  folder.mkdir(parents=True, exist_ok=True)
   files = {name: part for split, found in images.items()
            for name, part in _distributed(split, found, shards[split]).items()}
   _check_plan(folder, source, files=files, boxes=boxes)
