@@ -28,8 +28,8 @@ def main(parsed: Parsed[programs.DownloadAndConvert]) -> None:
   more = {}
   if config.num_validation is not None:
     if name != 'flowers':
-      raise ValueError(f'--num_validation: expected with flowers only, because {name} has its own '
-                       f'test split. Received: {config.num_validation}.')
+      raise ValueError(f'--num_validation: expected with flowers only, because the splits of '
+                       f'{name} are fixed. Received: {config.num_validation}.')
     more['num_validation'] = config.num_validation
   written = converters_factory.convert(name, dataset_dir, source=config.source, **more)
   if written:

@@ -123,8 +123,10 @@ def _scanned(paths: Sequence[str], parse_label: Callable, *, kind: str
   known = {path: cache.load(key) for path, key in keys.items()}
   unknown = [path for path in paths if known[path] is None]
   compressions = [compression_of(path) for path in unknown]
+  counted = progress.show(zip(unknown, compressions, strict=True), len(unknown), unit='file',
+                          description='counting records')
   positions = [_unpacked_records(path, compression) if compression else find_records(path)
-               for path, compression in zip(unknown, compressions, strict=True)]
+               for path, compression in counted]
   all_labels = _labels_of_files(unknown, compressions, parse_label, kind=kind,
                                 counts=[len(some) - 1 for some in positions])
   for number, labels in progress.show(all_labels, len(unknown), unit='file',
@@ -216,16 +218,19 @@ def _labels_of_files(paths: Sequence[str], compressions: Sequence[str], parse_la
       yield number, found.pop(number)
     for number, batch in _batches(paths, compressions, parse_label) if found else ():
       number = int(number)
+      if number not in found:
+        raise _changed(paths[number], counts[number], 'more')
       found[number] += _plain(batch)
       if len(found[number]) >= counts[number]:
         labels = found.pop(number)
         _check_labels(paths[number], labels, compression=compressions[number], kind=kind,
                       count=counts[number])
         yield number, labels
-  except (tf.errors.OpError, KeyError):  # An error, or more records than there were.
-    for number in list(found):  # The error does not say which file failed: one by one.
-      yield number, _labels(paths[number], parse_label, compression=compressions[number], kind=kind,
-                            count=counts[number])
+  except tf.errors.OpError:
+    pass  # It does not say which file failed: they are read again below, one by one.
+  for number in list(found):
+    yield number, _labels(paths[number], parse_label, compression=compressions[number], kind=kind,
+                          count=counts[number])
 
 
 @tf.autograph.experimental.do_not_convert
@@ -271,8 +276,12 @@ def _check_labels(path: str, labels: list, *, compression: str, kind: str, count
         f'{_expected(kind)} Received {cache.printable(path)}, whose record {number} has no label: '
         f'{_explain(read(path, compression), number, kind=kind)}.')
   if len(labels) != count:
-    raise ValueError(f'Expected {count} records in {cache.printable(path)}. '
-                     f'Received: {len(labels)}. Did another program change the file?')
+    raise _changed(path, count, len(labels))
+
+
+def _changed(path: str, count: int, received: int | str) -> ValueError:
+  return ValueError(f'Expected {count} records in {cache.printable(path)}. Received: {received}. '
+                    'Did another program change the file?')
 
 
 def _expected(kind: str) -> str:

@@ -96,7 +96,7 @@ def get_split(name: str, split_name: str, dataset_dir,
       split_name, tuple(native), source=f'the TFRecord files in {root}',
       validation_fraction=options.validation_fraction)
 
-  if not options.file_pattern:
+  if not options.file_pattern and not root.is_file():
     _check_complete(native[chosen])
   keys = record_keys.find(native[chosen][0], options.record_keys, is_multi=options.multi_label)
   parse_label = functools.partial(
@@ -134,15 +134,16 @@ def get_split(name: str, split_name: str, dataset_dir,
 
 
 def _check_complete(paths: Sequence[str]) -> None:
-  """Raises ValueError if files whose names end with their number, as in `-00003-of-01024`, lack."""
+  """Raises ValueError if files of a numbered set, such as `-00003-of-01024`, are missing."""
   sets: dict[tuple[str, str, str], set[int]] = {}
   for path in paths:
     if match := _SHARD.fullmatch(path):
       start, number, count, end = match.groups()
       sets.setdefault((start, count, end), set()).add(int(number))
   for (start, count, end), numbers in sets.items():
-    missing = [f'{start}{number:05d}-of-{count}{end}' for number in range(int(count))
-               if number not in numbers]
+    first = int(0 not in numbers and int(count) in numbers)  # Some sets are numbered from 1.
+    missing = [f'{start}{number:05d}-of-{count}{end}'
+               for number in range(first, first + int(count)) if number not in numbers]
     if missing:
       raise ValueError(
           f'Expected {int(count)} files {start}*-of-{count}{end}. Received: {len(numbers)}; '

@@ -473,8 +473,8 @@ def local_response_normalization(inputs: tf.Tensor, *, depth_radius: int = 5, bi
                                  scope: str = 'LRN') -> tf.Tensor:
   """Normalizes each element by its neighbours in adjacent channels.
 
-  Computed in float32 (Krizhevsky et al. 2012, section 3.3). Arguments and defaults are those of
-  `tf.nn.local_response_normalization`.
+  Computed in float32, on recent GPUs by default with products in TF32 (Krizhevsky et al. 2012,
+  section 3.3). Arguments and defaults are those of `tf.nn.local_response_normalization`.
 
   Args:
     inputs: [batch, height, width, channels].

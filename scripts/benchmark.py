@@ -43,14 +43,14 @@ _ALL = 'all'
 _SECONDS_A_TURN = 2.0
 _AGAINST = ('torch', 'torch_compile', 'keras', 'tf_slim')
 # What tells one measurement from another.
-_KEY = ('commit', 'processor', 'threads', 'network', 'mode', 'batch_size', 'image_size', 'dtype',
-        'xla', 'contender')
+_KEY = ('commit', 'processor', 'device', 'threads', 'network', 'mode', 'batch_size', 'image_size',
+        'dtype', 'xla', 'contender')
 
 
 def define_flags() -> None:
   """Defines the flags; not on import, since other programs define flags with the same names."""
-  flags.DEFINE_multi_string('networks', ['mobilenet_v1'], 'Networks to measure; all for every '
-                            'one.')
+  flags.DEFINE_multi_string('networks', ['mobilenet_v1'], 'Networks to measure; all measures '
+                            'every network.')
   flags.DEFINE_multi_enum('modes', list(benchmark_contenders.MODES),
                           list(benchmark_contenders.MODES), 'What to measure.')
   flags.DEFINE_multi_enum('dtypes', ['float32'], ['float32', 'bfloat16', 'float16'],
@@ -133,7 +133,8 @@ def start_worker(name: str, settings: benchmark_contenders.Settings, *, threads:
   """Starts a contender, a name in `benchmark_contenders.CONTENDERS`."""
   environment = {
       'TF_CPP_MIN_LOG_LEVEL': '2', **os.environ, 'OMP_NUM_THREADS': str(threads),
-      'TF_NUM_INTRAOP_THREADS': str(threads), 'PYTHONPATH': str(benchmark_results.ROOT),
+      'TF_NUM_INTRAOP_THREADS': str(threads),
+      'TF_NUM_INTEROP_THREADS': str(threads), 'PYTHONPATH': str(benchmark_results.ROOT),
       **({'CUDA_VISIBLE_DEVICES': '-1'} if on_cpu else {})}
   python = torch_python if name.startswith('torch') else sys.executable
   return Worker(name, [str(python), benchmark_contenders.__file__, name,
@@ -199,17 +200,23 @@ def measured(path: pathlib.Path | None) -> set[tuple[str, ...]]:
     return {tuple(row.get(name) or '' for name in _KEY) for row in csv.DictReader(file)}
 
 
-def contenders_of(network: str, against: Sequence[str]) -> list[str]:
-  """Those that have a network."""
-  return ['ours', 'roof', *(name for name in dict.fromkeys(against)
-                            if network in benchmark_contenders.NETWORKS[name])]
+def contenders_of(settings: benchmark_contenders.Settings, against: Sequence[str]) -> list[str]:
+  """Those that have a network and the settings: TF-Slim has float32 only, and no other has XLA."""
+  others = [name for name in dict.fromkeys(against)
+            if settings.network in benchmark_contenders.NETWORKS[name]]
+  if settings.xla:
+    others = [name for name in others if name == 'keras']
+  if settings.dtype != 'float32':
+    others = [name for name in others if name != 'tf_slim']
+  return ['ours', 'roof', *others]
 
 
 def measure(settings: benchmark_contenders.Settings, contenders: Sequence[str],
             common: Mapping[str, object], *, threads: int) -> list[dict[str, object]]:
   """Measures one network in one mode, prints the results and returns them as rows.
 
-  A contender that fails, such as Keras with a size that it does not support, is left out.
+  A contender that fails, such as Keras with a size that it does not support, has a row without
+  figures.
   """
   with contextlib.ExitStack() as stack:
     workers, facts = [], {}
@@ -228,7 +235,8 @@ def measure(settings: benchmark_contenders.Settings, contenders: Sequence[str],
     seconds = take_turns(workers, FLAGS.rounds)
     for worker in workers:
       facts[worker.name]['peak_bytes'] = worker.peak_bytes
-  found = list(rows(seconds, facts, {**common, **_columns(settings), 'rounds': FLAGS.rounds}))
+  common = {**common, **_columns(settings), 'rounds': FLAGS.rounds}
+  found = list(rows(seconds, facts, common))
   print(f'\n{settings.network}, {settings.mode}: batch {settings.batch_size}, '
         f'{settings.image_size}×{settings.image_size}, {settings.dtype}, XLA '
         f'{_columns(settings)["xla"]}, {threads} threads, {FLAGS.rounds} rounds')
@@ -238,7 +246,8 @@ def measure(settings: benchmark_contenders.Settings, contenders: Sequence[str],
     print(f'  {row["contender"]:13} {row["images_per_second"]:>8}  {quartiles:18} '
           f'{row["ours_to_this"]:>10}  {row["seconds_to_start"]:>4} s  '
           f'{row["seconds_of_first_step"]:>8} s  {row["peak_mib"]:>5} MiB', flush=True)
-  return found
+  return found + [{**dict.fromkeys(found[0], ''), **common, 'contender': name}
+                  for name in contenders if name not in facts]
 
 
 def _columns(settings: benchmark_contenders.Settings) -> dict[str, object]:
@@ -251,10 +260,14 @@ def main() -> None:
     raise ValueError('--against=torch: expected --torch_python, a Python with PyTorch and timm. '
                      'Received: none.')
   command_line.import_tensorflow_quietly()
+  import tensorflow as tf
+
   from nets import nets_factory
   threads = FLAGS.threads or len(os.sched_getaffinity(0))
+  gpus = [] if FLAGS.on_cpu else tf.config.list_physical_devices('GPU')
+  device = tf.config.experimental.get_device_details(gpus[0])['device_name'] if gpus else 'CPU'
   common = {'commit': benchmark_results.commit(), 'processor': benchmark_results.processor(),
-            'threads': threads}
+            'device': device, 'threads': threads}
   results = pathlib.Path(FLAGS.results) if FLAGS.results else None
   networks = nets_factory.list_nets() if _ALL in FLAGS.networks else FLAGS.networks
   for network, mode, batch_size, dtype, xla in itertools.product(
@@ -264,7 +277,7 @@ def main() -> None:
                                              FLAGS.image_size or net.image_size, net.channels,
                                              dtype, xla == 'on')
     there = measured(results)
-    contenders = contenders_of(network, FLAGS.against)
+    contenders = contenders_of(settings, FLAGS.against)
     keys = {name: {**common, **_columns(settings), 'contender': name} for name in contenders}
     if all(tuple(str(keys[name][column]) for column in _KEY) in there for name in contenders):
       continue

@@ -217,29 +217,31 @@ def roof(settings: Settings) -> Contender:
   """
   import tensorflow as tf
 
-  from nets import outline
+  from nets import complexity, outline
   dtype = tf.dtypes.as_dtype(settings.dtype)
   found = outline.trace(settings.network, _CLASSES, image_shape=settings.image_shape)
   arrays = {}
 
-  def numbers(shape) -> tf.Tensor:
-    shape = tuple(shape)
-    if shape not in arrays:  # The same numbers for all of this shape, to save memory.
-      arrays[shape] = tf.cast(tf.random.stateless_normal(shape, [1, len(arrays)]), dtype)
-    return arrays[shape]
+  def numbers(key) -> None:
+    if key not in arrays:
+      arrays[key] = tf.cast(tf.random.stateless_normal(key[0], [1, len(arrays)]), dtype)
 
-  layers = [(operation, *_shapes(operation, settings.batch_size))
-            for operation in found.graph.get_operations()
-            if operation.type in ('Conv2D', 'DepthwiseConv2dNative', 'MatMul')]
-  for _, *shapes in layers:
-    for shape in shapes:
-      numbers(shape)
+  # Each layer has its own weights and gradients: TensorFlow would compute layers with the same
+  # numbers once. Inputs of the same shape are the same, to save memory.
+  layers = []
+  for number, operation in enumerate(found.graph.get_operations()):
+    if complexity.multiply_adds(operation):
+      inputs, weights, outputs = _shapes(operation, settings.batch_size)
+      keys = [(inputs, None), (weights, number), (outputs, number)]
+      layers.append((operation, keys))
+      for key in keys:
+        numbers(key)
 
   @tf.function(autograph=False, jit_compile=settings.xla)
   def step(arrays):
     results = []
-    for operation, inputs, weights, outputs in layers:
-      results += _layer(operation, [arrays[inputs], arrays[weights], arrays[outputs]],
+    for operation, keys in layers:
+      results += _layer(operation, [arrays[key] for key in keys],
                         with_gradients=settings.mode == 'training')
     return tf.add_n([tf.cast(tf.reshape(result, [-1])[0], tf.float32) for result in results])
 

@@ -55,10 +55,17 @@ def append(path: pathlib.Path, new: Sequence[Mapping[str, object]], *,
 
 
 def commit() -> str:
-  """Returns the measured commit, with '-dirty' if files differ from it; '' without git."""
+  """Returns the measured commit; '' without git.
+
+  '-dirty' is added if files other than results differ from it.
+  """
+  def git(*arguments: str) -> str:
+    return subprocess.run(['git', *arguments], cwd=ROOT, capture_output=True, text=True,
+                          check=False).stdout.strip()
+
   with contextlib.suppress(OSError):
-    return subprocess.run(['git', 'describe', '--always', '--dirty', '--abbrev=12', '--exclude=*'],
-                          cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+    changed = git('status', '--porcelain', '--untracked-files=no', '--', '.', ':!results')
+    return git('describe', '--always', '--abbrev=12', '--exclude=*') + ('-dirty' if changed else '')
   return ''
 
 

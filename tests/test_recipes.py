@@ -8,6 +8,7 @@ import re
 import shlex
 import types
 
+import numpy as np
 import pytest
 import tensorflow as tf
 from absl import flags
@@ -74,6 +75,28 @@ def test_recipe_has_a_complete_header(name):
   assert f'--flagfile=scripts/recipes/{name}' in called[-2]
   for words in called:
     check_command(words)
+
+
+@pytest.mark.parametrize('name', [name for name in RECIPES if name.endswith('_on_imagenet.flags')])
+def test_eight_gpus_train_like_one(name):
+  line = re.search(r'^On eight GPUs: (.*?)\.\nData:', header(name), re.MULTILINE | re.DOTALL)
+  one, eight = (types.SimpleNamespace(**run_of(name, *changes).flag_values_dict())
+                for changes in ([], line[1].split()))
+  assert eight.num_clones == 8
+
+  def images_per_step(run):
+    return run.batch_size * run.num_clones * run.gradient_accumulation_steps
+
+  ratio = images_per_step(eight) / images_per_step(one)
+  assert ratio in (1, 8)
+  np.testing.assert_allclose(eight.learning_rate, one.learning_rate * ratio)
+  # Both are counted with the batch size of one replica.
+  decays = ['num_epochs_per_decay'] * (one.learning_rate_decay_type == 'exponential')
+  for flag in (*decays, 'warmup_epochs'):
+    np.testing.assert_allclose(8 * getattr(eight, flag), getattr(one, flag))
+  if one.max_number_of_steps:
+    np.testing.assert_allclose(eight.max_number_of_steps * ratio, one.max_number_of_steps,
+                               rtol=0.02)
 
 
 @recipes

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
 import os
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 from xml.etree import ElementTree
 
 from datasets import imagenet
+from datasets.converters import tar_files
 from files import progress
 from files.reasons import short_reason
 
 _ARCHIVES = ('*bbox*.tar.gz', '*bbox*.tgz', '*bbox*.tar')
 _FOLDERS = ('*bbox*', 'bounding_boxes', 'Annotations', 'Annotation', 'ILSVRC/Annotations')
 _DIGITS = 4
+_GZIP = b'\x1f\x8b'
 
 
 class Box(NamedTuple):
@@ -45,11 +47,11 @@ def read(source: Path) -> Boxes:
     ValueError: if an annotation or an archive is damaged.
   """
   boxes: Boxes = {}
-  for name, text in progress.show(_annotations(source), None, unit='file',
-                                  description='reading bounding boxes'):
-    found = tuple(_boxes(name, text))
+  for place, stem, text in progress.show(_annotations(source), None, unit='file',
+                                         description='reading bounding boxes'):
+    found = tuple(_boxes(place, text))
     if found:  # The name in the XML is wrong at times, as TF-Slim's authors noticed.
-      boxes[Path(name).stem] = found
+      boxes[stem] = found
   return boxes
 
 
@@ -68,28 +70,33 @@ def of_image(boxes: Boxes, stem: str, wnid: str) -> list[Box]:
   return [box for label, box in boxes.get(stem, ()) if label == wnid or label not in classes]
 
 
-def _annotations(source: Path) -> Iterator[tuple[str, bytes]]:
-  """Yields the path and the content of each XML file."""
+def _annotations(source: Path) -> Iterator[tuple[str, str, bytes]]:
+  """Yields each XML file's place for messages, its name without suffix, and its content."""
   for archive in sorted(path for pattern in _ARCHIVES for path in source.glob(pattern)):
-    try:
-      with tarfile.open(archive, 'r|*') as members:
-        for member in members:
-          stream = members.extractfile(member) if member.name.endswith('.xml') else None
-          if stream:
-            yield f'{archive}: {member.name}', stream.read()
-    except (tarfile.TarError, EOFError) as error:
-      raise ValueError(f'Expected a complete archive. Received: {archive} '
-                       f'({short_reason(error)}). Download or copy it again.') from error
+    with tar_files.reading(str(archive)), _opened(archive) as stream:
+      for name, offset, size in tar_files.members(stream, str(archive)):
+        if name.endswith('.xml'):
+          stream.seek(offset)
+          text = stream.read(size)
+          if len(text) < size:
+            raise EOFError
+          yield f'{archive}: {name}', Path(name).stem, text
   for folder in sorted(path for pattern in _FOLDERS for path in source.glob(pattern)
                        if path.is_dir()):
     for parent, _, names in os.walk(folder):
       for name in names:
         if name.endswith('.xml'):
-          path = os.path.join(parent, name)
-          yield path, Path(path).read_bytes()
+          path = Path(parent, name)
+          yield str(path), path.stem, path.read_bytes()
 
 
-def _boxes(name: str, text: bytes) -> Iterator[tuple[str, Box]]:
+def _opened(archive: Path) -> gzip.GzipFile | IO[bytes]:
+  with open(archive, 'rb') as file:
+    is_compressed = file.read(2) == _GZIP
+  return gzip.open(archive) if is_compressed else open(archive, 'rb')
+
+
+def _boxes(place: str, text: bytes) -> Iterator[tuple[str, Box]]:
   try:
     root = ElementTree.fromstring(text)
     width, height = _number(root, 'size/width'), _number(root, 'size/height')
@@ -101,7 +108,7 @@ def _boxes(name: str, text: bytes) -> Iterator[tuple[str, Box]]:
       if box.xmin < box.xmax and box.ymin < box.ymax:
         yield part.findtext('name', ''), box
   except (ElementTree.ParseError, ValueError, ZeroDivisionError) as error:
-    raise ValueError(f"Expected PASCAL VOC's XML with sizes and boxes. Received: {name} "
+    raise ValueError(f"Expected PASCAL VOC's XML with sizes and boxes. Received: {place} "
                      f'({short_reason(error)}). Copy or extract it again.') from error
 
 

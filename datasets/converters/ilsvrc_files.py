@@ -5,24 +5,24 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from datasets import ilsvrc, imagenet
+from datasets.converters import tar_files
 from files import archives, progress
 from files.reasons import listed
 
 _CLASS = re.compile(r'n\d{8}')
 _CLASS_TAR = re.compile(r'n\d{8}\.tar')
-_TRAIN_TAR, _VALIDATION_TAR, _KIT_TAR = '*img_train*.tar', '*img_val*.tar', '*devkit*.tar.gz'
+# Not those of the challenge's other tasks, which end with _t3.
+_TRAIN_TAR, _VALIDATION_TAR, _KIT_TAR = '*img_train.tar', '*img_val.tar', '*devkit_t12.tar.gz'
 # Where extracted images are, below the source.
 _ROOTS = ('.', 'ILSVRC', 'ILSVRC2012', 'imagenet')
 _TRAIN = ('ILSVRC2012_img_train', 'train', 'Data/CLS-LOC/train', '.')
 _VALIDATION = ('ILSVRC2012_img_val', 'val', 'validation', 'Data/CLS-LOC/val')
-_END = bytes(tarfile.BLOCKSIZE)  # A block of zeros ends a tar archive.
 
 
 class Image(NamedTuple):
@@ -77,8 +77,8 @@ def _training(source: Path) -> list[Image]:
   if archive := _only(source, _TRAIN_TAR):
     with open(archive, 'rb', buffering=0) as file:
       parts = [(Path(name).stem, str(archive), offset, size)
-               for name, offset, size in _members(_Part(file, 0, archive.stat().st_size),
-                                                  str(archive))
+               for name, offset, size in tar_files.members(
+                   _Part(file, 0, archive.stat().st_size), str(archive))
                if _CLASS_TAR.fullmatch(Path(name).name)]
   elif folder := _folder(source, _TRAIN, _CLASS_TAR):
     parts = [(path.stem, str(path), 0, path.stat().st_size) for path in folder.glob('n*.tar')
@@ -95,16 +95,16 @@ def _training(source: Path) -> list[Image]:
                                                 description='reading the list of images'):
     with open(path, 'rb', buffering=0) as file:
       images += [Image(Path(name).name, _number(wnid, path), path, offset + start, length)
-                 for name, start, length in _members(_Part(file, offset, size),
-                                                     f'{path} ({wnid}.tar)')]
+                 for name, start, length in tar_files.members(
+                     _Part(file, offset, size), f'{path} ({wnid}.tar)')]
   return images
 
 
 def _validation(source: Path) -> list[Image]:
   if archive := _only(source, _VALIDATION_TAR):
     with open(archive, 'rb', buffering=0) as file:
-      flat = {Path(name).name: (str(archive), offset, size) for name, offset, size in _members(
-          _Part(file, 0, archive.stat().st_size), str(archive))}
+      members = tar_files.members(_Part(file, 0, archive.stat().st_size), str(archive))
+      flat = {Path(name).name: (str(archive), offset, size) for name, offset, size in members}
     folder = archive.parent
   elif classes := _folder(source, _VALIDATION, _CLASS):
     return _in_class_folders(classes)
@@ -129,10 +129,10 @@ def _ground_truth(source: Path, folder: Path, names: Sequence[str]) -> Iterator[
   with contextlib.ExitStack() as stack:
     places = list(dict.fromkeys([source, *(source / root for root in _ROOTS), folder,
                                  folder.parent]))
-    if kit := _only(source, _KIT_TAR):
-      scratch = stack.enter_context(tempfile.TemporaryDirectory())
-      places.append(stack.enter_context(archives.unpacked(kit, scratch)))
     truth = ilsvrc.find([place for place in places if place.is_dir()], names)
+    if truth is None and (kit := _only(source, _KIT_TAR)):
+      scratch = stack.enter_context(tempfile.TemporaryDirectory())
+      truth = ilsvrc.find([stack.enter_context(archives.unpacked(kit, scratch))], names)
     if truth is None:
       raise FileNotFoundError(
           f'Expected the classes of the validation images in {source}.{ilsvrc.advice(names)} Or '
@@ -170,8 +170,8 @@ def _check(split: str, images: Sequence[Image], *, source: Path, expected: int) 
   if missing:
     raise ValueError(
         f'Expected images of {imagenet.NUM_CLASSES} classes in the {split} split in {source}. '
-        f'Received none of {listed(missing)} ({len(missing)} classes). Is the data set complete? '
-        'A part of ImageNet can be used without conversion: --dataset_name=folder.')
+        f'Received none of {listed(missing)}; missing in all: {len(missing)}. Copy or extract it '
+        'again. A part of ImageNet can be used without conversion: --dataset_name=folder.')
   if len(images) != expected:
     raise ValueError(
         f'Expected {expected:,} images in the {split} split of ILSVRC 2012 in {source}. Received: '
@@ -201,36 +201,12 @@ class _Part:
     return self._position
 
 
-def _members(part: _Part, name: str) -> Iterator[tuple[str, int, int]]:
-  """Yields the name, position and size of each file in a tar archive.
-
-  Raises:
-    ValueError: if the archive is truncated.
-  """
-  count = 0
-  try:
-    # When reading, tarfile calls only read, seek and tell.
-    with tarfile.open(fileobj=part, mode='r:') as archive:  # type: ignore[call-overload]
-      for member in archive:
-        if member.isreg():
-          count += 1
-          yield member.name, member.offset_data, member.size
-        archive.members = []  # They would be kept for all images.
-      part.seek(archive.offset)
-      # Between two members tarfile takes a cut for the end.
-      if part.read(tarfile.BLOCKSIZE) != _END:
-        raise tarfile.ReadError('unexpected end of data')
-  except tarfile.TarError as error:
-    raise ValueError(f'Expected a complete tar archive. Received: {name}, which is truncated or '
-                     f'damaged after {count:,} files. Download or copy it again.') from error
-
-
 def _only(folder: Path, pattern: str) -> Path | None:
   """The single file of a folder with such a name, or None."""
   found = [path for path in sorted(folder.glob(pattern)) if path.is_file()]
   if len(found) > 1:
     raise ValueError(f'Expected one {pattern} in {folder}. Received: '
-                     f'{listed(path.name for path in found)}.')
+                     f'{listed(path.name for path in found)}. Move the others away.')
   return found[0] if found else None
 
 

@@ -22,7 +22,8 @@ from datasets import imagenet, labels_file
 from datasets.converters import bounding_boxes, ilsvrc_files, writer
 from files import progress
 from files.downloads import Resource
-from files.reasons import short_reason
+from files.locks import locked
+from files.reasons import listed, short_reason
 
 RESOURCES: tuple[Resource, ...] = ()
 ADVICE = ('Get ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar and ILSVRC2012_devkit_t12.tar.gz '
@@ -32,6 +33,7 @@ COUNTS = {'train': 1_281_167, 'validation': 50_000}
 SHARDS = {'train': 1024, 'validation': 128}
 _SEED = 12345
 _PLAN = 'conversion.json'
+_JPEG = b'\xff\xd8\xff'
 _JPEG_QUALITY = 100  # That of TF-Slim, for images of another format.
 
 
@@ -42,12 +44,12 @@ def filenames() -> list[str]:
 
 
 def convert(source: Path, dataset_dir, *, counts: Mapping[str, int] = COUNTS,
-            shards: Mapping[str, int] = SHARDS) -> None:
+            shards: Mapping[str, int] = SHARDS, workers: int | None = None) -> None:
   """Converts the images; a conversion that was interrupted goes on where it stopped.
 
   Each file is complete, with every record read back, before it gets its name. The order of the
   images, shuffled, is always the same. Records have the keys of TF-Slim's
-  `build_imagenet_data.py`; labels are 1 to 1,000. Images that are no RGB or grayscale JPEG (one
+  `build_imagenet_data.py`; labels are 1 to 1,000. Images that are not RGB or grayscale JPEGs (one
   PNG, 22 in CMYK) are encoded again, with quality 100.
 
   Args:
@@ -55,6 +57,7 @@ def convert(source: Path, dataset_dir, *, counts: Mapping[str, int] = COUNTS,
       `bounding_boxes.read`.
     dataset_dir: folder to write the records, and `labels.txt`, to.
     counts, shards: the number of images that each split must have, and of files to write.
+    workers: number of files to write at a time; None for one per core.
 
   Raises:
     ValueError, OSError: if data are missing or damaged, or were changed since the conversion began.
@@ -62,16 +65,24 @@ def convert(source: Path, dataset_dir, *, counts: Mapping[str, int] = COUNTS,
   folder = Path(dataset_dir)
   images = ilsvrc_files.find(source, counts)
   boxes = bounding_boxes.read(source)
+  print(f'Bounding boxes: of {len(boxes):,} images.')
   folder.mkdir(parents=True, exist_ok=True)
   files = {name: part for split, found in images.items()
            for name, part in _distributed(split, found, shards[split]).items()}
-  _check_plan(folder, source, files=files, boxes=boxes)
+  with locked(folder / 'conversion'):
+    _check_plan(folder, source, files=files, boxes=boxes)
+    _write(folder, files, boxes, workers=workers or os.cpu_count() or 1)
+
+
+def _write(folder: Path, files: Mapping[str, Sequence[ilsvrc_files.Image]],
+           boxes: bounding_boxes.Boxes, *, workers: int) -> None:
+  """Writes `labels.txt` and the record files that are not there."""
   labels_file.write(folder / labels_file.FILENAME, _names())
   left = {name: part for name, part in files.items() if not (folder / name).is_file()}
   total, todo = (sum(map(len, parts.values())) for parts in (files, left))
   stop = threading.Event()
   with (progress.counter(total, unit='image', initial=total - todo) as done,
-        concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool):
+        concurrent.futures.ThreadPoolExecutor(workers) as pool):
     lock = threading.Lock()
 
     def records(part: Sequence[ilsvrc_files.Image]) -> Iterator[bytes]:
@@ -119,17 +130,37 @@ def _check_plan(folder: Path, source: Path, *, files: Mapping[str, Sequence[ilsv
   plan = {'images': sum(map(len, files.values())), 'annotated': len(boxes),
           'digest': digest.hexdigest()}
   path = folder / _PLAN
+  others = sorted(other.name for split in SHARDS for other in folder.glob(f'{split}-*')
+                  if other.name not in files)
+  if others:
+    raise ValueError(f'Expected a folder without other records of ImageNet, which would be read as '
+                     f'well. Received: {folder} with {listed(others)}. Choose another '
+                     '--dataset_dir.')
   there = [name for name in files if (folder / name).is_file()]
+  begun = _begun(path)
   if not there:
-    path.write_text(json.dumps(plan) + '\n', encoding='utf-8')
-  elif not path.is_file():
+    aside = path.with_name(f'.{path.name}.part')
+    with open(aside, 'w', encoding='utf-8') as file:
+      file.write(json.dumps(plan) + '\n')
+      file.flush()
+      os.fsync(file.fileno())
+    os.replace(aside, path)
+  elif begun is None:
     raise ValueError(f'Expected a folder without records of ImageNet, or with an interrupted '
                      f'conversion. Received: {folder}, with {len(there)} of {len(files)} record '
-                     'files and without conversion.json. Choose another --dataset_dir.')
-  elif (begun := json.loads(path.read_text(encoding='utf-8'))) != plan:
+                     'files and without a readable conversion.json. Choose another --dataset_dir.')
+  elif begun != plan:
     raise ValueError(f'Expected the images with which the conversion to {folder} began: {begun}. '
                      f'Received in {source}: {plan}. Choose another --dataset_dir, or remove its '
                      'files to begin again.')
+
+
+def _begun(path: Path) -> dict | None:
+  """Reads the plan of an earlier conversion; None if there is none, or it is damaged."""
+  try:
+    return json.loads(path.read_text(encoding='utf-8'))
+  except (FileNotFoundError, ValueError):
+    return None
 
 
 @functools.cache
@@ -163,6 +194,8 @@ def _as_jpeg(image: ilsvrc_files.Image) -> tuple[bytes, tuple[int, int]]:
   try:
     with PIL.Image.open(io.BytesIO(encoded)) as header:
       kind, mode = header.format, header.mode
+    if encoded.startswith(_JPEG):
+      kind = 'JPEG'  # Pillow has other names for JPEGs that contain several images.
     if kind == 'PNG':
       encoded = tf.io.encode_jpeg(tf.io.decode_png(encoded, channels=3), format='rgb',
                                   quality=_JPEG_QUALITY).numpy()

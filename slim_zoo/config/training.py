@@ -118,7 +118,9 @@ class Optimization:
   end_learning_rate: float = option(0.0001, 'Final learning rate of the polynomial decay.',
                                     rule=FREE,
       needs=('learning_rate_decay_type', ('polynomial',)), of_tf_slim=True)
-  warmup_epochs: float = option(0.0, 'Epochs in which the learning rate rises linearly.', rule=FREE)
+  warmup_epochs: float = option(
+      0.0, 'Epochs in which the learning rate rises linearly, counted as for '
+      '--num_epochs_per_decay.', rule=FREE)
   gradient_clip_norm: float | None = option(
       None, 'Largest norm of the gradient of all variables; longer ones are scaled down to it.',
       rule=FREE, lower=0)

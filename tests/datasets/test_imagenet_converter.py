@@ -157,7 +157,7 @@ import sys
 from datasets.converters import imagenet
 from pathlib import Path
 imagenet.convert(Path(sys.argv[1]), sys.argv[2], counts={'train': 1000, 'validation': 1000},
-                 shards={'train': 24, 'validation': 6})
+                 shards={'train': 24, 'validation': 6}, workers=2)
 """
 
 
@@ -212,7 +212,7 @@ def test_truncated_class(content, tmp_path):
 
 
 @pytest.mark.parametrize('change, expected', [
-  (lambda images, val, classes: images.pop(_IDS[9]), rf'train.*{_IDS[9]} \(1 classes\)'),
+  (lambda images, val, classes: images.pop(_IDS[9]), rf'train.*{_IDS[9]}; missing in all: 1\.'),
   (lambda images, val, classes: images.update(n00000001=images.pop(_IDS[0])), 'n00000001'),
   (lambda images, val, classes: images[_IDS[0]].update(more=b'x'), r'1,000 images.*1,001'),
   (lambda images, val, classes: (val.popitem(), classes.pop()), 'validation'),
@@ -241,6 +241,29 @@ def test_missing_archive(archives, tmp_path, remove, expected):
     _convert(tmp_path / 'source', tmp_path / 'out')
 
 
+@pytest.mark.parametrize('suffix', ['.tar', '.tar.gz'])
+@pytest.mark.parametrize('share', [0.2, 0.45, 0.7])
+@pytest.mark.parametrize('at_header', [True, False])
+def test_truncated_archive_of_boxes(tmp_path, suffix, share, at_header):
+  stems = [f'{_IDS[i]}_{i}' for i in range(40)]
+  members = {f'{stem}.xml': miniature.annotation(stem, [(stem[:9], 1, 2, 3, 4)]) for stem in stems}
+  path = tmp_path / f'ILSVRC2012_bbox_train_v2{suffix}'
+  miniature.write_tar(path, members, 'w:gz' if suffix.endswith('.gz') else 'w')
+  boxes = bounding_boxes.read(tmp_path)
+  assert set(boxes) == set(stems)  # Members need not be in folders.
+  assert bounding_boxes.of_image(boxes, stems[1], _IDS[1]) == [(0.01, 0.04, 0.03, 0.08)]
+  end = int(share * path.stat().st_size)
+  os.truncate(path, end // 1024 * 1024 if at_header else end)
+  with pytest.raises(ValueError, match=r'bbox_train_v2.*truncated'):
+    bounding_boxes.read(tmp_path)
+
+
+def test_other_records_are_not_mixed_with_new_ones(archives, tmp_path):
+  (tmp_path / 'train-00000-of-00512').write_bytes(b'')
+  with pytest.raises(ValueError, match='train-00000-of-00512'):
+    _convert(archives, tmp_path)
+
+
 def test_source_is_needed(tmp_path):
   (tmp_path / 'some.tar').write_bytes(b'')
   for source in (None, tmp_path / 'some.tar'):
@@ -256,7 +279,7 @@ def test_another_source_does_not_go_on(archives, content, tmp_path):
   miniature.write_archives(tmp_path / 'other', images, *content[1:])
   with pytest.raises(ValueError, match='began'):
     _convert(tmp_path / 'other', out)
-  (out / 'conversion.json').unlink()
+  (out / 'conversion.json').write_text('')
   with pytest.raises(ValueError, match='29 of 30'):
     _convert(archives, out)
 

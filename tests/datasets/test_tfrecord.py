@@ -58,7 +58,34 @@ def test_a_missing_file_of_a_split_is_named(tmp_path):
     _get(tmp_path, 'train', 'imagenet')
   assert _get(tmp_path, 'train', 'imagenet', file_pattern='%s-0000[01]*',
               validation_fraction=0).num_examples == 6
+  assert _get(tmp_path / 'train-00001-of-00004', 'train', 'imagenet',
+              validation_fraction=0).num_examples == 3
 
+
+def test_sets_of_files_may_be_numbered_from_1(tmp_path):
+  for number in (1, 2):
+    samples.write_records(tmp_path / f'train-{number:05d}-of-00002', [0, 2, 1])
+  assert _get(tmp_path, 'train', 'imagenet', validation_fraction=0).num_examples == 6
+  (tmp_path / 'train-00001-of-00002').unlink()
+  with pytest.raises(ValueError, match='missing: train-00001-of-00002'):
+    _get(tmp_path, 'train', 'imagenet')
+
+
+@pytest.mark.parametrize('by', [-1, 1])
+def test_a_file_that_changes_while_it_is_read(tmp_path, monkeypatch, by):
+  for name in 'ab':
+    samples.write_records(tmp_path / f'train-{name}.tfrecord', [0, 1, 1])
+  find = record_files.find_records
+
+  def find_then_change(path):
+    found = find(path)
+    if path.endswith('train-a.tfrecord'):
+      samples.write_records(path, [0, 1, 1, 0][:3 + by])
+    return found
+
+  monkeypatch.setattr(record_files, 'find_records', find_then_change)
+  with pytest.raises(ValueError, match=r'train-a\.tfrecord.*another program'):
+    _get(tmp_path, 'train', 'tfrecord')
 
 def test_existing_validation_split_is_kept(tmp_path):
   samples.write_records(tmp_path / 'flowers_train_0.tfrecord', [0, 1] * 10)

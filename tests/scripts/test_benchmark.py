@@ -110,11 +110,13 @@ def test_results_are_appended_under_one_header(benchmark, tmp_path):
   assert path.read_bytes() == before
 
 
-def test_choice_of_contenders(benchmark):
-  against = ['torch', 'keras', 'tf_slim', 'torch']
-  assert benchmark.contenders_of('vgg_16', against) == ['ours', 'roof', 'torch', 'keras', 'tf_slim']
-  assert benchmark.contenders_of('alexnet_v2', against) == ['ours', 'roof', 'tf_slim']
-  assert benchmark.contenders_of('lenet', against) == ['ours', 'roof']
+@pytest.mark.parametrize('network, options, expected', [
+  ('vgg_16', {}, ['torch', 'keras', 'tf_slim']), ('alexnet_v2', {}, ['tf_slim']), ('lenet', {}, []),
+  ('vgg_16', {'dtype': 'bfloat16'}, ['torch', 'keras']), ('vgg_16', {'xla': True}, ['keras'])])
+def test_choice_of_contenders(benchmark, contenders, network, options, expected):
+  settings = contenders.Settings(network, 'training', 1, 224, **options)
+  assert benchmark.contenders_of(settings, ['torch', 'keras', 'tf_slim', 'torch']) == [
+    'ours', 'roof', *expected]
 
 
 def test_names_of_others_belong_to_our_networks(contenders):
@@ -161,7 +163,7 @@ def test_contender(contenders, name, mode, network, size, channels):
 @pytest.mark.parametrize('mode', ['training', 'inference'])
 def test_the_roof_has_every_layer_and_its_gradients(contenders, mode, monkeypatch):
   settings = contenders.Settings('mobilenet_v1_025', mode, 2, 32)
-  counts = []
+  counts, own = [], []
   layer = contenders._layer
 
   def counted(operation, arrays, **options):
@@ -170,6 +172,7 @@ def test_the_roof_has_every_layer_and_its_gradients(contenders, mode, monkeypatc
     assert [tuple(result.shape) for result in results] == [
       shapes[2], shapes[0], shapes[1]][:len(results)]
     counts.append((operation.type, len(results)))
+    own.extend(array.name for array in arrays[1:])
     return results
 
   monkeypatch.setattr(contenders, '_layer', counted)
@@ -180,6 +183,7 @@ def test_the_roof_has_every_layer_and_its_gradients(contenders, mode, monkeypatc
   assert counts.count(('DepthwiseConv2dNative', results)) == 13
   assert {kind for kind, _ in counts} == {'Conv2D', 'DepthwiseConv2dNative', 'MatMul'}
   assert {number for _, number in counts} == {results}
+  assert len(set(own)) == 2 * 28  # Layers with the same numbers would be computed once.
 
 
 @pytest.mark.thorough
