@@ -188,7 +188,7 @@ def test_predictions_are_written_as_they_are_made(tmp_path):
   with predictor.writing(tmp_path / 'found.json') as put:
     for number in range(1000):
       put(Prediction(f'{number}.jpg', (Guess('ant', 0.5),)))
-    assert (tmp_path / 'found.json.part').stat().st_size > 10_000
+    assert (tmp_path / '.found.json.part').stat().st_size > 10_000
 
 
 def test_ties_weights_of_zero_and_broken_networks():

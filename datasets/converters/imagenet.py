@@ -24,6 +24,7 @@ from files import progress
 from files.downloads import Resource
 from files.locks import locked
 from files.reasons import listed, short_reason
+from files.replacing import replacing
 
 RESOURCES: tuple[Resource, ...] = ()
 ADVICE = ('Get ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar and ILSVRC2012_devkit_t12.tar.gz '
@@ -139,12 +140,8 @@ def _check_plan(folder: Path, source: Path, *, files: Mapping[str, Sequence[ilsv
   there = [name for name in files if (folder / name).is_file()]
   begun = _begun(path)
   if not there:
-    aside = path.with_name(f'.{path.name}.part')
-    with open(aside, 'w', encoding='utf-8') as file:
-      file.write(json.dumps(plan) + '\n')
-      file.flush()
-      os.fsync(file.fileno())
-    os.replace(aside, path)
+    with replacing(path) as aside:
+      aside.write_text(json.dumps(plan) + '\n', encoding='utf-8')
   elif begun is None:
     raise ValueError(f'Expected a folder without records of ImageNet, or with an interrupted '
                      f'conversion. Received: {folder}, with {len(there)} of {len(files)} record '

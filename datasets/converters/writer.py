@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from datasets import labels_file, record_files
+from files.replacing import replacing, sync
 
 
 class Image(NamedTuple):
@@ -40,7 +41,7 @@ def write_dataset(folder, files: Mapping[str, tuple[int, Iterable[Image]]],
   """
   folder = Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
-  aside = {name: _aside(folder / name) for name in (*files, labels_file.FILENAME)}
+  aside = {name: folder / f'.{name}.part' for name in (*files, labels_file.FILENAME)}
   try:
     for name, (expected, images) in files.items():
       count = _write_records(aside[name], map(serialize, images))
@@ -64,16 +65,8 @@ def write_file(path: Path, records: Iterable[bytes]) -> None:
   Raises:
     OSError: if the file cannot be written, or cannot be read back.
   """
-  aside = _aside(path)
-  try:
+  with replacing(path) as aside:
     _write_records(aside, records)
-    os.replace(aside, path)
-  finally:
-    aside.unlink(missing_ok=True)
-
-
-def _aside(path: Path) -> Path:
-  return path.with_name(f'.{path.name}.part')
 
 
 def _write_records(path: Path, records: Iterable[bytes]) -> int:
@@ -84,8 +77,7 @@ def _write_records(path: Path, records: Iterable[bytes]) -> int:
       for record in records:
         writer.write(record)
         written.append(_digest(record))
-    with open(path, 'rb') as file:
-      os.fsync(file.fileno())
+    sync(path)
     read = [_digest(record) for record in record_files.read(str(path)).as_numpy_iterator()]
   except tf.errors.OpError as error:
     raise OSError(f'Could not write {path}: {error.message}. Is the disk full?') from error

@@ -14,6 +14,7 @@ from typing import IO, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from files.replacing import replacing
 from nets.network import Network
 
 FORMATS = ('.csv', '.json')
@@ -109,16 +110,12 @@ def writing(path: str | os.PathLike) -> Iterator[Callable[[Prediction], None]]:
   check_format(path)
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
-  aside = path.with_name(f'{path.name}.part')
   form = _csv_rows if path.suffix.lower() == '.csv' else _json_list
-  try:
-    # Names of files need not be UTF-8; they are written as they are.
-    with open(aside, 'w', newline='', encoding='utf-8', errors='surrogateescape') as file, \
-        form(file) as put:
-      yield put
-    os.replace(aside, path)
-  finally:
-    aside.unlink(missing_ok=True)
+  # Names of files need not be UTF-8; they are written as they are.
+  with replacing(path) as aside, \
+      open(aside, 'w', newline='', encoding='utf-8', errors='surrogateescape') as file, \
+      form(file) as put:
+    yield put
 
 
 @contextlib.contextmanager

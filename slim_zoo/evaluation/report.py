@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import tabulate
 import tensorflow as tf
 
+from files.replacing import replacing
 from slim_zoo.evaluation.evaluator import AnyMeasurement, Measurement
 
 # Up to how many classes a table shows all of them, and how many of the worst it shows otherwise.
@@ -40,14 +41,14 @@ def write(folder: str | os.PathLike, found: AnyMeasurement, *, step: int, facts:
     for name, value in found.scalars().items():
       tf.summary.scalar(f'eval/{name}', value)
   events.close()
-  path, aside = folder / 'eval.json', folder / 'eval.json.new'
+  path = folder / 'eval.json'
   content = {**facts, 'step': step, **found.facts()}
   if class_names:
     metric = _metric(found)[0]
     content['per_class'] = {name: {'count': count, metric: value}
                             for name, count, value in per_class(found, class_names)}
-  aside.write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
-  os.replace(aside, path)
+  with replacing(path) as aside:
+    aside.write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
   return path
 
 

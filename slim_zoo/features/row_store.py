@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from files.replacing import replacing, sync
+
 _COUNT = 'rows.json'
 
 
@@ -63,7 +65,7 @@ class RowStore:
     for array in self.arrays:
       if isinstance(array, np.memmap):
         array.flush()
-        _sync(pathlib.Path(str(array.filename)))
+        sync(pathlib.Path(str(array.filename)))
     replace_json(self.folder / _COUNT, {'rows': self.done})
 
 
@@ -137,15 +139,5 @@ def _allocate(paths: Mapping[pathlib.Path, Column], num_rows: int) -> None:
 
 def replace_json(path: pathlib.Path, content: object) -> None:
   """Writes a JSON file so that it holds either the old or the new content at any time."""
-  aside = path.with_name(f'{path.name}.new')
-  aside.write_text(json.dumps(content), encoding='utf-8')
-  _sync(aside)
-  os.replace(aside, path)
-
-
-def _sync(path: pathlib.Path) -> None:
-  descriptor = os.open(path, os.O_RDONLY)
-  try:
-    os.fsync(descriptor)
-  finally:
-    os.close(descriptor)
+  with replacing(path) as aside:
+    aside.write_text(json.dumps(content), encoding='utf-8')

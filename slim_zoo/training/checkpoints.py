@@ -18,6 +18,7 @@ import tensorflow as tf
 from google.protobuf import text_format
 
 from files.reasons import short_reason
+from files.replacing import sync
 from slim_zoo.weights import checkpoint_files
 from slim_zoo.weights.checkpoint_files import NAME, CheckpointError
 
@@ -53,7 +54,7 @@ def save(folder: str | os.PathLike, step: int, values: Mapping[str, tf.Tensor], 
       os.remove(f'{prefix}.index')
     for suffix in (_DATA, '.json', '.index'):
       os.replace(f'{aside / prefix.name}{suffix}', f'{prefix}{suffix}')
-    _sync(folder)
+    sync(folder)
     # A kill may have kept older checkpoints out of the state file; they are dropped first.
     listed = [p for p in checkpoint_files.listed(folder) if p != str(prefix)]
     unlisted = [p for p in checkpoint_files.numbered(folder)
@@ -83,7 +84,7 @@ def _write_aside(prefix: pathlib.Path, values: Mapping[str, tf.Tensor], metadata
         tensors=[tf.convert_to_tensor(values[name]) for name in names])
   pathlib.Path(f'{prefix}.json').write_text(json.dumps(metadata, indent=1) + '\n', encoding='utf-8')
   for suffix in (_DATA, '.json', '.index'):
-    _sync(f'{prefix}{suffix}')
+    sync(f'{prefix}{suffix}')
 
 
 def _write_state(folder: pathlib.Path, names: list[str]) -> None:
@@ -93,17 +94,9 @@ def _write_state(folder: pathlib.Path, names: list[str]) -> None:
       os.path.abspath(folder), names[-1], all_model_checkpoint_paths=names)
   aside = folder / _ASIDE / 'checkpoint'
   aside.write_text(text_format.MessageToString(state), encoding='utf-8')
-  _sync(aside)
+  sync(aside)
   os.replace(aside, folder / 'checkpoint')
-  _sync(folder)
-
-
-def _sync(path) -> None:
-  descriptor = os.open(path, os.O_RDONLY)
-  try:
-    os.fsync(descriptor)
-  finally:
-    os.close(descriptor)
+  sync(folder)
 
 
 def remove(prefix: str) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import collections
 import csv
 import gzip
-import os
 import pathlib
 import posixpath
 import zlib
 from collections.abc import Mapping, Sequence
 
 from datasets.dataset import Dataset
+from files.replacing import replacing
 
 FILE = 'examples.csv.gz'
 
@@ -30,13 +30,12 @@ def write(folder: pathlib.Path, splits: Sequence[Dataset]) -> None:
     folder: of the run.
     splits: what it trains on and, if it has one, what it validates on.
   """
-  aside = folder / f'{FILE}.part'
-  with gzip.open(aside, 'wt', newline='', encoding='utf-8', errors='surrogateescape') as file:
+  with replacing(folder / FILE) as aside, \
+      gzip.open(aside, 'wt', newline='', encoding='utf-8', errors='surrogateescape') as file:
     rows = csv.writer(file)
     rows.writerow(_COLUMNS)
     for split in splits:
       rows.writerows((split.split_name, name, a_class) for name, a_class in _classes(split).items())
-  os.replace(aside, folder / FILE)
 
 
 def read(folder: pathlib.Path) -> Known:

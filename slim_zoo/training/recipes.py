@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import gc
 import math
-import os
 import pathlib
 import shlex
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from typing import NamedTuple
 import tabulate
 
 from datasets import dataset_factory
+from files.replacing import replacing
 from nets import nets_factory
 from slim_zoo.config import flag_values
 from slim_zoo.config.flag_values import Parsed, options_of
@@ -345,9 +345,8 @@ def _write(file: pathlib.Path, name: str, choices: Sequence[Choice]) -> None:
   lines = [f'# --recipe={name}. Edit a copy of this file, and use it as --flagfile.',
            *(f'--{one.flag}={one.value}' for one in choices if not one.phase),
            f'--phases={_phases(choices)}']
-  aside = file.with_suffix('.part')
-  aside.write_text('\n'.join(lines) + '\n', encoding='utf-8')
-  os.replace(aside, file)
+  with replacing(file) as aside:
+    aside.write_text('\n'.join(lines) + '\n', encoding='utf-8')
 
 
 def _pair(word: str) -> tuple[str, str]:

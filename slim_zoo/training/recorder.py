@@ -12,6 +12,8 @@ import numpy as np
 import tensorflow as tf
 from tensorboard.plugins.histogram import metadata
 
+from files.replacing import replacing
+
 _COLUMNS = ('step', 'epoch', 'loss', 'objective', 'accuracy', 'learning_rate', 'images_per_second',
             'validation_loss', 'validation_top_1', 'validation_top_5', 'validation_mean_recall',
             'validation_mean_average_precision', 'validation_f1')
@@ -34,12 +36,11 @@ class Recorder:
 
   def _keep_until(self, step: int) -> None:
     rows = [row for row in _read_rows(self._path) if int(row['step']) <= step]
-    aside = self._path.with_suffix('.csv.new')
-    with open(aside, 'w', newline='', encoding='utf-8') as file:
+    with replacing(self._path) as aside, \
+        open(aside, 'w', newline='', encoding='utf-8') as file:
       writer = csv.DictWriter(file, _COLUMNS, extrasaction='ignore')
       writer.writeheader()
       writer.writerows(rows)
-    os.replace(aside, self._path)
 
   def scalars(self, step: int, values: Mapping[str, float]) -> None:
     """Writes one row; the keys are columns of `metrics.csv`."""
