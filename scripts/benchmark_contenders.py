@@ -232,7 +232,7 @@ def roof(settings: Settings) -> Contender:
   for number, operation in enumerate(found.graph.get_operations()):
     if complexity.multiply_adds(operation):
       inputs, weights, outputs = _shapes(operation, settings.batch_size)
-      keys = [(inputs, None), (weights, number), (outputs, number)]
+      keys = [(inputs, -1), (weights, number), (outputs, number)]
       layers.append((operation, keys))
       for key in keys:
         numbers(key)
