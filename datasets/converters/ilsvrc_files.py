@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -118,26 +117,23 @@ def _validation(source: Path) -> list[Image]:
         f'Expected the validation images of ILSVRC 2012 in {source}: ILSVRC2012_img_val.tar, or a '
         f'folder val with the images or with one folder per class. Received {_content(source)}.')
   names = sorted(flat)
-  with _ground_truth(source, folder, names) as truth:
-    return [Image(name, _number(wnid, str(truth.path)), *flat[name])
-            for wnid, own in truth.classes.items() for name in own]
+  truth = _ground_truth(source, folder, names)
+  return [Image(name, _number(wnid, str(truth.path)), *flat[name])
+          for wnid, own in truth.classes.items() for name in own]
 
 
-@contextlib.contextmanager
-def _ground_truth(source: Path, folder: Path, names: Sequence[str]) -> Iterator[ilsvrc.Found]:
+def _ground_truth(source: Path, folder: Path, names: Sequence[str]) -> ilsvrc.Found:
   """The classes of the validation images, also from the development kit's archive."""
-  with contextlib.ExitStack() as stack:
-    places = list(dict.fromkeys([source, *(source / root for root in _ROOTS), folder,
-                                 folder.parent]))
-    truth = ilsvrc.find([place for place in places if place.is_dir()], names)
-    if truth is None and (kit := _only(source, _KIT_TAR)):
-      scratch = stack.enter_context(tempfile.TemporaryDirectory())
-      truth = ilsvrc.find([stack.enter_context(archives.unpacked(kit, scratch))], names)
-    if truth is None:
-      raise FileNotFoundError(
-          f'Expected the classes of the validation images in {source}.{ilsvrc.advice(names)} Or '
-          'put ILSVRC2012_devkit_t12.tar.gz there. Received none of them.')
-    yield truth
+  places = dict.fromkeys([*(source / root for root in _ROOTS), folder, folder.parent])
+  truth = ilsvrc.find([place for place in places if place.is_dir()], names)
+  if truth is None and (kit := _only(source, _KIT_TAR)):
+    with tempfile.TemporaryDirectory() as scratch, archives.unpacked(kit, scratch) as content:
+      truth = ilsvrc.find([content], names)
+  if truth is None:
+    raise FileNotFoundError(
+        f'Expected the classes of the validation images in {source}.{ilsvrc.advice(names)} Or '
+        'put ILSVRC2012_devkit_t12.tar.gz there. Received none of them.')
+  return truth
 
 
 def _in_class_folders(folder: Path) -> list[Image]:

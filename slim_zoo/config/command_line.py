@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import inspect
 import os
@@ -10,7 +9,7 @@ import re
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from absl import app, flags, logging
@@ -91,7 +90,7 @@ def call(main: Callable[..., int | None], config_class: type, arguments: list[st
 
 
 def import_tensorflow_quietly() -> None:
-  """Imports TensorFlow and tf-slim, without TensorFlow's notes on how it was built.
+  """Imports TensorFlow without its notes on how it was built.
 
   TensorFlow 2.21 writes them to file descriptor 2 before it reads TF_CPP_MIN_LOG_LEVEL, and has no
   setting for them. Everything that is not such a note is shown.
@@ -101,11 +100,10 @@ def import_tensorflow_quietly() -> None:
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # Errors come as exceptions.
   sys.stderr.flush()
   kept = os.dup(2)
-  with tempfile.TemporaryFile() as aside, _without_unused_modules():
+  with tempfile.TemporaryFile() as aside:
     os.dup2(aside.fileno(), 2)
     try:
       import tensorflow  # noqa: F401
-      import tf_slim  # noqa: F401
     finally:
       os.dup2(kept, 2)
       os.close(kept)
@@ -115,23 +113,6 @@ def import_tensorflow_quietly() -> None:
       shown = [line for line in lines if line and not line.startswith(notes)]
       if shown:
         print(*shown, sep='\n', file=sys.stderr)
-
-
-@contextlib.contextmanager
-def _without_unused_modules() -> Iterator[None]:
-  """Within a `with` block, modules that are imported for nothing seem not to be installed.
-
-  TensorFlow imports Keras at its end to register optimizers, and tf-slim scikit-learn for one of
-  its losses, which takes a third of the time until a program starts. What needs them later, such
-  as `tf.keras`, imports them then.
-  """
-  unused = [name for name in ('keras.src.optimizers', 'sklearn.metrics') if name not in sys.modules]
-  sys.modules.update(dict.fromkeys(unused))  # type: ignore[arg-type]
-  try:
-    yield
-  finally:
-    for name in unused:
-      del sys.modules[name]
 
 
 def _parse(arguments: list[str]) -> list[str]:
