@@ -1,6 +1,6 @@
 """Times training and inference of the networks, beside PyTorch, Keras and TF-Slim.
 
-    python scripts/benchmark.py --networks=mobilenet_v1 --networks=resnet_v1_50 --against=keras
+    python scripts/benchmark.py --networks=mobilenet_v1 --networks=resnet50_keras --against=keras
 
 Each contender runs in its own process (`benchmark_contenders.py`). They take turns, one at a time,
 so that other load on the machine affects all alike. One of them is the roof: the network's

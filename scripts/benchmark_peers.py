@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-# Of timm, https://github.com/huggingface/pytorch-image-models. Its ResNets v1 stride in another
-# layer of a block than TF-Slim's, and have more multiply-adds.
+# Of timm, https://github.com/huggingface/pytorch-image-models. ResNets of another origin stride in
+# other layers, which changes their multiply-adds.
 TIMM = {
     'efficientnet_lite0': 'tf_efficientnet_lite0', 'efficientnet_lite1': 'tf_efficientnet_lite1',
     'efficientnet_lite2': 'tf_efficientnet_lite2', 'efficientnet_lite3': 'tf_efficientnet_lite3',
@@ -15,17 +15,17 @@ TIMM = {
     'mobilenet_v3_small': 'tf_mobilenetv3_small_100',
     'mobilenet_v3_small_minimalistic': 'tf_mobilenetv3_small_minimal_100',
     'nasnet_large': 'nasnetalarge', 'pnasnet_large': 'pnasnet5large',
-    'resnet_v1_18': 'resnet18', 'resnet_v1_34': 'resnet34', 'resnet_v1_50': 'resnet50',
-    'resnet_v1_101': 'resnet101', 'resnet_v1_152': 'resnet152', 'resnet_v2_50': 'resnetv2_50',
-    'resnet_v2_101': 'resnetv2_101', 'resnet_v2_152': 'resnetv2_152', 'vgg_16': 'vgg16',
-    'vgg_19': 'vgg19', 'vgg_a': 'vgg11',
+    'resnet101_torchvision': 'resnet101', 'resnet152_torchvision': 'resnet152',
+    'resnet50_torchvision': 'resnet50', 'resnet_v1_18': 'resnet18', 'resnet_v1_34': 'resnet34',
+    'vgg_16': 'vgg16', 'vgg_19': 'vgg19', 'vgg_a': 'vgg11',
 }
-# Of keras.applications, without ResNets v1, which have more multiply-adds than TF-Slim's.
+# Of keras.applications.
 KERAS = {
     'inception_resnet_v2': 'InceptionResNetV2', 'inception_v3': 'InceptionV3',
     'mobilenet_v1': 'MobileNet', 'mobilenet_v2': 'MobileNetV2',
     'mobilenet_v3_large': 'MobileNetV3Large', 'mobilenet_v3_small': 'MobileNetV3Small',
-    'nasnet_large': 'NASNetLarge', 'nasnet_mobile': 'NASNetMobile', 'resnet50_keras': 'ResNet50',
+    'nasnet_large': 'NASNetLarge', 'nasnet_mobile': 'NASNetMobile', 'resnet101_keras': 'ResNet101',
+    'resnet152_keras': 'ResNet152', 'resnet50_keras': 'ResNet50',
     'resnet_v2_50': 'ResNet50V2', 'resnet_v2_101': 'ResNet101V2', 'resnet_v2_152': 'ResNet152V2',
     'vgg_16': 'VGG16', 'vgg_19': 'VGG19',
 }
