@@ -8,14 +8,14 @@ The contenders, each a process of its own:
 - `head`: the last layer alone, the first phase of --recipe=finetune;
 - `defaults`: a new last layer and all others with the default flags, which are TF-Slim's;
 - `recipe`: --recipe=finetune;
-- `pytorch`: all layers as fastai fine-tunes them (`benchmark_fine_tuning_torch.py`), of
-  `mobilenet_v1` only, for --pytorch_epochs.
+- `pytorch`: all layers as fastai fine-tunes them (`benchmark_fine_tuning_torch.py`), for
+  --pytorch_epochs, of `mobilenet_v1` and `efficientnet_lite0`.
 
 Each split holds out a tenth of every class (or --validation_fraction). All start with an empty
 cache. A row of each run is appended to `results/benchmark_fine_tuning.csv`. After each split, a
 table has the means, and the difference of `recipe` from each other contender over all validation
 images, with a 95% interval from the images' paired differences. PyTorch is not a dependency of the
-project: create an environment for it (`python -m venv torch && torch/bin/pip install torch numpy
+project: create an environment for it (`python -m venv torch && torch/bin/pip install torch timm
 pillow`) and pass its Python.
 """
 
@@ -155,13 +155,15 @@ def _recipe(split: Split) -> list[int]:
 
 
 def _pytorch(split: Split) -> list[int]:
-  weights, examples = split.folder / 'weights.npz', split.folder / 'examples.json'
-  benchmark_transfer_learning.write_weights(
-      FLAGS.checkpoint_path, benchmark_transfer_learning.JOBS['mobilenet_v1'], weights)
+  weights, examples = pathlib.Path(FLAGS.checkpoint_path), split.folder / 'examples.json'
+  if weights.suffix not in ('.pth', '.pt'):
+    weights = split.folder / 'weights.npz'
+    benchmark_transfer_learning.write_weights(
+        FLAGS.checkpoint_path, benchmark_transfer_learning.JOBS[FLAGS.model_name], weights)
   examples.write_text(json.dumps({'train': split.train, 'validation': split.validation}),
                       encoding='utf-8')
   settings = benchmark_fine_tuning_torch.Settings(
-      str(weights), str(examples), FLAGS.pytorch_epochs, split.number,
+      FLAGS.model_name, str(weights), str(examples), FLAGS.pytorch_epochs, split.number,
       str(split.folder / 'pytorch.json'))
   _run([FLAGS.torch_python, benchmark_fine_tuning_torch.__file__,
         json.dumps(dataclasses.asdict(settings))], split.folder / 'pytorch.log')
@@ -213,8 +215,10 @@ def main() -> None:
     raise ValueError('Expected --dataset_dir and --checkpoint_path. Received: '
                      f'{FLAGS.dataset_dir or ""} and {FLAGS.checkpoint_path or ""}.')
   contenders = list(dict.fromkeys(FLAGS.contenders))
-  if 'pytorch' in contenders and (not FLAGS.torch_python or FLAGS.model_name != 'mobilenet_v1'):
-    print('PyTorch is left out: it needs --torch_python and --model_name=mobilenet_v1.')
+  there = benchmark_fine_tuning_torch.TRUNKS
+  if 'pytorch' in contenders and (not FLAGS.torch_python or FLAGS.model_name not in there):
+    print('PyTorch is left out: it needs --torch_python, and --model_name must be one of '
+          f'{", ".join(there)}.')
     contenders.remove('pytorch')
   right: dict[str, list[np.ndarray]] = {name: [] for name in contenders}
   seconds: dict[str, list[float]] = {name: [] for name in contenders}

@@ -1,12 +1,12 @@
-"""The PyTorch contender of `benchmark_fine_tuning.py`: MobileNetV1 as fastai fine-tunes it.
+"""The PyTorch contender of `benchmark_fine_tuning.py`: a network as fastai fine-tunes it.
 
-    python benchmark_fine_tuning_torch.py '{"weights": "mobilenet_v1.npz", …}'
+    python benchmark_fine_tuning_torch.py '{"model_name": "mobilenet_v1", …}'
 
 The schedule is that of fastai's `fine_tune`: an epoch of the head alone, then all layers, with
 rates from 1/200 of the base rate at the images to a half of it at the head, and one cycle of rate
 and momentum each time (https://docs.fast.ai/callback.schedule.html). AdamW has fastai's settings,
 and the loss its label smoothing. The crops and colours are those of this project's recipe, so that
-only the training differs. Only PyTorch, NumPy and Pillow are imported.
+only the training differs. Only PyTorch, NumPy and Pillow are imported, and timm for its networks.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import platform
 import random
 import sys
 import time
+from collections.abc import Callable
 
 import benchmark_transfer_torch
 import numpy as np
@@ -32,11 +33,57 @@ _RATIO = (3 / 4, 4 / 3)
 
 
 @dataclasses.dataclass(frozen=True)
+class Trunk:
+  """A network without its last layer.
+
+  Attributes:
+    build: returns, from the path of the weights, the module that computes the features, and its
+      layers in their order.
+    mean, scale: pixels are (value - mean) / scale, of values in [0, 255].
+  """
+  build: Callable
+  mean: float
+  scale: float
+
+  def pixels(self, image: PIL.Image.Image) -> np.ndarray:
+    """What the network takes, float32 [3, height, width]."""
+    return (np.asarray(image, np.float32).transpose(2, 0, 1) - self.mean) / self.scale
+
+
+def _mobilenet_v1(weights: str) -> tuple:
+  """From an .npz file with TF-Slim's names."""
+  with np.load(weights) as arrays:
+    trunk = benchmark_transfer_torch.mobilenet_v1(arrays)
+  return trunk, [module for module in trunk if list(module.parameters())]
+
+
+def _efficientnet_lite0(weights: str) -> tuple:
+  """From a state dict whose tensors have the order of timm's, under whatever names."""
+  import timm
+  import torch
+  from torch import nn
+  trunk = timm.create_model('tf_efficientnet_lite0', num_classes=1000)
+  tensors = torch.load(weights, weights_only=True).items()
+  tensors = [tensor for name, tensor in tensors if not name.endswith('num_batches_tracked')]
+  names = [name for name in trunk.state_dict() if not name.endswith('num_batches_tracked')]
+  trunk.load_state_dict(dict(zip(names, tensors, strict=True)), strict=False)
+  trunk.reset_classifier(0)
+  return trunk, [nn.ModuleList([trunk.conv_stem, trunk.bn1]),
+                 *(block for stage in trunk.blocks for block in stage),
+                 nn.ModuleList([trunk.conv_head, trunk.bn2])]
+
+
+TRUNKS = {'mobilenet_v1': Trunk(_mobilenet_v1, 127.5, 127.5),
+          'efficientnet_lite0': Trunk(_efficientnet_lite0, 127, 128)}
+
+
+@dataclasses.dataclass(frozen=True)
 class Settings:
   """What to train.
 
   Attributes:
-    weights: an .npz file of the network's arrays, by TF-Slim's names.
+    model_name: a key of `TRUNKS`.
+    weights: path of its weights.
     examples: a JSON file, {'train': [[path, label], …], 'validation': …}.
     epochs: number of epochs of all layers, after one of the head.
     seed: of everything random.
@@ -44,6 +91,7 @@ class Settings:
     min_crop_area: smallest share of a random crop.
     batch_size, image_size: of the images.
   """
+  model_name: str
   weights: str
   examples: str
   epochs: int
@@ -73,7 +121,7 @@ class TrainingPhotos:
       image = image.transpose(PIL.Image.Transpose.FLIP_LEFT_RIGHT)
     image = PIL.ImageEnhance.Brightness(image).enhance(random.uniform(0.8, 1.2))
     image = PIL.ImageEnhance.Color(image).enhance(random.uniform(0.5, 1.5))
-    return np.asarray(image, np.float32).transpose(2, 0, 1) / 127.5 - 1, label
+    return TRUNKS[self._settings.model_name].pixels(image), label
 
   def _box(self, size: tuple[int, int]) -> tuple[float, float, float, float]:
     width, height = size
@@ -94,18 +142,21 @@ def train(settings: Settings) -> dict:
   from torch.utils import data
   examples = json.loads(pathlib.Path(settings.examples).read_text(encoding='utf-8'))
   torch.manual_seed(settings.seed)
-  with np.load(settings.weights) as arrays:
-    trunk = benchmark_transfer_torch.mobilenet_v1(arrays).to(memory_format=torch.channels_last)
-  head = nn.Linear(1024, 1 + max(label for _, label in examples['train']))
+  network = TRUNKS[settings.model_name]
+  trunk, layers = network.build(settings.weights)
+  trunk = trunk.to(memory_format=torch.channels_last)
+  with torch.no_grad():
+    width = trunk.eval()(torch.zeros(1, 3, settings.image_size, settings.image_size)).shape[1]
+  head = nn.Linear(width, 1 + max(label for _, label in examples['train']))
   workers = len(os.sched_getaffinity(0))
   training = data.DataLoader(
       TrainingPhotos(examples['train'], settings), settings.batch_size, shuffle=True,
       drop_last=True, num_workers=workers, persistent_workers=True,
       worker_init_fn=lambda _: random.seed(torch.initial_seed()))
   held_out = data.DataLoader(
-      benchmark_transfer_torch.Photos(examples['validation'],
-                                      benchmark_transfer_torch.read_inception,
-                                      settings.image_size), 100, num_workers=workers)
+      benchmark_transfer_torch.Photos(examples['validation'], lambda path, size: network.pixels(
+          benchmark_transfer_torch.read_centre(path, size)), settings.image_size),
+      100, num_workers=workers)
   smoothed = nn.CrossEntropyLoss(label_smoothing=0.1)
 
   def fit(groups: list[dict], rates: list[float], epochs: int, *, start: float) -> None:
@@ -123,15 +174,14 @@ def train(settings: Settings) -> dict:
         optimizer.step()
         cycle.step()
 
-  for module in trunk:
-    module.requires_grad_(isinstance(module, nn.BatchNorm2d))
-  norms = [p for p in trunk.parameters() if p.requires_grad]
+  trunk.requires_grad_(False)
+  norms = [parameter for module in trunk.modules() if isinstance(module, nn.BatchNorm2d)
+           for parameter in module.requires_grad_(True).parameters()]
   fit([{'params': [*norms, *head.parameters()]}], [_BASE_RATE], 1, start=0.99)
   trunk.requires_grad_(True)
-  layers = [list(module.parameters()) for module in trunk if list(module.parameters())]
   rates = [_BASE_RATE / 2 * _LOWEST ** (1 - i / len(layers)) for i in range(len(layers) + 1)]
-  fit([{'params': p} for p in (*layers, list(head.parameters()))], rates, settings.epochs,
-      start=_START)
+  fit([{'params': list(module.parameters())} for module in (*layers, head)], rates,
+      settings.epochs, start=_START)
   trunk.eval()
   with torch.inference_mode():
     found = [int(label) for images, _ in held_out for label in

@@ -53,14 +53,18 @@ class Settings:
   learning_rate: float
 
 
-def read_inception(path: str, size: int) -> np.ndarray:
-  """Decodes an image and resizes its centre to float32 [3, size, size] in [-1, 1]."""
+def read_centre(path: str, size: int) -> PIL.Image.Image:
+  """Decodes an image and resizes its centre to a square."""
   with PIL.Image.open(path) as file:
     image = file.convert('RGB')
   left, top = (int((side - side * _CENTRAL_FRACTION) / 2) for side in image.size)
-  image = image.resize((size, size), PIL.Image.Resampling.BILINEAR,
-                       (left, top, image.width - left, image.height - top))
-  return np.asarray(image, np.float32).transpose(2, 0, 1) / 127.5 - 1
+  return image.resize((size, size), PIL.Image.Resampling.BILINEAR,
+                      (left, top, image.width - left, image.height - top))
+
+
+def read_inception(path: str, size: int) -> np.ndarray:
+  """Reads the centre of an image as float32 [3, size, size] in [-1, 1]."""
+  return np.asarray(read_centre(path, size), np.float32).transpose(2, 0, 1) / 127.5 - 1
 
 
 def read_vgg(path: str, size: int) -> np.ndarray:

@@ -62,7 +62,7 @@ def test_table(benchmark):
 def test_crops_of_pytorch(program, tmp_path):
   module = program('benchmark_fine_tuning_torch')
   PIL.Image.new('RGB', (60, 40), (255, 0, 0)).save(tmp_path / 'x.png')
-  settings = module.Settings('', '', 1, 0, '', image_size=8)
+  settings = module.Settings('mobilenet_v1', '', '', 1, 0, '', image_size=8)
   photos = module.TrainingPhotos([[str(tmp_path / 'x.png'), 3]], settings)
   image, label = photos[0]
   assert image.shape == (3, 8, 8) and label == 3 and image.min() >= -1 and image.max() <= 1
