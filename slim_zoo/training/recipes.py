@@ -38,6 +38,8 @@ _FORWARD = 0.4
 # Starting, compiling and saving: seconds, and times of the first step, which compiles.
 _OVERHEAD, _COMPILATIONS = 30, 3
 _LENGTH = ('epochs', 'validation_interval_epochs')
+# What the user decides about for the last phase alone.
+_OF_LAST_PHASE = (*_LENGTH, 'trainable_scopes')
 _NEED_IMAGES = ('augmentation_repeats', 'mixup_alpha', 'cutmix_alpha', 'teacher_path',
                 'distillation_weight', 'distillation_temperature')
 # Factor of the learning rate of the lowest layer.
@@ -185,7 +187,7 @@ def apply(parsed: Parsed[Train], *, measure: Callable[[Parsed[Train]], tuple[Est
           ) -> Parsed[Train]:
   """Replaces --recipe by the flags that it stands for; a flag that is given counts instead.
 
-  A given length is that of the last phase. What changes the images of each step does not hold for
+  A given length is that of the last phase, and so are the layers to train. What changes the images of each step does not hold for
   the first one, whose features are kept.
 
   Args:
@@ -234,7 +236,7 @@ def apply(parsed: Parsed[Train], *, measure: Callable[[Parsed[Train]], tuple[Est
 
 def _counts(choice: Choice, taken: set[str]) -> bool:
   """Returns whether a choice counts beside the options that the user decided about."""
-  is_own = choice.phase == 1 and choice.flag in (*_LENGTH, *_NEED_IMAGES)
+  is_own = choice.phase == 1 and choice.flag in (*_OF_LAST_PHASE, *_NEED_IMAGES)
   return is_own or choice.flag not in taken
 
 

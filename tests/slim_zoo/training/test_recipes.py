@@ -152,6 +152,12 @@ def test_head_is_trained_on_features_whatever_is_given(parse):
   assert everything['teacher_path'] == 'other'
 
 
+def test_layers_of_the_last_phase(parse):
+  head, last = _of_phases(parse('--trainable_scopes=net/block4,net/logits'))
+  assert head['trainable_scopes'] == 'net/logits'
+  assert last['trainable_scopes'] == 'net/block4,net/logits'
+
+
 def test_resumed_run_keeps_its_flags(parse, tmp_path, monkeypatch, capsys):
   parse('--layer_decay=0.5')
   first = parse()  # Nothing was trained yet: chosen again.
