@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 
 from preprocessing import decoding
@@ -91,21 +92,27 @@ def _crop(image, box):
   return tf.ensure_shape(part, [height, width, image.shape[2]])
 
 
-def subtract_mean(image, mean):
-  """Subtracts a mean colour; from a grey image, the luma of that colour.
+def normalize(image, mean, scale):
+  """Computes (image - mean) / scale; for a grey image, with the luma of these colours.
 
   Args:
     image: float32 [height, width, channels] in [0, 255], 1 or 3 channels.
-    mean: three numbers in [0, 255], red, green and blue.
+    mean, scale: three numbers each, red, green and blue.
 
   Returns:
     float32 [height, width, channels].
   """
-  return image - luma_of(mean, image.shape[2])
+  shape, channels = tf.shape(image), image.shape[2]
+  # By rows, since TensorFlow takes four times as long to repeat three numbers for each pixel. And
+  # with the reciprocal, which it would put in the place of a constant divisor, with other rounding.
+  rows = tf.reshape(image, [shape[0], -1]) - tf.tile(luma_of(mean, channels), shape[1:2])
+  if tuple(scale) != (1.0, 1.0, 1.0):  # Whose luma is 0.9999.
+    rows *= tf.tile(1 / luma_of(scale, channels), shape[1:2])
+  return tf.ensure_shape(tf.reshape(rows, shape), image.shape)
 
 
 def luma_of(colour, channels):
-  """Returns a colour, three numbers, as float32 [channels]: itself, or its luma for one channel."""
+  """Returns a colour as a float32 array [channels]: itself, or its luma for one channel."""
   if channels == 1:
     colour = [sum(weight * value for weight, value in zip(_LUMA, colour, strict=True))]
-  return tf.constant(colour, tf.float32)
+  return np.array(colour, np.float32)

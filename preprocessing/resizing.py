@@ -20,12 +20,23 @@ def _pillow(method: str) -> Callable:
 
   Pillow 13 resizes the height first if that is less work, which changes some pixels by one.
   """
+  def resize_first(pixels, size):
+    """Resizes the first axis of [length, n, channels] to `size`; uint8."""
+    shape = tf.shape(pixels)
+    # As an image one pixel wide with many channels: the kernel computes whole rows in one go, and
+    # the pixels of a row one by one.
+    column = tf.reshape(pixels, [shape[0], 1, -1])
+    resized = tf.image.resize(column, [size, 1], method=method, antialias=True)
+    if method != 'bilinear':  # Bicubic interpolation overshoots.
+      resized = tf.clip_by_value(resized, 0.0, 255.0)
+    # Halves are rounded up, as in Pillow; tf.round would round them to even.
+    return tf.reshape(tf.cast(resized + 0.5, tf.uint8), [size, *tf.unstack(shape[1:])])
+
   def resize(pixels, height, width):
-    for size in ([tf.shape(pixels)[0], width], [height, width]):
-      resized = tf.image.resize(pixels, size, method=method, antialias=True)
-      # tf.round would round halves to even. Bicubic interpolation overshoots.
-      pixels = tf.clip_by_value(tf.floor(resized + 0.5), 0.0, 255.0)
-    return pixels
+    channels = pixels.shape[2]
+    for size in (width, height):
+      pixels = resize_first(tf.transpose(pixels, [1, 0, 2]), size)
+    return tf.ensure_shape(tf.cast(pixels, tf.float32), [None, None, channels])
 
   return resize
 

@@ -113,9 +113,7 @@ class Transform:
     """
     if self.mean is None or self.scale is None:
       return tf.image.per_image_standardization(image)
-    image = image_ops.subtract_mean(image, self.mean)
-    if self.scale != (1.0, 1.0, 1.0):
-      image = image / image_ops.luma_of(self.scale, image.shape[2])
+    image = image_ops.normalize(image, self.mean, self.scale)
     return tf.reverse(image, [2]) if self.channel_order == 'bgr' else image
 
   def resized(self, size: int) -> int:
