@@ -6,6 +6,13 @@ Each contender runs in its own process (`benchmark_contenders.py`). They take tu
 so that other load on the machine affects all alike. One of them is the roof: the network's
 convolutions and matrix products alone, which shows how much time everything else takes.
 
+With --modes=input, the batches of the input pipeline are measured, without a network:
+
+    python scripts/benchmark.py --modes=input --networks=resnet50_torchvision --folder=photos \
+      --augmentations=none --augmentations=rand_augment --against=torch --against=keras
+
+The roof is then reading and decoding alone. `benchmark_inputs.py` says what each does.
+
 Images per second (the median over the rounds) are printed and appended to `results/benchmark.csv`,
 one row per contender. What the file has already, of the same commit, is not measured again, so that
 the program can be stopped and started. PyTorch is not a dependency of the project: create an
@@ -18,6 +25,7 @@ import contextlib
 import csv
 import dataclasses
 import datetime
+import functools
 import itertools
 import json
 import os
@@ -30,6 +38,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 
 import benchmark_contenders
+import benchmark_inputs
 import benchmark_results
 from absl import flags
 
@@ -41,18 +50,23 @@ FLAGS = flags.FLAGS
 _SETTLE_SECONDS = 0.2  # A contender's threads keep spinning for a moment after it finishes.
 _ALL = 'all'
 _SECONDS_A_TURN = 2.0
+_PHOTOS_A_TURN = 1024  # Of the input pipeline, which starts anew each time.
 _AGAINST = ('torch', 'torch_compile', 'keras', 'tf_slim')
 # What tells one measurement from another.
 _KEY = ('commit', 'processor', 'device', 'threads', 'network', 'mode', 'batch_size', 'image_size',
-        'dtype', 'xla', 'contender')
+        'dtype', 'xla', 'photos', 'augmentation', 'contender')
 
 
 def define_flags() -> None:
   """Defines the flags; not on import, since other programs define flags with the same names."""
   flags.DEFINE_multi_string('networks', ['mobilenet_v1'], 'Networks to measure; all measures '
                             'every network.')
-  flags.DEFINE_multi_enum('modes', list(benchmark_contenders.MODES),
-                          list(benchmark_contenders.MODES), 'What to measure.')
+  flags.DEFINE_multi_enum('modes', ['training', 'inference'], list(benchmark_contenders.MODES),
+                          'What to measure.')
+  options.define_path('folder', None, 'Directory with one folder of photos per class, for '
+                      '--modes=input.')
+  flags.DEFINE_multi_enum('augmentations', ['none'], list(benchmark_inputs.AUGMENTATIONS),
+                          'Beside the random crop and flip, for --modes=input.')
   flags.DEFINE_multi_enum('dtypes', ['float32'], ['float32', 'bfloat16', 'float16'],
                           'Types that layers compute in.')
   flags.DEFINE_multi_enum('xla', ['off'], ['off', 'on'], 'Whether XLA compiles the networks that '
@@ -141,14 +155,19 @@ def start_worker(name: str, settings: benchmark_contenders.Settings, *, threads:
                        json.dumps(dataclasses.asdict(settings))], environment)
 
 
-def take_turns(workers: Sequence[Worker], rounds: int) -> dict[str, list[float]]:
+def take_turns(workers: Sequence[Worker], rounds: int, *, num_steps: int | None = None
+               ) -> dict[str, list[float]]:
   """Runs the workers in turn, starting each round with a different one.
+
+  Args:
+    workers: the contenders.
+    rounds: number of turns of each.
+    num_steps: of each turn; by default so that all turns take about two seconds.
 
   Returns:
     `{contender: seconds per step, one number per round}`.
   """
-  # Turns of about the same length for all.
-  steps = {worker.name: max(1, round(_SECONDS_A_TURN / max(worker.seconds(1), 1e-4)))
+  steps = {worker.name: num_steps or max(1, round(_SECONDS_A_TURN / max(worker.seconds(1), 1e-4)))
            for worker in workers}
   seconds: dict[str, list[float]] = {worker.name: [] for worker in workers}
   for number in range(rounds):
@@ -202,6 +221,9 @@ def measured(path: pathlib.Path | None) -> set[tuple[str, ...]]:
 
 def contenders_of(settings: benchmark_contenders.Settings, against: Sequence[str]) -> list[str]:
   """Those that have a network and the settings: TF-Slim has float32 only, and no other has XLA."""
+  if settings.mode == 'input':
+    return ['ours', 'roof', *(name for name in dict.fromkeys(against)
+                              if name in benchmark_inputs.CONTENDERS)]
   others = [name for name in dict.fromkeys(against)
             if settings.network in benchmark_contenders.NETWORKS[name]]
   if settings.xla:
@@ -232,14 +254,17 @@ def measure(settings: benchmark_contenders.Settings, contenders: Sequence[str],
         print(f'Left out: {error}', file=sys.stderr)
         continue
       workers.append(worker)
-    seconds = take_turns(workers, FLAGS.rounds)
+    seconds = take_turns(workers, FLAGS.rounds, num_steps=max(
+        1, _PHOTOS_A_TURN // settings.batch_size) if settings.mode == 'input' else None)
     for worker in workers:
       facts[worker.name]['peak_bytes'] = worker.peak_bytes
   common = {**common, **_columns(settings), 'rounds': FLAGS.rounds}
   found = list(rows(seconds, facts, common))
+  of_mode = (f'augmentation {settings.augmentation}, photos: {common["photos"]}'
+             if settings.mode == 'input' else f'{settings.dtype}, XLA {common["xla"]}')
   print(f'\n{settings.network}, {settings.mode}: batch {settings.batch_size}, '
-        f'{settings.image_size}×{settings.image_size}, {settings.dtype}, XLA '
-        f'{_columns(settings)["xla"]}, {threads} threads, {FLAGS.rounds} rounds')
+        f'{settings.image_size}×{settings.image_size}, {of_mode}, {threads} threads, '
+        f'{FLAGS.rounds} rounds')
   print(f'  {"":13} images/s  (quartiles)         ours to it  start  first step  memory')
   for row in found:
     quartiles = f'({row["lower_quartile"]} to {row["upper_quartile"]})'
@@ -251,7 +276,36 @@ def measure(settings: benchmark_contenders.Settings, contenders: Sequence[str],
 
 
 def _columns(settings: benchmark_contenders.Settings) -> dict[str, object]:
-  return {**dataclasses.asdict(settings), 'xla': 'on' if settings.xla else 'off'}
+  columns = {**dataclasses.asdict(settings), 'xla': 'on' if settings.xla else 'off',
+             'photos': describe(settings.folder) if settings.folder else ''}
+  del columns['folder']
+  return columns
+
+
+@functools.cache
+def describe(folder: str) -> str:
+  """Says how many photos a folder has, and their median size in bytes."""
+  sizes = [path.stat().st_size for path in pathlib.Path(folder).glob('*/*') if path.is_file()]
+  if not sizes:
+    raise ValueError(f'--folder={folder}: expected one folder of photos per class. Received: no '
+                     'file in any folder.')
+  return f'{len(sizes)} of {statistics.median(sizes) / 1e3:.0f} kB'
+
+
+def settings_of(networks: Sequence[str]) -> Iterator[benchmark_contenders.Settings]:
+  """Yields what the flags ask for, in turn."""
+  from nets import nets_factory
+  for network, mode, batch_size in itertools.product(
+      *map(dict.fromkeys, (networks, FLAGS.modes, FLAGS.batch_sizes))):
+    net = nets_factory.get_net(network)
+    settings = benchmark_contenders.Settings(
+        network, mode, batch_size, FLAGS.image_size or net.image_size, net.channels)
+    if mode == 'input':
+      for augmentation in dict.fromkeys(FLAGS.augmentations):
+        yield dataclasses.replace(settings, folder=FLAGS.folder, augmentation=augmentation)
+    else:
+      for dtype, xla in itertools.product(dict.fromkeys(FLAGS.dtypes), dict.fromkeys(FLAGS.xla)):
+        yield dataclasses.replace(settings, dtype=dtype, xla=xla == 'on')
 
 
 def main() -> None:
@@ -259,6 +313,9 @@ def main() -> None:
   if not FLAGS.torch_python and any(name.startswith('torch') for name in FLAGS.against):
     raise ValueError('--against=torch: expected --torch_python, a Python with PyTorch and timm. '
                      'Received: none.')
+  if 'input' in FLAGS.modes and not FLAGS.folder:
+    raise ValueError('--modes=input: expected --folder, a directory with one folder of photos per '
+                     'class. Received: none.')
   command_line.import_tensorflow_quietly()
   import tensorflow as tf
 
@@ -270,12 +327,7 @@ def main() -> None:
             'device': device, 'threads': threads}
   results = pathlib.Path(FLAGS.results) if FLAGS.results else None
   networks = nets_factory.list_nets() if _ALL in FLAGS.networks else FLAGS.networks
-  for network, mode, batch_size, dtype, xla in itertools.product(
-      *map(dict.fromkeys, (networks, FLAGS.modes, FLAGS.batch_sizes, FLAGS.dtypes, FLAGS.xla))):
-    net = nets_factory.get_net(network)
-    settings = benchmark_contenders.Settings(network, mode, batch_size,
-                                             FLAGS.image_size or net.image_size, net.channels,
-                                             dtype, xla == 'on')
+  for settings in settings_of(networks):
     there = measured(results)
     contenders = contenders_of(settings, FLAGS.against)
     keys = {name: {**common, **_columns(settings), 'contender': name} for name in contenders}

@@ -7,7 +7,8 @@ steps to run, answered by a line with the seconds they took. The process exits a
 the contender's own framework is imported, so the file also runs where TensorFlow is not installed.
 
 All run the same network on the same fixed images of one batch, in training with softmax
-cross-entropy and momentum, without input pipeline, regularization or augmentation.
+cross-entropy and momentum, without input pipeline, regularization or augmentation; or, in the mode
+'input', the pipeline alone (`benchmark_inputs.py`).
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
+import benchmark_inputs
 import benchmark_peers
 import numpy as np
 
-MODES = ('training', 'inference')
+MODES = ('training', 'inference', 'input')
 
 _LEARNING_RATE = 0.001
 _MOMENTUM = 0.9
@@ -41,11 +43,14 @@ class Settings:
 
   Attributes:
     network: its name in this project.
-    mode: 'training' trains every layer, 'inference' computes logits.
+    mode: 'training' trains every layer, 'inference' computes logits, and 'input' reads photos for
+      training, without a network.
     batch_size: images per step.
     image_size, channels: height and width of the images, and their channels.
     dtype: what layers compute in: 'float32', 'bfloat16' or 'float16'; in PyTorch autocast.
     xla: whether XLA compiles the networks that run on TensorFlow.
+    folder: for 'input', directory with one folder of photos per class.
+    augmentation: for 'input', one of `benchmark_inputs.AUGMENTATIONS`.
   """
   network: str
   mode: str
@@ -54,6 +59,8 @@ class Settings:
   channels: int = 3
   dtype: str = 'float32'
   xla: bool = False
+  folder: str = ''
+  augmentation: str = 'none'
 
   def __post_init__(self):
     if self.mode not in MODES:
@@ -304,6 +311,16 @@ NETWORKS = {'torch': benchmark_peers.TIMM, 'torch_compile': benchmark_peers.TIMM
             'keras': benchmark_peers.KERAS, 'tf_slim': benchmark_peers.TF_SLIM}
 
 
+def build(name: str, settings: Settings) -> Contender:
+  """Builds a contender by its name."""
+  if settings.mode != 'input':
+    return CONTENDERS[name](settings)
+  make, packages = benchmark_inputs.CONTENDERS[name]
+  run = make(benchmark_inputs.Photos(settings.folder, settings.augmentation, settings.network,
+                                     settings.batch_size, settings.image_size))
+  return Contender(run, 0, packages)
+
+
 def versions(contender: Contender) -> str:
   """Returns the versions a contender runs on, such as 'python 3.11.7, torch 2.13.0'."""
   packages = [f'{name} {importlib.metadata.version(name)}' for name in contender.packages]
@@ -315,7 +332,7 @@ def main() -> None:
   answers = os.fdopen(os.dup(1), 'w', buffering=1)
   os.dup2(2, 1)  # Keeps other output apart from the answers.
   start = time.perf_counter()
-  contender = CONTENDERS[sys.argv[1]](Settings(**json.loads(sys.argv[2])))
+  contender = build(sys.argv[1], Settings(**json.loads(sys.argv[2])))
   built = time.perf_counter()
   contender.run(1)
   first = time.perf_counter()

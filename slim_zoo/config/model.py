@@ -103,7 +103,9 @@ class ClassNames:
 class Computation:
   """Computation."""
   batch_size: int = option(100, 'Batch size.', lower=1, common=True)
-  num_preprocessing_threads: int = option(4, 'Number of images to decode in parallel.', lower=1)
+  num_preprocessing_threads: int | None = option(
+      None, 'Number of images to decode in parallel; by default one per CPU, and at least 4.',
+      lower=1)
   xla: str = option('auto', 'Compile the network with XLA; auto chooses what was measured to be '
                     'faster.', rule=Rule.FIXED, choices=XLA, open_value='auto')
   compute_dtype: str = option('float32', 'Type that layers compute in; variables are float32.',
@@ -120,4 +122,6 @@ class Hardware:
                               rule=Rule.FIXED, choices=COMPUTE_DTYPES)
   xla: str = option('auto', 'Compile the network with XLA; auto chooses what was measured to be '
                     'faster.', rule=Rule.FIXED, choices=XLA, open_value='auto')
-  num_preprocessing_threads: int = option(4, 'Number of images to decode in parallel.', lower=1)
+  num_preprocessing_threads: int | None = option(
+      None, 'Number of images to decode in parallel; by default one per CPU, and at least 4.',
+      lower=1)

@@ -57,7 +57,7 @@ def find_images(arguments: Sequence[str]) -> list[str]:
 
 
 def open_images(paths: Sequence[str], found: classifier.Classifier,
-                num_threads: int = 4) -> Inputs:
+                num_threads: int | None = None) -> Inputs:
   """Makes inputs of images; those that cannot be decoded are named on stderr."""
   readable = converted_images.readable(paths)
   for note in readable.notes:

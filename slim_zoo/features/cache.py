@@ -75,8 +75,8 @@ class FeatureCache:
       store = features.in_memory(boundary, num_rows)
       complete(store)
     return FeatureInputs(inputs.dataset, inputs.label_map, inputs.bad_images, arrays=store.arrays,
-                         num_views=max(views, 1), num_parallel_calls=inputs.num_parallel_calls,
-                         sampling=inputs.sampling, num_outputs=inputs.num_outputs)
+                         num_views=max(views, 1), sampling=inputs.sampling,
+                         num_outputs=inputs.num_outputs)
 
 
 def _key(trunk: cut.Trunk, inputs: Inputs, *, views: int, seed: int) -> str:

@@ -32,7 +32,6 @@ class FeatureInputs:
     arrays: float32 [views · n, …]; row v·n + i is view v of example i of the n in the dataset.
     is_one: whether a batch has the only array itself rather than a tuple of arrays.
     num_views: number of views of each example.
-    num_parallel_calls: see `input_pipeline`.
     sampling: how training chooses examples, a name in `input_pipeline.SAMPLING`.
   """
   dataset: Dataset
@@ -42,7 +41,6 @@ class FeatureInputs:
   arrays: Sequence[np.ndarray]
   is_one: bool = False
   num_views: int = 1
-  num_parallel_calls: int = 1
   sampling: str = 'uniform'
   num_outputs: int | None = None
 
@@ -77,14 +75,12 @@ class FeatureInputs:
     """See `Split`."""
     return inputs_lib.distributed(
         input_pipeline.training_batches, self, None, gather=self._gather, batch_size=batch_size,
-        seed=seed, start_step=start_step, num_views=self.num_views, sampling=self.sampling,
-        num_parallel_calls=self.num_parallel_calls)
+        seed=seed, start_step=start_step, num_views=self.num_views, sampling=self.sampling)
 
   def evaluation_batches(self, *, batch_size: int) -> Any:
     """See `Split`."""
     return inputs_lib.distributed(
-        input_pipeline.evaluation_batches, self, None, gather=self._gather, batch_size=batch_size,
-        num_parallel_calls=self.num_parallel_calls)
+        input_pipeline.evaluation_batches, self, None, gather=self._gather, batch_size=batch_size)
 
   def explain(self, error: tf.errors.OpError) -> Exception:
     """Returns the error itself, since no image is read."""

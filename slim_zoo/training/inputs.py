@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -17,6 +18,8 @@ from preprocessing import preprocessing_factory
 from preprocessing.augmentation import NONE, Augmentation
 from preprocessing.decoding import decode_image
 from preprocessing.transform import Transform
+
+_LEAST_PARALLEL_CALLS = 4  # TF-Slim's number; on few CPUs, some wait for the disk.
 
 
 def decoder(dataset: dataset_lib.Dataset) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -66,7 +69,7 @@ class Inputs:
     augmentation: how training images are augmented beyond the preprocessing.
     image_size: height and width, in pixels.
     channels: 1 or 3.
-    num_parallel_calls: number of images to decode at a time.
+    num_parallel_calls: number of images to decode at a time; None for one per CPU, and at least 4.
     num_views: number of ways in which each image is augmented for training; 0 for no augmentation,
       as in evaluation; None for a new augmentation in every epoch.
     repeats: see `input_pipeline.training_batches`.
@@ -81,7 +84,7 @@ class Inputs:
   transform: Transform
   image_size: int
   channels: int
-  num_parallel_calls: int
+  num_parallel_calls: int | None = None
   augmentation: Augmentation = NONE
   num_views: int | None = None
   repeats: int = 1
@@ -98,12 +101,12 @@ class Inputs:
                        batch_size=batch_size, seed=seed, start_step=start_step,
                        num_views=self.num_views or None, sampling=self.sampling,
                        repeats=self.repeats,
-                       num_parallel_calls=self.num_parallel_calls)
+                       num_parallel_calls=self._parallel_calls)
 
   def evaluation_batches(self, *, batch_size: int) -> Any:
     """See `Split`; the arguments are those of `input_pipeline.evaluation_batches`."""
     return distributed(input_pipeline.evaluation_batches, self, self._preprocess(False),
-                       batch_size=batch_size, num_parallel_calls=self.num_parallel_calls)
+                       batch_size=batch_size, num_parallel_calls=self._parallel_calls)
 
   def view_batches(self, *, batch_size: int, seed: int, start: int, is_training: bool):
     """Makes batches of all views, in order, on one device; see `input_pipeline.view_batches`.
@@ -116,7 +119,7 @@ class Inputs:
     return input_pipeline.view_batches(
         self.dataset, self._preprocess(bool(views)), batch_size=batch_size, seed=seed,
         num_views=views or 1, start=start, bad_images=self.bad_images,
-        num_parallel_calls=self.num_parallel_calls)
+        num_parallel_calls=self._parallel_calls)
 
   def explain(self, error: tf.errors.OpError) -> Exception:
     """Returns what to raise for an error that occurred while batches were used.
@@ -127,6 +130,10 @@ class Inputs:
     reason = bad_images_lib.explain_failure(self.dataset, decoder(self.dataset), error,
                                             left_out=self.bad_images)
     return ValueError(reason) if reason else error
+
+  @property
+  def _parallel_calls(self) -> int:
+    return self.num_parallel_calls or max(_LEAST_PARALLEL_CALLS, os.cpu_count() or 1)
 
   def _preprocess(self, is_training: bool) -> Callable:
     function = preprocessing_factory.get_preprocessing(

@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import numpy as np
+import PIL.Image
 import pytest
 import tensorflow as tf
 
@@ -117,6 +118,38 @@ def test_choice_of_contenders(benchmark, contenders, network, options, expected)
   settings = contenders.Settings(network, 'training', 1, 224, **options)
   assert benchmark.contenders_of(settings, ['torch', 'keras', 'tf_slim', 'torch']) == [
     'ours', 'roof', *expected]
+
+
+def test_contenders_of_the_input_pipeline(benchmark, contenders):
+  settings = contenders.Settings('vgg_16', 'input', 1, 224)
+  assert benchmark.contenders_of(settings, ['torch_compile', 'torch', 'tf_slim', 'keras']) == [
+    'ours', 'roof', 'torch', 'keras']
+
+
+@pytest.fixture(scope='module')
+def photos(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('photos')
+  for number in range(6):
+    path = folder / f'class_{number % 2}' / f'{number}.jpg'
+    path.parent.mkdir(exist_ok=True)
+    PIL.Image.new('RGB', (60, 50), (40 * number, 0, 0)).save(path)
+  return folder
+
+
+@pytest.mark.parametrize('augmentation', ['none', 'rand_augment'])
+@pytest.mark.parametrize('name', ['ours', 'roof', pytest.param('keras', marks=pytest.mark.slow)])
+def test_input_pipelines(contenders, photos, name, augmentation):
+  contender = contenders.build(name, contenders.Settings(
+    'resnet50_torchvision', 'input', 2, 32, folder=str(photos), augmentation=augmentation))
+  contender.run(5)  # More than an epoch.
+  assert 'tensorflow' in contenders.versions(contender)
+
+
+def test_description_of_photos(benchmark, photos, tmp_path):
+  size = (photos / 'class_0' / '0.jpg').stat().st_size
+  assert benchmark.describe(str(photos)) == f'6 of {size / 1e3:.0f} kB'
+  with pytest.raises(ValueError, match='--folder='):
+    benchmark.describe(str(tmp_path))
 
 
 def test_names_of_others_belong_to_our_networks(contenders):
