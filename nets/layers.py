@@ -14,7 +14,10 @@ Layers take `end_points`, a dict to which they add their output under their full
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -24,9 +27,9 @@ from tf_slim import add_arg_scope, arg_scope, current_arg_scope, repeat
 from nets import noise
 
 __all__ = [
-    'BATCH_NORM_DECAY', 'RANDOM', 'add_arg_scope', 'arg_scope', 'avg_pool2d', 'batch_norm',
-    'constant_initializer', 'conv2d', 'current_arg_scope', 'drop_path', 'dropout', 'flatten',
-    'fully_connected', 'l2_regularizer', 'local_response_normalization', 'max_pool2d',
+    'BATCH_NORM_DECAY', 'RANDOM', 'Linear', 'add_arg_scope', 'arg_scope', 'avg_pool2d',
+    'batch_norm', 'constant_initializer', 'conv2d', 'current_arg_scope', 'drop_path', 'dropout',
+    'flatten', 'fully_connected', 'l2_regularizer', 'local_response_normalization', 'max_pool2d',
     'random_normal_initializer', 'repeat', 'scheduled_drop_path', 'separable_conv2d',
     'spatial_size', 'truncated_normal_initializer', 'variance_scaling_initializer',
     'xavier_initializer', 'zeros_initializer',
@@ -95,16 +98,57 @@ def _variable(name, shape, dtype, *, initializer, regularizer, trainable) -> tf.
                                    regularizer=regularizer, trainable=trainable)
 
 
-def _finish(outputs, *, normalizer_fn, normalizer_params, biases_initializer, biases_regularizer,
-            trainable, activation_fn) -> tf.Tensor:
+@dataclasses.dataclass(frozen=True)
+class Linear:
+  """A convolution or product that is not computed yet, so that `batch_norm` can scale its weights.
+
+  Attributes:
+    function: weights, of the type that the layer computes in -> the outputs.
+    weights: float32; the last axes are those of the output channels.
+    num_outputs: number of output channels.
+    dtype: what the layer computes in.
+    biases: float32 [num_outputs]; None for none.
+  """
+  function: Callable[[tf.Tensor], tf.Tensor]
+  weights: tf.Tensor
+  num_outputs: int
+  dtype: tf.DType
+  biases: tf.Tensor | None = None
+
+  def outputs(self) -> tf.Tensor:
+    """Computes it."""
+    outputs = self.function(tf.cast(self.weights, self.dtype))
+    if self.biases is None:
+      return outputs
+    return tf.nn.bias_add(outputs, tf.cast(self.biases, self.dtype))
+
+  def with_biases(self, *, initializer=zeros_initializer(), regularizer=None,
+                  trainable: bool = True) -> Linear:
+    """Adds a variable `biases`."""
+    biases = _variable('biases', [self.num_outputs], tf.float32, initializer=initializer,
+                       regularizer=regularizer, trainable=trainable)
+    return dataclasses.replace(self, biases=biases)
+
+  def scaled(self, scale: tf.Tensor, biases: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the weights and biases of outputs · scale + biases; both are [num_outputs]."""
+    last = self.weights.shape[-1]
+    # The outputs of depthwise weights have two axes: channels, and outputs of each.
+    factors = scale if last == self.num_outputs else tf.reshape(scale, [-1, last])
+    if self.biases is not None:
+      biases += self.biases * scale
+    return tf.cast(self.weights * factors, self.dtype), tf.cast(biases, self.dtype)
+
+
+def _finish(linear: Linear, *, normalizer_fn, normalizer_params, biases_initializer,
+            biases_regularizer, trainable, activation_fn) -> tf.Tensor:
   """Applies the normalizer or the biases, then the activation function."""
   if normalizer_fn is not None:
-    outputs = normalizer_fn(outputs, **(normalizer_params or {}))
+    outputs = normalizer_fn(linear, **(normalizer_params or {}))
   elif biases_initializer is not None:
-    biases = _variable('biases', [outputs.shape[-1]], outputs.dtype,
-                       initializer=biases_initializer, regularizer=biases_regularizer,
-                       trainable=trainable)
-    outputs = tf.nn.bias_add(outputs, biases)
+    outputs = linear.with_biases(initializer=biases_initializer, regularizer=biases_regularizer,
+                                 trainable=trainable).outputs()
+  else:
+    outputs = linear.outputs()
   return outputs if activation_fn is None else activation_fn(outputs)
 
 
@@ -149,7 +193,9 @@ def conv2d(inputs: tf.Tensor, num_outputs: int, kernel_size, stride=1, padding: 
     padding: 'SAME' or 'VALID'.
     groups: number of groups into which input and output channels are split; each output group sees
       its input group only (Krizhevsky et al. 2012, section 3.2).
-    activation_fn, normalizer_fn, normalizer_params: as in slim; a normalizer replaces the biases.
+    activation_fn: applied at the end.
+    normalizer_fn: replaces the biases; function (`Linear`, **normalizer_params) -> outputs.
+    normalizer_params: its arguments.
     weights_initializer: Xavier's uniform one by default.
     weights_regularizer, biases_initializer, biases_regularizer, trainable: of the variables.
     end_points: the dict to add the result to, under the layer's full scope.
@@ -161,11 +207,12 @@ def conv2d(inputs: tf.Tensor, num_outputs: int, kernel_size, stride=1, padding: 
   """
   with tf.compat.v1.variable_scope(scope, 'Conv', [inputs]) as sc:
     shape = [*_pair(kernel_size), inputs.shape[-1] // groups, num_outputs]
-    weights = _variable('weights', shape, inputs.dtype, trainable=trainable,
+    weights = _variable('weights', shape, tf.float32, trainable=trainable,
                         initializer=weights_initializer or xavier_initializer(),
                         regularizer=weights_regularizer)
-    outputs = _convolve(inputs, weights, stride=stride, padding=padding, rate=rate, groups=groups)
-    outputs = _finish(outputs, normalizer_fn=normalizer_fn, normalizer_params=normalizer_params,
+    linear = Linear(functools.partial(_convolve, inputs, stride=stride, padding=padding, rate=rate,
+                                      groups=groups), weights, num_outputs, inputs.dtype)
+    outputs = _finish(linear, normalizer_fn=normalizer_fn, normalizer_params=normalizer_params,
                       biases_initializer=biases_initializer, biases_regularizer=biases_regularizer,
                       trainable=trainable, activation_fn=activation_fn)
     return _keep(end_points, sc.name, outputs)
@@ -202,16 +249,19 @@ def separable_conv2d(inputs: tf.Tensor, num_outputs: int | None, kernel_size,
   with tf.compat.v1.variable_scope(scope, 'SeparableConv2d', [inputs]) as sc:
     channels = inputs.shape[-1]
     weights = _variable('depthwise_weights', [*_pair(kernel_size), channels, depth_multiplier],
-                        inputs.dtype, initializer=weights_initializer,
+                        tf.float32, initializer=weights_initializer,
                         regularizer=weights_regularizer, trainable=trainable)
-    outputs = tf.nn.depthwise_conv2d(inputs, weights, [1, *_pair(stride), 1], padding,
-                                     dilations=_pair(rate))
+    linear = Linear(
+        lambda weights: tf.nn.depthwise_conv2d(inputs, weights, [1, *_pair(stride), 1], padding,
+                                               dilations=_pair(rate)),
+        weights, channels * depth_multiplier, inputs.dtype)
     if num_outputs is not None:
       weights = _variable('pointwise_weights', [1, 1, channels * depth_multiplier, num_outputs],
-                          inputs.dtype, trainable=trainable, regularizer=weights_regularizer,
+                          tf.float32, trainable=trainable, regularizer=weights_regularizer,
                           initializer=pointwise_initializer or weights_initializer)
-      outputs = _convolve(outputs, weights)
-    outputs = _finish(outputs, normalizer_fn=normalizer_fn, normalizer_params=normalizer_params,
+      linear = Linear(functools.partial(_convolve, linear.outputs()), weights, num_outputs,
+                      inputs.dtype)
+    outputs = _finish(linear, normalizer_fn=normalizer_fn, normalizer_params=normalizer_params,
                       biases_initializer=biases_initializer, biases_regularizer=biases_regularizer,
                       trainable=trainable, activation_fn=activation_fn)
     return _keep(end_points, sc.name, outputs)
@@ -231,10 +281,11 @@ def fully_connected(inputs: tf.Tensor, num_outputs: int, *,
     [batch, num_outputs], of the inputs' type.
   """
   with tf.compat.v1.variable_scope(scope, 'fully_connected', [inputs]) as sc:
-    weights = _variable('weights', [inputs.shape[-1], num_outputs], inputs.dtype,
+    weights = _variable('weights', [inputs.shape[-1], num_outputs], tf.float32,
                         initializer=weights_initializer or xavier_initializer(),
                         regularizer=weights_regularizer, trainable=trainable)
-    outputs = _finish(inputs @ weights, normalizer_fn=normalizer_fn,
+    linear = Linear(functools.partial(tf.matmul, inputs), weights, num_outputs, inputs.dtype)
+    outputs = _finish(linear, normalizer_fn=normalizer_fn,
                       normalizer_params=normalizer_params, biases_initializer=biases_initializer,
                       biases_regularizer=biases_regularizer, trainable=trainable,
                       activation_fn=activation_fn)
@@ -245,10 +296,11 @@ BATCH_NORM_DECAY = 0.999  # slim's.
 
 
 @add_arg_scope
-def batch_norm(inputs: tf.Tensor, *, decay: float = BATCH_NORM_DECAY, center: bool = True,
+def batch_norm(inputs: tf.Tensor | Linear, *, decay: float = BATCH_NORM_DECAY, center: bool = True,
                scale: bool = False, epsilon: float = 0.001, activation_fn: Callable | None = None,
                is_training: bool = True, is_frozen: Callable[[str], bool] | None = None,
                decay_of_run: float | None = None, is_synchronized: bool = False,
+               fold: Callable[[str, Callable], tuple] | None = None,
                param_initializers: dict | None = None, trainable: bool = True,
                end_points: dict | None = None, scope: str | None = None) -> tf.Tensor:
   """Normalizes each channel (Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167).
@@ -269,6 +321,8 @@ def batch_norm(inputs: tf.Tensor, *, decay: float = BATCH_NORM_DECAY, center: bo
     decay_of_run: replaces `decay`, whatever the network says.
     is_synchronized: whether mean and variance are those of the batches of all replicas, which have
       the same size. A replica's function then must not be traced on its own.
+    fold: replaces the normalization of a `Linear` layer in inference: function (full scope,
+      function that computes weights and biases with the normalization folded in) -> these.
     param_initializers: `{'gamma': initializer}` and so on, if not ones and zeros.
     trainable: whether `beta` and `gamma` are trainable.
     end_points: the dict to add the result to.
@@ -278,8 +332,12 @@ def batch_norm(inputs: tf.Tensor, *, decay: float = BATCH_NORM_DECAY, center: bo
   Returns:
     A tensor of the inputs' shape and type.
   """
-  with tf.compat.v1.variable_scope(scope, 'BatchNorm', [inputs]) as sc:
-    channels = [inputs.shape[-1]]
+  linear = inputs if isinstance(inputs, Linear) and fold and not is_training else None
+  values: Any = inputs
+  if isinstance(inputs, Linear) and not linear:
+    values = inputs.outputs()  # In the layer's scope, so that its operations have TF-Slim's names.
+  with tf.compat.v1.variable_scope(scope, 'BatchNorm') as sc:
+    channels = [linear.num_outputs if linear else values.shape[-1]]
 
     def variable(name, default, trainable):
       initializer = (param_initializers or {}).get(name, default)
@@ -292,7 +350,13 @@ def batch_norm(inputs: tf.Tensor, *, decay: float = BATCH_NORM_DECAY, center: bo
     moving_mean = variable('moving_mean', zeros_initializer(), False)
     moving_variance = variable('moving_variance', ones, False)
 
-    images = inputs if inputs.shape.rank == 4 else inputs[:, tf.newaxis, tf.newaxis, :]
+    if linear and fold:
+      factor = tf.math.rsqrt(moving_variance + epsilon) * gamma
+      weights, biases = fold(sc.name, lambda: linear.scaled(factor, beta - moving_mean * factor))
+      outputs = dataclasses.replace(linear, weights=weights, biases=biases).outputs()
+      return _keep(end_points, sc.name,
+                   outputs if activation_fn is None else activation_fn(outputs))
+    images = values if values.shape.rank == 4 else values[:, tf.newaxis, tf.newaxis, :]
     if is_training and not (is_frozen and is_frozen(sc.name)):
       replica = tf.distribute.get_replica_context()
       if is_synchronized and replica and replica.num_replicas_in_sync > 1:
@@ -312,8 +376,8 @@ def batch_norm(inputs: tf.Tensor, *, decay: float = BATCH_NORM_DECAY, center: bo
       outputs, _, _ = tf.compat.v1.nn.fused_batch_norm(
           images, gamma, beta, tf.convert_to_tensor(moving_mean),
           tf.convert_to_tensor(moving_variance), epsilon=epsilon, is_training=False)
-    outputs = tf.reshape(outputs, tf.shape(inputs)) if inputs.shape.rank != 4 else outputs
-    outputs = tf.ensure_shape(outputs, inputs.shape)
+    outputs = tf.reshape(outputs, tf.shape(values)) if values.shape.rank != 4 else outputs
+    outputs = tf.ensure_shape(outputs, values.shape)
     return _keep(end_points, sc.name, outputs if activation_fn is None else activation_fn(outputs))
 
 

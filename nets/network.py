@@ -25,6 +25,7 @@ class Network:
     variables: `{name: tf.Variable}` in the order of the layers, float32, named as in TF-Slim.
     trainable: names of the variables that are trained: within `trainable_scopes`, not frozen.
     sync_batch_norm: whether batch norm uses the batches of all replicas in training.
+    image_shape: [height, width, channels] that it was traced with.
   """
 
   def __init__(self, function: Callable, arg_scope: Callable, *, image_shape: Sequence[int],
@@ -67,6 +68,7 @@ class Network:
     self._function = function
     self._arg_scope = arg_scope
     self._num_classes = num_classes
+    self.image_shape = tuple(image_shape)
     self._weight_decay = weight_decay
     self._batch_norm_decay = batch_norm_decay
     self.sync_batch_norm = sync_batch_norm
@@ -98,7 +100,8 @@ class Network:
                        f'all of {", ".join(self._trainable_scopes) or "the network"}.')
 
   def __call__(self, images: tf.Tensor, *, is_training: bool, keys: tf.Tensor | None = None,
-               step: tf.Tensor | None = None, variables: Mapping[str, Any] | None = None):
+               step: tf.Tensor | None = None, variables: Mapping[str, Any] | None = None,
+               fold: Callable[[str, Callable], tuple] | None = None):
     """Applies the network.
 
     Args:
@@ -107,6 +110,7 @@ class Network:
       keys: int64 [batch, 2] from `nets.noise.example_keys`, for random layers in training.
       step: scalar integer, the number of completed steps, for layers that depend on it.
       variables: substitutes for the variables, to trace the network without its own.
+      fold: for batch norm in inference; see `layers.batch_norm` and `folding.Folded`.
 
     Returns:
       Logits, float32 [batch, num_classes], and the end points, `{name: tensor}`.
@@ -118,7 +122,7 @@ class Network:
         layers.arg_scope(self._arg_scope(weight_decay=self._weight_decay)), \
         layers.arg_scope([layers.batch_norm], is_frozen=self._keeps_averages,
                          decay_of_run=self._batch_norm_decay,
-                         is_synchronized=self.sync_batch_norm), \
+                         is_synchronized=self.sync_batch_norm, fold=fold), \
         layers.arg_scope([layers.dropout], keep_prob_of_run=self._keep_prob), \
         layers.arg_scope([layers.drop_path], keep_prob_of_run=self._keep_path), \
         layers.arg_scope(layers.RANDOM, keys=keys), \

@@ -27,11 +27,9 @@ from nets.variants import NetFunction, variant
 resnet_arg_scope = resnet_utils.resnet_arg_scope
 
 
-def biased_batch_norm(inputs: tf.Tensor) -> tf.Tensor:
+def biased_batch_norm(linear: layers.Linear) -> tf.Tensor:
   """Adds biases before batch norm: redundant, but Keras' published weights have them."""
-  biases = tf.compat.v1.get_variable('biases', [inputs.shape[-1]], inputs.dtype,
-                                     initializer=layers.zeros_initializer())
-  return layers.batch_norm(tf.nn.bias_add(inputs, biases))
+  return layers.batch_norm(linear.with_biases())
 
 
 def resnet_keras_arg_scope(weight_decay: float = 0.0001):

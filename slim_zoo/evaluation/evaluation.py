@@ -14,6 +14,7 @@ import tensorflow as tf
 from datasets import label_join, labels
 from datasets.dataset import Dataset
 from files import progress
+from nets.folding import Folded
 from slim_zoo.config.flag_values import Parsed, replace
 from slim_zoo.config.model import Weights
 from slim_zoo.config.programs import Evaluate
@@ -58,7 +59,7 @@ def evaluate(parsed: Parsed[Evaluate]) -> int:
     print('Warning: the network was trained for images with one label, or the data have one label '
           'each, but not both. See --multi_label.')
   present = np.asarray(label_map)[np.flatnonzero(dataset.class_counts)].tolist()
-  evaluator = Evaluator(network, xla=config.computation.xla == 'on', present=present,
+  evaluator = Evaluator(Folded(network), xla=config.computation.xla == 'on', present=present,
                         has_several_labels=has_several)
   found = _measure(evaluator, inputs, config)
   _report(found, inputs, config, weights=weights, restored=restored,

@@ -10,6 +10,7 @@ from typing import overload
 import numpy as np
 import tensorflow as tf
 
+from nets.folding import Folded
 from nets.network import Network
 from slim_zoo.evaluation import multi_label
 from slim_zoo.evaluation.multi_label import MultiLabelMeasurement
@@ -88,8 +89,8 @@ AnyMeasurement = Measurement | MultiLabelMeasurement
 class Evaluator:
   """Measures one network; its variables may change between measurements."""
 
-  def __init__(self, network: Network, *, xla: bool = False, has_several_labels: bool = False,
-               present: Sequence[int] | None = None):
+  def __init__(self, network: Network | Folded, *, xla: bool = False,
+               has_several_labels: bool = False, present: Sequence[int] | None = None):
     """Prepares a measurement, under the strategy in force.
 
     Args:

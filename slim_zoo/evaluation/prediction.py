@@ -13,6 +13,7 @@ import tqdm
 from datasets import bad_images, folder, indexed, labels
 from datasets.dataset import Dataset
 from files import converted_images, progress
+from nets.folding import Folded
 from slim_zoo.config.flag_values import Parsed
 from slim_zoo.config.option import expand
 from slim_zoo.config.programs import Predict
@@ -80,7 +81,7 @@ def _predict(found: classifier.Classifier, inputs: Inputs, config: Predict) -> N
   # The last batch is padded with black images: no batch is larger than the number of photos.
   batch_size = min(config.computation.batch_size, inputs.dataset.num_examples)
   predictions = predictor.predict(
-      found.network, inputs.evaluation_batches(batch_size=batch_size), images=good,
+      Folded(found.network), inputs.evaluation_batches(batch_size=batch_size), images=good,
       class_names=labels.distinct_names(found.class_names), top_k=config.output.top_k,
       xla=config.computation.xla == 'on', activation=found.activation)
   output = (predictor.writing(output_path) if output_path

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from files.replacing import replacing
+from nets.folding import Folded
 from nets.network import Network
 
 FORMATS = ('.csv', '.json')
@@ -37,7 +38,7 @@ class Prediction(NamedTuple):
                                     for guess in self.guesses)])
 
 
-def predict(network: Network, batches: Iterable, *, images: Sequence[str],
+def predict(network: Network | Folded, batches: Iterable, *, images: Sequence[str],
             class_names: Sequence[str], top_k: int, xla: bool = False,
             activation: Callable[..., tf.Tensor] = tf.nn.softmax) -> Iterator[Prediction]:
   """Predicts the classes of images, batch by batch.

@@ -16,6 +16,7 @@ from datasets import content
 from datasets.dataset import Dataset
 from files import progress
 from nets import extractors, nets_factory
+from nets.folding import Folded
 from nets.network import Network
 from preprocessing import preprocessing_factory
 from slim_zoo.config.flag_values import Parsed
@@ -86,7 +87,8 @@ def _extract(network: Network, inputs: Inputs, restored: restore.Report, *, conf
   dataset, count = inputs.dataset, inputs.dataset.num_examples
   path = config.output.output_path or ''
   batch_size = min(config.computation.batch_size, count)
-  compute = tf.function(lambda images: network(images, is_training=False)[0], autograph=False,
+  folded = Folded(network)
+  compute = tf.function(lambda images: folded(images)[0], autograph=False,
                         jit_compile=config.computation.xla == 'on').get_concrete_function(
       tf.TensorSpec([batch_size, inputs.image_size, inputs.image_size, inputs.channels]))
   shape = compute.structured_outputs.shape[1:]
