@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -33,6 +34,12 @@ def get_split(name: str, split_name: str, dataset_dir,
   if not root.is_dir():
     raise FileNotFoundError('Expected --dataset_dir to be a folder of images. '
                             f'Received: {root}, which does not exist or is not a folder.')
+  with folder_layout.remembered_listings():
+    return _split_of(root, name, split_name, options=options)
+
+
+def _split_of(root: Path, name: str, split_name: str, *, options: dataset.Options
+              ) -> dataset.Dataset:
   try:
     layout = folder_layout.find(root)
   except folder_layout.NoClassesError:
@@ -86,13 +93,14 @@ def image_files(top) -> tuple[list[str], str]:
     raise FileNotFoundError(
         f'Expected a folder with images ({", ".join(image_types.ALL)}). Received: {top}, '
         f'which contains none{_not_used(others, Path(top), start=". ") if others else "."}')
-  return [str(image) for image in images], _not_used(others, Path(top)) if others else ''
+  return images, _not_used(others, Path(top)) if others else ''
 
 
-def _not_used(files: Sequence[Path], root: Path, start: str = '') -> str:
+def _not_used(files: Sequence[str], root: Path, start: str = '') -> str:
   """Names files that are not images."""
   count = '1 file' if len(files) == 1 else f'{len(files)} files'
-  shown = folder_layout.sample([path.relative_to(root) for path in files])
+  start_of_path = len(folder_layout.prefix(root))
+  shown = folder_layout.sample([path[start_of_path:] for path in files])
   return (f'{start}Not used: {count} of other formats than {", ".join(image_types.ALL)}: '
           f'{shown}.')
 
@@ -134,9 +142,9 @@ def _list_note(root: Path, class_names: tuple[str, ...]) -> tuple[str, ...]:
 def _read(root: Path, class_names: tuple[str, ...], folders: Mapping[str, tuple[Path, ...]], *,
           require_all: bool) -> tuple[indexed.IndexedExamples, tuple[str, ...]]:
   """Lists the images of the classes; returns the examples, and notes about ignored files."""
-  paths: list[Path] = []
+  paths: list[str] = []
   labels: list[int] = []
-  ignored: list[Path] = []
+  ignored: list[str] = []
   empty: list[str] = []
   for label, class_name in enumerate(class_names):
     found = [_sorted_files(folder) for folder in folders.get(class_name, ())]
@@ -151,19 +159,22 @@ def _read(root: Path, class_names: tuple[str, ...], folders: Mapping[str, tuple[
     raise ValueError(f'Expected images in every class directory of {root}. Received none in: '
                      f'{folder_layout.sample(empty)}. Add images of the formats '
                      f'{", ".join(image_types.ALL)}, or remove the directories.')
-  names = [path.relative_to(root).as_posix() for path in paths]
+  start_of_path = len(folder_layout.prefix(root))
+  names = [path[start_of_path:] for path in paths]
   notes: tuple[str, ...] = ()
   if ignored:
     notes = (_not_used(ignored, root),)
-  readable = converted_images.readable([str(path) for path in paths])
+  readable = converted_images.readable(paths)
   return (indexed.IndexedExamples(names, labels, paths=readable.paths),
           (*notes, *readable.notes))
 
 
-def _sorted_files(folder: Path) -> tuple[list[Path], list[Path]]:
+def _sorted_files(folder: Path) -> tuple[list[str], list[str]]:
   """The visible files below `folder`, sorted: (images, other files); or an image by itself."""
   if folder.is_file():
-    return [folder], []
-  files = sorted(folder_layout.walk(folder))
-  images = [path for path in files if folder_layout.is_image(path)]
-  return images, sorted({*files} - {*images})
+    return [str(folder)], []
+  images: list[str] = []
+  others: list[str] = []
+  for path in sorted(folder_layout.walk(folder), key=lambda path: path.split(os.sep)):
+    (images if folder_layout.is_image(path) else others).append(path)
+  return images, others

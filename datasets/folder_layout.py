@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -148,30 +150,61 @@ def _without_empty_classes(layout: Layout) -> Layout:
     *layout.notes, f'Not used: {sample(empty)}, empty directories.'))
 
 
+class _Listing(NamedTuple):
+  """The names in a directory; links count as what they lead to, broken ones as others."""
+  folders: list[str]
+  files: list[str]
+  others: list[str]
+
+
+_listings: contextvars.ContextVar[dict[Path, _Listing] | None] = contextvars.ContextVar(
+    'listings', default=None)
+
+
+@contextlib.contextmanager
+def remembered_listings() -> Iterator[None]:
+  """Within it, each directory is listed only once: a million links take seconds each time."""
+  token = _listings.set({})
+  try:
+    yield
+  finally:
+    _listings.reset(token)
+
+
+def _list(folder: Path) -> _Listing:
+  known = _listings.get()
+  if known is not None and folder in known:
+    return known[folder]
+  found = _Listing([], [], [])
+  with os.scandir(folder) as entries:
+    for entry in entries:
+      kind = found.folders if entry.is_dir() else found.files if entry.is_file() else found.others
+      kind.append(entry.name)
+  if known is not None:
+    known[folder] = found
+  return found
+
+
 def subfolders(folder: Path) -> list[str]:
   """Returns the sorted names of a folder's directories, without hidden and system directories.
 
   Raises:
     ValueError: if there is a broken link, because a class may be missing.
   """
-  names = []
-  with os.scandir(folder) as entries:
-    for entry in entries:
-      if not _is_visible(entry.name):
-        continue
-      if entry.is_dir():
-        names.append(entry.name)
-      elif entry.is_symlink() and not os.path.exists(entry.path) and not Path(entry.name).suffix:
-        raise ValueError(f'Expected directories in {folder}. Received the link {entry.name} to '
-                         f'{os.path.realpath(entry.path)}, which does not exist. Repair or remove '
-                         'the link.')
-  return sorted(names)
+  found = _list(folder)
+  for name in filter(_is_visible, found.others):
+    path = os.path.join(folder, name)
+    if os.path.islink(path) and not os.path.exists(path) and not Path(name).suffix:
+      raise ValueError(f'Expected directories in {folder}. Received the link {name} to '
+                       f'{os.path.realpath(path)}, which does not exist. Repair or remove the '
+                       'link.')
+  return sorted(filter(_is_visible, found.folders))
 
 
 def loose_images(folder: Path) -> list[str]:
   """Returns the sorted names of the images directly in a folder."""
-  with os.scandir(folder) as entries:
-    return sorted(entry.name for entry in entries if entry.is_file() and is_image(entry.path))
+  start = prefix(folder)
+  return sorted(name for name in _list(folder).files if is_image(start + name))
 
 
 def is_image(path: str | Path) -> bool:
@@ -186,20 +219,31 @@ def has_images(folder: Path) -> bool:
   return any(is_image(path) for path in walk(folder))
 
 
-def walk(folder: Path) -> Iterator[Path]:
-  """Yields the visible files in a folder and below it.
+def walk(folder: Path) -> Iterator[str]:
+  """Yields the paths of the visible files in a folder and below it.
 
   Follows links, but enters no directory twice and no parent of the folder.
   """
   seen = {os.path.realpath(parent) for parent in folder.absolute().parents}
-  for parent, folders, files in os.walk(folder, followlinks=True):
+  waiting = [folder]
+  while waiting:
+    parent = waiting.pop()
     real = os.path.realpath(parent)
     if real in seen:
-      folders.clear()
       continue
     seen.add(real)
-    folders[:] = sorted(name for name in folders if _is_visible(name))
-    yield from (Path(parent, file) for file in files if _is_visible(file))
+    try:
+      found = _list(parent)
+    except OSError:  # It may not be readable, and need not have images.
+      continue
+    start = prefix(parent)
+    yield from (start + name for name in (*found.files, *found.others) if _is_visible(name))
+    waiting += [parent / name for name in sorted(found.folders, reverse=True) if _is_visible(name)]
+
+
+def prefix(folder: Path) -> str:
+  """Returns what the paths in a folder begin with: a million `Path`s would take half a minute."""
+  return '' if folder == Path() else os.path.join(folder, '')
 
 
 def sample(names: Sequence[object]) -> str:
@@ -382,8 +426,15 @@ def _below_classes(folder: Path, names: Sequence[str]) -> list[str]:
 
 def _is_run(folder: Path) -> bool:
   """Returns whether a directory contains files of a training run and no images."""
-  names = {name for _, _, files in os.walk(folder) for name in files}
-  return bool(names & {'.lock', 'checkpoint', 'metrics.csv'}) and not has_images(folder)
+  return _has_file(folder, {'.lock', 'checkpoint', 'metrics.csv'}) and not has_images(folder)
+
+
+def _has_file(folder: Path, names: set[str]) -> bool:
+  """Returns whether there is a file of one of these names in a directory or below it."""
+  found = _list(folder)
+  return not names.isdisjoint(found.files) or any(
+      _has_file(folder / name, names) for name in found.folders
+      if not os.path.islink(folder / name))
 
 
 def _ambiguous(top: Path, found: Sequence[_Split], others: Sequence[str]) -> str:

@@ -361,7 +361,7 @@ def _native_splits(root: Path, pattern: str) -> dict[str, list[str]]:
 def _if_images(root: Path) -> str:
   """What to do if a folder has images instead of TFRecords; '' if not."""
   files = itertools.islice(folder_layout.walk(root), _MOST_LOOKED_AT)
-  if not any(file.name.lower().endswith(image_types.SUFFIXES) for file in files):
+  if not any(file.lower().endswith(image_types.SUFFIXES) for file in files):
     return ''
   return (' It has images: --dataset_name=folder reads one directory of images per class, '
           '--dataset_name=csv a list of images.')

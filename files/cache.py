@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Iterable
 
 from files.folders import cache_folder
 
@@ -25,6 +26,14 @@ def stamp(path) -> list:
   except OSError:
     return [printable(path), -1, -1, -1]
   return [printable(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+
+
+def digest_of_stamps(paths: Iterable) -> str:
+  """A digest that changes with any of the files, or their order; hexadecimal."""
+  found = hashlib.sha256()
+  for path in paths:
+    found.update(json.dumps(stamp(path)).encode())
+  return found.hexdigest()
 
 
 def printable(path) -> str:

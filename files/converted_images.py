@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
+import itertools
 import json
 import os
 import pathlib
@@ -28,6 +29,7 @@ _SECONDS_PER_IMAGE = 30
 _MOST_MEMORY = 4 * 2**30
 # So few files are opened at each start; the formats of more are kept, until a file changes.
 _FEW = 1000
+_FILES_AT_A_TIME = 250  # A task of a thread for each file would take longer than opening it.
 # Increment when `image_types.CONVERTED` changes.
 _VERSION = 1
 
@@ -77,7 +79,7 @@ def _kinds(paths: Sequence[str]) -> dict[str, str]:
   if len(paths) < _FEW:
     found = _read_kinds(paths)
   else:
-    key = cache.key_of('image formats', _VERSION, [cache.stamp(path) for path in paths])
+    key = cache.key_of('image formats', _VERSION, cache.digest_of_stamps(paths))
     found = cache.load(key)
     if found is None:
       found = _read_kinds(paths)
@@ -87,9 +89,13 @@ def _kinds(paths: Sequence[str]) -> dict[str, str]:
 
 def _read_kinds(paths: Sequence[str]) -> list[tuple[int, str]]:
   """Opens files; returns (position, format) of those that have to be converted."""
+  def read(start: int) -> list[tuple[int, str]]:
+    found = enumerate(map(image_types.format_of, paths[start:start + _FILES_AT_A_TIME]), start)
+    return [(number, kind) for number, kind in found if kind in image_types.CONVERTED]
+
   with concurrent.futures.ThreadPoolExecutor() as pool:  # For slow network disks.
-    return [(number, kind) for number, kind in enumerate(pool.map(image_types.format_of, paths))
-            if kind in image_types.CONVERTED]
+    parts = pool.map(read, range(0, len(paths), _FILES_AT_A_TIME))
+    return list(itertools.chain.from_iterable(parts))
 
 
 def _key(path: str) -> str:
