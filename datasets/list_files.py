@@ -76,6 +76,11 @@ def find(rows: Sequence[Row], path: Path, column: str, *, folder: Path) -> Found
   finder = _Finder(folder, split_names.split_of(path.stem))
   images, files = [], []
   for row in rows:
+    as_written = finder.find_as_written(row.path)
+    if as_written:
+      images.append(as_written[0])
+      files.append(as_written[1])
+      continue
     image, identity = finder.find(row.path)
     if identity is None:
       raise FileNotFoundError(
@@ -97,6 +102,7 @@ class _Finder:
     self._split = split
     self._prefix: tuple[str, ...] | None = None
     self._listings: dict[Path, _Folder] = {}
+    self._beginnings: dict[str, tuple[str, _Folder]] = {}
     self._changed: collections.Counter[str] = collections.Counter()
     self._groups: dict[tuple[Callable, Path], dict[str, list[str]]] = {}
 
@@ -105,6 +111,24 @@ class _Finder:
     if folder not in self._listings:
       self._listings[folder] = _listing(folder)
     return self._listings[folder]
+
+  def find_as_written(self, written: str) -> tuple[str, tuple[int, int]] | None:
+    """Returns what `find` does, if a path is that of a file as it is; None if it may be another's.
+
+    Most are: a `Path` for each of millions would take minutes.
+    """
+    folder, slash, name = written.rpartition('/')
+    known = self._beginnings.get(folder + slash)
+    if known is None:
+      path = self._base / (folder + slash)
+      known = self._beginnings[folder + slash] = (
+          '' if path == Path() else os.path.join(path, ''), self.listing(path))
+    beginning, listing = known
+    inode = listing.inodes.get(name)
+    if inode is None:
+      return None
+    self._prefix = () if self._prefix is None else self._prefix
+    return beginning + name, (listing.device, inode)
 
   def find(self, written: str) -> tuple[Path, tuple[int, int] | None]:
     """Returns a file and its device and inode; None instead of these if it is not found."""
@@ -204,23 +228,26 @@ def names_of(rows: Sequence[Row], path: Path) -> tuple[list[str], list[str], str
     ValueError: if a path occurs with two labels or in two splits; the message names the lines.
   """
   names, images = [], [row.path.replace(os.sep, '/') for row in rows]
-  seen: dict[str, list[Row]] = collections.defaultdict(list)
-  for row, image in zip(rows, images, strict=True):
-    seen[image].append(row)
-    first, count = seen[image][0], len(seen[image])
-    for what, one, other in (('labels', '|'.join(first.labels), '|'.join(row.labels)),
-                             ('splits', first.split, row.split)):
+  firsts: dict[str, int] = {}
+  repeated: collections.Counter[int] = collections.Counter()  # Further lines of first ones.
+  for number, (row, image) in enumerate(zip(rows, images, strict=True)):
+    first = firsts.setdefault(image, number)
+    if first == number:
+      names.append(image)
+      continue
+    repeated[first] += 1
+    names.append(f'{image} ({repeated[first] + 1})')
+    for what, one, other in (
+        ('labels', '|'.join(rows[first].labels), '|'.join(row.labels)),
+        ('splits', rows[first].split, row.split)):
       if one != other:
-        raise _repeated(path, (first, row), received=cache.printable(row.path),
+        raise _repeated(path, (rows[first], row), received=cache.printable(row.path),
                         advice=f'Their {what} are {one!r} and {other!r}: keep one line.')
-    names.append(image if count == 1 else f'{image} ({count})')
-  repeated = [of_image for of_image in seen.values() if len(of_image) > 1]
   if not repeated:
     return names, images, ''
-  extra = sum(map(len, repeated)) - len(repeated)
-  return names, images, (f'{path.name}: {extra} of {len(rows)} lines repeat an image, such as '
-                         f'{cache.printable(repeated[0][0].path)}, which is trained on as often as '
-                         'it is listed. See --sampling=balanced.')
+  return names, images, (f'{path.name}: {repeated.total()} of {len(rows)} lines repeat an image, '
+                         f'such as {cache.printable(rows[next(iter(repeated))].path)}, which is '
+                         'trained on as often as it is listed. See --sampling=balanced.')
 
 
 def _check_other_files(rows: Sequence[Row], path: Path, *, images: Sequence[str],

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
-import itertools
 import json
 import os
 import pathlib
@@ -93,9 +92,13 @@ def _read_kinds(paths: Sequence[str]) -> list[tuple[int, str]]:
     found = enumerate(map(image_types.format_of, paths[start:start + _FILES_AT_A_TIME]), start)
     return [(number, kind) for number, kind in found if kind in image_types.CONVERTED]
 
-  with concurrent.futures.ThreadPoolExecutor() as pool:  # For slow network disks.
-    parts = pool.map(read, range(0, len(paths), _FILES_AT_A_TIME))
-    return list(itertools.chain.from_iterable(parts))
+  kinds: list[tuple[int, str]] = []
+  with (concurrent.futures.ThreadPoolExecutor() as pool,  # For slow network disks.
+        progress.counter(len(paths), unit='image', description='reading formats') as done):
+    for part in pool.map(read, range(0, len(paths), _FILES_AT_A_TIME)):
+      kinds += part
+      done.update(min(_FILES_AT_A_TIME, len(paths)))
+  return kinds
 
 
 def _key(path: str) -> str:
