@@ -75,6 +75,7 @@ def readable(paths: Sequence[str]) -> Readable:
 
 def _kinds(paths: Sequence[str]) -> dict[str, str]:
   """The formats of the files that have to be converted; the others are left out."""
+  paths = list(dict.fromkeys(paths))  # A list may have an image many times.
   if len(paths) < _FEW:
     found = _read_kinds(paths)
   else:
