@@ -178,7 +178,11 @@ def _list(folder: Path) -> _Listing:
   found = _Listing([], [], [])
   with os.scandir(folder) as entries:
     for entry in entries:
-      kind = found.folders if entry.is_dir() else found.files if entry.is_file() else found.others
+      try:
+        kind = (found.folders if entry.is_dir() else
+                found.files if entry.is_file() else found.others)
+      except OSError:  # A link to itself, or to what may not be read.
+        kind = found.others
       kind.append(entry.name)
   if known is not None:
     known[folder] = found
@@ -431,7 +435,10 @@ def _is_run(folder: Path) -> bool:
 
 def _has_file(folder: Path, names: set[str]) -> bool:
   """Returns whether there is a file of one of these names in a directory or below it."""
-  found = _list(folder)
+  try:
+    found = _list(folder)
+  except OSError:  # It may not be readable, and need not be part of the dataset.
+    return False
   return not names.isdisjoint(found.files) or any(
       _has_file(folder / name, names) for name in found.folders
       if not os.path.islink(folder / name))

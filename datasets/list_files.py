@@ -113,9 +113,9 @@ class _Finder:
     return self._listings[folder]
 
   def find_as_written(self, written: str) -> tuple[str, tuple[int, int]] | None:
-    """Returns what `find` does, if a path is that of a file as it is; None if it may be another's.
+    """Returns what `find` does; None if no file has exactly this path.
 
-    Most are: a `Path` for each of millions would take minutes.
+    Most paths are right: a `Path` for each of millions would take minutes.
     """
     folder, slash, name = written.rpartition('/')
     known = self._beginnings.get(folder + slash)
@@ -246,7 +246,7 @@ def names_of(rows: Sequence[Row], path: Path) -> tuple[list[str], list[str], str
   if not repeated:
     return names, images, ''
   return names, images, (f'{path.name}: {repeated.total()} of {len(rows)} lines repeat an image, '
-                         f'such as {cache.printable(rows[next(iter(repeated))].path)}, which is '
+                         f'such as {cache.printable(rows[min(repeated)].path)}, which is '
                          'trained on as often as it is listed. See --sampling=balanced.')
 
 

@@ -28,7 +28,8 @@ _SECONDS_PER_IMAGE = 30
 _MOST_MEMORY = 4 * 2**30
 # So few files are opened at each start; the formats of more are kept, until a file changes.
 _FEW = 1000
-_FILES_AT_A_TIME = 250  # A task of a thread for each file would take longer than opening it.
+# A task of a thread for each file would take longer than opening it; but all threads need one.
+_FILES_AT_A_TIME, _TASKS = 250, 32
 # Increment when `image_types.CONVERTED` changes.
 _VERSION = 1
 
@@ -89,16 +90,19 @@ def _kinds(paths: Sequence[str]) -> dict[str, str]:
 
 def _read_kinds(paths: Sequence[str]) -> list[tuple[int, str]]:
   """Opens files; returns (position, format) of those that have to be converted."""
-  def read(start: int) -> list[tuple[int, str]]:
-    found = enumerate(map(image_types.format_of, paths[start:start + _FILES_AT_A_TIME]), start)
+  size = min(_FILES_AT_A_TIME, 1 + len(paths) // _TASKS)
+  parts = [range(start, min(start + size, len(paths))) for start in range(0, len(paths), size)]
+
+  def read(part: range) -> list[tuple[int, str]]:
+    found = ((number, image_types.format_of(paths[number])) for number in part)
     return [(number, kind) for number, kind in found if kind in image_types.CONVERTED]
 
   kinds: list[tuple[int, str]] = []
   with (concurrent.futures.ThreadPoolExecutor() as pool,  # For slow network disks.
         progress.counter(len(paths), unit='image', description='reading formats') as done):
-    for part in pool.map(read, range(0, len(paths), _FILES_AT_A_TIME)):
-      kinds += part
-      done.update(min(_FILES_AT_A_TIME, len(paths)))
+    for part, found in zip(parts, pool.map(read, parts), strict=True):
+      kinds += found
+      done.update(len(part))
   return kinds
 
 

@@ -27,18 +27,15 @@ class Folded:
       found: dict[str, Pair] = {}
 
       def remember(scope: str, compute: Callable[[], Pair]) -> Pair:
-        return found.setdefault(scope, compute())
+        if scope not in found:
+          found[scope] = compute()
+        return found[scope]
 
       # What the network computes is not needed, and is left out of the graph.
       network(tf.zeros([1, *network.image_shape]), is_training=False, fold=remember)
       return found
 
     self._parts = tf.function(parts, autograph=False)()
-
-  @property
-  def num_classes(self) -> int | None:
-    """See `Network`."""
-    return self._network.num_classes
 
   def __call__(self, images: tf.Tensor, *, is_training: bool = False):
     """Applies the network; see `Network.__call__`.

@@ -6,8 +6,7 @@ can no longer be installed, its `dropout` restarts its random sequence after a r
 `conv2d` has no groups and is several times slower than a matrix product where the kernel covers the
 whole input.
 
-Layers create variables with `tf.compat.v1.get_variable`, which `nets.network.Network` intercepts;
-the dtype that a layer requests is the one it computes in.
+Layers create variables with `tf.compat.v1.get_variable`, which `nets.network.Network` intercepts.
 
 Layers take `end_points`, a dict to which they add their output under their full scope.
 """
@@ -143,7 +142,8 @@ def _finish(linear: Linear, *, normalizer_fn, normalizer_params, biases_initiali
             biases_regularizer, trainable, activation_fn) -> tf.Tensor:
   """Applies the normalizer or the biases, then the activation function."""
   if normalizer_fn is not None:
-    outputs = normalizer_fn(linear, **(normalizer_params or {}))
+    inputs = linear if getattr(normalizer_fn, 'takes_linear', False) else linear.outputs()
+    outputs = normalizer_fn(inputs, **(normalizer_params or {}))
   elif biases_initializer is not None:
     outputs = linear.with_biases(initializer=biases_initializer, regularizer=biases_regularizer,
                                  trainable=trainable).outputs()
@@ -194,8 +194,8 @@ def conv2d(inputs: tf.Tensor, num_outputs: int, kernel_size, stride=1, padding: 
     groups: number of groups into which input and output channels are split; each output group sees
       its input group only (Krizhevsky et al. 2012, section 3.2).
     activation_fn: applied at the end.
-    normalizer_fn: replaces the biases; function (`Linear`, **normalizer_params) -> outputs.
-    normalizer_params: its arguments.
+    normalizer_fn, normalizer_params: as in slim; a normalizer replaces the biases. One with the
+      attribute `takes_linear` gets a `Linear` instead of the outputs.
     weights_initializer: Xavier's uniform one by default.
     weights_regularizer, biases_initializer, biases_regularizer, trainable: of the variables.
     end_points: the dict to add the result to, under the layer's full scope.
@@ -310,7 +310,7 @@ def batch_norm(inputs: tf.Tensor | Linear, *, decay: float = BATCH_NORM_DECAY, c
 
   Args:
     inputs: float32 or bfloat16 [batch, height, width, channels] or [batch, channels]; statistics
-      and variables are float32 in either case.
+      and variables are float32 in either case. Or a `Linear`, which is computed first.
     decay: of the moving averages, in [0, 1].
     center, scale: whether there are `beta` and `gamma`.
     epsilon: added to the variance.
@@ -379,6 +379,9 @@ def batch_norm(inputs: tf.Tensor | Linear, *, decay: float = BATCH_NORM_DECAY, c
     outputs = tf.reshape(outputs, tf.shape(values)) if values.shape.rank != 4 else outputs
     outputs = tf.ensure_shape(outputs, values.shape)
     return _keep(end_points, sc.name, outputs if activation_fn is None else activation_fn(outputs))
+
+
+batch_norm.takes_linear = True
 
 
 def _normalize_together(images: tf.Tensor, gamma, beta, *, epsilon: float,

@@ -32,6 +32,9 @@ def biased_batch_norm(linear: layers.Linear) -> tf.Tensor:
   return layers.batch_norm(linear.with_biases())
 
 
+biased_batch_norm.takes_linear = True  # type: ignore[attr-defined]
+
+
 def resnet_keras_arg_scope(weight_decay: float = 0.0001):
   """The arg scope of Keras' ResNets: with biases and Keras' batch norm constants."""
   with layers.arg_scope(resnet_arg_scope(weight_decay)), \

@@ -103,8 +103,9 @@ def normalize(image, mean, scale):
     float32 [height, width, channels].
   """
   shape, channels = tf.shape(image), image.shape[2]
-  # By rows, since TensorFlow takes four times as long to repeat three numbers for each pixel. And
-  # with the reciprocal, which it would put in the place of a constant divisor, with other rounding.
+  # By rows: TensorFlow takes four times as long to repeat three numbers for each pixel. In some
+  # graphs, it replaces division by a constant with multiplication by the reciprocal, which rounds
+  # differently; this does so everywhere.
   rows = tf.reshape(image, [shape[0], -1]) - tf.tile(luma_of(mean, channels), shape[1:2])
   if tuple(scale) != (1.0, 1.0, 1.0):  # Whose luma is 0.9999.
     rows *= tf.tile(1 / luma_of(scale, channels), shape[1:2])

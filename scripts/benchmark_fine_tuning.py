@@ -45,6 +45,7 @@ from slim_zoo.config import option as options
 
 FLAGS = flags.FLAGS
 
+_TORCH_SUFFIXES = ('.pth', '.pt')
 _DEFAULTS_EPOCHS = 9  # As many as the recipe chooses for the 3,303 flowers.
 
 
@@ -156,7 +157,7 @@ def _recipe(split: Split) -> list[int]:
 
 def _pytorch(split: Split) -> list[int]:
   weights, examples = pathlib.Path(FLAGS.checkpoint_path), split.folder / 'examples.json'
-  if weights.suffix not in ('.pth', '.pt'):
+  if weights.suffix not in _TORCH_SUFFIXES:
     weights = split.folder / 'weights.npz'
     benchmark_transfer_learning.write_weights(
         FLAGS.checkpoint_path, benchmark_transfer_learning.JOBS[FLAGS.model_name], weights)
@@ -220,6 +221,11 @@ def main() -> None:
     print('PyTorch is left out: it needs --torch_python, and --model_name must be one of '
           f'{", ".join(there)}.')
     contenders.remove('pytorch')
+  is_torch_file = pathlib.Path(FLAGS.checkpoint_path).suffix in _TORCH_SUFFIXES
+  if 'pytorch' in contenders and is_torch_file != (FLAGS.model_name == 'efficientnet_lite0'):
+    raise ValueError(f'--checkpoint_path={FLAGS.checkpoint_path}: for --contenders=pytorch, '
+                     'expected a .pth file of efficientnet_lite0, or a checkpoint of mobilenet_v1. '
+                     f'Received: --model_name={FLAGS.model_name}.')
   right: dict[str, list[np.ndarray]] = {name: [] for name in contenders}
   seconds: dict[str, list[float]] = {name: [] for name in contenders}
   with tempfile.TemporaryDirectory() as scratch:

@@ -98,6 +98,7 @@ def keras(photos: Photos) -> Callable[[int], None]:
 
   data = keras.utils.image_dataset_from_directory(
       photos.folder, image_size=(side, side), batch_size=photos.batch_size, seed=0, verbose=False)
+  data = data.filter(lambda images, labels: tf.shape(images)[0] == photos.batch_size)
   data = data.map(augment, num_parallel_calls=tf.data.AUTOTUNE).repeat()
   return functools.partial(_draw, data.prefetch(tf.data.AUTOTUNE))
 
@@ -113,6 +114,9 @@ def torch(photos: Photos) -> Callable[[int], None]:
       transforms.ToTensor(), transforms.Normalize(_MEAN, _DEVIATION)]))
   loader = torch.utils.data.DataLoader(data, photos.batch_size, shuffle=True, drop_last=True,
                                        num_workers=_threads())
+  if not len(loader):
+    raise ValueError(f'--folder={photos.folder}: expected at least {photos.batch_size} photos, one '
+                     f'batch. Received: {len(data)}.')
 
   def run(count: int) -> None:
     _draw(itertools.chain.from_iterable(itertools.repeat(loader)), count)

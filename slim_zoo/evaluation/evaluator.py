@@ -87,7 +87,7 @@ AnyMeasurement = Measurement | MultiLabelMeasurement
 
 
 class Evaluator:
-  """Measures one network; its variables may change between measurements."""
+  """Measures one network; the variables of a `Network` may change between measurements."""
 
   def __init__(self, network: Network | Folded, *, xla: bool = False,
                has_several_labels: bool = False, present: Sequence[int] | None = None):

@@ -133,7 +133,7 @@ class Inputs:
 
   @property
   def _parallel_calls(self) -> int:
-    return self.num_parallel_calls or max(_LEAST_PARALLEL_CALLS, os.cpu_count() or 1)
+    return self.num_parallel_calls or max(_LEAST_PARALLEL_CALLS, len(os.sched_getaffinity(0)))
 
   def _preprocess(self, is_training: bool) -> Callable:
     function = preprocessing_factory.get_preprocessing(

@@ -187,8 +187,8 @@ def apply(parsed: Parsed[Train], *, measure: Callable[[Parsed[Train]], tuple[Est
           ) -> Parsed[Train]:
   """Replaces --recipe by the flags that it stands for; a flag that is given counts instead.
 
-  A given length is that of the last phase, and so are the layers to train. What changes the images
-  of each step does not hold for the first one, whose features are kept.
+  A given length, and given layers to train, apply to the last phase. What changes the images of
+  each step does not hold for the first one, whose features are kept.
 
   Args:
     parsed: the command line.

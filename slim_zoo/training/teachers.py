@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from nets.network import Network
@@ -82,11 +83,11 @@ def open_teacher(path: str, facts: ModelFacts) -> Teacher:
                  found.transform, facts.transform)
 
 
-def _constants(transform: Transform, channels: int) -> tuple[tf.Tensor, tf.Tensor]:
-  """Returns mean and scale as `Transform.normalize` uses them, float32 [channels]."""
+def _constants(transform: Transform, channels: int) -> tuple[np.ndarray, np.ndarray]:
+  """Returns the mean and scale of a normalization, float32 [channels]."""
   if transform.mean is None or transform.scale is None:
     raise TypeError('Expected a normalization that is the same for all images. Received: none.')
-  scale = (tf.ones([channels]) if transform.scale == (1.0, 1.0, 1.0) else
+  scale = (np.ones([channels], np.float32) if transform.scale == (1.0, 1.0, 1.0) else
            image_ops.luma_of(transform.scale, channels))
   return image_ops.luma_of(transform.mean, channels), scale
 

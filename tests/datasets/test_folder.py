@@ -156,6 +156,18 @@ def test_link_to_parent_adds_no_images_of_other_classes(tmp_path):
   assert _get(tmp_path).labels.tolist() == [0, 0, 0, 1, 1]
 
 
+@pytest.mark.parametrize('place', ['a', 'a/.trash', 'a/more'])
+def test_link_to_itself_hides_no_images(tmp_path, place):
+  samples.write_folder(tmp_path, {'a': 3, 'b': 2})
+  (tmp_path / place).mkdir(exist_ok=True)
+  (tmp_path / place / 'loop').symlink_to('loop')
+  if place == 'a':
+    with pytest.raises(ValueError, match=r'loop'):  # As any link that leads nowhere.
+      _get(tmp_path)
+    (tmp_path / place / 'loop').rename(tmp_path / place / 'loop.png')
+  assert _get(tmp_path).labels.tolist() in ([0, 0, 0, 1, 1], [0, 0, 0, 0, 1, 1])
+
+
 def test_broken_class_link_is_an_error(tmp_path):
   samples.write_folder(tmp_path, {'a': 3, 'b': 2})
   (tmp_path / 'c').symlink_to(tmp_path / 'not mounted')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import subprocess
@@ -126,6 +127,23 @@ def _bytes_of(pixels, kind) -> bytes:
   buffer = io.BytesIO()
   PIL.Image.fromarray(pixels).save(buffer, kind)
   return buffer.getvalue()
+
+
+@pytest.mark.parametrize('count', [1, 31, 1100])
+def test_every_file_is_counted_while_formats_are_read(tmp_path, monkeypatch, count):
+  updates = []
+
+  class Counter(contextlib.nullcontext):
+    def __init__(self, total, **unused):
+      super().__init__(self)
+      assert total == count
+      self.update = updates.append
+
+  monkeypatch.setattr(converted_images.progress, 'counter', Counter)
+  paths = [str(tmp_path / f'{number}.jpg') for number in range(count)]
+  PIL.Image.new('RGB', (4, 4)).save(paths[-1], 'TIFF')
+  assert converted_images._read_kinds(paths) == [(count - 1, 'TIFF')]
+  assert sum(updates) == count
 
 
 @pytest.mark.parametrize(('content', 'reason'), [
