@@ -187,7 +187,7 @@ def _gather(inputs, trunk, *, is_training):
     show=lambda batches, total: batches)
   assert store.done == store.num_rows
   return FeatureInputs(inputs.dataset, inputs.label_map, inputs.bad_images, arrays=store.arrays,
-                       num_views=inputs.num_views if is_training else 1, num_parallel_calls=2)
+                       num_views=inputs.num_views if is_training else 1)
 
 
 def test_cached_batches_equal_batches_of_images(inputs):
