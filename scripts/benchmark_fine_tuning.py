@@ -156,9 +156,11 @@ def _recipe(split: Split) -> list[int]:
 
 
 def _pytorch(split: Split) -> list[int]:
-  weights, examples = pathlib.Path(FLAGS.checkpoint_path), split.folder / 'examples.json'
-  if weights.suffix not in _TORCH_SUFFIXES:
-    weights = split.folder / 'weights.npz'
+  from slim_zoo.weights import torch_files
+  weights, examples = split.folder / 'weights.npz', split.folder / 'examples.json'
+  if pathlib.Path(FLAGS.checkpoint_path).suffix in _TORCH_SUFFIXES:
+    np.savez(weights, **torch_files.read_torch(FLAGS.checkpoint_path))
+  else:
     benchmark_transfer_learning.write_weights(
         FLAGS.checkpoint_path, benchmark_transfer_learning.JOBS[FLAGS.model_name], weights)
   examples.write_text(json.dumps({'train': split.train, 'validation': split.validation}),

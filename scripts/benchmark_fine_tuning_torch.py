@@ -58,13 +58,14 @@ def _mobilenet_v1(weights: str) -> tuple:
 
 
 def _efficientnet_lite0(weights: str) -> tuple:
-  """From a state dict whose tensors have the order of timm's, under whatever names."""
+  """From an .npz file of a state dict whose arrays have the order of timm's, by whatever names."""
   import timm
   import torch
   from torch import nn
   trunk = timm.create_model('tf_efficientnet_lite0', num_classes=1000)
-  tensors = torch.load(weights, weights_only=True).items()
-  tensors = [tensor for name, tensor in tensors if not name.endswith('num_batches_tracked')]
+  with np.load(weights) as arrays:
+    tensors = [torch.from_numpy(arrays[name]) for name in arrays.files
+               if not name.endswith('num_batches_tracked')]
   names = [name for name in trunk.state_dict() if not name.endswith('num_batches_tracked')]
   trunk.load_state_dict(dict(zip(names, tensors, strict=True)), strict=False)
   trunk.reset_classifier(0)
