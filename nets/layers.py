@@ -85,7 +85,7 @@ def _keeps_variables() -> bool:
   return not names or 'wrapped_function' in names
 
 
-def _variable(name, shape, dtype, *, initializer, regularizer, trainable) -> tf.Tensor:
+def _variable(name, shape, *, initializer, regularizer, trainable) -> tf.Tensor:
   if not _keeps_variables():
     raise ValueError(
         f'{tf.compat.v1.get_variable_scope().name}/{name}: expected a network that is called in a '
@@ -93,7 +93,7 @@ def _variable(name, shape, dtype, *, initializer, regularizer, trainable) -> tf.
         'which would have new random weights every time. Build the network once with '
         'nets_factory.build_network(name, image_shape=[height, width, channels], num_classes=…), '
         'and call that.')
-  return tf.compat.v1.get_variable(name, shape, dtype, initializer=initializer,
+  return tf.compat.v1.get_variable(name, shape, tf.float32, initializer=initializer,
                                    regularizer=regularizer, trainable=trainable)
 
 
@@ -124,7 +124,7 @@ class Linear:
   def with_biases(self, *, initializer=zeros_initializer(), regularizer=None,
                   trainable: bool = True) -> Linear:
     """Adds a variable `biases`."""
-    biases = _variable('biases', [self.num_outputs], tf.float32, initializer=initializer,
+    biases = _variable('biases', [self.num_outputs], initializer=initializer,
                        regularizer=regularizer, trainable=trainable)
     return dataclasses.replace(self, biases=biases)
 
@@ -207,7 +207,7 @@ def conv2d(inputs: tf.Tensor, num_outputs: int, kernel_size, stride=1, padding: 
   """
   with tf.compat.v1.variable_scope(scope, 'Conv', [inputs]) as sc:
     shape = [*_pair(kernel_size), inputs.shape[-1] // groups, num_outputs]
-    weights = _variable('weights', shape, tf.float32, trainable=trainable,
+    weights = _variable('weights', shape, trainable=trainable,
                         initializer=weights_initializer or xavier_initializer(),
                         regularizer=weights_regularizer)
     linear = Linear(functools.partial(_convolve, inputs, stride=stride, padding=padding, rate=rate,
@@ -249,15 +249,15 @@ def separable_conv2d(inputs: tf.Tensor, num_outputs: int | None, kernel_size,
   with tf.compat.v1.variable_scope(scope, 'SeparableConv2d', [inputs]) as sc:
     channels = inputs.shape[-1]
     weights = _variable('depthwise_weights', [*_pair(kernel_size), channels, depth_multiplier],
-                        tf.float32, initializer=weights_initializer,
-                        regularizer=weights_regularizer, trainable=trainable)
+                        initializer=weights_initializer, regularizer=weights_regularizer,
+                        trainable=trainable)
     linear = Linear(
         lambda weights: tf.nn.depthwise_conv2d(inputs, weights, [1, *_pair(stride), 1], padding,
                                                dilations=_pair(rate)),
         weights, channels * depth_multiplier, inputs.dtype)
     if num_outputs is not None:
       weights = _variable('pointwise_weights', [1, 1, channels * depth_multiplier, num_outputs],
-                          tf.float32, trainable=trainable, regularizer=weights_regularizer,
+                          trainable=trainable, regularizer=weights_regularizer,
                           initializer=pointwise_initializer or weights_initializer)
       linear = Linear(functools.partial(_convolve, linear.outputs()), weights, num_outputs,
                       inputs.dtype)
@@ -281,7 +281,7 @@ def fully_connected(inputs: tf.Tensor, num_outputs: int, *,
     [batch, num_outputs], of the inputs' type.
   """
   with tf.compat.v1.variable_scope(scope, 'fully_connected', [inputs]) as sc:
-    weights = _variable('weights', [inputs.shape[-1], num_outputs], tf.float32,
+    weights = _variable('weights', [inputs.shape[-1], num_outputs],
                         initializer=weights_initializer or xavier_initializer(),
                         regularizer=weights_regularizer, trainable=trainable)
     linear = Linear(functools.partial(tf.matmul, inputs), weights, num_outputs, inputs.dtype)
@@ -341,7 +341,7 @@ def batch_norm(inputs: tf.Tensor | Linear, *, decay: float = BATCH_NORM_DECAY, c
 
     def variable(name, default, trainable):
       initializer = (param_initializers or {}).get(name, default)
-      return _variable(name, channels, tf.float32, initializer=initializer, regularizer=None,
+      return _variable(name, channels, initializer=initializer, regularizer=None,
                        trainable=trainable)
 
     ones = tf.compat.v1.ones_initializer()
