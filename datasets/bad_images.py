@@ -17,8 +17,8 @@ _BATCH = 32
 # Increment when the definition of a bad image changes, so that older results are not reused.
 _VERSION = 4
 # Errors that images never cause: out of memory, a broken device, an interruption.
-_NOT_OF_IMAGES = (tf.errors.ResourceExhaustedError, tf.errors.InternalError, tf.errors.AbortedError,
-                  tf.errors.CancelledError, tf.errors.UnavailableError)
+NOT_OF_IMAGES = (tf.errors.ResourceExhaustedError, tf.errors.InternalError, tf.errors.AbortedError,
+                 tf.errors.CancelledError, tf.errors.UnavailableError)
 
 
 class BadImage(NamedTuple):
@@ -58,13 +58,6 @@ def find(dataset, decode) -> tuple[BadImage, ...]:
   return _named(dataset, zip(pieces, found, strict=True))
 
 
-def check(dataset, decode) -> tuple[BadImage, ...]:
-  """Like `find`, but without the cache."""
-  whole = Piece(np.arange(dataset.num_examples), (),
-                lambda: dataset.examples.order(0, seed=0, shuffle=False))
-  return _named(dataset, zip([whole], _check_pieces(dataset, decode, [whole]), strict=True))
-
-
 def explain_failure(dataset, decode, error: Exception, *,
                     left_out: Collection[str] = ()) -> str | None:
   """Finds the images that caused an error of an input pipeline.
@@ -83,7 +76,7 @@ def explain_failure(dataset, decode, error: Exception, *,
     A message that names the images, or None if the error has another cause: either all images can
     be decoded, or images never raise this kind of error, and none is decoded.
   """
-  if not isinstance(error, tf.errors.OpError) or isinstance(error, _NOT_OF_IMAGES):
+  if not isinstance(error, tf.errors.OpError) or isinstance(error, NOT_OF_IMAGES):
     return None
   left_out = set(left_out)
   try:

@@ -134,7 +134,7 @@ def get_split(name: str, split_name: str, dataset_dir,
   is_chosen = [row.split in (None, chosen) for row in found.rows]
   names, images = (list(itertools.compress(one, is_chosen)) for one in (names, images))
   readable = converted_images.readable(files.paths)
-  examples = indexed.IndexedExamples(names, labels, paths=readable.paths)
+  examples = indexed.IndexedExamples(names, labels, paths=readable.paths, formats=readable.formats)
   keep = np.ones(len(names), bool)
   if part:
     keep = splits.part_of(examples, classes.names, part, images=images,

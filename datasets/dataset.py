@@ -13,7 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 from datasets import bad_images, pieces
+from files import image_types
 
+ALL_FORMATS = frozenset(image_types.SIGNATURES)
 # How many classes a summary shows if there are many.
 _FIRST, _LAST = 8, 3
 
@@ -46,10 +48,12 @@ class Examples(Protocol):
     labels: int64 [num_examples], in the order of the source.
     names: the examples' names in the same order, unique and stable.
     files: the files that contain the examples; empty if they are in memory.
+    formats: the formats that the images have, among `ALL_FORMATS`; all, if they are not known.
   """
 
   labels: np.ndarray
   files: tuple[str, ...]
+  formats: frozenset[str]
 
   @property
   def names(self) -> tuple[str, ...]:

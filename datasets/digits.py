@@ -37,4 +37,4 @@ def _examples() -> indexed.IndexedExamples:
   images = np.rint(digits.images * (255 / 16)).astype(np.uint8)
   encoded = [tf.io.encode_png(image[:, :, np.newaxis]).numpy() for image in images]
   names = [f'digit-{i:05d}' for i in range(len(images))]
-  return indexed.IndexedExamples(names, digits.target, encoded=encoded)
+  return indexed.IndexedExamples(names, digits.target, encoded=encoded, formats=['PNG'])

@@ -165,7 +165,7 @@ def _read(root: Path, class_names: tuple[str, ...], folders: Mapping[str, tuple[
   if ignored:
     notes = (_not_used(ignored, root),)
   readable = converted_images.readable(paths)
-  return (indexed.IndexedExamples(names, labels, paths=readable.paths),
+  return (indexed.IndexedExamples(names, labels, paths=readable.paths, formats=readable.formats),
           (*notes, *readable.notes))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -16,7 +16,7 @@ class IndexedExamples:
 
   def __init__(self, names: Sequence[str], labels: Sequence[int] | np.ndarray, *,
                paths: Sequence[str] | None = None, encoded: Sequence[bytes] | None = None,
-               files: Sequence[str] = ()):
+               files: Sequence[str] = (), formats: Collection[str] = dataset.ALL_FORMATS):
     """Stores the examples in the order of their source.
 
     Args:
@@ -25,12 +25,14 @@ class IndexedExamples:
       paths: the image files; either these or `encoded` must be given.
       encoded: the encoded images.
       files: the files that `encoded` was read from; cached results are invalid if they change.
+      formats: see `dataset.Examples`.
     """
     if (paths is None) == (encoded is None):
       raise ValueError('Expected either paths or encoded images. Received both or neither.')
     self.names = tuple(names)
     self.labels = np.asarray(labels, np.int64).reshape(-1)
     self.files = tuple(files if paths is None else paths)
+    self.formats = frozenset(formats)
     self._encoded = None if encoded is None else tuple(encoded)
     images = self.files if self._encoded is None else self._encoded
     sizes = {len(self.names), len(self.labels), len(images)}
@@ -51,9 +53,10 @@ class IndexedExamples:
       return [items[i] for i in chosen]
 
     if self._encoded is None:
-      return IndexedExamples(pick(self.names), self.labels[chosen], paths=pick(self.files))
+      return IndexedExamples(pick(self.names), self.labels[chosen], paths=pick(self.files),
+                             formats=self.formats)
     return IndexedExamples(pick(self.names), self.labels[chosen], encoded=pick(self._encoded),
-                           files=self.files)
+                           files=self.files, formats=self.formats)
 
   def order(self, epoch, *, seed: int, shuffle: bool, skip: int = 0,
             with_images: bool = True) -> tf.data.Dataset:

@@ -69,7 +69,7 @@ def get_split(name: str, split_name: str, dataset_dir,
                      + labels_file.first_advice(first, int(own_labels.max()), len(class_names)))
   names = [f'{path.name}/{i:06d}' for i in range(len(labels))]
   examples = indexed.IndexedExamples(names, labels, encoded=list(_encode(images)),
-                                     files=[str(path)])
+                                     files=[str(path)], formats=['BMP'])
   if part:
     examples = examples.select(splits.part_of(examples, class_names, part,
                                               validation_fraction=options.validation_fraction))

@@ -55,6 +55,8 @@ class RecordExamples:
   through a seeded shuffle buffer.
   """
 
+  formats = dataset.ALL_FORMATS  # Only reading all records would tell.
+
   def __init__(self, files: Sequence[RecordFile], parse: Callable, *,
                keep: np.ndarray | None = None):
     """Uses all records of some files, or some of them.

@@ -30,8 +30,9 @@ _MOST_MEMORY = 4 * 2**30
 _FEW = 1000
 # A task of a thread for each file would take longer than opening it; but all threads need one.
 _FILES_AT_A_TIME, _TASKS = 250, 32
-# Increment when `image_types.CONVERTED` changes.
-_VERSION = 1
+# Increment when `image_types.SIGNATURES` or `image_types.CONVERTED` changes.
+_VERSION = 2
+_TARGET, _UNKNOWN = 'PNG', 'unknown'
 
 
 class Readable(NamedTuple):
@@ -39,9 +40,12 @@ class Readable(NamedTuple):
 
   Attributes:
     paths: for each image, itself or its converted copy; itself if it cannot be converted.
+    formats: the formats of these files, names in `image_types.SIGNATURES`; all, if one of them
+      cannot be read or has another format.
     notes: lines for the user.
   """
   paths: list[str]
+  formats: frozenset[str]
   notes: tuple[str, ...]
 
 
@@ -53,9 +57,9 @@ def readable(paths: Sequence[str]) -> Readable:
   Args:
     paths: image files.
   """
-  kinds = _kinds(paths)
+  kinds, formats = _kinds(paths)
   if not kinds:
-    return Readable(list(paths), ())
+    return Readable(list(paths), formats, ())
   folder = cache_folder() / 'images'
   folder.mkdir(parents=True, exist_ok=True)
   targets = {path: str(folder / f'{_key(path)}.png') for path in kinds}
@@ -71,39 +75,43 @@ def readable(paths: Sequence[str]) -> Readable:
     notes.append(f'Cannot be converted to PNG: {len(reasons)} of {len(kinds)} images, such as '
                  f'{path} ({reason}).')
   return Readable([targets[path] if path in targets and path not in reasons else path
-                   for path in paths], tuple(notes))
+                   for path in paths], formats | {_TARGET}, tuple(notes))
 
 
-def _kinds(paths: Sequence[str]) -> dict[str, str]:
-  """The formats of the files that have to be converted; the others are left out."""
+def _kinds(paths: Sequence[str]) -> tuple[dict[str, str], frozenset[str]]:
+  """The formats of the files that have to be converted, and all formats of the others."""
   paths = list(dict.fromkeys(paths))  # A list may have an image many times.
   if len(paths) < _FEW:
-    found = _read_kinds(paths)
+    found, formats = _read_kinds(paths)
   else:
     key = cache.key_of('image formats', _VERSION, cache.digest_of_stamps(paths))
-    found = cache.load(key)
-    if found is None:
-      found = _read_kinds(paths)
-      cache.store(key, found)
-  return {paths[number]: kind for number, kind in found}
+    stored = cache.load(key)
+    if stored is None:
+      stored = _read_kinds(paths)
+      cache.store(key, stored)
+    found, formats = stored
+  return {paths[number]: kind for number, kind in found}, frozenset(formats)
 
 
-def _read_kinds(paths: Sequence[str]) -> list[tuple[int, str]]:
-  """Opens files; returns (position, format) of those that have to be converted."""
+def _read_kinds(paths: Sequence[str]) -> tuple[list[tuple[int, str]], list[str]]:
+  """Opens files; returns (position, format) of those to convert, and the formats of the others."""
   size = min(_FILES_AT_A_TIME, 1 + len(paths) // _TASKS)
   parts = [range(start, min(start + size, len(paths))) for start in range(0, len(paths), size)]
 
-  def read(part: range) -> list[tuple[int, str]]:
-    found = ((number, image_types.format_of(paths[number])) for number in part)
-    return [(number, kind) for number, kind in found if kind in image_types.CONVERTED]
+  def read(part: range) -> tuple[list[tuple[int, str]], set[str]]:
+    found = [(number, image_types.format_of(paths[number]) or _UNKNOWN) for number in part]
+    return ([(number, kind) for number, kind in found if kind in image_types.CONVERTED],
+            {kind for _, kind in found if kind not in image_types.CONVERTED})
 
   kinds: list[tuple[int, str]] = []
+  formats: set[str] = set()
   with (concurrent.futures.ThreadPoolExecutor() as pool,  # For slow network disks.
         progress.counter(len(paths), unit='image', description='reading formats') as done):
-    for part, found in zip(parts, pool.map(read, parts), strict=True):
+    for part, (found, others) in zip(parts, pool.map(read, parts), strict=True):
       kinds += found
+      formats |= others
       done.update(len(part))
-  return kinds
+  return kinds, sorted(image_types.SIGNATURES if _UNKNOWN in formats else formats)
 
 
 def _key(path: str) -> str:

@@ -322,7 +322,8 @@ def batch_norm(inputs: tf.Tensor | Linear, *, decay: float = BATCH_NORM_DECAY, c
     is_synchronized: whether mean and variance are those of the batches of all replicas, which have
       the same size. A replica's function then must not be traced on its own.
     fold: replaces the normalization of a `Linear` layer in inference: function (full scope,
-      function that computes weights and biases with the normalization folded in) -> these.
+      function that computes weights and biases with the normalization folded in, of nothing but
+      variables) -> these.
     param_initializers: `{'gamma': initializer}` and so on, if not ones and zeros.
     trainable: whether `beta` and `gamma` are trainable.
     end_points: the dict to add the result to.
@@ -351,8 +352,11 @@ def batch_norm(inputs: tf.Tensor | Linear, *, decay: float = BATCH_NORM_DECAY, c
     moving_variance = variable('moving_variance', ones, False)
 
     if linear and fold:
-      factor = tf.math.rsqrt(moving_variance + epsilon) * gamma
-      weights, biases = fold(sc.name, lambda: linear.scaled(factor, beta - moving_mean * factor))
+      def folded() -> tuple[tf.Tensor, tf.Tensor]:
+        factor = tf.math.rsqrt(moving_variance + epsilon) * (gamma if scale else 1.0)
+        return linear.scaled(factor, (beta if center else 0.0) - moving_mean * factor)
+
+      weights, biases = fold(sc.name, folded)
       outputs = dataclasses.replace(linear, weights=weights, biases=biases).outputs()
       return _keep(end_points, sc.name,
                    outputs if activation_fn is None else activation_fn(outputs))

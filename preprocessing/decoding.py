@@ -8,6 +8,7 @@ Everything is TensorFlow ops, so that it runs in `tf.data` and can be exported w
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -46,7 +47,7 @@ class EncodedImage(NamedTuple):
   dct_method: str
 
 
-def decode_image(encoded, channels=3):
+def decode_image(encoded, channels=3, *, dct_method='', formats=file_formats.ALL):
   """Decodes a whole image file.
 
   JPEG (grey, colour, CMYK and YCCK), PNG (any colour type; 16-bit values lose their low byte), GIF
@@ -56,6 +57,7 @@ def decode_image(encoded, channels=3):
   Args:
     encoded: scalar string; an image file.
     channels: 3 for RGB, 1 for grey (ITU-R 601 luma; grey files keep their values).
+    dct_method, formats: see `open_image`.
 
   Returns:
     uint8 [height, width, channels] in [0, 255].
@@ -66,10 +68,11 @@ def decode_image(encoded, channels=3):
       than `checks.MAX_PIXELS`. A file whose last bytes are missing may pass if all pixels can be
       read, such as a JPEG without its end marker.
   """
-  return pixels_of(open_image(_check_encoded(encoded), channels))
+  return pixels_of(open_image(_check_encoded(encoded), channels, dct_method=dct_method,
+                              formats=formats))
 
 
-def open_image(image, channels=3, *, dct_method=''):
+def open_image(image, channels=3, *, dct_method='', formats=file_formats.ALL):
   """Prepares an image for `shape_of` and `crop`.
 
   Args:
@@ -78,6 +81,8 @@ def open_image(image, channels=3, *, dct_method=''):
     channels: 1 or 3.
     dct_method: how JPEGs are decoded: 'INTEGER_ACCURATE' gives the pixels of Pillow and OpenCV; ''
       is TensorFlow's default, which is faster and differs by up to 7 of 255 (measured on photos).
+    formats: the formats that files may have, names in `file_formats.ALL`; others are refused. To
+      trace the decoders of all takes seconds.
 
   Returns:
     `EncodedImage` for a file, uint8 [height, width, channels] for pixels.
@@ -92,7 +97,7 @@ def open_image(image, channels=3, *, dct_method=''):
   if image.dtype != tf.string:
     return to_channels(image, channels)
   encoded = _check_encoded(image)
-  is_jpeg, orientation, height, width, pixels = _open_file(encoded)
+  is_jpeg, orientation, height, width, pixels = _opener(frozenset(formats))(encoded)
   return EncodedImage(encoded, is_jpeg, orientation, height, width, pixels, channels,
                       dct_method)
 
@@ -174,10 +179,16 @@ def to_channels(pixels, channels):
   return tf.image.grayscale_to_rgb(pixels)
 
 
-@tracing.once
-def _open_file(encoded):
+@functools.cache
+def _opener(formats):
+  """The function that opens files of some formats, traced once."""
+  names = [name for name in file_formats.ALL if name in formats]
+  return tracing.once(lambda encoded: _open_file(encoded, names))
+
+
+def _open_file(encoded, formats):
   """Opens a file: is_jpeg, orientation, height, width, pixels of `EncodedImage`."""
-  file_format = file_formats.recognize(encoded)
+  file_format = file_formats.recognize(encoded, formats)
 
   def of_jpeg():
     orientation = exif.jpeg_orientation(encoded)
@@ -191,23 +202,29 @@ def _open_file(encoded):
     pixels.set_shape([None, None, 3])
     return tf.constant(1), tf.shape(pixels)[0], tf.shape(pixels)[1], pixels
 
-  orientation, height, width, pixels = tf.switch_case(file_format, {
+  openers = {
       file_formats.JPEG: of_jpeg,
       file_formats.PNG: lambda: of_other(lambda file: _over_white(png.decode_png(file))),
       file_formats.GIF: lambda: of_other(gif.decode_gif),
       file_formats.BMP: lambda: of_other(lambda file: _over_white(bmp.decode_bmp(file))),
-      file_formats.WEBP: lambda: of_other(lambda file: _over_white(webp.decode_webp(file))),
-      file_formats.OTHER: lambda: of_other(lambda file: _refuse(file, file_format))})
+      file_formats.WEBP: lambda: of_other(lambda file: _over_white(webp.decode_webp(file)))}
+  orientation, height, width, pixels = tf.switch_case(file_format, [
+      *(openers[name] for name in formats),
+      lambda: of_other(lambda file: _refuse(file, formats))])
   pixels.set_shape([None, None, 3])
   with tf.control_dependencies([height]):  # A file that failed a check must not be decoded.
-    is_jpeg = file_format == file_formats.JPEG
+    is_jpeg = tf.equal(file_format,
+                       formats.index(file_formats.JPEG) if file_formats.JPEG in formats else -1)
   return is_jpeg, orientation, height, width, pixels
 
 
-def _refuse(encoded, file_format):
-  """Fails with a message that says what a file of an unsupported format looks like."""
-  known = checks.Check(file_format < file_formats.OTHER,
-                       'Expected a JPEG, PNG, GIF, BMP or WebP file. Received {}.',
+def _refuse(encoded, formats):
+  """Fails with a message that says what a file of another format looks like."""
+  *others, last = formats
+  expected = f'a {", ".join(others)} or {last} file' if others else f'a {last} file'
+  before = '' if len(formats) == len(file_formats.ALL) else ', as when the program started'
+  known = checks.Check(file_formats.recognize(encoded, formats) < len(formats),
+                       f'Expected {expected}{before}. Received {{}}.',
                        file_formats.describe(encoded))
   return checks.after(tf.zeros([0, 0, 3], tf.uint8), known)
 

@@ -6,10 +6,8 @@ import tensorflow as tf
 
 from files import image_types
 
-# Supported formats, in the order of their numbers: (position, bytes at this position).
-_SIGNATURES = [*image_types.SIGNATURES.values()]
-JPEG, PNG, GIF, BMP, WEBP = range(len(_SIGNATURES))
-OTHER = len(_SIGNATURES)
+# The supported formats.
+JPEG, PNG, GIF, BMP, WEBP = ALL = tuple(image_types.SIGNATURES)
 
 _CONVERT = 'convert it to PNG or JPEG'
 # In folders and lists, `files.converted_images` converts TIFF, AVIF, HEIC and JPEG 2000.
@@ -34,15 +32,22 @@ _OTHERS = (
 _HEAD_BYTES = 1024
 
 
-def recognize(encoded):
-  """Number of a file's format, `OTHER` if it is not supported; int32 scalar."""
-  head = tf.strings.join([tf.strings.substr(encoded, 0, 12), b'\0' * 12])
-  matches = [tf.strings.substr(head, at, len(sign)) == sign for at, sign in _SIGNATURES]
-  return tf.argmax(tf.stack([*matches, tf.constant(True)]), output_type=tf.int32)
+def recognize(encoded, formats=ALL):
+  """Position of a file's format in `formats`, their number if it is another; int32 scalar."""
+  return tf.argmax(tf.stack([*_matches(encoded, formats), tf.constant(True)]), output_type=tf.int32)
 
 
 def describe(encoded):
-  """Describes a file whose format is not supported; scalar string."""
+  """Describes a file; scalar string."""
   head = tf.strings.substr(encoded, 0, _HEAD_BYTES)
-  matches = [tf.strings.regex_full_match(head, pattern) for pattern, _ in _OTHERS]
-  return tf.gather([text for _, text in _OTHERS], tf.argmax(tf.stack(matches)))
+  matches = [*_matches(encoded, ALL),
+             *(tf.strings.regex_full_match(head, pattern) for pattern, _ in _OTHERS)]
+  texts = [*(f'a {name} file' for name in ALL), *(text for _, text in _OTHERS)]
+  return tf.gather(texts, tf.argmax(tf.stack(matches)))
+
+
+def _matches(encoded, formats):
+  """For each format, whether a file begins like one; list of bool scalars."""
+  head = tf.strings.join([tf.strings.substr(encoded, 0, 12), b'\0' * 12])
+  signatures = [image_types.SIGNATURES[name] for name in formats]
+  return [tf.strings.substr(head, at, len(sign)) == sign for at, sign in signatures]

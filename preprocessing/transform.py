@@ -95,10 +95,14 @@ class Transform:
     """
     return self.normalize(self.pixels(image, height, width, channels=channels))
 
+  @property
+  def dct_method(self) -> str:
+    """How JPEGs are decoded; see `decoding.open_image`."""
+    return resizing.INTERPOLATIONS[self.interpolation].dct_method
+
   def pixels(self, image, height, width, *, channels=3):
     """Resizes and crops one image; like a call, but returns values in [0, 255], RGB."""
-    dct_method = resizing.INTERPOLATIONS[self.interpolation].dct_method
-    image = decoding.open_image(image, channels, dct_method=dct_method)
+    image = decoding.open_image(image, channels, dct_method=self.dct_method)
     image = _MODES[self.resize_mode](self, image, (height, width))
     return tf.ensure_shape(image, [height, width, channels])
 

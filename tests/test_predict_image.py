@@ -17,6 +17,7 @@ from nets import nets_factory
 from preprocessing import preprocessing_factory
 from slim_zoo.evaluation import predictor
 from slim_zoo.evaluation.evaluator import Evaluator
+from slim_zoo.evaluation.photos import Photos
 from slim_zoo.evaluation.predictor import Guess, Prediction
 from slim_zoo.training import checkpoints, loop, metadata
 from slim_zoo.training.inputs import Inputs
@@ -132,10 +133,39 @@ def test_images_that_cannot_be_decoded(program, run, photos, tmp_path, capsys):
   assert program(f'--checkpoint_path={run[0]}', *paths) == 1
   out, errors = capsys.readouterr()
   assert re.findall(r'^/.*jpg$', out, re.MULTILINE) == [str(paths[1])]
-  assert errors.startswith('2 images ')
-  assert [line.split(':')[0].strip() for line in errors.splitlines()[1:]] == [
-    str(paths[0]), str(paths[2])]
-  assert program(f'--checkpoint_path={run[0]}', paths[0]) == 1  # No image is left.
+  *lines, last = errors.splitlines()
+  assert [line.split(':')[0] for line in lines] == [str(paths[0]), str(paths[2])]
+  assert last.startswith('2 of 3 ')
+  (tmp_path / 'found.csv').write_text('before')
+  assert program(f'--checkpoint_path={run[0]}', paths[0],
+                 f'--output_path={tmp_path / "found.csv"}') == 1  # No image is left.
+  assert (tmp_path / 'found.csv').read_text() == 'before'
+
+
+def test_bad_images_anywhere_leave_the_order_of_the_others(program, run, photos, tmp_path):
+  good, bad = photos / 'ant' / '0.jpg', tmp_path / 'bad.png'
+  bad.write_bytes(b'\x89PNG')
+  names = [f'{number:02d}{suffix}' for number, suffix in enumerate(
+    '.png' if number in (0, 3, 4, 5, 6, 10, 11) else '.jpg' for number in range(12))]
+  for name in names:
+    (tmp_path / 'photos').mkdir(exist_ok=True)
+    (tmp_path / 'photos' / name).symlink_to(good if name.endswith('.jpg') else bad)
+  path = tmp_path / 'found.json'
+  assert program(f'--checkpoint_path={run[0]}', tmp_path / 'photos', f'--output_path={path}',
+                 '--batch_size=2') == 1
+  assert [pathlib.Path(entry['image']).name for entry in _read(path)] == [
+    name for name in names if name.endswith('.jpg')]
+
+
+@pytest.mark.parametrize('name', ['inception', 'vgg', 'torchvision', 'efficientnet_lite', 'caffe'])
+def test_images_are_prepared_as_in_evaluation(tmp_path, name):
+  rng, path = np.random.default_rng(0), str(tmp_path / 'photo.jpg')
+  pixels = np.kron(rng.integers(0, 256, [20, 33, 3]), np.ones([16, 10, 1])).astype(np.uint8)
+  tf.io.write_file(path, tf.io.encode_jpeg(pixels))
+  transform = preprocessing_factory.get_recipe(name).transform
+  images = Photos([path], transform, image_size=224, channels=3)
+  (_, found), = images.batches(4, refuse=pytest.fail)
+  np.testing.assert_array_equal(found[0], transform(tf.io.read_file(path), 224, 224))
 
 
 def test_csv(program, run, photos, tmp_path):
@@ -191,24 +221,24 @@ def test_predictions_are_written_as_they_are_made(tmp_path):
     assert (tmp_path / '.found.json.part').stat().st_size > 10_000
 
 
-def test_ties_weights_of_zero_and_broken_networks():
-  logits = np.zeros([4, 3], np.float32)
-  logits[2] = [0, 1, 1]
-  batch = {'image': tf.constant(logits), 'weight': tf.constant([1.0, 0.0, 1.0, 0.0])}
-  padding = {'image': tf.constant(logits), 'weight': tf.zeros([4])}
+def test_ties_padding_and_broken_networks():
+  logits = tf.constant([[0.0, 0.0, 0.0], [0.0, 1.0, 1.0]])[:, tf.newaxis, tf.newaxis]
+  sizes = []
 
   def network(images, *, is_training):
     assert is_training is False
-    return images, {}
+    sizes.append(images.shape[0])
+    return images[:, 0, 0], {}
 
-  def predict(batches):
-    return list(predictor.predict(network, batches, images=['x', 'y'],
-                                  class_names=_CLASSES, top_k=2))
+  def predict(logits):
+    return list(predictor.predict(network, [(['x', 'y'], logits), (['z'], logits[1:])],
+                                  batch_size=2, class_names=_CLASSES, top_k=2))
 
-  assert [[guess.label for guess in found.guesses] for found in predict([padding, batch])] == [
-    ['ant', 'bee'], ['bee', 'sea horse']]
+  assert [(image, *(guess.label for guess in guesses)) for image, guesses in predict(logits)] == [
+    ('x', 'ant', 'bee'), ('y', 'bee', 'sea horse'), ('z', 'bee', 'sea horse')]
+  assert sizes == [2]  # Traced once.
   with pytest.raises(ValueError, match=r'NaN.*\bx\b'):
-    predict([{**batch, 'image': batch['image'] + np.nan}])
+    predict(logits + np.nan)
 
 
 def test_custom_head(program, photos, tmp_path, capsys):

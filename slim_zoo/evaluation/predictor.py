@@ -38,15 +38,16 @@ class Prediction(NamedTuple):
                                     for guess in self.guesses)])
 
 
-def predict(network: Network | Folded, batches: Iterable, *, images: Sequence[str],
-            class_names: Sequence[str], top_k: int, xla: bool = False,
+def predict(network: Network | Folded, batches: Iterable[tuple[Sequence[str], tf.Tensor]], *,
+            batch_size: int, class_names: Sequence[str], top_k: int, xla: bool = False,
             activation: Callable[..., tf.Tensor] = tf.nn.softmax) -> Iterator[Prediction]:
   """Predicts the classes of images, batch by batch.
 
   Args:
     network: the network.
-    batches: of `datasets.input_pipeline.evaluation_batches`, of one replica.
-    images: names of the examples in the batches whose weight is above zero, in order.
+    batches: (names of images, float32 [number of names, height, width, channels]).
+    batch_size: number of images that the network is applied to; smaller batches are padded, because
+      another size would be another trace.
     class_names: one name per output of the network.
     top_k: number of classes per image; all of them if the network has fewer.
     xla: whether XLA compiles the network.
@@ -65,14 +66,11 @@ def predict(network: Network | Folded, batches: Iterable, *, images: Sequence[st
     logits, _ = network(batch, is_training=False)
     return tf.math.top_k(activation(logits), k)
 
-  names = iter(images)
-  for batch in batches:
-    kept = batch['weight'].numpy() > 0
-    if not kept.any():
-      continue
-    values, outputs = (part.numpy()[kept] for part in forward(batch['image']))
-    for probabilities, classes in zip(values.tolist(), outputs.tolist(), strict=True):
-      image = next(names)
+  for names, images in batches:
+    if len(names) < batch_size:
+      images = tf.pad(images, [[0, batch_size - len(names)], [0, 0], [0, 0], [0, 0]])
+    values, outputs = (part[:len(names)].numpy().tolist() for part in forward(images))
+    for image, probabilities, classes in zip(names, values, outputs, strict=True):
       if not np.isfinite(probabilities).all():
         raise ValueError(f'Expected finite outputs. Received: NaN or infinite ones for {image}. '
                          'The weights are broken, or do not belong to this network.')

@@ -16,7 +16,7 @@ from datasets import dataset as dataset_lib
 from datasets import input_pipeline
 from preprocessing import preprocessing_factory
 from preprocessing.augmentation import NONE, Augmentation
-from preprocessing.decoding import decode_image
+from preprocessing.decoding import decode_image, open_image
 from preprocessing.transform import Transform
 
 _LEAST_PARALLEL_CALLS = 4  # TF-Slim's number; on few CPUs, some wait for the disk.
@@ -25,6 +25,11 @@ _LEAST_PARALLEL_CALLS = 4  # TF-Slim's number; on few CPUs, some wait for the di
 def decoder(dataset: dataset_lib.Dataset) -> Callable[[tf.Tensor], tf.Tensor]:
   """Returns the full decoding that decides which images of a dataset are bad."""
   return functools.partial(decode_image, channels=dataset.channels)
+
+
+def parallel_calls(number: int | None) -> int:
+  """Returns how many images to decode at a time: the number, or one per CPU, and at least 4."""
+  return number or max(_LEAST_PARALLEL_CALLS, len(os.sched_getaffinity(0)))
 
 
 class Split(Protocol):
@@ -133,13 +138,15 @@ class Inputs:
 
   @property
   def _parallel_calls(self) -> int:
-    return self.num_parallel_calls or max(_LEAST_PARALLEL_CALLS, len(os.sched_getaffinity(0)))
+    return parallel_calls(self.num_parallel_calls)
 
   def _preprocess(self, is_training: bool) -> Callable:
     function = preprocessing_factory.get_preprocessing(
         self.preprocessing_name, is_training, channels=self.channels, transform=self.transform,
         augmentation=self.augmentation)
-    return lambda image, seed: function(image, self.image_size, self.image_size, seed=seed)
+    formats = self.dataset.examples.formats
+    return lambda image, seed: function(open_image(image, self.channels, formats=formats),
+                                        self.image_size, self.image_size, seed=seed)
 
 
 def class_counts(split: Split, num_outputs: int) -> np.ndarray:

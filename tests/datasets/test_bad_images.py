@@ -96,7 +96,6 @@ def test_pieces_find_what_one_pass_finds(damaged, small_pieces, capsys):
   found = dataset.find_bad_images(decode)
   assert decode.count == 83  # The bad ones a second time, for the reason.
   assert [image.name for image in found] == names  # In the order of the source.
-  assert found == bad_images.check(dataset, samples.decode)
   assert re.search(r'\b80 images .*\ball\b', capsys.readouterr().out)
 
 

@@ -63,7 +63,7 @@ def test_pixels_are_those_of_pillow(tmp_path, pixels, case):
   kind, name, mode, suffix, options = _CASES[case]
   path = _save(PIL.Image.fromarray(pixels).convert(mode), tmp_path / f'x{suffix}', kind, **options)
   assert image_types.format_of(path) == name
-  converted, (note,) = converted_images.readable([path])
+  converted, _, (note,) = converted_images.readable([path])
   assert f'1 {name}' in note
   assert image_types.format_of(converted[0]) == 'PNG'
   if kind == 'HEIF':
@@ -77,7 +77,7 @@ def test_pixels_are_those_of_pillow(tmp_path, pixels, case):
 def test_sixteen_bits(tmp_path):
   values = np.array([[0, 257, 300, 65535]], np.uint16)
   path = _save(PIL.Image.fromarray(values), tmp_path / 'x.tif', 'TIFF')
-  (found,), _ = converted_images.readable([path])
+  (found,), *_ = converted_images.readable([path])
   assert _read(found).tolist() == [[0, 1, 1, 255]]
 
 
@@ -86,7 +86,7 @@ def test_orientation(tmp_path, pixels):
   exif = image.getexif()
   exif[0x0112] = 6
   path = _save(image, tmp_path / 'x.tif', 'TIFF', exif=exif)
-  (found,), _ = converted_images.readable([path])
+  (found,), *_ = converted_images.readable([path])
   np.testing.assert_array_equal(_read(found), np.rot90(pixels, -1))
 
 
@@ -95,17 +95,18 @@ def test_other_files_are_left_as_they_are(tmp_path, pixels, monkeypatch):
   (tmp_path / 'y.txt').write_text('P6 is the name of a key.')
   monkeypatch.setattr(subprocess, 'run', None)
   paths = [path, str(tmp_path / 'y.txt'), 'nowhere.jpg', 'nowhere']
-  assert converted_images.readable(paths) == (paths, ())
+  # There is a file of no format.
+  assert converted_images.readable(paths) == (paths, set(image_types.SIGNATURES), ())
 
 
 def test_conversion_is_kept_until_the_file_changes(tmp_path, pixels, monkeypatch):
   path = _save(PIL.Image.fromarray(pixels), tmp_path / 'x.tif', 'TIFF')
-  (first,), _ = converted_images.readable([path])
+  (first,), *_ = converted_images.readable([path])
   with monkeypatch.context() as patch:
     patch.setattr(subprocess, 'run', None)
     assert converted_images.readable([path]).paths == [first]
   _save(PIL.Image.fromarray(pixels[::-1]), path, 'TIFF')
-  (second,), _ = converted_images.readable([path])
+  (second,), *_ = converted_images.readable([path])
   np.testing.assert_array_equal(_read(second), pixels[::-1])
 
 
@@ -142,7 +143,7 @@ def test_every_file_is_counted_while_formats_are_read(tmp_path, monkeypatch, cou
   monkeypatch.setattr(converted_images.progress, 'counter', Counter)
   paths = [str(tmp_path / f'{number}.jpg') for number in range(count)]
   PIL.Image.new('RGB', (4, 4)).save(paths[-1], 'TIFF')
-  assert converted_images._read_kinds(paths) == [(count - 1, 'TIFF')]
+  assert converted_images._read_kinds(paths)[0] == [(count - 1, 'TIFF')]
   assert sum(updates) == count
 
 

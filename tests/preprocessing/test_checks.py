@@ -115,6 +115,23 @@ def test_other_file_formats_are_named(beginning, name):
     assert name in reason and 'PNG' in reason
 
 
+@pytest.mark.parametrize('formats', [['JPEG'], ['PNG'], ['WebP', 'BMP'], ['GIF']])
+def test_only_the_given_formats_are_decoded(formats):
+  png, jpeg = tf.io.encode_png(np.full([2, 3, 3], 9, np.uint8)), tf.io.encode_jpeg(
+    np.full([2, 3, 3], 9, np.uint8))
+  for name, encoded in (('PNG', png), ('JPEG', jpeg)):
+    for decode in (decoding.decode_image, lambda file, formats: decoding.crop(
+        decoding.open_image(file, formats=formats), (0, 0, 2, 3))):
+      if name in formats:
+        np.testing.assert_array_equal(decode(encoded, formats=formats),
+                                      decoding.decode_image(encoded))
+        continue
+      with pytest.raises(tf.errors.InvalidArgumentError) as caught:
+        decode(encoded, formats=formats)
+      reason = bad_images.short_reason(caught.value)
+      assert f'Received a {name} file' in reason and formats[0] in reason.split('Received')[0]
+
+
 def test_large_transparent_image_is_composited_like_a_small_one():
   """Compositing in blocks, which saves memory, gives the same values."""
   rng = np.random.default_rng(0)

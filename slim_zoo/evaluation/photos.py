@@ -1,0 +1,99 @@
+"""Images to predict: read once, in order; those that cannot be decoded are left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import tensorflow as tf
+
+from datasets import bad_images
+from datasets.dataset import as_strings
+from files import converted_images
+from files.reasons import short_reason
+from preprocessing.decoding import decode_image
+from preprocessing.transform import Transform
+from slim_zoo.training.inputs import parallel_calls
+
+_MOST_BATCHES_AHEAD = 2
+
+
+class Photos:
+  """Image files as batches for a network.
+
+  Every file is decoded whole, so that one that is truncated is not predicted from its beginning.
+
+  Attributes:
+    paths: the files, in order.
+    notes: lines for the user.
+    num_bad: number of files, so far, that could not be decoded.
+  """
+
+  def __init__(self, paths: Sequence[str], transform: Transform, *, image_size: int, channels: int):
+    """Reads the beginning of each file, and converts those of formats that need it.
+
+    Args:
+      paths: the files.
+      transform: how they are prepared.
+      image_size: height and width of the results, in pixels.
+      channels: 1 or 3.
+    """
+    readable = converted_images.readable(paths)
+    self.paths, self.notes, self.num_bad = list(paths), readable.notes, 0
+    self._files, self._formats = readable.paths, readable.formats
+    self._transform, self._image_size, self._channels = transform, image_size, channels
+
+  def batches(self, batch_size: int, *, refuse: Callable[[bad_images.BadImage], None],
+              num_parallel_calls: int | None = None) -> Iterator[tuple[list[str], tf.Tensor]]:
+    """Yields the images that can be decoded.
+
+    Args:
+      batch_size: most images of a batch.
+      refuse: called with each image that cannot be, between the batches.
+      num_parallel_calls: number of images to decode at a time; None for one per CPU.
+
+    Yields:
+      (paths, float32 [number of paths, image_size, image_size, channels]).
+
+    Raises:
+      tf.errors.OpError: for an error that images never cause, such as too little memory.
+      OSError: if a file could not be read at first, and then could.
+    """
+    following = 0
+
+    def refuse_until(end: int) -> None:
+      for number in range(following, end):
+        refuse(self._explain(number))
+        self.num_bad += 1
+
+    for numbers, images in self._dataset(batch_size, parallel_calls(num_parallel_calls)):
+      found = numbers.numpy().tolist()
+      for number in found:
+        refuse_until(number)
+        following = number + 1
+      yield [self.paths[number] for number in found], images
+    refuse_until(len(self.paths))
+
+  @tf.autograph.experimental.do_not_convert
+  def _dataset(self, batch_size: int, num_parallel_calls: int) -> tf.data.Dataset:
+    files = as_strings(self._files)
+
+    def load(number):
+      pixels = decode_image(tf.io.read_file(tf.gather(files, number)), self._channels,
+                            dct_method=self._transform.dct_method, formats=self._formats)
+      return number, self._transform(pixels, self._image_size, self._image_size,
+                                     channels=self._channels)
+
+    stream = tf.data.Dataset.range(len(self._files)).map(
+        load, num_parallel_calls=num_parallel_calls, deterministic=True)
+    return stream.ignore_errors().batch(batch_size).prefetch(_MOST_BATCHES_AHEAD)
+
+  def _explain(self, number: int) -> bad_images.BadImage:
+    """Decodes an image again to find out why it failed."""
+    try:
+      decode_image(tf.io.read_file(as_strings(self._files[number:number + 1])[0]), self._channels)
+    except bad_images.NOT_OF_IMAGES:
+      raise
+    except (tf.errors.OpError, ValueError) as error:
+      return bad_images.BadImage(self.paths[number], short_reason(error))
+    raise OSError(f'{self.paths[number]}: expected an image that can be read. Received: a failure '
+                  'at first, and none the second time. Try again.')
