@@ -76,6 +76,13 @@ class EvaluationOutput:
       None, 'Height and width of the images; by default as in training.', lower=1)
   max_num_batches: int | None = option(None, 'Number of batches to evaluate; by default all.',
                                        lower=1)
+  top_k: str = option('5', 'Numbers k, separated by commas: count how often the right class is '
+                      'among the k most likely ones.')
+  report: str | None = option(
+      None, 'Directory for a report: report.html with the mistakes, the confusion matrix and more, '
+      'and tables as CSV files.', path=Path.WRITTEN, common=True)
+  compare_with: str | None = option(None, 'Other weights to compare with in the report.',
+                                    path=Path.READ, needs=('report', ()))
   moving_average_decay: float | None = option(
       None, 'If given, the checkpoint must have moving averages; they are used whenever it has '
       'them.')

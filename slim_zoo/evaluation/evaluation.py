@@ -2,49 +2,122 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import datetime
+import importlib.metadata
 import math
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+import platform
+import shlex
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from datasets import label_join, labels
+from datasets import dataset_factory, label_join, labels
 from datasets.dataset import Dataset
 from files import progress
 from nets.folding import Folded
-from slim_zoo.config.flag_values import Parsed, replace
+from nets.network import Network
+from slim_zoo.config.flag_values import Parsed, replace, values_of
 from slim_zoo.config.model import Weights
 from slim_zoo.config.programs import Evaluate
 from slim_zoo.evaluation import classifier, report
+from slim_zoo.evaluation.evaluated import Evaluated
 from slim_zoo.evaluation.evaluator import AnyMeasurement, Evaluator, Measurement
 from slim_zoo.training import bad_images, distribution
 from slim_zoo.training.inputs import Inputs, decoder
 from slim_zoo.weights import dense_heads, opening, published, restore, sources, transforms
 
+_LEAST_KEPT = 5  # Number of the most likely classes that a report has of each example.
+
+
+@dataclasses.dataclass(frozen=True)
+class _Opened:
+  """A network with its weights, ready to be evaluated.
+
+  Attributes:
+    weights: where they are from.
+    known: what is known about them.
+    config: the settled options.
+    inputs: the examples.
+    network: the network.
+    restored: what happened to each variable.
+    class_names: one distinct name per output.
+  """
+  weights: sources.Weights
+  known: Mapping[str, Any]
+  config: Evaluate
+  inputs: Inputs
+  network: Network
+  restored: restore.Report
+  class_names: list[str]
+
 
 def evaluate(parsed: Parsed[Evaluate]) -> int:
   """Evaluates one checkpoint; returns an exit code."""
+  output = parsed.config.output
+  top_k = _numbers(output.top_k)
   distribution.prepare_devices()
+  opened = _open(parsed)
+  if not output.report:
+    _say(_measure(opened, top_k), opened)
+    return 0
+  evaluated = _examine(opened, top_k)
+  _say(evaluated.found, opened)
+  _write_report(parsed, opened, evaluated, top_k=top_k)
+  return 0
+
+
+def _numbers(text: str) -> list[int]:
+  """Reads --top_k.
+
+  Raises:
+    ValueError: if it is not a list of positive integers.
+  """
+  try:
+    numbers = [int(part) for part in text.split(',')]
+  except ValueError:
+    numbers = []
+  if not numbers or min(numbers) < 1:
+    raise ValueError(f'--top_k: expected numbers above 0, separated by commas, such as 1,5. '
+                     f'Received: {text!r}.')
+  return numbers
+
+
+def _open(parsed: Parsed[Evaluate], *, like: _Opened | None = None) -> _Opened:
+  """Opens weights and data, and prints what they are.
+
+  Args:
+    parsed: the command line.
+    like: what is evaluated beside it, on the same data.
+  """
   weights, known = classifier.open_weights(parsed)
   config, head = classifier.settle(parsed, known, weights.path, more=['labels_offset'])
   name = config.model.model_name
-  dataset = classifier.get_dataset(config.data, is_own=_is_own(parsed, known))
+  dataset = (like.inputs.dataset if like else
+             classifier.get_dataset(config.data, is_own=_is_own(parsed, known)))
   config = replace(config, eval_dir=config.output.eval_dir or _beside(config.weights))
   num_classes, label_map = _join_classes(dataset, weights, known, parsed=parsed, config=config)
-  bad = bad_images.settle(dataset, decoder(dataset), config.data.on_bad_image)
+  if config.output.report and dataset.label_sets is not None:
+    raise ValueError('--report: expected images with one label each. Received: --multi_label. '
+                     'Leave one of them out.')
+  bad = (like.inputs.bad_images if like else
+         bad_images.settle(dataset, decoder(dataset), config.data.on_bad_image))
   channels = 1 if config.model.use_grayscale else dataset.channels
   transform = transforms.settle(known, config.model.preprocessing_name, config.model)
   size = classifier.image_size(config.output.eval_image_size, known, name)
   network = classifier.build_network(
       name, head, image_shape=[size, size, channels], num_classes=num_classes,
       compute_dtype=config.computation.compute_dtype)
+  table = None if like else pathlib.Path(config.output.eval_dir or '') / 'restored.txt'
   restored = classifier.restore_variables(
       weights, name, network.variables, config=config.weights,
-      needs_averages=config.output.moving_average_decay is not None,
-      table=pathlib.Path(config.output.eval_dir or '') / 'restored.txt')
+      needs_averages=config.output.moving_average_decay is not None, table=table)
   print(f'Evaluating {weights.path}: {restored.summary()}.')
   print(f'{dataset.num_examples} examples of the split {dataset.split_name!r} of {dataset.name}, '
         f'{size}×{size}, {config.model.preprocessing_name} preprocessing.')
@@ -54,22 +127,12 @@ def evaluate(parsed: Parsed[Evaluate]) -> int:
                   image_size=size, channels=channels,
                   num_parallel_calls=config.computation.num_preprocessing_threads,
                   num_outputs=num_classes)
-  has_several = dataset.label_sets is not None
-  if has_several != bool(opening.as_options(known).get('multi_label')):
+  if (dataset.label_sets is not None) != bool(opening.as_options(known).get('multi_label')):
     print('Warning: the network was trained for images with one label, or the data have one label '
           'each, but not both. See --multi_label.')
-  present = np.asarray(label_map)[np.flatnonzero(dataset.class_counts)].tolist()
-  evaluator = Evaluator(Folded(network), xla=config.computation.xla == 'on', present=present,
-                        has_several_labels=has_several)
-  found = _measure(evaluator, inputs, config)
-  _report(found, inputs, config, weights=weights, restored=restored,
-          class_names=labels.distinct_names(
-              labels.names_by_output(dataset.class_names, label_map, num_classes)))
-  if 'class_names' not in known and report.is_chance(found):
-    print(f'Warning: top-1 is no better than guessing among {num_classes} classes. Check how the '
-          'classes are matched with the outputs (--labels_path, --labels_offset), '
-          '--preprocessing_name and --model_name.')
-  return 0
+  class_names = labels.distinct_names(
+      labels.names_by_output(dataset.class_names, label_map, num_classes))
+  return _Opened(weights, known, config, inputs, network, restored, class_names)
 
 
 def _is_own(parsed: Parsed[Evaluate], known: Mapping[str, Any]) -> bool:
@@ -114,31 +177,63 @@ def _join_classes(dataset: Dataset, weights: sources.Weights, known: Mapping[str
   return num_classes, joined.label_map
 
 
-def _measure(evaluator: Evaluator, inputs: Inputs, config: Evaluate) -> AnyMeasurement:
-  batch_size, most = config.computation.batch_size, config.output.max_num_batches
-  total = math.ceil(inputs.dataset.num_examples / batch_size)
-  batches = inputs.evaluation_batches(batch_size=batch_size)
+def _measure(opened: _Opened, top_k: Sequence[int]) -> AnyMeasurement:
+  """Evaluates the network."""
+  with _explained(opened):
+    return _evaluator(opened, top_k).measure(_batches(opened))
+
+
+def _examine(opened: _Opened, top_k: Sequence[int]) -> Evaluated:
+  """Evaluates the network, and keeps what it says of each example."""
+  start = time.perf_counter()
+  with _explained(opened):
+    found, outcomes = _evaluator(opened, top_k, num_kept=max(_LEAST_KEPT, *top_k)).examine(
+        _batches(opened))
+  return Evaluated(opened.weights.path, found, outcomes, opened.class_names,
+                   time.perf_counter() - start)
+
+
+@contextlib.contextmanager
+def _explained(opened: _Opened) -> Iterator[None]:
+  """Within a `with` block, an error of the images names them."""
+  try:
+    yield
+  except tf.errors.OpError as error:
+    raise opened.inputs.explain(error) from error
+
+
+def _evaluator(opened: _Opened, top_k: Sequence[int], *, num_kept: int = 0) -> Evaluator:
+  dataset = opened.inputs.dataset
+  present = np.asarray(opened.inputs.label_map)[np.flatnonzero(dataset.class_counts)].tolist()
+  return Evaluator(Folded(opened.network), xla=opened.config.computation.xla == 'on',
+                   present=present, has_several_labels=dataset.label_sets is not None, top_k=top_k,
+                   num_kept=num_kept)
+
+
+def _batches(opened: _Opened) -> Iterator:
+  """Yields the batches of the evaluation, and shows how many are done."""
+  batch_size = opened.config.computation.batch_size
+  most = opened.config.output.max_num_batches
+  total = math.ceil(opened.inputs.dataset.num_examples / batch_size)
+  batches = opened.inputs.evaluation_batches(batch_size=batch_size)
   if most:
     total = min(total, most)
     batches = batches.take(total)
-  try:
-    return evaluator.measure(progress.show(batches, total, unit='batch'))
-  except tf.errors.OpError as error:
-    raise inputs.explain(error) from error
+  return progress.show(batches, total, unit='batch')
 
 
-def _report(found: AnyMeasurement, inputs: Inputs, config: Evaluate, *, weights: sources.Weights,
-            restored: restore.Report, class_names: Sequence[str]) -> None:
-  """Writes and prints the result."""
+def _say(found: AnyMeasurement, opened: _Opened) -> None:
+  """Writes `eval.json`, and prints the result."""
+  inputs, config, weights = opened.inputs, opened.config, opened.weights
   dataset, bad = inputs.dataset, inputs.bad_images
   has_step = weights.source.shapes.get('global_step') == ()
   step = int(weights.source.read('global_step')) if has_step else 0
   path = report.write(config.output.eval_dir or '', found, step=step, facts={
       'checkpoint': weights.path, 'model_name': config.model.model_name, 'dataset': dataset.name,
       'dataset_dir': config.data.dataset_dir, 'split': dataset.split_name,
-      'fingerprint': dataset.fingerprint, 'moving_averages': bool(restored.num_averages),
-      'bad_images': list(bad)}, class_names=class_names)
-  print(report.class_table(found, class_names, all_in='eval.json'))
+      'fingerprint': dataset.fingerprint, 'moving_averages': bool(opened.restored.num_averages),
+      'bad_images': list(bad)}, class_names=opened.class_names)
+  print(report.class_table(found, opened.class_names, all_in='eval.json'))
   if isinstance(found, Measurement):
     print(found.lines())
     if found.num_present < len(found.class_counts):
@@ -147,3 +242,58 @@ def _report(found: AnyMeasurement, inputs: Inputs, config: Evaluate, *, weights:
             f'top-{found.k} {top_k:.4f}.')
   print(f'{found.text()}, step {step}'
         + (f'; {len(bad)} bad images skipped' if bad else '') + f'. Written to {path}.')
+  if 'class_names' not in opened.known and report.is_chance(found):
+    print(f'Warning: top-1 is no better than guessing among {len(opened.class_names)} classes. '
+          'Check how the classes are matched with the outputs (--labels_path, --labels_offset), '
+          '--preprocessing_name and --model_name.')
+
+
+def _write_report(parsed: Parsed[Evaluate], opened: _Opened,
+                  evaluated: Evaluated, *, top_k: Sequence[int]) -> None:
+  """Writes the report, after evaluating what to compare with."""
+  from slim_zoo.report import writing  # Imports matplotlib, which takes a moment.
+  output, inputs, config = parsed.config.output, opened.inputs, opened.config
+  other = None
+  if output.compare_with:
+    theirs = _open(parsed.with_given(checkpoint_path=output.compare_with), like=opened)
+    if theirs.class_names != opened.class_names:
+      raise ValueError(f'--compare_with={output.compare_with}: expected weights for the same '
+                       f'{len(opened.class_names)} classes. Received: other classes, '
+                       f'{len(theirs.class_names)}.')
+    other = _examine(theirs, top_k)
+    print(f'In comparison: {other.found.text()}.')
+  dataset, left_out = inputs.dataset, set(inputs.bad_images)
+  positions = np.array([position for position, name in enumerate(dataset.examples.names)
+                        if name not in left_out])[:evaluated.found.count]
+  path = writing.write(
+      pathlib.Path(output.report or ''), evaluated, dataset, positions=positions, other=other,
+      training=_training_split(config, dataset), details={
+          'command': _command(parsed), 'checkpoint': opened.weights.path,
+          'network': config.model.model_name, 'variables': opened.restored.summary(),
+          'dataset': f'{dataset.name}, {config.data.dataset_dir or ""}',
+          'split': dataset.split_name, 'fingerprint': dataset.fingerprint,
+          'images': opened.inputs.transform.describe(inputs.image_size),
+          'left out': f'{len(left_out)} images that cannot be decoded',
+          'versions': ', '.join(f'{name} {importlib.metadata.version(name)}'
+                                for name in ('tensorflow', 'numpy'))
+                      + f', Python {platform.python_version()}',
+          'date': datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds')})
+  print(f'The report is in {path}.')
+
+
+def _training_split(config: Evaluate, dataset: Dataset) -> Dataset | None:
+  """Opens the training split of the same dataset; None if there is none, or if it is `dataset`."""
+  if dataset.split_name in ('train', 'all'):
+    return None
+  try:
+    return dataset_factory.get_dataset(config.data.dataset_name, 'train', config.data.dataset_dir,
+                                       **config.data.of_source())
+  except (ValueError, OSError):
+    return None
+
+
+def _command(parsed: Parsed[Evaluate]) -> str:
+  """Returns the command line."""
+  values = values_of(parsed.config)
+  return shlex.join(['python', 'eval_image_classifier.py',
+                     *(f'--{name}={values[name]}' for name in sorted(parsed.given))])

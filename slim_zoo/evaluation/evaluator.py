@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 import tensorflow as tf
@@ -14,8 +14,10 @@ from nets.folding import Folded
 from nets.network import Network
 from slim_zoo.evaluation import multi_label
 from slim_zoo.evaluation.multi_label import MultiLabelMeasurement
+from slim_zoo.evaluation.outcomes import Outcomes
 
-_WEIGHT = 1  # The column of the weights in what a batch returns.
+# The column of the weights in what a batch returns, and the number of columns of `_measure`.
+_WEIGHT, _COLUMNS = 1, 6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Measurement:
     class_right: number of those whose most likely class is right.
     among_present: top-1 and top-k if only the classes that have examples can be chosen; the same as
       `top_1` and `top_k` if all have.
+    more: for other numbers of classes, (number, share of the examples whose class is among so many
+      most likely ones), in ascending order.
   """
   count: int
   loss: float
@@ -42,6 +46,7 @@ class Measurement:
   class_counts: tuple[int, ...]
   class_right: tuple[int, ...]
   among_present: tuple[float, float]
+  more: tuple[tuple[int, float], ...] = ()
 
   @property
   def num_present(self) -> int:
@@ -61,8 +66,10 @@ class Measurement:
 
   def text(self) -> str:
     """Formats the metrics on one line."""
-    return (f'top-1 {self.top_1:.4f}, top-{self.k} {self.top_k:.4f}, mean recall '
-            f'{self.mean_recall:.4f}, loss {self.loss:.4f} on {self.count} examples')
+    shares = sorted({1: self.top_1, self.k: self.top_k, **dict(self.more)}.items())
+    return ', '.join([*(f'top-{k} {share:.4f}' for k, share in shares),
+                      f'mean recall {self.mean_recall:.4f}',
+                      f'loss {self.loss:.4f} on {self.count} examples'])
 
   def facts(self) -> dict:
     """Returns what `eval.json` says of it."""
@@ -71,11 +78,13 @@ class Measurement:
     if self.num_present < len(self.class_counts):
       found['among_present'] = dict(zip(('classes', 'top_1', 'top_5'),
                                         (self.num_present, *self.among_present), strict=True))
-    return found
+    return found | {f'top_{k}': share for k, share in self.more}
 
   def lines(self) -> str:
-    """Formats the two metrics as TF-Slim prints them."""
-    return f'eval/Accuracy[{self.top_1:.9g}]eval/Recall_5[{self.top_k:.9g}]'
+    """Formats accuracy and recalls as TF-Slim prints them."""
+    recalls = sorted({5: self.top_k, **dict(self.more)}.items())
+    return f'eval/Accuracy[{self.top_1:.9g}]' + ''.join(
+        f'eval/Recall_{k}[{share:.9g}]' for k, share in recalls)
 
   def scalars(self) -> dict[str, float]:
     """Returns the metrics by the names under which they are logged and selected."""
@@ -90,7 +99,8 @@ class Evaluator:
   """Measures one network; the variables of a `Network` may change between measurements."""
 
   def __init__(self, network: Network | Folded, *, xla: bool = False,
-               has_several_labels: bool = False, present: Sequence[int] | None = None):
+               has_several_labels: bool = False, present: Sequence[int] | None = None,
+               top_k: Sequence[int] = (), num_kept: int = 0):
     """Prepares a measurement, under the strategy in force.
 
     Args:
@@ -98,7 +108,10 @@ class Evaluator:
       xla: whether XLA compiles the forward pass.
       has_several_labels: whether examples may have several labels.
       present: the outputs of the classes that have examples; None for all.
+      top_k: further numbers of classes for `Measurement.more`.
+      num_kept: number of classes that `examine` keeps of each example.
     """
+    self._top_k, self._num_kept = sorted(set(top_k) - {1, 5}), num_kept
     self._present = None if present is None else sorted(set(present))
     self._strategy = tf.distribute.get_strategy()
     self._network = network
@@ -128,18 +141,48 @@ class Evaluator:
     Raises:
       ValueError: if there is no example.
     """
+    rows = self._rows(batches, gives_up)
+    if rows is None:
+      return None
+    if self._has_several_labels:
+      logits, targets = np.split(rows[:, _WEIGHT + 1:], 2, axis=1)
+      return multi_label.measure(rows[:, 0], logits, targets)
+    return self._summary(rows)
+
+  def examine(self, batches: Iterable) -> tuple[Measurement, Outcomes]:
+    """Measures like `measure`, and keeps what the network says of each example, in order.
+
+    Args:
+      batches: see `measure`; of one replica, and with one label for each example.
+
+    Raises:
+      ValueError: if there is no example.
+    """
+    rows = self._rows(batches, lambda: False)
+    kept = rows[:, _COLUMNS:]
+    count = (kept.shape[1] - 1) // 2
+    outcomes = Outcomes(
+        rows[:, 3].astype(int), rows[:, 0], rows[:, 2].astype(int), kept[:, 0],
+        kept[:, 1 + count:].astype(int), kept[:, 1:1 + count], int(rows[0, 4]))
+    return self._summary(rows), outcomes
+
+  def _rows(self, batches: Iterable, gives_up: Callable[[], bool]) -> Any:
+    """Returns what `_measure` or `_measure_labels` does of all examples, float64; None: given up.
+
+    The weights are above zero.
+    """
     parts = []
     for batch in batches:
       parts.append(np.concatenate([part.numpy() for part in self._step(batch)]))
       if gives_up():
         return None
-    rows = np.concatenate(parts) if parts else np.zeros([0, 6])
+    rows = np.concatenate(parts) if parts else np.zeros([0, _COLUMNS])
     rows = rows[rows[:, _WEIGHT] > 0].astype(np.float64)
     if not len(rows):
       raise ValueError('Nothing to evaluate: expected at least one example. Received: none.')
-    if self._has_several_labels:
-      logits, targets = np.split(rows[:, _WEIGHT + 1:], 2, axis=1)
-      return multi_label.measure(rows[:, 0], logits, targets)
+    return rows
+
+  def _summary(self, rows: np.ndarray) -> Measurement:
     loss, rank, label, classes = rows[:, 0], rows[:, 2], rows[:, 3].astype(int), int(rows[0, 4])
     k = min(5, classes)
     counts, right = (np.bincount(labels, minlength=classes).tolist()
@@ -148,17 +191,19 @@ class Evaluator:
                        top_k=float((rank < k).mean()), k=k, class_counts=tuple(counts),
                        class_right=tuple(right),
                        among_present=(float((rows[:, 5] < 1).mean()),
-                                      float((rows[:, 5] < k).mean())))
+                                      float((rows[:, 5] < k).mean())),
+                       more=tuple((k, float((rank < k).mean())) for k in self._top_k))
 
   def _measure_batch(self, batch):
     return self._strategy.experimental_local_results(
         self._strategy.run(self._forward, args=(batch['image'], batch['label'], batch['weight'])))
 
   def _measure(self, images, labels, weights):
-    """Returns float32 [batch, 6].
+    """Returns float32 [batch, 6 or 7 + 2 · kept].
 
     They are the loss, the weight, the rank of the right class, it, the number of classes, and the
-    rank among the classes that are present.
+    rank among the classes that are present. If classes are kept, also the probability of the right
+    class, the largest probabilities, and their classes.
     """
     logits, _ = self._network(images, is_training=False)
     classes = logits.shape[-1]
@@ -172,8 +217,13 @@ class Evaluator:
     # Comparisons with NaN are false, which would rank a broken network first.
     finite = tf.reduce_all(tf.math.is_finite(logits), axis=1)
     ranks = [tf.where(finite, rank, tf.cast(classes, tf.float32)) for rank in ranks]
-    return tf.stack([loss, weights, ranks[0], tf.cast(labels, tf.float32),
+    rows = tf.stack([loss, weights, ranks[0], tf.cast(labels, tf.float32),
                      tf.fill(tf.shape(loss), float(classes)), ranks[1]], axis=1)
+    if not self._num_kept:
+      return rows
+    values, kept = tf.math.top_k(tf.nn.softmax(logits), min(self._num_kept, classes))
+    right = tf.exp(-loss)[:, tf.newaxis]
+    return tf.concat([rows, right, values, tf.cast(kept, tf.float32)], axis=1)
 
   def _measure_labels(self, images, targets, weights):
     """Returns float32 [batch, 2 + 2 · classes]: the loss, the weight, the logits, the targets."""

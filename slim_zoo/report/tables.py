@@ -1,0 +1,67 @@
+"""The tables of a report, as CSV files."""
+
+from __future__ import annotations
+
+import csv
+import pathlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from files.replacing import replacing
+from slim_zoo.evaluation.outcomes import Outcomes
+from slim_zoo.report import statistics
+
+
+def write(folder: pathlib.Path, outcomes: Outcomes, *, names: Sequence[str],
+          class_names: Sequence[str]) -> None:
+  """Writes `predictions.csv`, `per_class.csv` and `confusion.csv`.
+
+  `predictions.csv` has a row for each example: its name, its class, the predicted class and the
+  probabilities of both, the number of classes that are more likely than its own, the loss, and the
+  most likely classes with their probabilities. `confusion.csv` has a row for each pair of classes
+  that occurs.
+
+  Args:
+    folder: exists.
+    outcomes: of n examples.
+    names: their names, [n].
+    class_names: one distinct name per output.
+  """
+  count = outcomes.classes.shape[1]
+  numbered = [f'{text}_{number}' for number in range(1, count + 1)
+              for text in ('class', 'probability')]
+  _write(folder / 'predictions.csv',
+         ['image', 'label', 'predicted', 'probability_of_label', 'confidence', 'rank', 'loss',
+          *numbered],
+         _predictions(outcomes, names, class_names))
+  _write(folder / 'per_class.csv',
+         ['class', 'examples', 'predicted', 'precision', 'recall', 'recall_low', 'recall_high',
+          'f1'],
+         ([class_names[row.label], row.num_examples, row.num_predicted, row.precision, row.recall,
+           *(row.interval[1:] if row.interval else ('', '')), row.f1]
+          for row in statistics.per_class(outcomes)))
+  found = statistics.confusion(outcomes)
+  _write(folder / 'confusion.csv', ['label', 'predicted', 'examples'],
+         ([class_names[found.labels[i]], class_names[found.labels[j]], int(found.counts[i, j])]
+          for i, j in zip(*found.counts.nonzero(), strict=True)))
+
+
+def _predictions(outcomes: Outcomes, names: Sequence[str], class_names: Sequence[str]
+                 ) -> Iterable[list]:
+  columns = (names, outcomes.labels.tolist(), outcomes.right.tolist(), outcomes.ranks.tolist(),
+             outcomes.losses.tolist(), outcomes.classes.tolist(), outcomes.probabilities.tolist())
+  for name, label, right, rank, loss, classes, probabilities in zip(*columns, strict=True):
+    best: list[Any] = []
+    for a_class, probability in zip(classes, probabilities, strict=True):
+      best += [class_names[a_class], probability]
+    yield [name, class_names[label], class_names[classes[0]], right, probabilities[0], rank, loss,
+           *best]
+
+
+def _write(path: pathlib.Path, header: Sequence[str], rows: Iterable[Sequence]) -> None:
+  # Names of files need not be UTF-8; they are written as they are.
+  with replacing(path) as aside, \
+      open(aside, 'w', newline='', encoding='utf-8', errors='surrogateescape') as file:
+    writer = csv.writer(file)
+    writer.writerow(header)
+    writer.writerows(rows)

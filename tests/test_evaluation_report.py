@@ -1,0 +1,194 @@
+"""The report of an evaluation: its tables against scikit-learn, its page, and its mistakes."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import html.parser
+import io
+import re
+
+import numpy as np
+import PIL.Image
+import pytest
+import tensorflow as tf
+from sklearn import metrics
+
+from nets import nets_factory
+from preprocessing import preprocessing_factory
+from slim_zoo.training import checkpoints, loop, metadata
+
+_CLASSES = ('<b>ant', 'bee', 'sea horse')
+
+
+@pytest.fixture(scope='module')
+def program(in_process):
+  """The program in this process: `program(*arguments)` returns its exit code."""
+  with in_process('eval_image_classifier') as run:
+    yield run
+
+
+@pytest.fixture(scope='module')
+def photos(tmp_path_factory):
+  """A folder of 8 photos in each class."""
+  folder = tmp_path_factory.mktemp('photos')
+  rng = np.random.default_rng(0)
+  for name in _CLASSES:
+    (folder / name).mkdir()
+    for number in range(8):
+      pixels = np.kron(rng.integers(0, 256, [4, 5, 3]), np.ones([10, 10, 1]))
+      tf.io.write_file(str(folder / name / f'{number}.jpg'),
+                       tf.io.encode_jpeg(pixels.astype(np.uint8)))
+  return folder
+
+
+def _save(folder, seed):
+  """Writes a checkpoint of a small network."""
+  network = nets_factory.build_network('cifarnet', image_shape=[32, 32, 3],
+                                       num_classes=len(_CLASSES), seed=seed)
+  for number, variable in enumerate(network.variables.values()):
+    variable.assign_add(tf.random.stateless_normal(variable.shape, [seed, number], stddev=0.05))
+  facts = metadata.describe(
+    metadata.ModelFacts('cifarnet', _CLASSES, 32, 3, 'cifarnet',
+                        preprocessing_factory.get_recipe('cifarnet').transform, 0), step=1,
+    dataset={'fingerprint': '', 'num_examples': 9}, flags={'model_name': 'cifarnet'},
+    validation_state=loop.ValidationState(), bad_images={})
+  checkpoints.save(folder, 1, network.variables, metadata=facts, max_to_keep=1)
+  return folder
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+  """A folder with a checkpoint."""
+  return _save(tmp_path_factory.mktemp('run'), 1)
+
+
+@pytest.fixture(scope='module')
+def reported(program, run, photos, tmp_path_factory):
+  """The folder of a report with a comparison."""
+  folder = tmp_path_factory.mktemp('report') / 'deep'
+  other = _save(tmp_path_factory.mktemp('other'), 2)
+  assert program(f'--checkpoint_path={run}', '--dataset_name=folder', f'--dataset_dir={photos}',
+                 '--dataset_split_name=all', f'--report={folder}', f'--compare_with={other}',
+                 '--top_k=1,2', '--batch_size=5', f'--eval_dir={folder}') == 0
+  return folder
+
+
+def _rows(path):
+  with open(path, newline='', encoding='utf-8') as file:
+    return list(csv.DictReader(file))
+
+
+def test_tables_equal_scikit_learn(reported):
+  rows = _rows(reported / 'predictions.csv')
+  assert [row['image'].rpartition('/')[2] for row in rows] == [
+    f'{number}.jpg' for _ in _CLASSES for number in range(8)]
+  labels, predicted = ([row[name] for row in rows] for name in ('label', 'predicted'))
+  names = sorted({*labels, *predicted})
+  probabilities = np.array([
+    [next(float(row[f'probability_{i}']) for i in (1, 2, 3) if row[f'class_{i}'] == name)
+     for name in names] for row in rows])
+  np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
+  assert len(set(predicted)) > 1
+  assert [names[i] for i in probabilities.argmax(1)] == predicted
+  assert [float(row['confidence']) for row in rows] == probabilities.max(1).tolist()
+  losses = [float(row['loss']) for row in rows]
+  assert np.mean(losses) == pytest.approx(metrics.log_loss(
+    labels, probabilities / probabilities.sum(1, keepdims=True), labels=names), rel=1e-4)
+  np.testing.assert_allclose([float(row['probability_of_label']) for row in rows],
+                             np.exp(-np.array(losses)), rtol=1e-5)
+  expected = metrics.classification_report(labels, predicted, output_dict=True, zero_division=0)
+  for row in _rows(reported / 'per_class.csv'):
+    of_class = expected[row['class']]
+    assert int(row['examples']) == of_class['support']
+    for name, key in (('precision', 'precision'), ('recall', 'recall'), ('f1', 'f1-score')):
+      assert float(row[name]) == pytest.approx(of_class[key])
+  counts = metrics.confusion_matrix(labels, predicted, labels=names)
+  assert {(row['label'], row['predicted']): int(row['examples'])
+          for row in _rows(reported / 'confusion.csv')} == {
+    (names[i], names[j]): counts[i, j] for i, j in zip(*counts.nonzero(), strict=True)}
+
+
+class _Reader(html.parser.HTMLParser):
+  """Collects a page's tags, pictures and text, and checks that tags are closed."""
+
+  def __init__(self, text):
+    super().__init__()
+    self.open, self.seen, self.pictures, self.texts = [], set(), [], []
+    self.feed(text)
+    assert not self.open
+
+  def handle_starttag(self, tag, attrs):
+    self.seen.add(tag)
+    values = dict(attrs)
+    if tag == 'img':
+      self.pictures.append(values['src'])
+    assert not any(name in ('src', 'href') and not value.startswith(('data:', '#'))
+                   for name, value in attrs), attrs
+    if tag not in ('meta', 'link', 'img', 'br'):
+      self.open.append(tag)
+
+  def handle_startendtag(self, tag, attrs):
+    self.seen.add(tag)
+
+  def handle_endtag(self, tag):
+    assert self.open.pop() == tag
+
+  def handle_data(self, data):
+    self.texts.append(data)
+
+
+def test_page_is_complete_and_self_contained(reported):
+  page = _Reader((reported / 'report.html').read_text(encoding='utf-8'))
+  assert 'b' not in page.seen  # Names of classes are text.
+  text = ' '.join(' '.join(page.texts).split())
+  rows = _rows(reported / 'predictions.csv')
+  right = sum(row['label'] == row['predicted'] for row in rows)
+  assert re.search(rf'top-1 {right / len(rows):.4f} ', text)
+  assert 'top-2 ' in text and 'McNemar' in text and '<b>ant' in text
+  assert f'--report={reported}' in text
+  for picture in page.pictures:
+    kind, data = picture.split(',')
+    assert kind == 'data:image/jpeg;base64'
+    with PIL.Image.open(io.BytesIO(base64.b64decode(data))) as image:
+      assert image.size == (50, 40)
+  assert len(page.pictures) >= len(rows)  # Each is a mistake or a hit.
+
+
+def test_duplicates_in_training_are_shown(program, run, photos, tmp_path, capsys):
+  rng = np.random.default_rng(5)
+  rows = ['image,label,split']
+  for number in range(12):
+    coarse = PIL.Image.fromarray(rng.integers(0, 256, [8, 8, 3], np.uint8)).resize((64, 64))
+    coarse.save(tmp_path / f'{number}.png')
+    split = 'validation' if number > 8 else 'train'
+    rows.append(f'{number}.png,{("bee", "sea horse")[number % 2]},{split}')
+  PIL.Image.open(tmp_path / '4.png').save(tmp_path / 'copy.jpg')
+  (tmp_path / 'list.csv').write_text('\n'.join([*rows, 'copy.jpg,sea horse,validation']))
+  assert program(f'--checkpoint_path={run}', '--dataset_name=csv',
+                 f'--dataset_dir={tmp_path}/list.csv', '--dataset_split_name=validation',
+                 f'--report={tmp_path}/report', f'--eval_dir={tmp_path}/eval') == 0
+  assert str(tmp_path / 'report') in capsys.readouterr().out
+  text = (tmp_path / 'report' / 'report.html').read_text()
+  gallery = text[text.index('Near-duplicates in train'):text.index('Details</h2>')]
+  assert re.findall(r'<img .*alt="(.*)">', gallery) == ['copy.jpg', '4.png']
+  assert re.findall(r'pair 1, (.*)<br>', gallery) == [
+    'validation: sea horse', 'train: bee (another class)']
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+  (['--top_k=0'], '--top_k'), (['--top_k=1,x'], '--top_k'), (['--top_k='], '--top_k'),
+  (['--compare_with={run}'], '--compare_with')])
+def test_mistakes_are_explained(program, run, photos, tmp_path, arguments, message):
+  with pytest.raises(ValueError, match=message):
+    program(f'--checkpoint_path={run}', '--dataset_name=folder', f'--dataset_dir={photos}',
+            '--dataset_split_name=all', f'--eval_dir={tmp_path}',
+            *(argument.format(run=run) for argument in arguments))
+
+
+def test_recalls_are_printed_as_by_tf_slim(program, run, photos, tmp_path, capsys):
+  assert program(f'--checkpoint_path={run}', '--dataset_name=folder', f'--dataset_dir={photos}',
+                 '--dataset_split_name=all', f'--eval_dir={tmp_path}', '--top_k=1,2') == 0
+  found = re.search(r'^eval/Accuracy\[(.*?)\]eval/Recall_2\[(.*?)\]eval/Recall_5\[1\]$',
+                    capsys.readouterr().out, re.MULTILINE)
+  assert found and float(found[1]) <= float(found[2]) <= 1
