@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import pathlib
 import re
 import shutil
 
 import numpy as np
+import PIL.Image
 import pytest
 import tensorflow as tf
 
@@ -214,6 +216,37 @@ def test_streamed_json_equals_json_of_the_whole_list(tmp_path, count):
     for name in names], indent=1) + '\n'
 
 
+def test_json_lines(program, run, photos, tmp_path):
+  arguments = [f'--checkpoint_path={run[0]}', photos / 'bee', '--top_k=2']
+  assert program(*arguments, f'--output_path={tmp_path}/found.jsonl') == 0
+  assert program(*arguments, f'--output_path={tmp_path}/found.json') == 0
+  lines = (tmp_path / 'found.jsonl').read_text().splitlines()
+  assert [json.loads(line) for line in lines] == _read(tmp_path / 'found.json')
+
+
+def test_images_from_standard_input_and_patterns(program, run, photos, tmp_path, monkeypatch):
+  monkeypatch.setattr('sys.stdin', io.StringIO(f'{photos}/bee/1.jpg\n\n{photos}/ant/2.jpg\n'))
+  path = tmp_path / 'found.json'
+  assert program(f'--checkpoint_path={run[0]}', '-', f'{photos}/*/0.jpg', f'{photos}/b*',
+                 f'--output_path={path}') == 0
+  assert [entry['image'] for entry in _read(path)] == [
+    f'{photos}/{name}.jpg' for name in ('bee/1', 'ant/2', 'ant/0', 'bee/0', 'sea horse/0', 'bee/2')]
+
+
+@pytest.mark.parametrize('arguments', [[], ['--explain'], ['--explain', '--explain_layer=conv1']])
+def test_picture(program, run, photos, tmp_path, capsys, arguments):
+  path = tmp_path / 'deep' / 'found.png'
+  assert program(f'--checkpoint_path={run[0]}', photos / 'bee', f'--picture={path}',
+                 *arguments) == 0
+  assert [p.name for p in path.parent.iterdir()] == ['found.png']
+  with PIL.Image.open(path) as image:
+    width, _ = image.size
+    colours = np.asarray(image.convert('RGB')).reshape(-1, 3)
+  assert len(np.unique(colours, axis=0)) > 1000  # There are photos on it.
+  assert (width > 1200) == bool(arguments)  # A column more.
+  assert ('conv1' in capsys.readouterr().out) == (len(arguments) == 2)
+
+
 def test_predictions_are_written_as_they_are_made(tmp_path):
   with predictor.writing(tmp_path / 'found.json') as put:
     for number in range(1000):
@@ -274,6 +307,10 @@ def test_class_names_from_a_file(program, run, photos, tmp_path, capsys):
   ([], ValueError, 'images'),
   (['nothing.jpg'], FileNotFoundError, 'nothing.jpg'),
   (['{photos}', '--output_path=found.txt'], ValueError, 'found.txt'),
+  (['{photos}', '--picture=found.jpg'], ValueError, '--picture'),
+  (['{photos}', '--explain'], ValueError, '--explain.*--picture'),
+  (['{photos}', '--picture={empty}/x.png', '--explain', '--explain_layer=conv7'], ValueError,
+   'conv7.*conv1'),
   (['{photos}', '--output_path=gs://bucket/found.csv'], ValueError,
    '--output_path=gs://bucket/found.csv'),
   (['{empty}'], FileNotFoundError, '{empty}'),

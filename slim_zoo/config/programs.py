@@ -103,8 +103,14 @@ class Evaluate:
 class PredictionOutput:
   """Prediction."""
   top_k: int = option(5, 'Number of classes to print per image.', lower=1, common=True)
-  output_path: str | None = option(None, 'A .csv or .json file for the predictions, instead of '
-                                   'printing them.', path=Path.WRITTEN, common=True)
+  output_path: str | None = option(None, 'A .csv, .json or .jsonl file for the predictions, '
+                                   'instead of printing them.', path=Path.WRITTEN, common=True)
+  picture: str | None = option(None, 'A .png file for a picture of the first images with their '
+                               'most likely classes.', path=Path.WRITTEN, common=True)
+  explain: bool = option(False, 'Show in the picture where the network looks (Grad-CAM).',
+                         needs=('picture', ()), common=True)
+  explain_layer: str | None = option(None, 'End point that --explain looks at; by default the last '
+                                     'of more than one pixel.', needs=('explain', ()))
   eval_image_size: int | None = option(
       None, 'Height and width of the images; by default as in training.', lower=1, common=True)
 

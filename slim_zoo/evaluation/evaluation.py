@@ -12,7 +12,7 @@ import pathlib
 import platform
 import shlex
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -265,20 +265,37 @@ def _write_report(parsed: Parsed[Evaluate], opened: _Opened,
   dataset, left_out = inputs.dataset, set(inputs.bad_images)
   positions = np.array([position for position, name in enumerate(dataset.examples.names)
                         if name not in left_out])[:evaluated.found.count]
+  explain, layer = _explainer(opened)
   path = writing.write(
       pathlib.Path(output.report or ''), evaluated, dataset, positions=positions, other=other,
-      training=_training_split(config, dataset), details={
+      explain=explain, training=_training_split(config, dataset), details={
           'command': _command(parsed), 'checkpoint': opened.weights.path,
           'network': config.model.model_name, 'variables': opened.restored.summary(),
           'dataset': f'{dataset.name}, {config.data.dataset_dir or ""}',
           'split': dataset.split_name, 'fingerprint': dataset.fingerprint,
           'images': opened.inputs.transform.describe(inputs.image_size),
+          'Grad-CAM': f'of the predicted class, by {layer}',
           'left out': f'{len(left_out)} images that cannot be decoded',
           'versions': ', '.join(f'{name} {importlib.metadata.version(name)}'
                                 for name in ('tensorflow', 'numpy'))
                       + f', Python {platform.python_version()}',
           'date': datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds')})
   print(f'The report is in {path}.')
+
+
+def _explainer(opened: _Opened) -> tuple[Callable[[bytes, int], np.ndarray], str]:
+  """Returns the function that shows what speaks for a class in an image, and its layer."""
+  from slim_zoo.report import prediction_picture
+  from slim_zoo.report.grad_cam import GradCam
+  inputs, found = opened.inputs, GradCam(opened.network)
+
+  def explain(image: bytes, label: int) -> np.ndarray:
+    pixels = inputs.transform.pixels(tf.constant(image), inputs.image_size, inputs.image_size,
+                                     channels=inputs.channels)
+    heat = found(inputs.transform.normalize(pixels)[tf.newaxis], np.array([label]))[0]
+    return prediction_picture.overlay(np.clip(np.rint(pixels), 0, 255).astype(np.uint8), heat)
+
+  return explain, found.layer
 
 
 def _training_split(config: Evaluate, dataset: Dataset) -> Dataset | None:

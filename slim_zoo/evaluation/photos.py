@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from datasets import bad_images
@@ -72,6 +73,13 @@ class Photos:
         following = number + 1
       yield [self.paths[number] for number in found], images
     refuse_until(len(self.paths))
+
+  def view(self, path: str) -> np.ndarray:
+    """Returns what the network sees of an image: uint8 [image_size, image_size, channels]."""
+    file = self._files[self.paths.index(path)]
+    pixels = self._transform.pixels(tf.io.read_file(as_strings([file])[0]), self._image_size,
+                                    self._image_size, channels=self._channels)
+    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
 
   @tf.autograph.experimental.do_not_convert
   def _dataset(self, batch_size: int, num_parallel_calls: int) -> tf.data.Dataset:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import itertools
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
+import tensorflow as tf
 import tqdm
 
 from datasets import bad_images, folder, labels
@@ -20,12 +23,15 @@ from slim_zoo.evaluation import classifier, predictor
 from slim_zoo.evaluation.photos import Photos
 from slim_zoo.training import distribution
 
+_MOST_IN_PICTURE = 48
 
 def predict(parsed: Parsed[Predict], arguments: Sequence[str]) -> int:
   """Predicts the classes of the images that the arguments name; returns an exit code."""
-  output_path = parsed.config.output.output_path
+  output_path, picture = parsed.config.output.output_path, parsed.config.output.picture
   if output_path:
     predictor.check_format(output_path)
+  if picture and not picture.lower().endswith('.png'):
+    raise ValueError(f'--picture: expected a .png file. Received: {picture}.')
   paths = find_images(arguments)
   distribution.prepare_devices()
   config, found = classifier.restore_classifier(parsed, parsed.config.output.eval_image_size)
@@ -34,7 +40,11 @@ def predict(parsed: Parsed[Predict], arguments: Sequence[str]) -> int:
   images = Photos(paths, found.transform, image_size=found.image_size, channels=found.channels)
   for note in images.notes:
     print(note, file=sys.stderr)
-  _write(_predictions(images, found, config), len(paths), output_path)
+  explain = _explainer(found, config.output.explain_layer) if config.output.explain else None
+  first = _write(_predictions(images, found, config), len(paths), output_path,
+                 num_kept=_MOST_IN_PICTURE if picture else 0)
+  if picture and first:
+    _draw(picture, [(prediction, images.view(prediction.image)) for prediction in first], explain)
   if images.num_bad:
     print(f'{images.num_bad} of {len(paths)} images cannot be decoded; they are named above.',
           file=sys.stderr)
@@ -42,13 +52,24 @@ def predict(parsed: Parsed[Predict], arguments: Sequence[str]) -> int:
 
 
 def find_images(arguments: Sequence[str]) -> list[str]:
-  """Lists images that are named and those in directories, each once, in order."""
+  """Lists images that are named and those in directories, each once, in order.
+
+  Args:
+    arguments: files, directories, patterns with wildcards, and - for a list on standard input, one
+      file per line.
+  """
   if not arguments:
     raise ValueError('Expected: images or directories of images, as in `predict_image.py '
                      '--checkpoint_path=run photo.jpg`. Received: none.')
   paths: list[str] = []
   for argument in map(expand, arguments):
+    if argument == '-':
+      paths += [line.rstrip('\n') for line in sys.stdin if line.strip()]
+      continue
     if not os.path.exists(argument):
+      if matching := sorted(glob.glob(argument, recursive=True)):
+        paths += find_images(matching)
+        continue
       raise FileNotFoundError('Expected: images or directories of images. Received: a path where '
                               f'there is neither, {argument}.')
     if not os.path.isdir(argument):
@@ -77,18 +98,60 @@ def _predictions(images: Photos, found: classifier.Classifier, config: Predict
       xla=config.computation.xla == 'on', activation=found.activation)
 
 
-def _write(predictions: Iterator[predictor.Prediction], count: int, output_path: str | None
-           ) -> None:
-  """Writes predictions to a file, or prints them; `count` is for the progress bar."""
+def _write(predictions: Iterator[predictor.Prediction], count: int, output_path: str | None, *,
+           num_kept: int) -> list[predictor.Prediction]:
+  """Writes predictions to a file, or prints them.
+
+  Args:
+    predictions: at most `count`.
+    count: for the progress bar.
+    output_path: the file; None prints them.
+    num_kept: number of them to return.
+
+  Returns:
+    The first predictions.
+  """
   first = list(itertools.islice(predictions, 1))
   if not first:
-    return
+    return []
   output = (predictor.writing(output_path) if output_path
             else contextlib.nullcontext(lambda prediction: tqdm.tqdm.write(prediction.lines())))
-  number = 0
+  number, kept = 0, []
   with output as put:
     for prediction in progress.show(itertools.chain(first, predictions), count, unit='image'):
       put(prediction)
       number += 1
+      if number <= num_kept:
+        kept.append(prediction)
   if output_path:
     print(f'Predictions of {number} images are in {output_path}.')
+  return kept
+
+
+# From a prediction and what the network sees, uint8 [height, width, channels], to what speaks for
+# the most likely class, float [height, width] in [0, 1].
+_Explain = Callable[[predictor.Prediction, np.ndarray], np.ndarray]
+
+
+def _explainer(found: classifier.Classifier, layer: str | None) -> _Explain:
+  """Returns the function that explains predictions by a layer."""
+  from slim_zoo.report.grad_cam import GradCam
+  grad_cam = GradCam(found.network, layer)
+  outputs = {name: number for number, name in enumerate(labels.distinct_names(found.class_names))}
+  print(f'The picture will show what speaks for the most likely class, by {grad_cam.layer}.')
+
+  def explain(prediction: predictor.Prediction, view: np.ndarray) -> np.ndarray:
+    image = found.transform.normalize(tf.cast(view, tf.float32))
+    return grad_cam(image[tf.newaxis], np.array([outputs[prediction.guesses[0].label]]))[0]
+
+  return explain
+
+
+def _draw(path: str, seen: Sequence[tuple[predictor.Prediction, np.ndarray]],
+          explain: _Explain | None) -> None:
+  """Draws predictions with what the network saw."""
+  from slim_zoo.report import prediction_picture  # Imports matplotlib, which takes a moment.
+  prediction_picture.draw(path, [
+      prediction_picture.Shown(prediction, view, explain(prediction, view) if explain else None)
+      for prediction, view in seen])
+  print(f'The picture of {len(seen)} images is in {path}.')

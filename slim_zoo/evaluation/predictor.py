@@ -18,7 +18,7 @@ from files.replacing import replacing
 from nets.folding import Folded
 from nets.network import Network
 
-FORMATS = ('.csv', '.json')
+FORMATS = ('.csv', '.json', '.jsonl')
 
 
 class Guess(NamedTuple):
@@ -85,7 +85,7 @@ def check_format(path: str | os.PathLike) -> None:
     ValueError: names the formats.
   """
   if pathlib.Path(path).suffix.lower() not in FORMATS:
-    raise ValueError(f'Expected a file for predictions that ends in {" or ".join(FORMATS)}. '
+    raise ValueError(f'Expected a file for predictions that ends in {", ".join(FORMATS)}. '
                      f'Received: {path}.')
 
 
@@ -94,7 +94,7 @@ def writing(path: str | os.PathLike) -> Iterator[Callable[[Prediction], None]]:
   """Writes predictions into a file, which appears once it is complete.
 
   CSV has a row for each image and class: image, rank (from 1), label, probability. JSON has a list
-  of images, with their predictions as a list.
+  of images, with their predictions as a list; JSON lines have such an image on each line.
 
   Args:
     path: ends in one of `FORMATS`; its folder is made if need be.
@@ -109,7 +109,7 @@ def writing(path: str | os.PathLike) -> Iterator[Callable[[Prediction], None]]:
   check_format(path)
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
-  form = _csv_rows if path.suffix.lower() == '.csv' else _json_list
+  form = _FORMS[path.suffix.lower()]
   # Names of files need not be UTF-8; they are written as they are.
   with replacing(path) as aside, \
       open(aside, 'w', newline='', encoding='utf-8', errors='surrogateescape') as file, \
@@ -133,10 +133,21 @@ def _json_list(file: IO[str]) -> Iterator[Callable[[Prediction], None]]:
 
   def put(found: Prediction) -> None:
     nonlocal before
-    text = json.dumps({'image': found.image,
-                       'predictions': [guess._asdict() for guess in found.guesses]}, indent=1)
+    text = json.dumps(_as_json(found), indent=1)
     file.write(f'{before}\n{textwrap.indent(text, " ")}')
     before = ','
 
   yield put
   file.write('[]\n' if before == '[' else '\n]\n')
+
+
+@contextlib.contextmanager
+def _json_lines(file: IO[str]) -> Iterator[Callable[[Prediction], None]]:
+  yield lambda found: print(json.dumps(_as_json(found)), file=file)
+
+
+def _as_json(found: Prediction) -> dict:
+  return {'image': found.image, 'predictions': [guess._asdict() for guess in found.guesses]}
+
+
+_FORMS = dict(zip(FORMATS, (_csv_rows, _json_list, _json_lines), strict=True))

@@ -19,11 +19,12 @@ class Tile:
   """An image of a gallery.
 
   Attributes:
-    picture: a data URI; None if it cannot be shown.
+    pictures: data URIs: the image, unless it cannot be shown, and perhaps what the network looks
+      at.
     name: the example's name.
     lines: what is said below it.
   """
-  picture: str | None
+  pictures: Sequence[str]
   name: str
   lines: Sequence[str]
 

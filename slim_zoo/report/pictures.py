@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 import PIL.Image
 import PIL.ImageOps
 from matplotlib.figure import Figure
@@ -37,8 +38,19 @@ def thumbnail(image: bytes) -> str | None:
   except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError):
     return None
   white = PIL.Image.new('RGBA', small.size, 'white')
+  return _uri(PIL.Image.alpha_composite(white, small).convert('RGB'))
+
+
+def small_picture(pixels: np.ndarray) -> str:
+  """Returns uint8 [height, width, 3] as a small JPEG in a data URI."""
+  image = PIL.Image.fromarray(pixels)
+  image.thumbnail((_SIDE, _SIDE))
+  return _uri(image)
+
+
+def _uri(image: PIL.Image.Image) -> str:
   buffer = io.BytesIO()
-  PIL.Image.alpha_composite(white, small).convert('RGB').save(buffer, 'JPEG', quality=_QUALITY)
+  image.save(buffer, 'JPEG', quality=_QUALITY)
   return f'data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}'
 
 

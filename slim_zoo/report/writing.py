@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -18,10 +18,13 @@ _MOST_MISTAKES, _MOST_OTHERS, _MOST_PAIRS, _MOST_IN_MATRIX = 24, 12, 50, 25
 _MOST_COMPARED = 200_000
 _LEVEL = 0.05
 
+# From an image file and a class to uint8 [height, width, 3].
+Explain = Callable[[bytes, int], np.ndarray]
+
 
 def write(folder: pathlib.Path, evaluated: Evaluated, dataset: Dataset, *, positions: np.ndarray,
           details: Mapping[str, str], training: Dataset | None = None,
-          other: Evaluated | None = None) -> pathlib.Path:
+          other: Evaluated | None = None, explain: Explain | None = None) -> pathlib.Path:
   """Writes `report.html`, `predictions.csv`, `per_class.csv` and `confusion.csv`.
 
   Args:
@@ -32,6 +35,7 @@ def write(folder: pathlib.Path, evaluated: Evaluated, dataset: Dataset, *, posit
     details: what was evaluated, and how.
     training: the split that the network was trained on, to look for the same images there.
     other: another checkpoint on the same examples, to compare with.
+    explain: function (image file, class) -> a picture of what speaks for the class.
 
   Returns:
     The path of the page.
@@ -41,21 +45,22 @@ def write(folder: pathlib.Path, evaluated: Evaluated, dataset: Dataset, *, posit
   tables.write(folder, evaluated.outcomes, names=names, class_names=evaluated.class_names)
   path = folder / 'report.html'
   made = _make(evaluated, dataset, positions=positions, details=details, training=training,
-               other=other)
+               other=other, explain=explain)
   with replacing(path) as aside:
     aside.write_text(page.render(made), encoding='utf-8', errors='backslashreplace')
   return path
 
 
 def _make(evaluated: Evaluated, dataset: Dataset, *, positions: np.ndarray,
-          details: Mapping[str, str], training: Dataset | None, other: Evaluated | None
-          ) -> page.Page:
+          details: Mapping[str, str], training: Dataset | None, other: Evaluated | None,
+          explain: Explain | None) -> page.Page:
   outcomes, class_names = evaluated.outcomes, evaluated.class_names
   comparison = statistics.compare(outcomes, other.outcomes) if other else None
   chosen = _chosen(outcomes, comparison)
   pairs, notes = _duplicates(dataset, positions, training)
-  shown = {int(positions[number]) for _, _, numbers in chosen for number in numbers[1]}
-  images = _thumbnails(dataset, shown | {pair.position for pair in pairs[:_MOST_OTHERS]})
+  shown = {int(positions[number]): int(outcomes.predicted[number])
+           for _, _, numbers in chosen for number in numbers[1]}
+  images = _pictures(dataset, shown, explain)
   names = dataset.examples.names
 
   def tile(number: int) -> page.Tile:
@@ -67,12 +72,12 @@ def _make(evaluated: Evaluated, dataset: Dataset, *, positions: np.ndarray,
       theirs = other.outcomes
       lines.append(f'other: {other.class_names[theirs.predicted[number]]} '
                    f'({theirs.confidences[number]:.3f})')
-    return page.Tile(images.get(position), names[position], lines)
+    return page.Tile(images.get(position, ()), names[position], lines)
 
   galleries = [page.Gallery(title, note, [tile(int(number)) for number in numbers], total)
                for title, note, (total, numbers) in chosen]
   if training is not None and not notes:
-    galleries.append(_of_duplicates(pairs, images, of=dataset, among=training))
+    galleries.append(_of_duplicates(pairs, of=dataset, among=training))
   calibration = statistics.calibrate(outcomes)
   return page.Page(
       title=f'{details["network"]} on {dataset.name}, {dataset.split_name}',
@@ -135,18 +140,19 @@ def _duplicates(dataset: Dataset, positions: np.ndarray, training: Dataset | Non
                           if position in evaluated}, duplicates.hashes_of(training)), []
 
 
-def _of_duplicates(pairs: Sequence[duplicates.Pair], images: Mapping[int, str | None], *,
-                   of: Dataset, among: Dataset) -> page.Gallery:
+def _of_duplicates(pairs: Sequence[duplicates.Pair], *, of: Dataset, among: Dataset
+                   ) -> page.Gallery:
   """Shows pairs, each an image of one split and one of the other."""
-  others = _thumbnails(among, {pair.other for pair in pairs[:_MOST_OTHERS]})
+  shown = pairs[:_MOST_OTHERS]
+  images = _pictures(of, [pair.position for pair in shown])
+  others = _pictures(among, [pair.other for pair in shown])
   tiles = []
-  for number, pair in enumerate(pairs[:_MOST_OTHERS], start=1):
-    for split, position, thumbnails in ((of, pair.position, images),
-                                        (among, pair.other, others)):
+  for number, pair in enumerate(shown, start=1):
+    for split, position, found in ((of, pair.position, images), (among, pair.other, others)):
       label = split.label_name(int(split.labels[position]))
       if split is among and label != of.label_name(int(of.labels[pair.position])):
         label += ' (another class)'
-      tiles.append(page.Tile(thumbnails.get(position), split.examples.names[position],
+      tiles.append(page.Tile(found.get(position, ()), split.examples.names[position],
                              [f'pair {number}, {split.split_name}: {label}']))
   return page.Gallery(
       f'Near-duplicates in {among.split_name}', 'Images that look like one that the network '
@@ -154,9 +160,22 @@ def _of_duplicates(pairs: Sequence[duplicates.Pair], images: Mapping[int, str | 
       f'{len(pairs)}; in pairs, this split first.', tiles, len(tiles))
 
 
-def _thumbnails(dataset: Dataset, positions: set[int]) -> dict[int, str | None]:
-  return {position: pictures.thumbnail(image)
-          for position, image in examples.read(dataset, positions)} if positions else {}
+def _pictures(dataset: Dataset, shown: Collection[int], explain: Explain | None = None
+              ) -> dict[int, list[str]]:
+  """Returns the pictures of examples, by position.
+
+  Args:
+    dataset: the split.
+    shown: positions; to explain them, a mapping to the class to explain.
+    explain: see `write`.
+  """
+  found: dict[int, list[str]] = {}
+  for position, image in examples.read(dataset, shown) if shown else ():
+    small = pictures.thumbnail(image)
+    found[position] = [] if small is None else [small]
+    if explain and isinstance(shown, Mapping):
+      found[position].append(pictures.small_picture(explain(image, shown[position])))
+  return found
 
 
 def _facts(evaluated: Evaluated, calibration: statistics.Calibration) -> list[page.Fact]:

@@ -50,7 +50,7 @@ def test_options_are_valid(program):
   for option in _options(program).values():
     assert option.help[0].isupper() and option.help.endswith('.'), option.name
     assert bool(option.path) == bool(_NAME.search(option.name) or option.name in (
-      'source', 'reestimate_from', 'report', 'compare_with')), option.name
+      'source', 'reestimate_from', 'report', 'compare_with', 'picture')), option.name
     assert option.default is not None or option.is_optional, option.name
     if option.choices:
       assert option.default is None or option.default in option.choices, option.name
@@ -59,7 +59,8 @@ def test_options_are_valid(program):
 def test_output_paths_are_marked_as_written():
   written = {name for program in _PROGRAMS for name, option in _options(program).items()
              if option.path is Path.WRITTEN}
-  assert written == {'train_dir', 'eval_dir', 'output_path', 'output_dir', 'dataset_dir', 'report'}
+  assert written == {'train_dir', 'eval_dir', 'output_path', 'output_dir', 'dataset_dir', 'report',
+                     'picture'}
   assert _options('train_image_classifier')['dataset_dir'].path is Path.READ
 
 
