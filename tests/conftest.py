@@ -101,9 +101,12 @@ def in_process():
     module = importlib.import_module(name)
 
     def run(*arguments) -> int:
-      return command_line.call(module.main, module.OPTIONS, [*map(str, arguments)],
-                               retired=getattr(module, 'RETIRED', None),
-                               takes_arguments=name == 'predict_image')
+      with pytest.MonkeyPatch.context() as patch:
+        # Half a second for each of hundreds of runs; the recorder's tests draw the curves.
+        patch.setattr('slim_zoo.training.recorder.Recorder.draw', lambda recorder, **unused: None)
+        return command_line.call(module.main, module.OPTIONS, [*map(str, arguments)],
+                                 retired=getattr(module, 'RETIRED', None),
+                                 takes_arguments=name == 'predict_image')
 
     yield run
 

@@ -144,6 +144,7 @@ def fit(trainer: Trainer, batches: Iterator, plan: Plan, *, validation_state: Va
         validation_state.validation_due = False
         _take_in(step, found, plan, state=validation_state, recorder=recorder, progress=progress,
                  save_best=save_best)
+        recorder.draw()
         if validation_state.leaves_plateau(plan.plateau_patience):
           lower_rate()
           progress.say(f'learning rate lowered: times {trainer.rate_scale:.3g} of the first')

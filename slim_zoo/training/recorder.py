@@ -1,4 +1,4 @@
-"""Measurements of a run, in `metrics.csv` and TensorBoard's event files."""
+"""Measurements of a run, in `metrics.csv`, `curves.png` and TensorBoard's event files."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 import os
 import pathlib
 import re
+import time
 from collections.abc import Mapping
 
 import numpy as np
@@ -18,10 +19,11 @@ _COLUMNS = ('step', 'epoch', 'loss', 'objective', 'accuracy', 'learning_rate', '
             'validation_loss', 'validation_top_1', 'validation_top_5', 'validation_mean_recall',
             'validation_mean_average_precision', 'validation_f1')
 _BUCKETS = 30  # TensorBoard's default.
+_SECONDS_A_PICTURE = 60  # Drawing takes up to half a second, and the import of matplotlib one.
 
 
 class Recorder:
-  """Writes scalars to both, and histograms to TensorBoard."""
+  """Writes scalars to both, draws them, and writes histograms to TensorBoard."""
 
   def __init__(self, folder: pathlib.Path, *, step: int):
     """Opens the files; drops later steps from `metrics.csv`, because they will be repeated.
@@ -33,6 +35,7 @@ class Recorder:
     self._path = folder / 'metrics.csv'
     self._keep_until(step)
     self._events = tf.summary.create_file_writer(os.fsencode(folder))
+    self._drawn = time.monotonic()
 
   def _keep_until(self, step: int) -> None:
     rows = [row for row in _read_rows(self._path) if int(row['step']) <= step]
@@ -58,6 +61,17 @@ class Recorder:
       for name, gradient in gradients.items():
         _write_histogram(f'variables/{name}', variables[name].read_value().numpy())
         _write_histogram(f'gradients/{name}', np.asarray(gradient))
+
+  def draw(self, *, is_last: bool = False) -> None:
+    """Draws `curves.png`, unless it was drawn in the last minute; `is_last` draws it anyway."""
+    if not is_last and time.monotonic() - self._drawn < _SECONDS_A_PICTURE:
+      return
+    from slim_zoo.report import curves  # Imports matplotlib, which takes a moment.
+    try:
+      curves.draw(self._path, self._path.with_name('curves.png'))
+    except OSError as error:  # A full disk must not end a run before it saves, or says why not.
+      print(f'Warning: the curves cannot be drawn: {error}')
+    self._drawn = time.monotonic()
 
   def flush(self) -> None:
     """Writes buffered events to the disk."""

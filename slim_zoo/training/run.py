@@ -69,10 +69,12 @@ def train(trainer: Trainer, evaluator: Evaluator, plan: loop.Plan, *,
   shown = progress.Progress(first_step=trainer.step, last_step=plan.last_step,
                             batch_size=batch_size, keeps_lines=keeps_lines)
   try:
-    return loop.fit(trainer, batches, plan, validation_state=validation_state,
-                    recorder=records, progress=shown, save=save,
-                    save_best=lambda: save(folder / 'best', 1),
-                    validate=validate if validation else None)
+    ended = loop.fit(trainer, batches, plan, validation_state=validation_state,
+                     recorder=records, progress=shown, save=save,
+                     save_best=lambda: save(folder / 'best', 1),
+                     validate=validate if validation else None)
+    records.draw(is_last=True)
+    return ended
   except loop.NonFiniteLossError as error:
     last = checkpoint_files.latest(folder, missing_ok=True) or 'none, as nothing was saved yet'
     raise ValueError(f'{error} Last good checkpoint: {last}. Lower --learning_rate, raise '

@@ -68,6 +68,9 @@ class _Run:
   def flush(self):
     pass
 
+  def draw(self):
+    assert self.rows[-1]['step'] == self.step and 'validation_loss' in self.rows[-1]
+
   def advance(self, step, seconds, text):
     assert step == self.step
 

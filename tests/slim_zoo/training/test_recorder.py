@@ -9,11 +9,14 @@ import subprocess
 import sys
 
 import numpy as np
+import PIL.Image
 import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing import event_accumulator
 from tensorboard.plugins.histogram import summary as histogram_summary
 
+from slim_zoo.report import curves
+from slim_zoo.training import recorder as recorder_module
 from slim_zoo.training.recorder import Recorder, count_buckets
 
 _TRAIN = {'epoch': 0.5, 'loss': 2.5, 'objective': 2.75, 'accuracy': 0.25, 'learning_rate': 0.125,
@@ -190,3 +193,35 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
                          env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3'})
   # Kilobytes; the variable has 160 MB, and there may be two copies.
   assert int(ended.stdout) < 600_000
+
+
+def test_curves(tmp_path, monkeypatch, capsys):
+  recorder = Recorder(tmp_path, step=0)
+  path = tmp_path / 'curves.png'
+  recorder.scalars(10, _TRAIN)
+  recorder.scalars(10, _VALIDATION)
+  recorder.draw()
+  assert not path.exists()  # A minute has not passed.
+  recorder.draw(is_last=True)
+  with PIL.Image.open(path) as image:
+    colours = np.asarray(image.convert('RGB')).reshape(-1, 3)
+  lines = {tuple(colour) for colour in np.unique(colours, axis=0).tolist()}
+  # matplotlib's first two colours, of training and of validation.
+  assert {(31, 119, 180), (255, 127, 14)} <= lines
+  path.unlink()
+  monkeypatch.setattr(recorder_module, '_SECONDS_A_PICTURE', 0)
+  recorder.draw()
+  assert path.exists()
+  path.unlink()
+  path.mkdir()
+  recorder.draw()
+  assert 'Warning' in capsys.readouterr().out
+  recorder.close()
+
+
+def test_points_of_a_column_leave_out_empty_cells():
+  rows = [{'epoch': '0.5', 'loss': '2', 'validation_loss': ''}, {'epoch': '1', 'loss': ''},
+          {'epoch': '1.5', 'loss': '1e-3', 'validation_loss': '3'}]
+  assert curves._points(rows, 'loss') == ([0.5, 1.5], [2, 0.001])
+  assert curves._points(rows, 'validation_loss') == ([1.5], [3])
+  assert curves._points(rows, 'validation_f1') == ([], [])
