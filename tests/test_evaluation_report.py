@@ -7,6 +7,7 @@ import csv
 import html.parser
 import io
 import re
+import shutil
 
 import numpy as np
 import PIL.Image
@@ -192,3 +193,37 @@ def test_recalls_are_printed_as_by_tf_slim(program, run, photos, tmp_path, capsy
   found = re.search(r'^eval/Accuracy\[(.*?)\]eval/Recall_2\[(.*?)\]eval/Recall_5\[1\]$',
                     capsys.readouterr().out, re.MULTILINE)
   assert found and float(found[1]) <= float(found[2]) <= 1
+
+
+def test_flags_that_other_weights_answer_are_not_used_for_them(program, run, photos, tmp_path,
+                                                               capsys):
+  """Weights that do not know their classes, beside a run that has them in another order."""
+  bare = tmp_path / 'bare'
+  bare.mkdir()
+  for path in run.iterdir():
+    if path.suffix != '.json':
+      shutil.copy(path, bare)
+  (tmp_path / 'labels.txt').write_text(''.join(
+    f'{number}:{name}\n' for number, name in enumerate(_CLASSES[::-1])))
+  arguments = ['--dataset_name=folder', f'--dataset_dir={photos}', '--dataset_split_name=all',
+               f'--eval_dir={tmp_path}']
+  assert program(f'--checkpoint_path={run}', *arguments) == 0
+  expected = re.findall(r'^top-1 .* examples', capsys.readouterr().out, re.MULTILINE)
+  assert program(f'--checkpoint_path={bare}', *arguments, '--model_name=cifarnet',
+                 f'--labels_path={tmp_path}/labels.txt', f'--compare_with={run}',
+                 f'--report={tmp_path}/report') == 0
+  out = capsys.readouterr().out
+  assert re.findall(r'^In comparison: (top-1 .* examples)', out, re.MULTILINE) == expected
+  assert re.findall(r'^top-1 .* examples', out, re.MULTILINE) != expected
+
+
+def test_classes_that_the_data_lack_have_the_names_of_the_network(program, run, photos, tmp_path):
+  for name in _CLASSES[1:]:
+    (tmp_path / 'photos').mkdir(exist_ok=True)
+    (tmp_path / 'photos' / name).symlink_to(photos / name)
+  assert program(f'--checkpoint_path={run}', '--dataset_name=folder',
+                 f'--dataset_dir={tmp_path}/photos', '--dataset_split_name=all',
+                 f'--eval_dir={tmp_path}', f'--report={tmp_path}/report') == 0
+  rows = _rows(tmp_path / 'report' / 'predictions.csv')
+  assert {row['label'] for row in rows} == {*_CLASSES[1:]}
+  assert {row[f'class_{number}'] for row in rows for number in (1, 2, 3)} == {*_CLASSES}

@@ -224,8 +224,18 @@ def test_json_lines(program, run, photos, tmp_path):
   assert [json.loads(line) for line in lines] == _read(tmp_path / 'found.json')
 
 
+def _stdin(text):
+  return io.TextIOWrapper(io.BytesIO(text.encode()))
+
+
+def test_empty_standard_input(program, run, monkeypatch):
+  monkeypatch.setattr('sys.stdin', _stdin('\n'))
+  with pytest.raises(ValueError, match='standard input'):
+    program(f'--checkpoint_path={run[0]}', '-')
+
+
 def test_images_from_standard_input_and_patterns(program, run, photos, tmp_path, monkeypatch):
-  monkeypatch.setattr('sys.stdin', io.StringIO(f'{photos}/bee/1.jpg\n\n{photos}/ant/2.jpg\n'))
+  monkeypatch.setattr('sys.stdin', _stdin(f'{photos}/bee/1.jpg\n\n{photos}/ant/2.jpg\n'))
   path = tmp_path / 'found.json'
   assert program(f'--checkpoint_path={run[0]}', '-', f'{photos}/*/0.jpg', f'{photos}/b*',
                  f'--output_path={path}') == 0

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from datasets import dataset_factory, label_join, labels
+from datasets import dataset_factory, imagenet, label_join, labels
 from datasets.dataset import Dataset
 from files import progress
 from nets.folding import Folded
@@ -33,7 +33,7 @@ from slim_zoo.training import bad_images, distribution
 from slim_zoo.training.inputs import Inputs, decoder
 from slim_zoo.weights import dense_heads, opening, published, restore, sources, transforms
 
-_LEAST_KEPT = 5  # Number of the most likely classes that a report has of each example.
+_NUM_KEPT = 5  # Number of the most likely classes that a report has of each example.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,10 +67,25 @@ def evaluate(parsed: Parsed[Evaluate]) -> int:
   if not output.report:
     _say(_measure(opened, top_k), opened)
     return 0
+  pathlib.Path(output.report).mkdir(parents=True, exist_ok=True)
+  theirs = _open(_of_other(parsed), like=opened) if output.compare_with else None
   evaluated = _examine(opened, top_k)
   _say(evaluated.found, opened)
-  _write_report(parsed, opened, evaluated, top_k=top_k)
+  other = _examine(theirs, top_k) if theirs else None
+  if other:
+    print(f'In comparison: {other.found.text()}.')
+  _write_report(parsed, opened, evaluated, other=other)
   return 0
+
+
+def _of_other(parsed: Parsed[Evaluate]) -> Parsed[Evaluate]:
+  """Returns the command line for --compare_with, without flags that those weights answer."""
+  other = parsed.with_given(checkpoint_path=parsed.config.output.compare_with)
+  _, known = classifier.open_weights(other)
+  answered = {'model_name', 'preprocessing_name', 'use_grayscale', 'head'} & {
+      *opening.as_options(known)}
+  return other.without(*answered, *(('labels_path', 'labels_offset') if 'class_names' in known
+                                    else ()))
 
 
 def _numbers(text: str) -> list[int]:
@@ -130,9 +145,23 @@ def _open(parsed: Parsed[Evaluate], *, like: _Opened | None = None) -> _Opened:
   if (dataset.label_sets is not None) != bool(opening.as_options(known).get('multi_label')):
     print('Warning: the network was trained for images with one label, or the data have one label '
           'each, but not both. See --multi_label.')
-  class_names = labels.distinct_names(
-      labels.names_by_output(dataset.class_names, label_map, num_classes))
+  class_names = labels.names_by_output(dataset.class_names, label_map, num_classes)
+  if labels.UNNAMED in class_names:
+    own = _own_names(weights, known, config) or class_names
+    class_names = [name if one == labels.UNNAMED else one
+                   for one, name in zip(class_names, own, strict=True)]
+  class_names = labels.distinct_names(class_names)
   return _Opened(weights, known, config, inputs, network, restored, class_names)
+
+
+def _own_names(weights: sources.Weights, known: Mapping[str, Any], config: Evaluate
+               ) -> Sequence[str] | None:
+  """Returns the names that the weights have for their outputs; None if they are not known."""
+  if 'class_names' in known or config.names.labels_path:
+    return classifier.class_names(weights, known, config.model.model_name,
+                                  labels_path=config.names.labels_path)
+  count = opening.num_outputs(weights, config.model.model_name)
+  return imagenet.output_names(count) if count else None
 
 
 def _is_own(parsed: Parsed[Evaluate], known: Mapping[str, Any]) -> bool:
@@ -187,7 +216,7 @@ def _examine(opened: _Opened, top_k: Sequence[int]) -> Evaluated:
   """Evaluates the network, and keeps what it says of each example."""
   start = time.perf_counter()
   with _explained(opened):
-    found, outcomes = _evaluator(opened, top_k, num_kept=max(_LEAST_KEPT, *top_k)).examine(
+    found, outcomes = _evaluator(opened, top_k, num_kept=_NUM_KEPT).examine(
         _batches(opened))
   return Evaluated(opened.weights.path, found, outcomes, opened.class_names,
                    time.perf_counter() - start)
@@ -249,19 +278,10 @@ def _say(found: AnyMeasurement, opened: _Opened) -> None:
 
 
 def _write_report(parsed: Parsed[Evaluate], opened: _Opened,
-                  evaluated: Evaluated, *, top_k: Sequence[int]) -> None:
-  """Writes the report, after evaluating what to compare with."""
+                  evaluated: Evaluated, *, other: Evaluated | None) -> None:
+  """Writes the report."""
   from slim_zoo.report import writing  # Imports matplotlib, which takes a moment.
   output, inputs, config = parsed.config.output, opened.inputs, opened.config
-  other = None
-  if output.compare_with:
-    theirs = _open(parsed.with_given(checkpoint_path=output.compare_with), like=opened)
-    if theirs.class_names != opened.class_names:
-      raise ValueError(f'--compare_with={output.compare_with}: expected weights for the same '
-                       f'{len(opened.class_names)} classes. Received: other classes, '
-                       f'{len(theirs.class_names)}.')
-    other = _examine(theirs, top_k)
-    print(f'In comparison: {other.found.text()}.')
   dataset, left_out = inputs.dataset, set(inputs.bad_images)
   positions = np.array([position for position, name in enumerate(dataset.examples.names)
                         if name not in left_out])[:evaluated.found.count]
@@ -274,7 +294,7 @@ def _write_report(parsed: Parsed[Evaluate], opened: _Opened,
           'dataset': f'{dataset.name}, {config.data.dataset_dir or ""}',
           'split': dataset.split_name, 'fingerprint': dataset.fingerprint,
           'images': opened.inputs.transform.describe(inputs.image_size),
-          'Grad-CAM': f'of the predicted class, by {layer}',
+          'Grad-CAM': f'of the predicted class, layer {layer}',
           'left out': f'{len(left_out)} images that cannot be decoded',
           'versions': ', '.join(f'{name} {importlib.metadata.version(name)}'
                                 for name in ('tensorflow', 'numpy'))

@@ -192,7 +192,7 @@ class Evaluator:
                        class_right=tuple(right),
                        among_present=(float((rows[:, 5] < 1).mean()),
                                       float((rows[:, 5] < k).mean())),
-                       more=tuple((k, float((rank < k).mean())) for k in self._top_k))
+                       more=tuple((k, float((rank < min(k, classes)).mean())) for k in self._top_k))
 
   def _measure_batch(self, batch):
     return self._strategy.experimental_local_results(
@@ -221,7 +221,9 @@ class Evaluator:
                      tf.fill(tf.shape(loss), float(classes)), ranks[1]], axis=1)
     if not self._num_kept:
       return rows
-    values, kept = tf.math.top_k(tf.nn.softmax(logits), min(self._num_kept, classes))
+    # Of the logits: probabilities of different logits may both be 0.
+    _, kept = tf.math.top_k(logits, min(self._num_kept, classes))
+    values = tf.gather(tf.nn.softmax(logits), kept, batch_dims=1)
     right = tf.exp(-loss)[:, tf.newaxis]
     return tf.concat([rows, right, values, tf.cast(kept, tf.float32)], axis=1)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from datasets import bad_images
-from datasets.dataset import as_strings
+from datasets.dataset import ALL_FORMATS, as_strings
 from files import converted_images
 from files.reasons import short_reason
 from preprocessing.decoding import decode_image
@@ -84,21 +84,21 @@ class Photos:
   @tf.autograph.experimental.do_not_convert
   def _dataset(self, batch_size: int, num_parallel_calls: int) -> tf.data.Dataset:
     files = as_strings(self._files)
-
-    def load(number):
-      pixels = decode_image(tf.io.read_file(tf.gather(files, number)), self._channels,
-                            dct_method=self._transform.dct_method, formats=self._formats)
-      return number, self._transform(pixels, self._image_size, self._image_size,
-                                     channels=self._channels)
-
     stream = tf.data.Dataset.range(len(self._files)).map(
-        load, num_parallel_calls=num_parallel_calls, deterministic=True)
+        lambda number: (number, self._load(tf.gather(files, number), self._formats)),
+        num_parallel_calls=num_parallel_calls, deterministic=True)
     return stream.ignore_errors().batch(batch_size).prefetch(_MOST_BATCHES_AHEAD)
 
+  def _load(self, file: tf.Tensor, formats: Collection[str] = ALL_FORMATS) -> tf.Tensor:
+    """Reads and prepares a file of one of some formats."""
+    pixels = decode_image(tf.io.read_file(file), self._channels, formats=formats,
+                          dct_method=self._transform.dct_method)
+    return self._transform(pixels, self._image_size, self._image_size, channels=self._channels)
+
   def _explain(self, number: int) -> bad_images.BadImage:
-    """Decodes an image again to find out why it failed."""
+    """Prepares an image again to find out why it failed."""
     try:
-      decode_image(tf.io.read_file(as_strings(self._files[number:number + 1])[0]), self._channels)
+      self._load(as_strings(self._files[number:number + 1])[0])
     except bad_images.NOT_OF_IMAGES:
       raise
     except (tf.errors.OpError, ValueError) as error:

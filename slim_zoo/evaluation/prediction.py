@@ -64,7 +64,8 @@ def find_images(arguments: Sequence[str]) -> list[str]:
   paths: list[str] = []
   for argument in map(expand, arguments):
     if argument == '-':
-      paths += [line.rstrip('\n') for line in sys.stdin if line.strip()]
+      lines = map(os.fsdecode, sys.stdin.buffer)  # Names of files need not be UTF-8.
+      paths += [line.rstrip('\n') for line in lines if line.strip()]
       continue
     if not os.path.exists(argument):
       if matching := sorted(glob.glob(argument, recursive=True)):
@@ -79,6 +80,8 @@ def find_images(arguments: Sequence[str]) -> list[str]:
     paths += images
     if note:
       print(note, file=sys.stderr)
+  if not paths:
+    raise ValueError('Expected: images, one per line of standard input. Received: none.')
   return list(dict.fromkeys(paths))
 
 
@@ -138,7 +141,8 @@ def _explainer(found: classifier.Classifier, layer: str | None) -> _Explain:
   from slim_zoo.report.grad_cam import GradCam
   grad_cam = GradCam(found.network, layer)
   outputs = {name: number for number, name in enumerate(labels.distinct_names(found.class_names))}
-  print(f'The picture will show what speaks for the most likely class, by {grad_cam.layer}.')
+  print(f'The picture will show what speaks for the most likely class: Grad-CAM, layer '
+        f'{grad_cam.layer}.')
 
   def explain(prediction: predictor.Prediction, view: np.ndarray) -> np.ndarray:
     image = found.transform.normalize(tf.cast(view, tf.float32))

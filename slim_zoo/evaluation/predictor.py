@@ -64,7 +64,8 @@ def predict(network: Network | Folded, batches: Iterable[tuple[Sequence[str], tf
   @tf.function(autograph=False, jit_compile=xla)
   def forward(batch):
     logits, _ = network(batch, is_training=False)
-    return tf.math.top_k(activation(logits), k)
+    _, outputs = tf.math.top_k(logits, k)  # Probabilities of different logits may both be 0.
+    return tf.gather(activation(logits), outputs, batch_dims=1), outputs
 
   for names, images in batches:
     if len(names) < batch_size:

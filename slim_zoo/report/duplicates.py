@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import concurrent.futures
-import io
 import itertools
 from typing import NamedTuple
 
 import imagehash
 import numpy as np
-import PIL.Image
 
 from datasets.dataset import Dataset
 from files import cache, progress
-from slim_zoo.report import examples
+from slim_zoo.report import examples, images
 
 # Bits of 64 in which the hashes of near-duplicates differ at most. One less than the number of
 # bands, so that one band of both is equal.
@@ -39,12 +37,8 @@ class Pair(NamedTuple):
 
 def hash_of(image: bytes) -> int | None:
   """Returns imagehash's perceptual hash of an image file, 64 bits; None if it cannot be decoded."""
-  try:
-    with PIL.Image.open(io.BytesIO(image)) as opened:
-      opened.draft('RGB', (_SIDE, _SIDE))
-      return int(str(imagehash.phash(opened.convert('RGB'))), 16)
-  except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError):
-    return None
+  small = images.open_small(image, _SIDE)
+  return None if small is None else int(str(imagehash.phash(small)), 16)
 
 
 def hashes_of(dataset: Dataset) -> dict[int, int]:
@@ -57,8 +51,8 @@ def hashes_of(dataset: Dataset) -> dict[int, int]:
     with (concurrent.futures.ThreadPoolExecutor() as pool,
           progress.counter(dataset.num_examples, unit='image',
                            description=f'looking for duplicates, {dataset.split_name}') as done):
-      images = examples.read(dataset)
-      while chunk := list(itertools.islice(images, _AT_A_TIME)):
+      unread = examples.read(dataset)
+      while chunk := list(itertools.islice(unread, _AT_A_TIME)):
         numbers, files = zip(*chunk, strict=True)
         found += [row for row in zip(numbers, pool.map(hash_of, files), strict=True)
                   if row[1] is not None]

@@ -26,6 +26,7 @@ def read(dataset: Dataset, positions: Iterable[int] | None = None
   if positions is not None:
     wanted = np.zeros(dataset.num_examples, bool)
     wanted[list(positions)] = True
+    numbered = numbered.take(np.flatnonzero(wanted).max(initial=-1) + 1)
     is_wanted = tf.constant(wanted)
     numbered = numbered.filter(lambda number, _: tf.gather(is_wanted, number))
   images = numbered.map(lambda number, raw: (number, dataset.examples.image(raw)),

@@ -11,10 +11,10 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import PIL.Image
-import PIL.ImageOps
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from slim_zoo.report import images
 from slim_zoo.report.statistics import Calibration
 
 logging.getLogger('matplotlib').setLevel(logging.WARNING)  # It says when it looks for fonts.
@@ -30,15 +30,11 @@ _STYLE: Any = {'svg.fonttype': 'none', 'font.family': 'sans-serif', 'font.size':
 
 def thumbnail(image: bytes) -> str | None:
   """Returns an image file as a small JPEG in a data URI; None if Pillow cannot decode it."""
-  try:
-    with PIL.Image.open(io.BytesIO(image)) as opened:
-      opened.draft('RGB', (_SIDE, _SIDE))
-      small = PIL.ImageOps.exif_transpose(opened).convert('RGBA')
-      small.thumbnail((_SIDE, _SIDE))
-  except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError):
+  small = images.open_small(image, _SIDE)
+  if small is None:
     return None
-  white = PIL.Image.new('RGBA', small.size, 'white')
-  return _uri(PIL.Image.alpha_composite(white, small).convert('RGB'))
+  small.thumbnail((_SIDE, _SIDE))
+  return _uri(small)
 
 
 def small_picture(pixels: np.ndarray) -> str:

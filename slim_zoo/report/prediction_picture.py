@@ -6,7 +6,6 @@ import dataclasses
 import logging
 import os
 import pathlib
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -62,8 +61,7 @@ def draw(path: str | os.PathLike, images: Sequence[Shown]) -> None:
       row, column = divmod(number, columns)
       own = axes[row, column * parts:(column + 1) * parts]
       own[0].imshow(_colours(image.pixels))
-      name = _printable(os.path.basename(image.prediction.image))
-      own[0].set_title(name if len(name) <= _TITLE else f'{name[:_TITLE - 1]}…', loc='left',
+      own[0].set_title(_shortened(os.path.basename(image.prediction.image), _TITLE), loc='left',
                        fontsize=8)
       if image.heat is not None:
         own[1].imshow(_colours(image.pixels))
@@ -93,10 +91,12 @@ def _draw_bars(axes, prediction: Prediction) -> None:
   places = np.arange(len(guesses))
   axes.barh(places, [guess.probability for guess in guesses], color='#9ec3e6', height=0.8)
   for place, guess in enumerate(guesses):
-    label = textwrap.shorten(_printable(guess.label), _LABEL, placeholder='…')
+    label = _shortened(guess.label, _LABEL)
     axes.text(0.02, place, f'{guess.probability:.3f}  {label}', va='center')
   axes.set(xlim=(0, 1), ylim=(max(len(guesses), 3) - 0.4, -0.6))
 
 
-def _printable(text: str) -> str:
-  return os.fsencode(text).decode('utf-8', 'replace')
+def _shortened(text: str, most: int) -> str:
+  """Returns at most so many characters of a text, all of which can be shown."""
+  text = os.fsencode(text).decode('utf-8', 'replace')
+  return text if len(text) <= most else f'{text[:most - 1]}…'

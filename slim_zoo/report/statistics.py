@@ -108,42 +108,55 @@ class Confusion(NamedTuple):
   Attributes:
     labels: the classes, int64 [c], ascending.
     counts: int64 [c, c]; rows are the right classes, columns the predicted ones.
+    totals: number of examples of each class, int64 [c]; more than the sums of the rows, if there
+      are other classes.
   """
   labels: np.ndarray
   counts: np.ndarray
+  totals: np.ndarray
 
   @property
   def shares(self) -> np.ndarray:
-    """The counts divided by the sums of their rows, float64 [c, c]."""
-    return self.counts / np.maximum(self.counts.sum(axis=1, keepdims=True), 1)
-
-  def of_most_confused(self, most: int) -> Confusion:
-    """Returns the part of the classes of the most frequent mistakes, and as many as `most`."""
-    chosen: dict[int, None] = {}
-    mistakes = self.counts * ~np.eye(len(self.labels), dtype=bool)
-    for flat in np.argsort(-mistakes, axis=None, kind='stable'):
-      pair = dict.fromkeys(map(int, np.unravel_index(flat, mistakes.shape)))
-      if len({**chosen, **pair}) > most:
-        break
-      chosen |= pair
-    rows = sorted(chosen)
-    return Confusion(self.labels[rows], self.counts[np.ix_(rows, rows)])
+    """The share of each count among the examples of its row, float64 [c, c]."""
+    return self.counts / np.maximum(self.totals[:, np.newaxis], 1)
 
 
-def confusion(outcomes: Outcomes) -> Confusion:
-  """Counts how often each class was taken for each, of those with examples or predictions."""
-  present = np.union1d(outcomes.labels, outcomes.predicted)
-  return Confusion(present, metrics.confusion_matrix(outcomes.labels, outcomes.predicted,
-                                                     labels=present))
+def pair_counts(outcomes: Outcomes) -> list[tuple[int, int, int]]:
+  """Lists (right class, predicted class, number of examples) of the pairs that occur, in order."""
+  pairs, counts = np.unique(np.stack([outcomes.labels, outcomes.predicted], axis=1), axis=0,
+                            return_counts=True)
+  return [(*pair, count) for pair, count in zip(map(tuple, pairs.tolist()), counts.tolist(),
+                                                strict=True)]
 
 
 def confused_pairs(outcomes: Outcomes) -> list[tuple[int, int, int]]:
   """Lists (right class, predicted class, number of examples), the most frequent mistakes first."""
-  wrong = ~outcomes.is_right
-  pairs, counts = np.unique(np.stack([outcomes.labels[wrong], outcomes.predicted[wrong]], axis=1),
-                            axis=0, return_counts=True)
-  order = np.argsort(-counts, kind='stable')
-  return [(int(pairs[i, 0]), int(pairs[i, 1]), int(counts[i])) for i in order]
+  mistakes = [row for row in pair_counts(outcomes) if row[0] != row[1]]
+  return sorted(mistakes, key=lambda row: -row[2])
+
+
+def confusion(outcomes: Outcomes, most: int) -> Confusion:
+  """Makes the confusion matrix of the classes that have examples or were predicted.
+
+  Args:
+    outcomes: of the examples.
+    most: if there are more classes, at most so many, those of the most frequent mistakes.
+  """
+  labels = np.union1d(outcomes.labels, outcomes.predicted)
+  if len(labels) > most:
+    chosen: set[int] = set()
+    for label, predicted, _ in confused_pairs(outcomes):
+      if len(chosen | {label, predicted}) > most:
+        break
+      chosen |= {label, predicted}
+    labels = np.array(sorted(chosen), np.int64)
+  places = {label: place for place, label in enumerate(labels.tolist())}
+  counts = np.zeros([len(labels)] * 2, np.int64)
+  for label, predicted, count in pair_counts(outcomes):
+    if label in places and predicted in places:
+      counts[places[label], places[predicted]] = count
+  totals = np.bincount(outcomes.labels, minlength=outcomes.num_classes)[labels]
+  return Confusion(labels, counts, totals)
 
 
 def suspects(outcomes: Outcomes) -> np.ndarray:

@@ -40,10 +40,9 @@ def write(folder: pathlib.Path, outcomes: Outcomes, *, names: Sequence[str],
          ([class_names[row.label], row.num_examples, row.num_predicted, row.precision, row.recall,
            *(row.interval[1:] if row.interval else ('', '')), row.f1]
           for row in statistics.per_class(outcomes)))
-  found = statistics.confusion(outcomes)
   _write(folder / 'confusion.csv', ['label', 'predicted', 'examples'],
-         ([class_names[found.labels[i]], class_names[found.labels[j]], int(found.counts[i, j])]
-          for i, j in zip(*found.counts.nonzero(), strict=True)))
+         ([class_names[label], class_names[predicted], count]
+          for label, predicted, count in statistics.pair_counts(outcomes)))
 
 
 def _predictions(outcomes: Outcomes, names: Sequence[str], class_names: Sequence[str]

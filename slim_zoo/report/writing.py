@@ -86,7 +86,7 @@ def _make(evaluated: Evaluated, dataset: Dataset, *, positions: np.ndarray,
       comparison=_sentences(evaluated, other, comparison) if other and comparison else (),
       calibration=pictures.draw_calibration(calibration),
       classes=_in_order(statistics.per_class(outcomes)), class_names=class_names,
-      matrix=statistics.confusion(outcomes).of_most_confused(_MOST_IN_MATRIX),
+      matrix=statistics.confusion(outcomes, _MOST_IN_MATRIX),
       pairs=statistics.confused_pairs(outcomes)[:_MOST_PAIRS], galleries=galleries,
       details=details, notes=notes)
 
@@ -155,9 +155,10 @@ def _of_duplicates(pairs: Sequence[duplicates.Pair], *, of: Dataset, among: Data
       tiles.append(page.Tile(found.get(position, ()), split.examples.names[position],
                              [f'pair {number}, {split.split_name}: {label}']))
   return page.Gallery(
-      f'Near-duplicates in {among.split_name}', 'Images that look like one that the network '
-      'was trained on (perceptual hash), so that they say little about new ones. There are '
-      f'{len(pairs)}; in pairs, this split first.', tiles, len(tiles))
+      f'Near-duplicates in {among.split_name}',
+      f'Images that look like one of the split {among.split_name} (perceptual hash), in pairs. If '
+      f'the network was trained on that split, they say little about new images. Found: '
+      f'{len(pairs)}; shown: {len(shown)}.', tiles, len(tiles))
 
 
 def _pictures(dataset: Dataset, shown: Collection[int], explain: Explain | None = None
@@ -192,14 +193,15 @@ def _facts(evaluated: Evaluated, calibration: statistics.Calibration) -> list[pa
           page.Fact('calibration error', f'{calibration.error:.4f}',
                     f'{len(calibration.bins)} bins'),
           page.Fact('examples', f'{count:,}', f'{found.num_present:,} classes'),
-          page.Fact('images/s', f'{count / evaluated.seconds:.3g}', 'with reading and start')]
+          page.Fact('images/s', f'{count / evaluated.seconds:.3g}',
+                    'including reading and start-up')]
 
 
 def _sentences(evaluated: Evaluated, other: Evaluated, comparison: statistics.Comparison
                ) -> list[str]:
   difference = evaluated.found.top_1 - other.found.top_1
-  verdict = ('a difference that chance hardly explains' if comparison.p_value < _LEVEL
-             else 'which may be chance')
+  verdict = ('unlikely to be due to chance' if comparison.p_value < _LEVEL
+             else 'which may be due to chance')
   return [
       f'Other checkpoint: {other.checkpoint}',
       f'Its top-1 is {other.found.top_1:.4f}, that of this one {evaluated.found.top_1:.4f}: a '

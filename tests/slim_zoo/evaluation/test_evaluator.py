@@ -181,3 +181,28 @@ def test_lines_equal_tf_slims():
   assert found.lines() == 'eval/Accuracy[0.714333333]eval/Recall_5[1]'
   assert found.scalars() == {'top_1': 0.714333333, 'top_5': 1.0, 'mean_recall': 0.75,
                              'loss': 0.5}
+
+
+@pytest.mark.parametrize('kept', [1, 3, 9])
+def test_what_the_network_says_of_each_example(kept):
+  logits, labels = _random(6, count=40)
+  logits[0] = [0, 1, 2, 150, 3, 4]  # All probabilities but one are 0 in float32.
+  weights = np.ones(40)
+  weights[[5, 17]] = 0
+  evaluator = Evaluator(_network, num_kept=kept, top_k=[2, 9])
+  found, outcomes = evaluator.examine(_batches(logits, labels, weights, batch_size=16))
+  logits, labels = logits[weights > 0].astype(np.float64), labels[weights > 0]
+  order = np.argsort(-logits, axis=1, kind='stable')
+  probabilities = np.exp(logits - logits.max(1, keepdims=True))
+  probabilities /= probabilities.sum(1, keepdims=True)
+  assert found.top_1 == metrics.accuracy_score(labels, order[:, 0])
+  assert found.more == ((2, (outcomes.ranks < 2).mean()), (9, 1.0))
+  np.testing.assert_array_equal(outcomes.labels, labels)
+  np.testing.assert_array_equal(outcomes.classes, order[:, :kept])
+  np.testing.assert_array_equal(outcomes.ranks, (order == labels[:, np.newaxis]).argmax(1))
+  np.testing.assert_allclose(
+    outcomes.probabilities, np.take_along_axis(probabilities, order, 1)[:, :kept], rtol=1e-5,
+    atol=1e-30)
+  right = probabilities[np.arange(len(labels)), labels]
+  np.testing.assert_allclose(outcomes.right, right, rtol=1e-5, atol=1e-30)
+  assert outcomes.num_classes == 6

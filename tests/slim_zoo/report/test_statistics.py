@@ -83,20 +83,28 @@ def test_bins_have_no_gaps(confidence, number):
 
 def test_confusion(random):
   outcomes, _ = random
-  whole = statistics.confusion(outcomes)
+  whole = statistics.confusion(outcomes, 6)
   np.testing.assert_array_equal(whole.counts, metrics.confusion_matrix(
     outcomes.labels, outcomes.predicted))
   np.testing.assert_allclose(whole.shares[:5], metrics.confusion_matrix(
     outcomes.labels, outcomes.predicted, normalize='true')[:5])
-  same = whole.of_most_confused(6)
-  np.testing.assert_array_equal(same.counts, whole.counts)
   pairs = statistics.confused_pairs(outcomes)
   assert sum(count for *_, count in pairs) == (~outcomes.is_right).sum()
   assert [count for *_, count in pairs] == sorted((count for *_, count in pairs), reverse=True)
   assert all(whole.counts[label, predicted] == count for label, predicted, count in pairs)
-  part = whole.of_most_confused(3)
+  part = statistics.confusion(outcomes, 3)
   assert 2 <= len(part.labels) <= 3 and {*pairs[0][:2]} <= {*part.labels.tolist()}
-  np.testing.assert_array_equal(part.counts, whole.counts[np.ix_(part.labels, part.labels)])
+  rows = np.ix_(part.labels, part.labels)
+  np.testing.assert_array_equal(part.counts, whole.counts[rows])
+  np.testing.assert_array_equal(part.shares, whole.shares[rows])
+
+
+def test_one_class_that_is_always_right():
+  outcomes = _outcomes([[0.9, 0.1]] * 3, [0] * 3)
+  assert statistics.confusion(outcomes, 5).counts.tolist() == [[3]]
+  assert statistics.confused_pairs(outcomes) == []
+  assert statistics.suspects(outcomes).tolist() == []
+  assert [row.recall for row in statistics.per_class(outcomes)] == [1]
 
 
 def test_suspects_are_those_of_confident_learning(random):
