@@ -23,7 +23,7 @@ import tensorflow as tf
 import tf_slim
 from tf_slim import add_arg_scope, arg_scope, current_arg_scope, repeat
 
-from nets import noise
+from nets import noise, stand_in
 
 __all__ = [
     'BATCH_NORM_DECAY', 'RANDOM', 'Linear', 'add_arg_scope', 'arg_scope', 'avg_pool2d',
@@ -113,6 +113,11 @@ class Linear:
   num_outputs: int
   dtype: tf.DType
   biases: tf.Tensor | None = None
+
+  @property
+  def has_variables(self) -> bool:
+    """Whether the weights are a variable; where no one uses the outputs, they are a substitute."""
+    return not isinstance(self.weights, tf.Tensor | stand_in.StandIn)
 
   def outputs(self) -> tf.Tensor:
     """Computes it."""
@@ -333,7 +338,8 @@ def batch_norm(inputs: tf.Tensor | Linear, *, decay: float = BATCH_NORM_DECAY, c
   Returns:
     A tensor of the inputs' shape and type.
   """
-  linear = inputs if isinstance(inputs, Linear) and fold and not is_training else None
+  linear = (inputs if isinstance(inputs, Linear) and fold and not is_training
+            and inputs.has_variables else None)
   values: Any = inputs
   if isinstance(inputs, Linear) and not linear:
     values = inputs.outputs()  # In the layer's scope, so that its operations have TF-Slim's names.

@@ -83,6 +83,14 @@ def test_folded_layers_compute_the_same(layer, dtype, difference, rng):
   assert _NORM not in _operations(folded, images)
 
 
+def test_layers_after_the_start_of_a_custom_head_are_not_folded(build, rng):
+  net = build('mobilenet_v1_025', head='pool,fc', head_from='Conv2d_5_pointwise')
+  images = rng.random([2, 96, 96, 3], np.float32)
+  expected = net(images, is_training=False)[0]
+  traced = tf.function(Folded(net), autograph=False)
+  np.testing.assert_allclose(traced(images)[0], expected, rtol=1e-4, atol=1e-5)
+
+
 def test_later_changes_have_no_effect_on_folded_weights(build, rng):
   net, images = build('mobilenet_v1_025'), rng.random([1, 96, 96, 3], np.float32)
   folded = Folded(net)
