@@ -316,7 +316,7 @@ def main() -> None:
   if 'input' in FLAGS.modes and not FLAGS.folder:
     raise ValueError('--modes=input: expected --folder, a directory with one folder of photos per '
                      'class. Received: none.')
-  command_line.import_tensorflow()
+  command_line.import_tensorflow_quietly()
   import tensorflow as tf
 
   from nets import nets_factory

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import inspect
 import os
@@ -10,7 +9,7 @@ import re
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from absl import app, flags, logging
@@ -54,7 +53,7 @@ def _guarded(main: Callable[..., int | None], config_class: type | None, argumen
       raise ValueError(f'Expected: flags of the form --name=value. Received: {arguments[1]!r}.')
     refuse_retired(retired, flags.FLAGS)
     values: list[Any] = [flag_values.read(config_class)] if config_class else []
-    import_tensorflow()
+    import_tensorflow_quietly()
     import tensorflow as tf
     expected += (tf.errors.OpError,)
     if logging.get_verbosity() < logging.DEBUG:
@@ -90,11 +89,11 @@ def call(main: Callable[..., int | None], config_class: type, arguments: list[st
   return main(parsed, *([rest] if takes_arguments else [])) or 0
 
 
-def import_tensorflow() -> None:
-  """Imports TensorFlow and TF-Slim, without what nobody needs: some libraries, and some notes.
+def import_tensorflow_quietly() -> None:
+  """Imports TensorFlow without its notes on how it was built.
 
-  TensorFlow 2.21 writes notes on how it was built to file descriptor 2 before it reads
-  TF_CPP_MIN_LOG_LEVEL, and has no setting for them. Everything that is not such a note is shown.
+  TensorFlow 2.21 writes them to file descriptor 2 before it reads TF_CPP_MIN_LOG_LEVEL, and has no
+  setting for them. Everything that is not such a note is shown.
   """
   if 'tensorflow' in sys.modules:
     return
@@ -104,9 +103,7 @@ def import_tensorflow() -> None:
   with tempfile.TemporaryFile() as aside:
     os.dup2(aside.fileno(), 2)
     try:
-      with _without_keras_and_sklearn():
-        import tensorflow  # noqa: F401
-        import tf_slim  # noqa: F401
+      import tensorflow  # noqa: F401
     finally:
       os.dup2(kept, 2)
       os.close(kept)
@@ -116,30 +113,6 @@ def import_tensorflow() -> None:
       shown = [line for line in lines if line and not line.startswith(notes)]
       if shown:
         print(*shown, sep='\n', file=sys.stderr)
-
-
-@contextlib.contextmanager
-def _without_keras_and_sklearn() -> Iterator[None]:
-  """Within a `with` block, TensorFlow does not import Keras, nor TF-Slim scikit-learn.
-
-  These imports take a quarter of the time until a program starts, and few programs need them: Keras
-  is imported for optimizers in SavedModels, and scikit-learn for one loss, by a module that goes on
-  without it. Afterwards both can be imported as usual, and `tf.keras` imports Keras when it is
-  first used.
-  """
-  variable, module = 'TF_USE_LEGACY_KERAS', 'sklearn'
-  before = os.environ.get(variable)
-  os.environ[variable] = '1'  # The older Keras is no dependency; TensorFlow goes on without it.
-  sys.modules.setdefault(module, None)  # type: ignore[arg-type]  # Makes its import fail.
-  try:
-    yield
-  finally:
-    if sys.modules[module] is None:
-      del sys.modules[module]
-    if before is None:
-      del os.environ[variable]
-    else:
-      os.environ[variable] = before
 
 
 def _parse(arguments: list[str]) -> list[str]:

@@ -64,8 +64,7 @@ def draw(path: str | os.PathLike, images: Sequence[Shown]) -> None:
       own[0].set_title(_shortened(os.path.basename(image.prediction.image), _TITLE), loc='left',
                        fontsize=8)
       if image.heat is not None:
-        own[1].imshow(_colours(image.pixels))
-        own[1].imshow(image.heat, cmap='inferno', alpha=0.6, vmin=0, vmax=1)
+        own[1].imshow(overlay(image.pixels, image.heat))
       _draw_bars(own[-1], image.prediction)
     figure.savefig(aside, format='png', dpi=_DPI)
 

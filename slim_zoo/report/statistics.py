@@ -11,7 +11,7 @@ from sklearn import metrics
 
 from slim_zoo.evaluation.outcomes import Outcomes
 
-_BINS = 15  # As Guo et al. 2017 have it.
+_BINS = 15  # As in Guo et al. 2017.
 
 
 class Interval(NamedTuple):
@@ -44,7 +44,7 @@ class Bin(NamedTuple):
 
 
 class Calibration(NamedTuple):
-  """How well the confidence tells the accuracy.
+  """How well confidence predicts accuracy.
 
   Attributes:
     bins: of the same width.
@@ -71,7 +71,7 @@ def calibrate(outcomes: Outcomes, num_bins: int = _BINS) -> Calibration:
 
 
 class OfClass(NamedTuple):
-  """How a class fares.
+  """The results for one class.
 
   Attributes:
     label: the class.
@@ -125,8 +125,8 @@ def pair_counts(outcomes: Outcomes) -> list[tuple[int, int, int]]:
   """Lists (right class, predicted class, number of examples) of the pairs that occur, in order."""
   pairs, counts = np.unique(np.stack([outcomes.labels, outcomes.predicted], axis=1), axis=0,
                             return_counts=True)
-  return [(*pair, count) for pair, count in zip(map(tuple, pairs.tolist()), counts.tolist(),
-                                                strict=True)]
+  return [(label, predicted, count)
+          for (label, predicted), count in zip(pairs.tolist(), counts.tolist(), strict=True)]
 
 
 def confused_pairs(outcomes: Outcomes) -> list[tuple[int, int, int]]:

@@ -33,7 +33,7 @@ def write(folder: pathlib.Path, evaluated: Evaluated, dataset: Dataset, *, posit
     dataset: the split.
     positions: of the examples in it, int64 [n].
     details: what was evaluated, and how.
-    training: the split that the network was trained on, to look for the same images there.
+    training: the training split of the dataset, to look for the same images there.
     other: another checkpoint on the same examples, to compare with.
     explain: function (image file, class) -> a picture of what speaks for the class.
 

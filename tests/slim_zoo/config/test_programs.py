@@ -147,26 +147,6 @@ runpy.run_path({program!r} + '.py', run_name='__main__')
 """
 
 
-_IMPORTS = """
-import os, sys
-before = os.environ.copy()
-from slim_zoo.config import command_line
-command_line.import_tensorflow()
-from slim_zoo.training import session
-print(*sorted({'keras', 'sklearn', 'scipy.stats'} & {*sys.modules}))
-assert {**os.environ, 'TF_CPP_MIN_LOG_LEVEL': ''} == {**before, 'TF_CPP_MIN_LOG_LEVEL': ''}
-import sklearn.metrics, tensorflow.keras
-import tensorflow as tf
-print(tf.keras.layers.Dense(2)(tf.ones([1, 3])).shape, tf.keras.optimizers.Adam().name)
-"""
-
-
-def test_keras_and_sklearn_are_imported_only_where_they_are_used():
-  found = subprocess.run([sys.executable, '-c', _IMPORTS], cwd=_ROOT, capture_output=True,
-                         text=True, check=False)
-  assert found.stdout.splitlines() == ['', '(1, 2) adam'], found.stderr
-
-
 @pytest.mark.parametrize(('program', 'arguments', 'code', 'shown'), [
   ('train_image_classifier', ['-h'], 0, '--model_name'),
   ('train_image_classifier', ['--modle_name=lenet'], 1, 'model_name'),
