@@ -56,6 +56,20 @@ def output_names(num_outputs: int) -> list[str] | None:
   return ['background'][:num_outputs - NUM_CLASSES] + _classes().names
 
 
+def output_ids(num_outputs: int) -> list[str] | None:
+  """Returns the WordNet id of each output, like `output_names`."""
+  if num_outputs not in (NUM_CLASSES, NUM_CLASSES + 1):
+    return None
+  return ['background'][:num_outputs - NUM_CLASSES] + list(_classes().by_id)
+
+
+def with_names(class_names: Sequence[str]) -> list[str]:
+  """Adds ImageNet's name to each class name that is a WordNet id: 'n01440764 tench'."""
+  known = _classes()
+  return [f'{name} {known.names[known.by_id[name]].removesuffix(f" ({name})")}'
+          if name in known.by_id else name for name in class_names]
+
+
 def numbers_of_ids() -> dict[str, int]:
   """The class, in [0, 1000), of each WordNet id, in the order of the classes."""
   return _classes().by_id

@@ -6,6 +6,7 @@ import base64
 import csv
 import html.parser
 import io
+import json
 import re
 import shutil
 
@@ -15,9 +16,13 @@ import pytest
 import tensorflow as tf
 from sklearn import metrics
 
+import slim_zoo
+from datasets import imagenet
 from nets import nets_factory
 from preprocessing import preprocessing_factory
+from slim_zoo.evaluation import series
 from slim_zoo.training import checkpoints, loop, metadata
+from slim_zoo.weights import checkpoint_files
 
 _CLASSES = ('<b>ant', 'bee', 'sea horse')
 
@@ -43,7 +48,7 @@ def photos(tmp_path_factory):
   return folder
 
 
-def _save(folder, seed):
+def _save(folder, seed, *, step=1, max_to_keep=1):
   """Writes a checkpoint of a small network."""
   network = nets_factory.build_network('cifarnet', image_shape=[32, 32, 3],
                                        num_classes=len(_CLASSES), seed=seed)
@@ -51,10 +56,11 @@ def _save(folder, seed):
     variable.assign_add(tf.random.stateless_normal(variable.shape, [seed, number], stddev=0.05))
   facts = metadata.describe(
     metadata.ModelFacts('cifarnet', _CLASSES, 32, 3, 'cifarnet',
-                        preprocessing_factory.get_recipe('cifarnet').transform, 0), step=1,
+                        preprocessing_factory.get_recipe('cifarnet').transform, 0), step=step,
     dataset={'fingerprint': '', 'num_examples': 9}, flags={'model_name': 'cifarnet'},
     validation_state=loop.ValidationState(), bad_images={})
-  checkpoints.save(folder, 1, network.variables, metadata=facts, max_to_keep=1)
+  state = {**network.variables, 'global_step': tf.Variable(step, dtype=tf.int64)}
+  checkpoints.save(folder, step, state, metadata=facts, max_to_keep=max_to_keep)
   return folder
 
 
@@ -227,3 +233,105 @@ def test_classes_that_the_data_lack_have_the_names_of_the_network(program, run, 
   rows = _rows(tmp_path / 'report' / 'predictions.csv')
   assert {row['label'] for row in rows} == {*_CLASSES[1:]}
   assert {row[f'class_{number}'] for row in rows for number in (1, 2, 3)} == {*_CLASSES}
+
+
+def test_any_of_several_right_labels_counts(program, run, photos, tmp_path, capsys):
+  """As with ImageNet-ReaL, for a network that predicts one class of each image."""
+  sets = [['bee'], ['<b>ant', 'bee'], [], ['sea horse'], [*_CLASSES], ['<b>ant'], [], ['bee']]
+  images = [f'{_CLASSES[number % 3]}/{number}.jpg' for number in range(8)]
+  (tmp_path / 'list.csv').write_text('image,label\n' + ''.join(
+    f'{photos}/{image},{"|".join(names)}\n' for image, names in zip(images, sets, strict=True)))
+  assert program(f'--checkpoint_path={run}', '--dataset_name=csv', '--multi_label',
+                 f'--dataset_dir={tmp_path}/list.csv', '--dataset_split_name=all', '--top_k=2',
+                 f'--report={tmp_path}/report', f'--eval_dir={tmp_path}', '--batch_size=3') == 0
+  assert re.search('2 images without labels', capsys.readouterr().out)
+  model = slim_zoo.load(str(run))
+  labelled = [number for number, names in enumerate(sets) if names]
+  logits = model(model.preprocess([photos / images[number] for number in labelled])).numpy()
+  order = [[model.class_names[place] for place in row] for row in np.argsort(-logits)]
+  is_right = [[name in sets[number] for name in names]
+              for number, names in zip(labelled, order, strict=True)]
+  found = json.loads((tmp_path / 'eval.json').read_text())
+  assert found['count'] == 6
+  assert found['top_1'] == pytest.approx(np.mean([row[0] for row in is_right]))
+  assert found['top_2'] == pytest.approx(np.mean([any(row[:2]) for row in is_right]))
+  rows = _rows(tmp_path / 'report' / 'predictions.csv')
+  assert [row['image'].rpartition('/')[2] for row in rows] == [f'{n}.jpg' for n in labelled]
+  assert [row['label'] for row in rows] == [
+    names[row.index(True)] for names, row in zip(order, is_right, strict=True)]
+  page = (tmp_path / 'report' / 'report.html').read_text()
+  assert 'label: &lt;b&gt;ant | bee (' in page
+
+
+def test_all_checkpoints_of_a_run_are_evaluated(program, run, photos, tmp_path, capsys):
+  folder = tmp_path / 'run'
+  for step in (10, 2, 30):
+    _save(folder, step, step=step, max_to_keep=5)
+  arguments = ['--dataset_name=folder', f'--dataset_dir={photos}', '--dataset_split_name=all']
+  assert program(f'--checkpoint_path={folder}', '--all_checkpoints', *arguments) == 0
+  rows = _rows(folder / 'eval' / 'checkpoints.csv')
+  assert [row['step'] for row in rows] == ['2', '10', '30']
+  for row in rows:
+    assert program(f'--checkpoint_path={folder}/model.ckpt-{row["step"]}', *arguments,
+                   f'--eval_dir={tmp_path}') == 0
+    found = json.loads((tmp_path / 'eval.json').read_text())
+    assert {name: float(row[name]) for name in ('top_1', 'top_5', 'loss', 'mean_recall')} == {
+      name: found[name] for name in ('top_1', 'top_5', 'loss', 'mean_recall')}
+  assert len({row['loss'] for row in rows}) == 3
+  with PIL.Image.open(folder / 'eval' / 'checkpoints.png') as image:
+    assert image.size[0] > 500
+  for flag in ('--all_checkpoints', '--watch'):
+    with pytest.raises(ValueError, match=flag):
+      program(f'--checkpoint_path={folder}/model.ckpt-2', flag, *arguments)
+    with pytest.raises(ValueError, match='--report'):
+      program(f'--checkpoint_path={folder}', flag, f'--report={tmp_path}/report', *arguments)
+
+
+def test_new_checkpoints_are_waited_for(tmp_path):
+  """Those that a run writes meanwhile, each once, and the newest that is there at the start."""
+  folder = tmp_path / 'run'
+  waits = []
+
+  def wait(seconds):
+    waits.append(seconds)
+    for step in {2: (1, 2), 3: (3, 4)}.get(len(waits), ()):
+      checkpoints.save(folder, step, {'global_step': tf.constant(step)}, metadata={}, max_to_keep=2)
+    if len(waits) == 5:
+      raise KeyboardInterrupt
+
+  found = []
+  prefixes = series.checkpoints(str(folder), all_of_them=False, waits=True, wait=wait)
+  with pytest.raises(KeyboardInterrupt):
+    found.extend(map(checkpoint_files.step_of, prefixes))
+  assert found == [2, 3, 4]
+
+
+def test_a_checkpoint_that_is_removed_meanwhile_is_left_out(program, photos, tmp_path, capsys,
+                                                            monkeypatch):
+  for step in (1, 2):
+    _save(tmp_path / 'run', step, step=step, max_to_keep=5)
+  monkeypatch.setattr(series, 'checkpoints', lambda path, **unused: [
+    f'{path}/model.ckpt-{step}' for step in (0, 1, 2)])
+  assert program(f'--checkpoint_path={tmp_path}/run', '--all_checkpoints', '--dataset_name=folder',
+                 f'--dataset_dir={photos}', '--dataset_split_name=all') == 0
+  assert 'model.ckpt-0 was removed' in capsys.readouterr().out
+  assert len(_rows(tmp_path / 'run' / 'eval' / 'checkpoints.csv')) == 2
+
+
+def test_wordnet_ids_are_shown_with_their_names(program, photos, tmp_path):
+  """For weights that know ImageNet's classes by their numbers alone."""
+  network = nets_factory.build_network('cifarnet', image_shape=[32, 32, 3], num_classes=1001)
+  checkpoints.save(tmp_path / 'run', 0, network.variables, metadata={}, max_to_keep=1)
+  (tmp_path / 'run' / 'model.ckpt-0.json').unlink()
+  ids = {'n01440764': 'tench', 'n01443537': 'goldfish', 'n02012849': 'crane'}
+  for wordnet_id, name in zip(ids, _CLASSES, strict=True):
+    (tmp_path / 'photos').mkdir(exist_ok=True)
+    (tmp_path / 'photos' / wordnet_id).symlink_to(photos / name)
+  assert program(f'--checkpoint_path={tmp_path}/run', '--model_name=cifarnet',
+                 '--dataset_name=folder', f'--dataset_dir={tmp_path}/photos',
+                 '--dataset_split_name=all', f'--eval_dir={tmp_path}',
+                 f'--report={tmp_path}/report') == 0
+  rows = _rows(tmp_path / 'report' / 'predictions.csv')
+  assert {row['label'] for row in rows} == {f'{key} {name}' for key, name in ids.items()}
+  known = imagenet.output_ids(1001)
+  assert all(row[f'class_{number}'].split()[0] in known for row in rows for number in range(1, 6))

@@ -75,6 +75,55 @@ def test_evaluation(photos, trained, run_here, tmp_path):
   assert found['mean_average_precision'] > 0.8 > targets.mean()
 
 
+def _rows(path):
+  with path.open(newline='', encoding='utf-8') as file:
+    return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope='module')
+def reported(photos, trained, run_here, tmp_path_factory):
+  """The folder of a report in which the run is compared with itself."""
+  folder = tmp_path_factory.mktemp('report')
+  code, _, errors = run_here(
+    'eval_image_classifier', f'--checkpoint_path={trained}', f'--eval_dir={folder}',
+    f'--report={folder}', f'--compare_with={trained}')
+  assert code == 0, errors
+  return folder
+
+
+def test_report_equals_scikit_learn(photos, reported):
+  rows = _rows(reported / 'predictions.csv')
+  assert [row['image'].rpartition('/')[2] for row in rows] == [f'{n}.png' for n in range(40, 60)]
+  targets = photos[1][40:].astype(int)
+  probabilities = np.array([[float(row[f'probability_{name}']) for name in _CLASSES]
+                            for row in rows])
+  for column, has in (('labels', targets), ('predicted', probabilities > 0.5)):
+    assert [row[column] for row in rows] == [
+      ' | '.join(_CLASSES[place] for place in np.flatnonzero(row)) for row in has]
+  assert np.mean([float(row['loss']) for row in rows]) == pytest.approx(
+    metrics.log_loss(targets.ravel(), probabilities.ravel()), rel=1e-5)
+  expected = metrics.classification_report(targets, probabilities > 0.5, output_dict=True,
+                                           target_names=_CLASSES, zero_division=0)
+  for row in _rows(reported / 'per_class.csv'):
+    of_class = expected[row['class']]
+    assert int(row['examples']) == of_class['support']
+    for name, key in (('precision', 'precision'), ('recall', 'recall'), ('f1', 'f1-score')):
+      assert float(row[name]) == pytest.approx(of_class[key])
+  page = (reported / 'report.html').read_text(encoding='utf-8')
+  for value in (metrics.average_precision_score(targets, probabilities),
+                metrics.f1_score(targets, probabilities > 0.5, average='micro'),
+                metrics.accuracy_score(targets, probabilities > 0.5)):
+    assert f'<dd class="value">{value:.4f}</dd>' in page
+  assert 'McNemar' in page
+
+
+def test_pictures_of_the_report(photos, reported):
+  rows, page = _rows(reported / 'predictions.csv'), (reported / 'report.html').read_text('utf-8')
+  wrong, missed = (sum(len({*row[a].split(' | ')} - {*row[b].split(' | '), ''}) for row in rows)
+                   for a, b in (('predicted', 'labels'), ('labels', 'predicted')))
+  assert page.count('<img ') == 2 * (wrong + missed) > 0  # The photo, and what the network sees.
+
+
 def test_predictions_and_export_have_independent_probabilities(photos, trained, run_here, tmp_path):
   image = photos[0] / '41.png'
   code, _, errors = run_here('predict_image', f'--checkpoint_path={trained}', str(image),

@@ -83,6 +83,12 @@ class EvaluationOutput:
       'and tables as CSV files.', path=Path.WRITTEN, common=True)
   compare_with: str | None = option(None, 'Other weights to compare with in the report.',
                                     path=Path.READ, needs=('report', ()))
+  all_checkpoints: bool = option(
+      False, 'Evaluate all checkpoints in the directory --checkpoint_path, and draw accuracy over '
+      'steps, in checkpoints.csv and checkpoints.png.', common=True)
+  watch: bool = option(
+      False, 'Evaluate the newest checkpoint in the directory --checkpoint_path, and then each new '
+      'one as it appears, until interrupted.', common=True)
   moving_average_decay: float | None = option(
       None, 'If given, the checkpoint must have moving averages; they are used whenever it has '
       'them.')

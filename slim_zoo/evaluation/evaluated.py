@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from slim_zoo.evaluation.evaluator import Measurement
-from slim_zoo.evaluation.outcomes import Outcomes
+from slim_zoo.evaluation.evaluator import AnyMeasurement
+from slim_zoo.evaluation.outcomes import LabelOutcomes, Outcomes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Evaluated:
     seconds: how long the evaluation took.
   """
   checkpoint: str
-  found: Measurement
-  outcomes: Outcomes
+  found: AnyMeasurement
+  outcomes: Outcomes | LabelOutcomes
   class_names: Sequence[str]
   seconds: float

@@ -14,7 +14,7 @@ from nets.folding import Folded
 from nets.network import Network
 from slim_zoo.evaluation import multi_label
 from slim_zoo.evaluation.multi_label import MultiLabelMeasurement
-from slim_zoo.evaluation.outcomes import Outcomes
+from slim_zoo.evaluation.outcomes import LabelOutcomes, Outcomes
 
 # The column of the weights in what a batch returns, and the number of columns of `_measure`.
 _WEIGHT, _COLUMNS = 1, 6
@@ -33,8 +33,8 @@ class Measurement:
     k: min(5, number of classes).
     class_counts: number of examples of each class, by the network's output.
     class_right: number of those whose most likely class is right.
-    among_present: top-1 and top-k if only the classes that have examples can be chosen; the same as
-      `top_1` and `top_k` if all have.
+    among_present: top-1 and top-k if only the classes that have examples can be chosen; None if the
+      evaluator does not know them.
     more: for other numbers of classes, (number, share of the examples whose class is among so many
       most likely ones), in ascending order.
   """
@@ -45,7 +45,7 @@ class Measurement:
   k: int
   class_counts: tuple[int, ...]
   class_right: tuple[int, ...]
-  among_present: tuple[float, float]
+  among_present: tuple[float, float] | None = None
   more: tuple[tuple[int, float], ...] = ()
 
   @property
@@ -75,7 +75,7 @@ class Measurement:
     """Returns what `eval.json` says of it."""
     found: dict = {'count': self.count, 'top_1': self.top_1, 'top_5': self.top_k, 'k': self.k,
              'mean_recall': self.mean_recall, 'loss': self.loss}
-    if self.num_present < len(self.class_counts):
+    if self.among_present and self.num_present < len(self.class_counts):
       found['among_present'] = dict(zip(('classes', 'top_1', 'top_5'),
                                         (self.num_present, *self.among_present), strict=True))
     return found | {f'top_{k}': share for k, share in self.more}
@@ -106,8 +106,11 @@ class Evaluator:
     Args:
       network: the network.
       xla: whether XLA compiles the forward pass.
-      has_several_labels: whether examples may have several labels.
-      present: the outputs of the classes that have examples; None for all.
+      has_several_labels: whether the network was trained for images with several labels, each
+        with a probability of its own. If it was not, examples may still have several right labels
+        (Beyer et al. 2020, arXiv:2006.07159, section 3): the one that the network finds most likely
+        counts as the label, and examples without labels are left out.
+      present: the outputs of the classes that have examples; None if they are not known.
       top_k: further numbers of classes for `Measurement.more`.
       num_kept: number of classes that `examine` keeps of each example.
     """
@@ -145,20 +148,23 @@ class Evaluator:
     if rows is None:
       return None
     if self._has_several_labels:
-      logits, targets = np.split(rows[:, _WEIGHT + 1:], 2, axis=1)
-      return multi_label.measure(rows[:, 0], logits, targets)
+      return multi_label.measure(*_by_label(rows))
     return self._summary(rows)
 
-  def examine(self, batches: Iterable) -> tuple[Measurement, Outcomes]:
+  def examine(self, batches: Iterable) -> tuple[AnyMeasurement, Outcomes | LabelOutcomes]:
     """Measures like `measure`, and keeps what the network says of each example, in order.
 
     Args:
-      batches: see `measure`; of one replica, and with one label for each example.
+      batches: see `measure`; of one replica.
 
     Raises:
       ValueError: if there is no example.
     """
     rows = self._rows(batches, lambda: False)
+    if self._has_several_labels:
+      losses, logits, targets = _by_label(rows)
+      return multi_label.measure(losses, logits, targets), LabelOutcomes(
+          losses, tf.sigmoid(np.nan_to_num(logits)).numpy(), targets > 0)
     kept = rows[:, _COLUMNS:]
     count = (kept.shape[1] - 1) // 2
     outcomes = Outcomes(
@@ -190,8 +196,8 @@ class Evaluator:
     return Measurement(count=len(rows), loss=float(loss.mean()), top_1=float((rank < 1).mean()),
                        top_k=float((rank < k).mean()), k=k, class_counts=tuple(counts),
                        class_right=tuple(right),
-                       among_present=(float((rows[:, 5] < 1).mean()),
-                                      float((rows[:, 5] < k).mean())),
+                       among_present=None if self._present is None else (
+                           float((rows[:, 5] < 1).mean()), float((rows[:, 5] < k).mean())),
                        more=tuple((k, float((rank < min(k, classes)).mean())) for k in self._top_k))
 
   def _measure_batch(self, batch):
@@ -207,6 +213,9 @@ class Evaluator:
     """
     logits, _ = self._network(images, is_training=False)
     classes = logits.shape[-1]
+    if labels.shape.rank == 2:
+      weights *= tf.reduce_max(labels, axis=1)
+      labels = tf.argmax(tf.where(labels > 0, logits, -np.inf), axis=1, output_type=tf.int32)
     loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
     right = tf.gather(logits, labels, axis=1, batch_dims=1)[:, tf.newaxis]
     earlier = tf.range(classes, dtype=labels.dtype)[tf.newaxis] < labels[:, tf.newaxis]
@@ -232,3 +241,9 @@ class Evaluator:
     logits, _ = self._network(images, is_training=False)
     loss = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(targets, logits), axis=1)
     return tf.concat([tf.stack([loss, weights], axis=1), logits, targets], axis=1)
+
+
+def _by_label(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """Returns the losses, logits and targets of rows from `_measure_labels`."""
+  logits, targets = np.split(rows[:, _WEIGHT + 1:], 2, axis=1)
+  return rows[:, 0], logits, targets

@@ -9,10 +9,11 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Outcomes:
-  """What a network said of n examples with one label each.
+  """What a network with one prediction per example said of n examples.
 
   Attributes:
-    labels: the right class, int64 [n], a number in [0, num_classes).
+    labels: the right class, int64 [n], a number in [0, num_classes); of several right ones, the one
+      that the network finds most likely.
     losses: the cross-entropy, float64 [n], in nats.
     ranks: number of classes that are more likely than the right one, int64 [n].
     right: the probability of the right class, float64 [n].
@@ -42,3 +43,27 @@ class Outcomes:
   def confidences(self) -> np.ndarray:
     """Its probability, float64 [n]."""
     return self.probabilities[:, 0]
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelOutcomes:
+  """What a network said of n examples that may have several labels, or none.
+
+  Attributes:
+    losses: the binary cross-entropy, float64 [n], in nats, the mean over the classes.
+    probabilities: of each class, float64 [n, num_classes].
+    labels: whether an example has a class, bool [n, num_classes].
+  """
+  losses: np.ndarray
+  probabilities: np.ndarray
+  labels: np.ndarray
+
+  @property
+  def predicted(self) -> np.ndarray:
+    """Whether a class is predicted, bool [n, num_classes]: with a probability above 0.5."""
+    return self.probabilities > 0.5
+
+  @property
+  def is_right(self) -> np.ndarray:
+    """Whether exactly the right classes are predicted, bool [n]."""
+    return (self.predicted == self.labels).all(axis=1)

@@ -6,12 +6,45 @@ import dataclasses
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import jinja2
 
 from slim_zoo.report import statistics
 
 _TEMPLATE = 'page.html.jinja'
+
+
+class Cell(NamedTuple):
+  """A cell of a table, with the number by which it is sorted if that is not its text."""
+  text: str
+  value: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+  """A table that can be sorted.
+
+  Attributes:
+    headings: of the columns.
+    rows: the cells.
+    num_names: number of columns with text, which are the first.
+  """
+  headings: Sequence[str]
+  rows: Sequence[Sequence[Cell]]
+  num_names: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Matrix:
+  """A confusion matrix.
+
+  Attributes:
+    names: of its classes.
+    found: the counts.
+  """
+  names: Sequence[str]
+  found: statistics.Confusion
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,19 +63,24 @@ class Tile:
 
 
 @dataclasses.dataclass(frozen=True)
-class Gallery:
-  """Images under a heading.
+class Section:
+  """A part of the page; it has one of the attributes below `note`.
 
   Attributes:
     title: the heading.
-    note: what they are.
-    tiles: the images.
-    total: number of examples of this kind, of which these are the first.
+    note: what it shows.
+    table: a table.
+    matrix: a confusion matrix.
+    plot: an SVG.
+    tiles: a gallery.
   """
   title: str
   note: str
-  tiles: Sequence[Tile]
-  total: int
+  _: dataclasses.KW_ONLY
+  table: Table | None = None
+  matrix: Matrix | None = None
+  plot: str | None = None
+  tiles: Sequence[Tile] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,12 +106,7 @@ class Page:
     subtitle: one line below it.
     facts: the numbers at the top.
     comparison: the sentences of a comparison; () for none.
-    calibration: an SVG.
-    classes: the classes that have examples or were predicted.
-    class_names: one name per output.
-    matrix: the confusion matrix, or the part of the most confused classes.
-    pairs: (right class, predicted class, number of examples).
-    galleries: the images.
+    sections: the parts.
     details: what was evaluated, and how.
     notes: what could not be done.
   """
@@ -81,12 +114,7 @@ class Page:
   subtitle: str
   facts: Sequence[Fact]
   comparison: Sequence[str]
-  calibration: str
-  classes: Sequence[statistics.OfClass]
-  class_names: Sequence[str]
-  matrix: statistics.Confusion
-  pairs: Sequence[tuple[int, int, int]]
-  galleries: Sequence[Gallery]
+  sections: Sequence[Section]
   details: Mapping[str, str]
   notes: Sequence[str]
 

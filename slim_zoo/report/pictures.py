@@ -50,8 +50,8 @@ def _uri(image: PIL.Image.Image) -> str:
   return f'data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}'
 
 
-def draw_calibration(found: Calibration) -> str:
-  """Draws accuracy over confidence, and how many examples have which confidence, as SVG."""
+def draw_calibration(found: Calibration, axis: str) -> str:
+  """Draws how often predictions are right, and how many there are, over probabilities, as SVG."""
   with mpl.rc_context(_STYLE):
     figure = Figure(figsize=(4.2, 4.2), layout='constrained')
     curve, counts = figure.subplots(2, 1, height_ratios=[3, 1], sharex=True)
@@ -59,15 +59,15 @@ def draw_calibration(found: Calibration) -> str:
     curve.plot([0, 1], [0, 1], color=_TEXT, linestyle=':', linewidth=1)
     curve.plot([one.confidence for one in filled], [one.accuracy for one in filled],
                color=_BAR, marker='o', markersize=4)
-    curve.set(ylabel='accuracy', xlim=(0, 1), ylim=(0, 1.02))
+    curve.set(ylabel='right', xlim=(0, 1), ylim=(0, 1.02))
     counts.bar([one.low for one in found.bins], [one.num_examples for one in found.bins],
                width=found.bins[0].high - found.bins[0].low, align='edge', color=_BAR)
-    counts.set(xlabel='confidence: probability of the predicted class', ylabel='examples')
+    counts.set(xlabel=axis, ylabel='predictions')
     for axes in (curve, counts):
       axes.xaxis.set_major_formatter(PercentFormatter(1))
       axes.spines[['top', 'right']].set_visible(False)
     curve.yaxis.set_major_formatter(PercentFormatter(1))
-    return _svg(figure, 'Accuracy over confidence')
+    return _svg(figure, 'How often predictions are right, over their probability')
 
 
 def _svg(figure: Figure, title: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 from sklearn import metrics
 
-from slim_zoo.evaluation.outcomes import Outcomes
+from slim_zoo.evaluation.outcomes import LabelOutcomes, Outcomes
 
 _BINS = 15  # As in Guo et al. 2017.
 
@@ -54,20 +54,26 @@ class Calibration(NamedTuple):
   error: float
 
 
-def calibrate(outcomes: Outcomes, num_bins: int = _BINS) -> Calibration:
-  """Compares the probability of the most likely class with how often it is right."""
+def calibrate(confidences: np.ndarray, is_right: np.ndarray, num_bins: int = _BINS) -> Calibration:
+  """Compares probabilities with how often what they are given to is right.
+
+  Args:
+    confidences: the probabilities of n predictions, float64 [n].
+    is_right: whether they are right, bool [n].
+    num_bins: number of bins.
+  """
   edges = np.linspace(0, 1, num_bins + 1)
-  numbers = np.clip(np.digitize(outcomes.confidences, edges, right=True) - 1, 0, num_bins - 1)
+  numbers = np.clip(np.digitize(confidences, edges, right=True) - 1, 0, num_bins - 1)
   bins = []
   for number in range(num_bins):
     inside = numbers == number
     count = int(inside.sum())
     bins.append(Bin(float(edges[number]), float(edges[number + 1]), count,
-                    float(outcomes.confidences[inside].mean()) if count else np.nan,
-                    float(outcomes.is_right[inside].mean()) if count else np.nan))
+                    float(confidences[inside].mean()) if count else np.nan,
+                    float(is_right[inside].mean()) if count else np.nan))
   gaps = [one.num_examples * abs(one.accuracy - one.confidence) for one in bins
           if one.num_examples]
-  return Calibration(tuple(bins), float(sum(gaps) / len(outcomes.labels)))
+  return Calibration(tuple(bins), float(sum(gaps) / len(confidences)))
 
 
 class OfClass(NamedTuple):
@@ -102,6 +108,18 @@ def per_class(outcomes: Outcomes) -> list[OfClass]:
           for i, (label, count) in enumerate(zip(present.tolist(), counts.tolist(), strict=True))]
 
 
+def per_label(outcomes: LabelOutcomes) -> list[OfClass]:
+  """Measures each class of examples that may have several labels."""
+  precision, recall, f1, counts = metrics.precision_recall_fscore_support(
+      outcomes.labels, outcomes.predicted, average=None, zero_division=0)
+  predicted = outcomes.predicted.sum(axis=0).tolist()
+  right = (outcomes.predicted & outcomes.labels).sum(axis=0).tolist()
+  return [OfClass(label, count, predicted[label], precision=precision[label].item(),
+                  recall=recall[label].item(), f1=f1[label].item(),
+                  interval=share(right[label], count) if count else None)
+          for label, count in enumerate(counts.tolist())]
+
+
 class Confusion(NamedTuple):
   """How often each class was taken for each.
 
@@ -133,6 +151,19 @@ def confused_pairs(outcomes: Outcomes) -> list[tuple[int, int, int]]:
   """Lists (right class, predicted class, number of examples), the most frequent mistakes first."""
   mistakes = [row for row in pair_counts(outcomes) if row[0] != row[1]]
   return sorted(mistakes, key=lambda row: -row[2])
+
+
+def missed_pairs(outcomes: LabelOutcomes) -> list[tuple[int, int, int]]:
+  """Lists how often one class was missed and another wrongly predicted, the most frequent first.
+
+  Returns:
+    (missed class, predicted class, number of examples).
+  """
+  missed = (outcomes.labels & ~outcomes.predicted).astype(np.int64)
+  wrong = (outcomes.predicted & ~outcomes.labels).astype(np.int64)
+  counts = missed.T @ wrong
+  return sorted(((label, predicted, counts[label, predicted].item())
+                 for label, predicted in np.argwhere(counts).tolist()), key=lambda row: -row[2])
 
 
 def confusion(outcomes: Outcomes, most: int) -> Confusion:
@@ -197,17 +228,18 @@ class Comparison:
   p_value: float
 
 
-def compare(first: Outcomes, second: Outcomes) -> Comparison:
+def compare(first: np.ndarray, second: np.ndarray) -> Comparison:
   """Compares two networks on the same examples.
+
+  Args:
+    first, second: whether each of them is right, bool [n].
 
   Raises:
     ValueError: if they are not the same number.
   """
-  if len(first.labels) != len(second.labels):
-    raise ValueError(f'Expected the same examples. Received: {len(first.labels)} and '
-                     f'{len(second.labels)}.')
-  gained = np.flatnonzero(first.is_right & ~second.is_right)
-  lost = np.flatnonzero(second.is_right & ~first.is_right)
+  if len(first) != len(second):
+    raise ValueError(f'Expected the same examples. Received: {len(first)} and {len(second)}.')
+  gained, lost = np.flatnonzero(first & ~second), np.flatnonzero(second & ~first)
   total = len(gained) + len(lost)
   p_value = float(stats.binomtest(len(gained), total).pvalue) if total else 1.0
   return Comparison(gained, lost, p_value)

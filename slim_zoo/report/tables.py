@@ -7,12 +7,14 @@ import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 from files.replacing import replacing
-from slim_zoo.evaluation.outcomes import Outcomes
-from slim_zoo.report import statistics
+from slim_zoo.evaluation.outcomes import LabelOutcomes, Outcomes
+from slim_zoo.report import parts, statistics
 
 
-def write(folder: pathlib.Path, outcomes: Outcomes, *, names: Sequence[str],
+def write(folder: pathlib.Path, outcomes: Outcomes | LabelOutcomes, *, names: Sequence[str],
           class_names: Sequence[str]) -> None:
   """Writes `predictions.csv`, `per_class.csv` and `confusion.csv`.
 
@@ -21,12 +23,23 @@ def write(folder: pathlib.Path, outcomes: Outcomes, *, names: Sequence[str],
   most likely classes with their probabilities. `confusion.csv` has a row for each pair of classes
   that occurs.
 
+  If examples may have several labels, `predictions.csv` has all labels, all predicted classes, the
+  loss and the probability of each class; and `confusion.csv` has the pairs of a class that is
+  missed and another that is predicted instead.
+
   Args:
     folder: exists.
     outcomes: of n examples.
     names: their names, [n].
     class_names: one distinct name per output.
   """
+  if isinstance(outcomes, LabelOutcomes):
+    _write(folder / 'predictions.csv',
+           ['image', 'labels', 'predicted', 'loss', *(f'probability_{n}' for n in class_names)],
+           _several_predictions(outcomes, names, class_names))
+    _write_pairs(folder, statistics.missed_pairs(outcomes), class_names, heading='missed')
+    _write_classes(folder, statistics.per_label(outcomes), class_names)
+    return
   count = outcomes.classes.shape[1]
   numbered = [f'{text}_{number}' for number in range(1, count + 1)
               for text in ('class', 'probability')]
@@ -34,15 +47,35 @@ def write(folder: pathlib.Path, outcomes: Outcomes, *, names: Sequence[str],
          ['image', 'label', 'predicted', 'probability_of_label', 'confidence', 'rank', 'loss',
           *numbered],
          _predictions(outcomes, names, class_names))
+  _write_pairs(folder, statistics.pair_counts(outcomes), class_names, heading='label')
+  _write_classes(folder, statistics.per_class(outcomes), class_names)
+
+
+def _write_classes(folder: pathlib.Path, rows: Iterable[statistics.OfClass],
+                   class_names: Sequence[str]) -> None:
   _write(folder / 'per_class.csv',
          ['class', 'examples', 'predicted', 'precision', 'recall', 'recall_low', 'recall_high',
           'f1'],
          ([class_names[row.label], row.num_examples, row.num_predicted, row.precision, row.recall,
-           *(row.interval[1:] if row.interval else ('', '')), row.f1]
-          for row in statistics.per_class(outcomes)))
-  _write(folder / 'confusion.csv', ['label', 'predicted', 'examples'],
+           *(row.interval[1:] if row.interval else ('', '')), row.f1] for row in rows))
+
+
+def _write_pairs(folder: pathlib.Path, pairs: Iterable[tuple[int, int, int]],
+                 class_names: Sequence[str], *, heading: str) -> None:
+  _write(folder / 'confusion.csv', [heading, 'predicted', 'examples'],
          ([class_names[label], class_names[predicted], count]
-          for label, predicted, count in statistics.pair_counts(outcomes)))
+          for label, predicted, count in pairs))
+
+
+def _several_predictions(outcomes: LabelOutcomes, names: Sequence[str], class_names: Sequence[str]
+                         ) -> Iterable[list]:
+  def listed(is_listed: np.ndarray) -> str:
+    return parts.SEPARATOR.join(class_names[label] for label in np.flatnonzero(is_listed).tolist())
+
+  columns = (names, outcomes.labels, outcomes.predicted, outcomes.losses.tolist(),
+             outcomes.probabilities.tolist())
+  for name, labels, predicted, loss, probabilities in zip(*columns, strict=True):
+    yield [name, listed(labels), listed(predicted), loss, *probabilities]
 
 
 def _predictions(outcomes: Outcomes, names: Sequence[str], class_names: Sequence[str]

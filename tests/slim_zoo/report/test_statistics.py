@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from sklearn import calibration, metrics
 
-from slim_zoo.evaluation.outcomes import Outcomes
+from slim_zoo.evaluation.outcomes import LabelOutcomes, Outcomes
 from slim_zoo.report import statistics
 
 
@@ -62,7 +62,7 @@ def test_interval_of_a_share(right, count, low, high):
 
 def test_calibration(random):
   outcomes, _ = random
-  found = statistics.calibrate(outcomes, num_bins=10)
+  found = statistics.calibrate(outcomes.confidences, outcomes.is_right, num_bins=10)
   filled = [one for one in found.bins if one.num_examples]
   accuracy, confidence = calibration.calibration_curve(outcomes.is_right, outcomes.confidences,
                                                        n_bins=10)
@@ -75,9 +75,8 @@ def test_calibration(random):
 
 @pytest.mark.parametrize(('confidence', 'number'), [(1.0, 14), (0.5, 7), (2 / 15, 1), (0.001, 0)])
 def test_bins_have_no_gaps(confidence, number):
-  outcomes = _outcomes([[confidence, 1 - confidence]], [0])
-  outcomes.probabilities[0, 0] = confidence
-  counts = [one.num_examples for one in statistics.calibrate(outcomes).bins]
+  found = statistics.calibrate(np.array([confidence]), np.array([True]))
+  counts = [one.num_examples for one in found.bins]
   assert counts == [int(i == number) for i in range(15)]
 
 
@@ -132,15 +131,41 @@ def test_swapped_labels_are_suspected():
 
 
 def test_comparison():
-  def outcomes(is_right):
-    return _outcomes([[0.9, 0.1] if right else [0.2, 0.8] for right in is_right],
-                     [0] * len(is_right))
-
-  first, second = outcomes([1] * 12 + [0] * 3 + [1] * 5), outcomes([0] * 12 + [1] * 3 + [1] * 5)
+  first, second = (np.array(right, bool) for right in (
+    [1] * 12 + [0] * 3 + [1] * 5, [0] * 12 + [1] * 3 + [1] * 5))
   found = statistics.compare(first, second)
   assert found.gained.tolist() == [*range(12)] and found.lost.tolist() == [12, 13, 14]
   # Twice the lower tail of a binomial distribution.
   assert found.p_value == pytest.approx(2 * stats.binom.cdf(3, 15, 0.5))
   assert statistics.compare(first, first).p_value == 1
   with pytest.raises(ValueError, match='20.*1'):
-    statistics.compare(first, outcomes([1]))
+    statistics.compare(first, np.array([True]))
+
+
+def test_classes_of_examples_with_several_labels():
+  rng = np.random.default_rng(0)
+  labels = rng.random([60, 4]) < 0.4
+  labels[:, 3] = False
+  probabilities = np.clip(labels * 0.4 + rng.random([60, 4]) * 0.6, 0, 1)
+  outcomes = LabelOutcomes(np.zeros(60), probabilities, labels)
+  found = metrics.classification_report(labels, probabilities > 0.5, output_dict=True,
+                                        zero_division=0)
+  rows = statistics.per_label(outcomes)
+  for row in rows:
+    expected = found[str(row.label)]
+    assert row.num_examples == expected['support']
+    assert row.num_predicted == (probabilities[:, row.label] > 0.5).sum()
+    np.testing.assert_allclose([row.precision, row.recall, row.f1], [
+      expected['precision'], expected['recall'], expected['f1-score']])
+  assert rows[3].num_predicted and rows[3].interval is None
+  expected = {}
+  for is_label, row in zip(labels, probabilities, strict=True):
+    for missed in range(4):
+      for wrong in range(4):
+        if is_label[missed] and row[missed] <= 0.5 and not is_label[wrong] and row[wrong] > 0.5:
+          expected[missed, wrong] = expected.get((missed, wrong), 0) + 1
+  pairs = statistics.missed_pairs(outcomes)
+  assert {pair[:2]: pair[2] for pair in pairs} == expected and expected
+  assert [pair[2] for pair in pairs] == sorted(expected.values(), reverse=True)
+  assert outcomes.is_right.mean() == pytest.approx(
+    metrics.accuracy_score(labels, probabilities > 0.5))
