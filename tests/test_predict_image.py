@@ -123,8 +123,12 @@ def test_printed(program, run, photos, capsys):
   out = capsys.readouterr().out.splitlines()
   assert out[0].startswith(f'Predicting with {folder}/model.ckpt-1: ')
   assert out[1].startswith('Images: ')
-  assert out[2:] == [str(photo), f'  {expected[first]:.4f}  {_CLASSES[first]}',
-                     f'  {expected[second]:.4f}  {_CLASSES[second]}']
+  assert [re.split(' {2,}', line) for line in out[2:]] == [
+    ['image', 'probability', 'class'],
+    [str(photo), f'{expected[first]:.4f}', _CLASSES[first]],
+    ['', f'{expected[second]:.4f}', _CLASSES[second]]]
+  assert len({line.index(name) for line, name in zip(out[2:], (
+    'class', _CLASSES[first], _CLASSES[second]), strict=True)}) == 1  # One column.
 
 
 def test_images_that_cannot_be_decoded(program, run, photos, tmp_path, capsys):
@@ -134,7 +138,7 @@ def test_images_that_cannot_be_decoded(program, run, photos, tmp_path, capsys):
     path.write_bytes(content)
   assert program(f'--checkpoint_path={run[0]}', *paths) == 1
   out, errors = capsys.readouterr()
-  assert re.findall(r'^/.*jpg$', out, re.MULTILINE) == [str(paths[1])]
+  assert re.findall(r'^/.*jpg(?= )', out, re.MULTILINE) == [str(paths[1])]
   *lines, last = errors.splitlines()
   assert [line.split(':')[0] for line in lines] == [str(paths[0]), str(paths[2])]
   assert last.startswith('2 of 3 ')
@@ -309,8 +313,9 @@ def test_class_names_from_a_file(program, run, photos, tmp_path, capsys):
                       ([f'--labels_path={labels}'], ('a', 'b', 'c'))):
     capsys.readouterr()
     assert program(*bare, *more) == 0
-    found = [line[10:] for line in capsys.readouterr().out.splitlines() if line.startswith('  ')]
-    assert found == [names[i] for i in order]
+    out = capsys.readouterr().out
+    table = out[out.index('image '):].splitlines()
+    assert [line[table[0].index('class'):] for line in table[1:]] == [names[i] for i in order]
 
 
 @pytest.mark.parametrize(('arguments', 'error', 'message'), [
@@ -339,7 +344,7 @@ def test_as_a_program(run_script, run, photos):
     str(photos / 'ant'), '--top_k=1')
   assert code == 0, errors
   assert not errors
-  assert [line for line in out.splitlines()[1:] if not line.startswith('  ')] == [
+  assert re.findall(r'^/.*jpg(?= )', out, re.MULTILINE) == [
     f'{photos}/{name}.jpg' for name in ('bee/0', 'ant/0', 'ant/1', 'ant/2')]
 
 

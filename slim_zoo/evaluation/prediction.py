@@ -24,6 +24,8 @@ from slim_zoo.evaluation.photos import Photos
 from slim_zoo.training import distribution
 
 _MOST_IN_PICTURE = 48
+_WIDEST = 100  # Characters of the column of images; longer names push their row to the right.
+
 
 def predict(parsed: Parsed[Predict], arguments: Sequence[str]) -> int:
   """Predicts the classes of the images that the arguments name; returns an exit code."""
@@ -41,7 +43,7 @@ def predict(parsed: Parsed[Predict], arguments: Sequence[str]) -> int:
   for note in images.notes:
     print(note, file=sys.stderr)
   explain = _explainer(found, config.output.explain_layer) if config.output.explain else None
-  first = _write(_predictions(images, found, config), len(paths), output_path,
+  first = _write(_predictions(images, found, config), paths, output_path,
                  num_kept=_MOST_IN_PICTURE if picture else 0)
   if picture and first:
     _draw(picture, [(prediction, images.view(prediction.image)) for prediction in first], explain)
@@ -101,13 +103,13 @@ def _predictions(images: Photos, found: classifier.Classifier, config: Predict
       xla=config.computation.xla == 'on', activation=found.activation)
 
 
-def _write(predictions: Iterator[predictor.Prediction], count: int, output_path: str | None, *,
-           num_kept: int) -> list[predictor.Prediction]:
-  """Writes predictions to a file, or prints them.
+def _write(predictions: Iterator[predictor.Prediction], paths: Sequence[str],
+           output_path: str | None, *, num_kept: int) -> list[predictor.Prediction]:
+  """Writes predictions to a file, or prints them as a table.
 
   Args:
-    predictions: at most `count`.
-    count: for the progress bar.
+    predictions: of these images, or of some of them.
+    paths: the images.
     output_path: the file; None prints them.
     num_kept: number of them to return.
 
@@ -117,11 +119,11 @@ def _write(predictions: Iterator[predictor.Prediction], count: int, output_path:
   first = list(itertools.islice(predictions, 1))
   if not first:
     return []
-  output = (predictor.writing(output_path) if output_path
-            else contextlib.nullcontext(lambda prediction: tqdm.tqdm.write(prediction.lines())))
+  output = predictor.writing(output_path) if output_path else _printing(paths)
   number, kept = 0, []
   with output as put:
-    for prediction in progress.show(itertools.chain(first, predictions), count, unit='image'):
+    for prediction in progress.show(itertools.chain(first, predictions), len(paths),
+                                    unit='image'):
       put(prediction)
       number += 1
       if number <= num_kept:
@@ -129,6 +131,14 @@ def _write(predictions: Iterator[predictor.Prediction], count: int, output_path:
   if output_path:
     print(f'Predictions of {number} images are in {output_path}.')
   return kept
+
+
+@contextlib.contextmanager
+def _printing(paths: Sequence[str]) -> Iterator[Callable[[predictor.Prediction], None]]:
+  """Prints predictions as rows of a table."""
+  width = min(max(map(len, paths)), _WIDEST)
+  tqdm.tqdm.write(predictor.heading(width))
+  yield lambda prediction: tqdm.tqdm.write(prediction.rows(width))
 
 
 # From a prediction and what the network sees, uint8 [height, width, channels], to what speaks for

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import itertools
 import json
 import os
 import pathlib
@@ -32,10 +33,16 @@ class Prediction(NamedTuple):
   image: str
   guesses: tuple[Guess, ...]
 
-  def lines(self) -> str:
-    """Formats it as the image and one line per class."""
-    return '\n'.join([self.image, *(f'  {guess.probability:.4f}  {guess.label}'
-                                    for guess in self.guesses)])
+  def rows(self, width: int) -> str:
+    """Formats it as rows of a table, with a first column of that width; see `heading`."""
+    return '\n'.join(f'{image:<{width}}  {guess.probability:>11.4f}  {guess.label}'
+                     for image, guess in zip(itertools.chain([self.image], itertools.repeat('')),
+                                             self.guesses, strict=False))
+
+
+def heading(width: int) -> str:
+  """Returns the heading of a table of predictions, with a first column of that width."""
+  return f'{"image":<{width}}  probability  class'
 
 
 def predict(network: Network | Folded, batches: Iterable[tuple[Sequence[str], tf.Tensor]], *,
