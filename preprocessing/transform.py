@@ -120,6 +120,25 @@ class Transform:
     image = image_ops.normalize(image, self.mean, self.scale)
     return tf.reverse(image, [2]) if self.channel_order == 'bgr' else image
 
+  def denormalize(self, images):
+    """Reverses `normalize`, to show what a network sees.
+
+    Args:
+      images: float32 [n, height, width, channels], normalized.
+
+    Returns:
+      float32 of the same shape, RGB or grey, in [0, 255]; if each image was normalized by its own
+      mean and deviation, which are lost, its smallest value becomes 0 and its largest 255.
+    """
+    if self.mean is None or self.scale is None:
+      low, high = (reduce(images, axis=[1, 2, 3], keepdims=True)
+                   for reduce in (tf.reduce_min, tf.reduce_max))
+      return 255 * tf.math.divide_no_nan(images - low, high - low)
+    if self.channel_order == 'bgr':
+      images = tf.reverse(images, [3])
+    mean, scale = (image_ops.luma_of(colour, images.shape[3]) for colour in (self.mean, self.scale))
+    return images * scale + mean
+
   def resized(self, size: int) -> int:
     """Returns the size to which an image is resized for a result of a given size, in pixels."""
     if self.crop_fraction is not None:

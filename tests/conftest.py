@@ -102,8 +102,10 @@ def in_process():
 
     def run(*arguments) -> int:
       with pytest.MonkeyPatch.context() as patch:
-        # Half a second for each of hundreds of runs; the recorder's tests draw the curves.
-        patch.setattr('slim_zoo.training.recorder.Recorder.draw', lambda recorder, **unused: None)
+        # A second or two for each of hundreds of runs; the recorder's tests draw them.
+        for method in ('draw', 'draw_curves'):
+          patch.setattr(f'slim_zoo.training.recorder.Recorder.{method}',
+                        lambda recorder, *unused, **unused_too: None)
         return command_line.call(module.main, module.OPTIONS, [*map(str, arguments)],
                                  retired=getattr(module, 'RETIRED', None),
                                  takes_arguments=name == 'predict_image')

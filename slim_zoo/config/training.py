@@ -218,8 +218,8 @@ class Saving:
                                          rule=FREE, lower=1)
   save_interval_secs: int = option(600, 'Longest time between checkpoints, in seconds.', rule=FREE)
   save_interval_steps: int | None = option(None, 'Steps between checkpoints.', rule=FREE, lower=1)
-  save_summaries_secs: int = option(600, 'Longest time between histograms in TensorBoard, in '
-                                    'seconds.', rule=FREE)
+  save_summaries_secs: int = option(600, 'Time between histograms and between pictures in '
+                                    'TensorBoard, in seconds.', rule=FREE)
   max_to_keep: int = option(5, 'Number of checkpoints to keep, besides the best.', rule=FREE,
                             lower=1)
 

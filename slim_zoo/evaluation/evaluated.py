@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from slim_zoo.evaluation.evaluator import AnyMeasurement
-from slim_zoo.evaluation.outcomes import LabelOutcomes, Outcomes
+from slim_zoo.evaluation.outcomes import AnyOutcomes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +22,6 @@ class Evaluated:
   """
   checkpoint: str
   found: AnyMeasurement
-  outcomes: Outcomes | LabelOutcomes
+  outcomes: AnyOutcomes
   class_names: Sequence[str]
   seconds: float

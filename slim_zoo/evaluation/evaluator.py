@@ -14,7 +14,7 @@ from nets.folding import Folded
 from nets.network import Network
 from slim_zoo.evaluation import multi_label
 from slim_zoo.evaluation.multi_label import MultiLabelMeasurement
-from slim_zoo.evaluation.outcomes import LabelOutcomes, Outcomes
+from slim_zoo.evaluation.outcomes import AnyOutcomes, LabelOutcomes, Outcomes
 
 # The column of the weights in what a batch returns, and the number of columns of `_measure`.
 _WEIGHT, _COLUMNS = 1, 6
@@ -100,7 +100,7 @@ class Evaluator:
 
   def __init__(self, network: Network | Folded, *, xla: bool = False,
                has_several_labels: bool = False, present: Sequence[int] | None = None,
-               top_k: Sequence[int] = (), num_kept: int = 0):
+               top_k: Sequence[int] = (), num_kept: int = 1):
     """Prepares a measurement, under the strategy in force.
 
     Args:
@@ -112,7 +112,7 @@ class Evaluator:
         counts as the label, and examples without labels are left out.
       present: the outputs of the classes that have examples; None if they are not known.
       top_k: further numbers of classes for `Measurement.more`.
-      num_kept: number of classes that `examine` keeps of each example.
+      num_kept: number of the most likely classes that `examine` keeps of each example.
     """
     self._top_k, self._num_kept = sorted(set(top_k) - {1, 5}), num_kept
     self._present = None if present is None else sorted(set(present))
@@ -123,23 +123,37 @@ class Evaluator:
                                 autograph=False, jit_compile=xla)
     self._step = tf.function(self._measure_batch, autograph=False)
 
-  @overload
-  def measure(self, batches: Iterable) -> AnyMeasurement: ...
-
-  @overload
-  def measure(self, batches: Iterable, gives_up: Callable[[], bool]) -> AnyMeasurement | None: ...
-
-  def measure(self, batches: Iterable,
-              gives_up: Callable[[], bool] = lambda: False) -> AnyMeasurement | None:
+  def measure(self, batches: Iterable) -> AnyMeasurement:
     """Measures every example of the batches that has a weight above zero.
 
     Args:
       batches: of `datasets.input_pipeline.evaluation_batches`, distributed if there are
         several replicas.
+
+    Raises:
+      ValueError: if there is no example.
+    """
+    rows = self._rows(batches, lambda: False)
+    return (multi_label.measure(*_by_label(rows)) if self._has_several_labels
+            else self._summary(rows))
+
+  @overload
+  def examine(self, batches: Iterable) -> tuple[AnyMeasurement, AnyOutcomes]: ...
+
+  @overload
+  def examine(self, batches: Iterable, gives_up: Callable[[], bool]
+              ) -> tuple[AnyMeasurement, AnyOutcomes] | None: ...
+
+  def examine(self, batches: Iterable, gives_up: Callable[[], bool] = lambda: False
+              ) -> tuple[AnyMeasurement, AnyOutcomes] | None:
+    """Measures like `measure`, and keeps what the network says of each example, in order.
+
+    Args:
+      batches: see `measure`.
       gives_up: asked after each batch; once it returns true, the measurement ends.
 
     Returns:
-      The measurement, or None if it was given up.
+      The measurement and the outcomes, or None if it was given up.
 
     Raises:
       ValueError: if there is no example.
@@ -147,20 +161,6 @@ class Evaluator:
     rows = self._rows(batches, gives_up)
     if rows is None:
       return None
-    if self._has_several_labels:
-      return multi_label.measure(*_by_label(rows))
-    return self._summary(rows)
-
-  def examine(self, batches: Iterable) -> tuple[AnyMeasurement, Outcomes | LabelOutcomes]:
-    """Measures like `measure`, and keeps what the network says of each example, in order.
-
-    Args:
-      batches: see `measure`; of one replica.
-
-    Raises:
-      ValueError: if there is no example.
-    """
-    rows = self._rows(batches, lambda: False)
     if self._has_several_labels:
       losses, logits, targets = _by_label(rows)
       return multi_label.measure(losses, logits, targets), LabelOutcomes(
@@ -205,11 +205,11 @@ class Evaluator:
         self._strategy.run(self._forward, args=(batch['image'], batch['label'], batch['weight'])))
 
   def _measure(self, images, labels, weights):
-    """Returns float32 [batch, 6 or 7 + 2 · kept].
+    """Returns float32 [batch, 7 + 2 · kept].
 
-    They are the loss, the weight, the rank of the right class, it, the number of classes, and the
-    rank among the classes that are present. If classes are kept, also the probability of the right
-    class, the largest probabilities, and their classes.
+    They are the loss, the weight, the rank of the right class, it, the number of classes, the rank
+    among the classes that are present, the probability of the right class, the largest
+    probabilities, and their classes.
     """
     logits, _ = self._network(images, is_training=False)
     classes = logits.shape[-1]
@@ -228,8 +228,6 @@ class Evaluator:
     ranks = [tf.where(finite, rank, tf.cast(classes, tf.float32)) for rank in ranks]
     rows = tf.stack([loss, weights, ranks[0], tf.cast(labels, tf.float32),
                      tf.fill(tf.shape(loss), float(classes)), ranks[1]], axis=1)
-    if not self._num_kept:
-      return rows
     # Of the logits: probabilities of different logits may both be 0.
     _, kept = tf.math.top_k(logits, min(self._num_kept, classes))
     values = tf.gather(tf.nn.softmax(logits), kept, batch_dims=1)

@@ -67,3 +67,6 @@ class LabelOutcomes:
   def is_right(self) -> np.ndarray:
     """Whether exactly the right classes are predicted, bool [n]."""
     return (self.predicted == self.labels).all(axis=1)
+
+
+AnyOutcomes = Outcomes | LabelOutcomes

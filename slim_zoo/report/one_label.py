@@ -8,7 +8,7 @@ import numpy as np
 
 from slim_zoo.evaluation.evaluator import Measurement
 from slim_zoo.evaluation.outcomes import Outcomes
-from slim_zoo.report import parts, statistics
+from slim_zoo.report import confusions, parts, statistics
 from slim_zoo.report.galleries import FEW, MANY, Gallery, Shown
 from slim_zoo.report.page import Fact, Matrix, Section, Table
 
@@ -29,8 +29,8 @@ def facts(found: Measurement, outcomes: Outcomes) -> list[Fact]:
 def sections(outcomes: Outcomes, class_names: Sequence[str]) -> list[Section]:
   """Returns the tables and plots."""
   classes = statistics.per_class(outcomes)
-  matrix = statistics.confusion(outcomes, _MOST_IN_MATRIX)
-  pairs = statistics.confused_pairs(outcomes)[:_MOST_PAIRS]
+  matrix = confusions.confusion(outcomes, _MOST_IN_MATRIX)
+  pairs = confusions.confused_pairs(outcomes)[:_MOST_PAIRS]
   return [
       parts.classes(classes, class_names, sorts=len(classes) > _MOST_IN_MATRIX),
       Section('Confusion matrix', 'Rows are the right classes, columns the predicted ones; the '

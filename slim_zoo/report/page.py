@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import jinja2
 
-from slim_zoo.report import statistics
+from slim_zoo.report.confusions import Confusion
 
 _TEMPLATE = 'page.html.jinja'
 
@@ -44,7 +44,7 @@ class Matrix:
     found: the counts.
   """
   names: Sequence[str]
-  found: statistics.Confusion
+  found: Confusion
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 
 from slim_zoo.evaluation.multi_label import MultiLabelMeasurement
 from slim_zoo.evaluation.outcomes import LabelOutcomes
-from slim_zoo.report import parts, statistics
+from slim_zoo.report import confusions, parts, statistics
 from slim_zoo.report.galleries import FEW, MANY, Gallery, Shown
 from slim_zoo.report.page import Cell, Fact, Section, Table
 
@@ -29,7 +29,7 @@ def facts(found: MultiLabelMeasurement, outcomes: LabelOutcomes) -> list[Fact]:
 def sections(found: MultiLabelMeasurement, outcomes: LabelOutcomes, class_names: Sequence[str]
              ) -> list[Section]:
   """Returns the tables and plots."""
-  pairs = statistics.missed_pairs(outcomes)[:_MOST_PAIRS]
+  pairs = confusions.missed_pairs(outcomes)[:_MOST_PAIRS]
   return [
       parts.classes(statistics.per_label(outcomes), class_names,
                     sorts=len(class_names) > _MANY_CLASSES,

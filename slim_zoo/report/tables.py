@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from files.replacing import replacing
-from slim_zoo.evaluation.outcomes import LabelOutcomes, Outcomes
-from slim_zoo.report import parts, statistics
+from slim_zoo.evaluation.outcomes import AnyOutcomes, LabelOutcomes, Outcomes
+from slim_zoo.report import confusions, parts, statistics
 
 
-def write(folder: pathlib.Path, outcomes: Outcomes | LabelOutcomes, *, names: Sequence[str],
+def write(folder: pathlib.Path, outcomes: AnyOutcomes, *, names: Sequence[str],
           class_names: Sequence[str]) -> None:
   """Writes `predictions.csv`, `per_class.csv` and `confusion.csv`.
 
@@ -37,7 +37,7 @@ def write(folder: pathlib.Path, outcomes: Outcomes | LabelOutcomes, *, names: Se
     _write(folder / 'predictions.csv',
            ['image', 'labels', 'predicted', 'loss', *(f'probability_{n}' for n in class_names)],
            _several_predictions(outcomes, names, class_names))
-    _write_pairs(folder, statistics.missed_pairs(outcomes), class_names, heading='missed')
+    _write_pairs(folder, confusions.missed_pairs(outcomes), class_names, heading='missed')
     _write_classes(folder, statistics.per_label(outcomes), class_names)
     return
   count = outcomes.classes.shape[1]
@@ -47,7 +47,7 @@ def write(folder: pathlib.Path, outcomes: Outcomes | LabelOutcomes, *, names: Se
          ['image', 'label', 'predicted', 'probability_of_label', 'confidence', 'rank', 'loss',
           *numbered],
          _predictions(outcomes, names, class_names))
-  _write_pairs(folder, statistics.pair_counts(outcomes), class_names, heading='label')
+  _write_pairs(folder, confusions.pair_counts(outcomes), class_names, heading='label')
   _write_classes(folder, statistics.per_class(outcomes), class_names)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from nets.network import Network
+from slim_zoo.config.flag_values import kept_of
 from slim_zoo.config.programs import Train, TrainOnFeatures
 from slim_zoo.config.training import Duration, Optimization
 from slim_zoo.training import loop, losses, optimizers, schedules
@@ -16,6 +17,9 @@ from slim_zoo.training.clipping import Clipping
 from slim_zoo.training.inputs import Split
 from slim_zoo.training.length import Length
 from slim_zoo.training.trainer import Trainer
+
+# Options that a table of runs always has.
+_MAIN = ('model_name', 'optimizer', 'learning_rate', 'batch_size')
 
 
 def make_trainer(config: Train | TrainOnFeatures, network: Network, length: Length, *,
@@ -39,6 +43,16 @@ def make_trainer(config: Train | TrainOnFeatures, network: Network, length: Leng
       clipping=Clipping(config.optimization.gradient_clip_norm,
                         config.optimization.adaptive_clip_factor, head),
       batches_per_step=length.batches_per_step, **more)
+
+
+def hyperparameters(config: Train) -> dict[str, bool | int | float | str]:
+  """Returns the settings of a run for a table of runs: those that are not the defaults, and a few.
+
+  Values that a run settles by itself, such as an image size, are among them.
+  """
+  defaults = kept_of(Train())
+  return {name: value for name, value in kept_of(config).items()
+          if value is not None and (name in _MAIN or value != defaults[name])}
 
 
 def loss_decay(config: Train | TrainOnFeatures) -> float:

@@ -108,6 +108,25 @@ class Inputs:
                        repeats=self.repeats,
                        num_parallel_calls=self._parallel_calls)
 
+  def training_sample(self, count: int, *, seed: int, epoch: int) -> dict[str, tf.Tensor]:
+    """Returns the first training examples of an epoch as a batch, on one device.
+
+    Args:
+      count: number of examples.
+      seed: of the run.
+      epoch: the epoch.
+
+    Raises:
+      tf.errors.OpError: if an image cannot be read.
+    """
+    batches = input_pipeline.training_batches(
+        self.dataset, self._preprocess(self.num_views != 0), batch_size=count, seed=seed,
+        start_step=-(-epoch * self.dataset.num_examples // count), num_views=self.num_views or None,
+        sampling=self.sampling, repeats=self.repeats, bad_images=self.bad_images,
+        label_map=self.label_map, num_outputs=self.num_outputs,
+        num_parallel_calls=self._parallel_calls)
+    return next(iter(batches.take(1)))
+
   def evaluation_batches(self, *, batch_size: int) -> Any:
     """See `Split`; the arguments are those of `input_pipeline.evaluation_batches`."""
     return distributed(input_pipeline.evaluation_batches, self, self._preprocess(False),

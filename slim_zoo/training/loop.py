@@ -11,13 +11,14 @@ import numpy as np
 import tensorflow as tf
 
 from slim_zoo.evaluation.evaluator import AnyMeasurement
+from slim_zoo.evaluation.outcomes import AnyOutcomes
 from slim_zoo.training.progress import Progress, Stopwatch
 from slim_zoo.training.recorder import Recorder
 from slim_zoo.training.signals import StopRequests
 from slim_zoo.training.trainer import Steps, Trainer
 
 # Measures the network, or returns None if its argument tells it to give up.
-Validate = Callable[[Callable[[], bool]], AnyMeasurement | None]
+Validate = Callable[[Callable[[], bool]], tuple[AnyMeasurement, AnyOutcomes] | None]
 # How the metrics of a measurement are compared, by the names of `Measurement.scalars`.
 BEST_METRICS = {'top_1': max, 'top_5': max, 'mean_recall': max, 'loss': min,
                 'mean_average_precision': max, 'f1': max}
@@ -139,12 +140,14 @@ def fit(trainer: Trainer, batches: Iterator, plan: Plan, *, validation_state: Va
     def validate_now(validate: Validate) -> None:
       validation_state.validation_due = True
       progress.pause('validating')
-      found = validate(lambda: requests.received is not None)
-      if found:
+      examined = validate(lambda: requests.received is not None)
+      if examined:
         validation_state.validation_due = False
+        found, outcomes = examined
         _take_in(step, found, plan, state=validation_state, recorder=recorder, progress=progress,
                  save_best=save_best)
-        recorder.draw()
+        recorder.draw(step, int(step / plan.steps_per_epoch), outcomes,
+                      is_last=step == plan.last_step or validation_state.stopped_early)
         if validation_state.leaves_plateau(plan.plateau_patience):
           lower_rate()
           progress.say(f'learning rate lowered: times {trainer.rate_scale:.3g} of the first')

@@ -12,8 +12,11 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 from tensorboard.plugins.histogram import metadata
+from tensorboard.plugins.hparams import api as hparams
 
 from files.replacing import replacing
+from slim_zoo.evaluation.outcomes import AnyOutcomes
+from slim_zoo.training.pictures import Pictures
 
 _COLUMNS = ('step', 'epoch', 'loss', 'objective', 'accuracy', 'learning_rate', 'images_per_second',
             'validation_loss', 'validation_top_1', 'validation_top_5', 'validation_mean_recall',
@@ -23,19 +26,23 @@ _SECONDS_A_PICTURE = 60  # Drawing takes up to half a second, and the import of 
 
 
 class Recorder:
-  """Writes scalars to both, draws them, and writes histograms to TensorBoard."""
+  """Writes scalars to both, draws them, and writes histograms and pictures to TensorBoard."""
 
-  def __init__(self, folder: pathlib.Path, *, step: int):
+  def __init__(self, folder: pathlib.Path, *, step: int, pictures: Pictures | None = None,
+               picture_seconds: float = 0.0):
     """Opens the files; drops later steps from `metrics.csv`, because they will be repeated.
 
     Args:
       folder: the run's folder.
       step: the step from which the run continues.
+      pictures: those of images; None for none.
+      picture_seconds: shortest time between them.
     """
     self._path = folder / 'metrics.csv'
     self._keep_until(step)
     self._events = tf.summary.create_file_writer(os.fsencode(folder))
-    self._drawn = time.monotonic()
+    self._pictures, self._picture_seconds = pictures, picture_seconds
+    self._drawn = self._pictured = time.monotonic()
 
   def _keep_until(self, step: int) -> None:
     rows = [row for row in _read_rows(self._path) if int(row['step']) <= step]
@@ -62,10 +69,34 @@ class Recorder:
         _write_histogram(f'variables/{name}', variables[name].read_value().numpy())
         _write_histogram(f'gradients/{name}', np.asarray(gradient))
 
-  def draw(self, *, is_last: bool = False) -> None:
-    """Draws `curves.png`, unless it was drawn in the last minute; `is_last` draws it anyway."""
-    if not is_last and time.monotonic() - self._drawn < _SECONDS_A_PICTURE:
-      return
+  def hyperparameters(self, values: Mapping[str, bool | int | float | str]) -> None:
+    """Writes the settings of the run for TensorBoard's table of runs."""
+    with self._events.as_default(0):
+      hparams.hparams(dict(values))
+
+  def draw(self, step: int, epoch: int, outcomes: AnyOutcomes, *, is_last: bool = False) -> None:
+    """Draws the curves and the pictures, each if it is time.
+
+    Args:
+      step: of the run.
+      epoch: the epoch that the run is in.
+      outcomes: of the validation.
+      is_last: whether this is the last validation, for which there are pictures in any case.
+    """
+    if time.monotonic() - self._drawn >= _SECONDS_A_PICTURE:
+      self.draw_curves()
+    if self._pictures and (
+        is_last or time.monotonic() - self._pictured >= self._picture_seconds):
+      try:
+        with self._events.as_default(step):
+          for name, pixels in self._pictures.draw(step, epoch, outcomes):
+            tf.summary.image(name, pixels[np.newaxis])
+      except (OSError, tf.errors.OpError) as error:
+        print(f'Warning: the pictures cannot be drawn: {error}')
+      self._pictured = time.monotonic()
+
+  def draw_curves(self) -> None:
+    """Draws `curves.png`."""
     from slim_zoo.report import curves  # Imports matplotlib, which takes a moment.
     try:
       curves.draw(self._path, self._path.with_name('curves.png'))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pathlib
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from slim_zoo.evaluation.evaluator import Evaluator
 from slim_zoo.training import checkpoints, loop, progress, recorder
 from slim_zoo.training.inputs import Split
+from slim_zoo.training.pictures import Pictures
 from slim_zoo.training.trainer import Trainer
 from slim_zoo.weights import checkpoint_files
 
@@ -20,7 +22,8 @@ _VALIDATION_BATCHES, _MOST_IN_A_BATCH = 4, 100
 def train(trainer: Trainer, evaluator: Evaluator, plan: loop.Plan, *,
           validation_state: loop.ValidationState, training: Split, validation: Split | None,
           batch_size: int, seed: int, num_replicas: int, folder: pathlib.Path, logs: pathlib.Path,
-          describe: Callable[[int], dict], max_to_keep: int, keeps_lines: bool = False
+          describe: Callable[[int], dict], max_to_keep: int, keeps_lines: bool = False,
+          pictures: Pictures | None = None, hyperparameters: Mapping[str, Any] | None = None
           ) -> signal.Signals | None:
   """Trains under the current strategy.
 
@@ -38,6 +41,7 @@ def train(trainer: Trainer, evaluator: Evaluator, plan: loop.Plan, *,
     describe: returns the metadata of a checkpoint at a step.
     max_to_keep: how many checkpoints to keep.
     keeps_lines: see `progress.Progress`.
+    pictures, hyperparameters: for TensorBoard.
 
   Returns:
     The signal that ended the run, or None.
@@ -60,12 +64,15 @@ def train(trainer: Trainer, evaluator: Evaluator, plan: loop.Plan, *,
 
   def validate(gives_up):
     with trainer.averaged():
-      return evaluator.measure(held_out, gives_up)
+      return evaluator.examine(held_out, gives_up)
 
   # Takes a moment: a signal that comes before the bar is shown ends the program at once.
   batches = iter(training.training_batches(
       batch_size=of_batch, seed=seed, start_step=trainer.step * trainer.batches_per_step))
-  records = recorder.Recorder(logs, step=trainer.step)
+  records = recorder.Recorder(logs, step=trainer.step, pictures=pictures,
+                              picture_seconds=plan.histogram_seconds)
+  if hyperparameters:
+    records.hyperparameters(hyperparameters)
   shown = progress.Progress(first_step=trainer.step, last_step=plan.last_step,
                             batch_size=batch_size, keeps_lines=keeps_lines)
   try:
@@ -73,7 +80,7 @@ def train(trainer: Trainer, evaluator: Evaluator, plan: loop.Plan, *,
                      recorder=records, progress=shown, save=save,
                      save_best=lambda: save(folder / 'best', 1),
                      validate=validate if validation else None)
-    records.draw(is_last=True)
+    records.draw_curves()
     return ended
   except loop.NonFiniteLossError as error:
     last = checkpoint_files.latest(folder, missing_ok=True) or 'none, as nothing was saved yet'

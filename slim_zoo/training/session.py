@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import tensorflow as tf
 
+from datasets import labels
 from files import progress
 from nets import nets_factory, scopes
 from nets.network import Network
@@ -44,6 +45,7 @@ from slim_zoo.training.distillation import Distillation
 from slim_zoo.training.inputs import Inputs, Split
 from slim_zoo.training.length import Length
 from slim_zoo.training.mixing import Mixing
+from slim_zoo.training.pictures import Pictures
 from slim_zoo.training.progress import Stopwatch
 from slim_zoo.training.teachers import open_teacher
 from slim_zoo.training.trainer import Trainer
@@ -138,6 +140,7 @@ class _Job:
     validation_state: the validations so far.
     training, validation: the splits.
     length: of the run.
+    pictures: for TensorBoard; None without validation.
   """
   config: Train
   head: kept_heads.Head
@@ -151,6 +154,7 @@ class _Job:
   training: Split
   validation: Split | None
   length: Length
+  pictures: Pictures | None
 
   def describe(self, step: int) -> dict[str, Any]:
     """Makes the metadata of a checkpoint."""
@@ -243,8 +247,11 @@ def _prepare(config: Train, head: kept_heads.Head, origin: _Origin, *, folder: p
     start.warm_start(trainer, origin.weights, config.weights, model_name=config.model.model_name,
                      net=net, excluded=excluded, folder=None if is_dry else folder)
   settled = replace(config, cache_features=cache.place, labels_offset=facts.labels_offset)
+  pictures = Pictures(training, validation, labels.distinct_names(facts.class_names),
+                      Mixing(**vars(config.mixing)),
+                      config.optimization.seed) if validation else None
   return _Job(settled, head, facts, origin, folder, trainer, evaluator, plan,
-              origin.validation_state(), training, validation, length), cache
+              origin.validation_state(), training, validation, length, pictures), cache
 
 
 def _distillation(config: training_options.Distillation, facts: metadata.ModelFacts
@@ -419,7 +426,8 @@ def _train(job: _Job, watch: Stopwatch) -> int:
         job.trainer, job.evaluator, job.plan, validation_state=state, training=job.training,
         validation=job.validation, batch_size=job.length.batch_size,
         seed=job.config.optimization.seed, num_replicas=job.length.num_replicas, folder=folder,
-        logs=folder, describe=job.describe, max_to_keep=job.config.saving.max_to_keep)
+        logs=folder, describe=job.describe, max_to_keep=job.config.saving.max_to_keep,
+        pictures=job.pictures, hyperparameters=from_config.hyperparameters(job.config))
   except tf.errors.OpError as error:
     raise next((found for inputs in (job.training, job.validation) if inputs
                 and (found := inputs.explain(error)) is not error), error) from error

@@ -179,3 +179,24 @@ def test_box_is_the_same_in_graphs_as_eagerly_and_as_in_efficientnets_own_code()
                                       (128 / 0.875,) * 2)
     assert [int(part) for part in eager[2:]] == [expected] * 2, side
     assert graph(tf.constant([side, 700])).numpy().tolist() == [int(part) for part in eager], side
+
+
+@pytest.mark.parametrize('channels', [1, 3])
+@pytest.mark.parametrize('transform', [
+  Transform(crop_fraction=1.0, mean=(10, 20, 30), scale=(2, 3, 4), channel_order=order)
+  for order in ('rgb', 'bgr')])
+def test_denormalizing_reverses_normalizing(photo, transform, channels):
+  pixels = tf.cast(photo[:20, :30, :channels], tf.float32)
+  if channels == 1:
+    transform = dataclasses.replace(transform, channel_order='rgb')
+  found = transform.denormalize(transform.normalize(pixels)[tf.newaxis])
+  np.testing.assert_allclose(found[0], pixels, atol=1e-3)
+
+
+def test_denormalizing_images_that_lost_their_mean(photo):
+  transform = Transform(crop_fraction=1.0, mean=None, scale=None)
+  pixels = tf.cast(photo[:20, :30], tf.float32)
+  found = transform.denormalize(transform.normalize(pixels)[tf.newaxis])[0].numpy()
+  low, high = pixels.numpy().min(), pixels.numpy().max()
+  np.testing.assert_allclose(found, 255 * (pixels - low) / (high - low), atol=1e-3)
+  assert not transform.denormalize(tf.zeros([1, 2, 2, 3])).numpy().any()

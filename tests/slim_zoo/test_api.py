@@ -60,7 +60,7 @@ def test_model_predicts_like_predict_image(folder, run_here):
   code, out, _ = run_here('predict_image', f'--checkpoint_path={folder}/run', '--top_k=2',
                           *map(str, paths))
   assert code == 0
-  shown = re.findall(r'^  ([\d.]+)  (\w+)$', out, re.MULTILINE)
+  shown = re.findall(r' ([\d.]+)  (\w+)$', out, re.MULTILINE)
   assert [(f'{p:.4f}', name) for row in found for name, p in row] == shown
   logits = model(model.preprocess(paths))
   assert logits.shape == [3, 4]

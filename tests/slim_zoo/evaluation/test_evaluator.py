@@ -77,7 +77,7 @@ def test_equals_scikit_learn(classes, batch_size):
 def test_can_stop_between_batches():
   logits, labels = _random(7)
   batches, answers = _batches(logits, labels, batch_size=16), iter([False, False, True])
-  assert Evaluator(_network).measure(batches, lambda: next(answers)) is None
+  assert Evaluator(_network).examine(batches, lambda: next(answers)) is None
   assert next(answers, 'asked three times') == 'asked three times'
 
 

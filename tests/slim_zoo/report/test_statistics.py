@@ -8,7 +8,7 @@ from scipy import stats
 from sklearn import calibration, metrics
 
 from slim_zoo.evaluation.outcomes import LabelOutcomes, Outcomes
-from slim_zoo.report import statistics
+from slim_zoo.report import confusions, statistics
 
 
 def _outcomes(probabilities, labels, kept=3) -> Outcomes:
@@ -82,16 +82,16 @@ def test_bins_have_no_gaps(confidence, number):
 
 def test_confusion(random):
   outcomes, _ = random
-  whole = statistics.confusion(outcomes, 6)
+  whole = confusions.confusion(outcomes, 6)
   np.testing.assert_array_equal(whole.counts, metrics.confusion_matrix(
     outcomes.labels, outcomes.predicted))
   np.testing.assert_allclose(whole.shares[:5], metrics.confusion_matrix(
     outcomes.labels, outcomes.predicted, normalize='true')[:5])
-  pairs = statistics.confused_pairs(outcomes)
+  pairs = confusions.confused_pairs(outcomes)
   assert sum(count for *_, count in pairs) == (~outcomes.is_right).sum()
   assert [count for *_, count in pairs] == sorted((count for *_, count in pairs), reverse=True)
   assert all(whole.counts[label, predicted] == count for label, predicted, count in pairs)
-  part = statistics.confusion(outcomes, 3)
+  part = confusions.confusion(outcomes, 3)
   assert 2 <= len(part.labels) <= 3 and {*pairs[0][:2]} <= {*part.labels.tolist()}
   rows = np.ix_(part.labels, part.labels)
   np.testing.assert_array_equal(part.counts, whole.counts[rows])
@@ -100,8 +100,8 @@ def test_confusion(random):
 
 def test_one_class_that_is_always_right():
   outcomes = _outcomes([[0.9, 0.1]] * 3, [0] * 3)
-  assert statistics.confusion(outcomes, 5).counts.tolist() == [[3]]
-  assert statistics.confused_pairs(outcomes) == []
+  assert confusions.confusion(outcomes, 5).counts.tolist() == [[3]]
+  assert confusions.confused_pairs(outcomes) == []
   assert statistics.suspects(outcomes).tolist() == []
   assert [row.recall for row in statistics.per_class(outcomes)] == [1]
 
@@ -164,7 +164,7 @@ def test_classes_of_examples_with_several_labels():
       for wrong in range(4):
         if is_label[missed] and row[missed] <= 0.5 and not is_label[wrong] and row[wrong] > 0.5:
           expected[missed, wrong] = expected.get((missed, wrong), 0) + 1
-  pairs = statistics.missed_pairs(outcomes)
+  pairs = confusions.missed_pairs(outcomes)
   assert {pair[:2]: pair[2] for pair in pairs} == expected and expected
   assert [pair[2] for pair in pairs] == sorted(expected.values(), reverse=True)
   assert outcomes.is_right.mean() == pytest.approx(

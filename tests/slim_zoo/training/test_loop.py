@@ -68,8 +68,10 @@ class _Run:
   def flush(self):
     pass
 
-  def draw(self):
-    assert self.rows[-1]['step'] == self.step and 'validation_loss' in self.rows[-1]
+  def draw(self, step, epoch, outcomes, *, is_last):
+    assert self.rows[-1]['step'] == step == self.step and 'validation_loss' in self.rows[-1]
+    assert outcomes == 'outcomes' and epoch == self.step // 8
+    self.events.append(('last pictures' if is_last else 'pictures', step))
 
   def advance(self, step, seconds, text):
     assert step == self.step
@@ -99,7 +101,7 @@ class _Run:
     values = {name: next(numbers, 0.5) for name, numbers in self._metrics.items()}
     right = round(1000 * next(self._mean_recall, 0.5))
     return Measurement(count=10, k=5, class_counts=(1000, 0), class_right=(right, 0),
-                       among_present=(0.5, 1.0), **values)
+                       among_present=(0.5, 1.0), **values), 'outcomes'
 
   def at(self, kind) -> list[int]:
     """The steps at which something happened."""
@@ -146,8 +148,8 @@ def test_log_then_validate_then_save(fit):
   run = _Run()
   assert fit(run, validate_every=10, save_every=10) is None
   assert [e for e in run.events if e[0] != 'histograms'] == [
-    ('log', 10), ('validate', 10), ('best', 10), ('save', 10),
-    ('log', 20), ('validate', 20), ('save', 20)]
+    ('log', 10), ('validate', 10), ('best', 10), ('pictures', 10), ('save', 10),
+    ('log', 20), ('validate', 20), ('last pictures', 20), ('save', 20)]
 
 
 @pytest.mark.parametrize('seconds_a_step', [0.0, 1e-6, 0.03, 0.4, 1.0, 100.0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import pathlib
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing import event_accumulator
 from tensorboard.plugins.histogram import summary as histogram_summary
+from tensorboard.plugins.hparams import plugin_data_pb2
 
 from slim_zoo.report import curves
 from slim_zoo.training import recorder as recorder_module
@@ -23,6 +25,9 @@ _TRAIN = {'epoch': 0.5, 'loss': 2.5, 'objective': 2.75, 'accuracy': 0.25, 'learn
           'images_per_second': 100.0}
 _VALIDATION = {'epoch': 0.5, 'validation_loss': 1.5, 'validation_top_1': 0.5,
                'validation_top_5': 0.75, 'validation_mean_recall': 0.625}
+
+
+_OUTCOMES = object()  # The recorder only hands them on.
 
 
 def _rows(folder) -> list[dict]:
@@ -200,9 +205,9 @@ def test_curves(tmp_path, monkeypatch, capsys):
   path = tmp_path / 'curves.png'
   recorder.scalars(10, _TRAIN)
   recorder.scalars(10, _VALIDATION)
-  recorder.draw()
+  recorder.draw(10, 0, _OUTCOMES)
   assert not path.exists()  # A minute has not passed.
-  recorder.draw(is_last=True)
+  recorder.draw_curves()
   with PIL.Image.open(path) as image:
     colours = np.asarray(image.convert('RGB')).reshape(-1, 3)
   lines = {tuple(colour) for colour in np.unique(colours, axis=0).tolist()}
@@ -210,13 +215,59 @@ def test_curves(tmp_path, monkeypatch, capsys):
   assert {(31, 119, 180), (255, 127, 14)} <= lines
   path.unlink()
   monkeypatch.setattr(recorder_module, '_SECONDS_A_PICTURE', 0)
-  recorder.draw()
+  recorder.draw(10, 0, _OUTCOMES)
   assert path.exists()
   path.unlink()
   path.mkdir()
-  recorder.draw()
+  recorder.draw(10, 0, _OUTCOMES)
   assert 'Warning' in capsys.readouterr().out
   recorder.close()
+
+
+class _Pictures:
+  """Pictures of one colour, which is the step."""
+
+  def __init__(self, error: type[Exception] | None = None):
+    self._error = error
+
+  def draw(self, step, epoch, outcomes):
+    assert epoch == 1 and outcomes is _OUTCOMES
+    yield 'train/images', np.full([4, 6, 3], step, np.uint8)
+    if self._error:
+      raise self._error('gone')
+
+
+@pytest.mark.parametrize(('seconds', 'steps'), [(0, [10, 20, 30]), (600, [30])])
+def test_pictures_are_written_when_it_is_time(tmp_path, seconds, steps):
+  recorder = Recorder(tmp_path, step=0, pictures=_Pictures(), picture_seconds=seconds)
+  for step in (10, 20, 30):
+    recorder.draw(step, 1, _OUTCOMES, is_last=step == 30)
+  recorder.close()
+  found = _events(tmp_path).Tensors('train/images')
+  assert [event.step for event in found] == steps
+  for event in found:
+    width, height, encoded = event.tensor_proto.string_val[:3]
+    assert (width, height) == (b'6', b'4')
+    with PIL.Image.open(io.BytesIO(encoded)) as image:
+      assert {*image.get_flattened_data()} == {(event.step,) * 3}
+
+
+def test_a_run_goes_on_if_a_picture_cannot_be_drawn(tmp_path, capsys):
+  recorder = Recorder(tmp_path, step=0, pictures=_Pictures(OSError))
+  recorder.draw(10, 1, _OUTCOMES, is_last=True)
+  recorder.close()
+  assert 'gone' in capsys.readouterr().out
+
+
+def test_tensorboard_reads_hyperparameters(tmp_path):
+  recorder = Recorder(tmp_path, step=0)
+  values = {'learning_rate': 0.01, 'optimizer': 'adamw', 'batch_size': 32, 'nesterov': True}
+  recorder.hyperparameters(values)
+  recorder.close()
+  events = _events(tmp_path)
+  content = events.SummaryMetadata('_hparams_/session_start_info').plugin_data.content
+  found = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.hparams
+  assert {name: getattr(value, value.WhichOneof('kind')) for name, value in found.items()} == values
 
 
 def test_points_of_a_column_leave_out_empty_cells():
