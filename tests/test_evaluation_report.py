@@ -283,6 +283,9 @@ def test_all_checkpoints_of_a_run_are_evaluated(program, run, photos, tmp_path, 
   for flag in ('--all_checkpoints', '--watch'):
     with pytest.raises(ValueError, match=flag):
       program(f'--checkpoint_path={folder}/model.ckpt-2', flag, *arguments)
+    for path in ('', 'zoo:mobilenet_v1_1.0_224'):
+      with pytest.raises(ValueError, match='--checkpoint_path'):
+        program(f'--checkpoint_path={path}', flag, *arguments)
     with pytest.raises(ValueError, match='--report'):
       program(f'--checkpoint_path={folder}', flag, f'--report={tmp_path}/report', *arguments)
 

@@ -117,6 +117,20 @@ def test_report_equals_scikit_learn(photos, reported):
   assert 'McNemar' in page
 
 
+def test_networks_of_different_kinds_are_not_compared(photos, trained, run_here, tmp_path):
+  (tmp_path / 'list.csv').write_text('image,label\n' + ''.join(
+    f'{photos[0]}/{number}.png,{_CLASSES[number % 3]}\n' for number in range(12)))
+  code, _, errors = run_here(
+    'train_image_classifier', f'--train_dir={tmp_path}/run', *_NETWORK, '--dataset_name=csv',
+    f'--dataset_dir={tmp_path}/list.csv', '--max_number_of_steps=1', '--batch_size=4',
+    '--validation_interval_epochs=0')
+  assert code == 0, errors
+  code, _, errors = run_here(
+    'eval_image_classifier', f'--checkpoint_path={trained}', f'--eval_dir={tmp_path}',
+    f'--report={tmp_path}/report', f'--compare_with={tmp_path}/run')
+  assert code == 1 and '--compare_with' in errors
+
+
 def test_pictures_of_the_report(photos, reported):
   rows, page = _rows(reported / 'predictions.csv'), (reported / 'report.html').read_text('utf-8')
   wrong, missed = (sum(len({*row[a].split(' | ')} - {*row[b].split(' | '), ''}) for row in rows)

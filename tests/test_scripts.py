@@ -13,6 +13,7 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorboard.backend.event_processing import event_accumulator
 
 _TRAIN = 'train_image_classifier'
 _EVAL = 'eval_image_classifier'
@@ -68,6 +69,9 @@ def test_train_fine_tune_evaluate(run_script, run_here, tmp_path):
   assert found['count'] == 164
   assert found['top_1'] > 0.8
   assert found['moving_averages']
+  events = event_accumulator.EventAccumulator(str(scratch), size_guidance={'tensors': 0}).Reload()
+  assert {'train/images', 'validation/predictions', 'validation/confusion_matrix',
+          '_hparams_/session_start_info'} <= {*events.Tags()['tensors']}
 
   code, out, _ = run_here(_TRAIN, *flags)
   assert code == 0

@@ -84,8 +84,8 @@ class EvaluationOutput:
   compare_with: str | None = option(None, 'Other weights to compare with in the report.',
                                     path=Path.READ, needs=('report', ()))
   all_checkpoints: bool = option(
-      False, 'Evaluate all checkpoints in the directory --checkpoint_path, and draw accuracy over '
-      'steps, in checkpoints.csv and checkpoints.png.', common=True)
+      False, 'Evaluate all checkpoints in the directory --checkpoint_path; write the results to '
+      'checkpoints.csv, and draw them over the steps in checkpoints.png.', common=True)
   watch: bool = option(
       False, 'Evaluate the newest checkpoint in the directory --checkpoint_path, and then each new '
       'one as it appears, until interrupted.', common=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import gc
 import importlib.metadata
 import math
+import os
 import pathlib
 import platform
 import shlex
@@ -26,6 +28,7 @@ from slim_zoo.evaluation.evaluated import Evaluated
 from slim_zoo.evaluation.evaluator import AnyMeasurement, Evaluator, Measurement
 from slim_zoo.evaluation.opened import Opened, open_all
 from slim_zoo.training import distribution
+from slim_zoo.training.inputs import Inputs
 from slim_zoo.weights import opening
 
 _NUM_KEPT = 5  # Number of the most likely classes that a report has of each example.
@@ -43,7 +46,10 @@ def evaluate(parsed: Parsed[Evaluate]) -> int:
     _say(_measure(opened, top_k), opened)
     return 0
   pathlib.Path(output.report).mkdir(parents=True, exist_ok=True)
-  theirs = open_all(_of_other(parsed), like=opened) if output.compare_with else None
+  theirs = open_all(_of_other(parsed), like=opened.inputs) if output.compare_with else None
+  if theirs and theirs.has_several_labels != opened.has_several_labels:
+    raise ValueError('--compare_with: expected two networks that were both trained with '
+                     '--multi_label, or both without it. Received: one of each.')
   evaluated = _examine(opened, top_k)
   _say(evaluated.found, opened)
   other = _examine(theirs, top_k) if theirs else None
@@ -59,21 +65,25 @@ def _evaluate_run(parsed: Parsed[Evaluate], top_k: Sequence[int]) -> int:
   if output.report:
     raise ValueError('--report: expected one checkpoint. Received: --all_checkpoints or --watch. '
                      'Leave one of them out.')
-  first: Opened | None = None
+  data: Inputs | None = None
   rows: list[series.Row] = []
   for prefix in series.checkpoints(parsed.config.weights.checkpoint_path or '',
                                    all_of_them=output.all_checkpoints, waits=output.watch):
     try:
-      opened = open_all(parsed.with_given(checkpoint_path=prefix), like=first)
+      opened = open_all(parsed.with_given(checkpoint_path=prefix), like=data)
     except (ValueError, OSError, tf.errors.OpError):
       if series.exists(prefix):
         raise
       print(f'{prefix} was removed before it was evaluated.')
       continue
-    first, found = first or opened, _measure(opened, top_k)
+    data, found = opened.inputs, _measure(opened, top_k)
     _say(found, opened)
+    if rows and os.path.dirname(rows[-1].checkpoint) != os.path.dirname(prefix):
+      rows = []  # The next phase of the run has begun.
     rows.append(series.Row(opened.step, prefix, found.scalars()))
     series.write(pathlib.Path(opened.config.output.eval_dir or ''), rows)
+    del opened
+    gc.collect()  # Python does not count the GPU memory that a network holds.
   return 0
 
 

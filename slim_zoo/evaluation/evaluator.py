@@ -162,9 +162,10 @@ class Evaluator:
     if rows is None:
       return None
     if self._has_several_labels:
+      from scipy import special  # Takes half a second to import.
       losses, logits, targets = _by_label(rows)
       return multi_label.measure(losses, logits, targets), LabelOutcomes(
-          losses, tf.sigmoid(np.nan_to_num(logits)).numpy(), targets > 0)
+          losses.copy(), special.expit(np.nan_to_num(logits.astype(np.float32))), targets > 0)
     kept = rows[:, _COLUMNS:]
     count = (kept.shape[1] - 1) // 2
     outcomes = Outcomes(

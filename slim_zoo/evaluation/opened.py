@@ -78,22 +78,21 @@ class Opened:
             needs_label and dataset.label_sets and not dataset.label_sets[label])], np.int64)
 
 
-
-def open_all(parsed: Parsed[Evaluate], *, like: Opened | None = None) -> Opened:
+def open_all(parsed: Parsed[Evaluate], *, like: Inputs | None = None) -> Opened:
   """Opens weights and data, and prints what they are.
 
   Args:
     parsed: the command line.
-    like: what is evaluated beside it, on the same data.
+    like: the data of what is evaluated beside it.
   """
   weights, known = classifier.open_weights(parsed)
   config, head = classifier.settle(parsed, known, weights.path, more=['labels_offset'])
   name = config.model.model_name
-  dataset = (like.inputs.dataset if like else
+  dataset = (like.dataset if like else
              classifier.get_dataset(config.data, is_own=_is_own(parsed, known)))
   config = replace(config, eval_dir=config.output.eval_dir or _beside(config.weights))
   num_classes, label_map = _join_classes(dataset, weights, known, parsed=parsed, config=config)
-  bad = (like.inputs.bad_images if like else
+  bad = (like.bad_images if like else
          bad_images.settle(dataset, decoder(dataset), config.data.on_bad_image))
   channels = 1 if config.model.use_grayscale else dataset.channels
   transform = transforms.settle(known, config.model.preprocessing_name, config.model)
@@ -195,5 +194,3 @@ def _join_classes(dataset: Dataset, weights: sources.Weights, known: Mapping[str
   if joined.note:
     print(joined.note)
   return num_classes, joined.label_map
-
-

@@ -51,7 +51,7 @@ class LabelOutcomes:
 
   Attributes:
     losses: the binary cross-entropy, float64 [n], in nats, the mean over the classes.
-    probabilities: of each class, float64 [n, num_classes].
+    probabilities: of each class, float32 [n, num_classes].
     labels: whether an example has a class, bool [n, num_classes].
   """
   losses: np.ndarray

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from files.replacing import replacing
-from slim_zoo.weights import checkpoint_files
+from slim_zoo.weights import checkpoint_files, published
 
 _SECONDS = 10.0  # Between two looks for new checkpoints.
 
@@ -44,6 +44,9 @@ def checkpoints(path: str, *, all_of_them: bool, waits: bool,
   Raises:
     ValueError: if there is no checkpoint, and none is waited for.
   """
+  if not path or path.startswith(published.PREFIX):
+    raise ValueError('--checkpoint_path: expected the directory of a run, for --all_checkpoints '
+                     f'and --watch. Received: {path or "none"}.')
   if not waits or os.path.isfile(path) or os.path.exists(f'{path}.index'):
     _check(path)
   done: set[str] = set()
@@ -96,7 +99,8 @@ def write(folder: pathlib.Path, rows: Sequence[Row]) -> None:
   from slim_zoo.report import curves  # Imports matplotlib, which takes a moment.
   folder.mkdir(parents=True, exist_ok=True)
   path = folder / 'checkpoints.csv'
-  with replacing(path) as aside, open(aside, 'w', newline='', encoding='utf-8') as file:
+  with replacing(path) as aside, \
+      open(aside, 'w', newline='', encoding='utf-8', errors='surrogateescape') as file:
     writer = csv.writer(file)
     writer.writerow(['step', *rows[0].scalars, 'checkpoint'])
     writer.writerows([row.step, *row.scalars.values(), row.checkpoint] for row in rows)

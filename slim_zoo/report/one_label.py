@@ -15,18 +15,19 @@ from slim_zoo.report.page import Fact, Matrix, Section, Table
 _MOST_PAIRS, _MOST_IN_MATRIX = 50, 25
 
 
-def facts(found: Measurement, outcomes: Outcomes) -> list[Fact]:
+def facts(found: Measurement, calibration: statistics.Calibration) -> list[Fact]:
   """Returns the numbers at the top."""
   count = found.count
   shares = sorted({1: found.top_1, found.k: found.top_k, **dict(found.more)}.items())
   return [*(parts.share(f'top-{k}', round(value * count), count) for k, value in shares),
           Fact('mean recall', f'{found.mean_recall:.4f}', 'over classes'),
           Fact('loss', f'{found.loss:.4f}', 'cross-entropy'),
-          parts.calibration_error(_calibration(outcomes)),
+          parts.calibration_error(calibration),
           Fact('examples', f'{count:,}', f'{found.num_present:,} classes')]
 
 
-def sections(outcomes: Outcomes, class_names: Sequence[str]) -> list[Section]:
+def sections(outcomes: Outcomes, class_names: Sequence[str],
+             calibration: statistics.Calibration) -> list[Section]:
   """Returns the tables and plots."""
   classes = statistics.per_class(outcomes)
   matrix = confusions.confusion(outcomes, _MOST_IN_MATRIX)
@@ -41,12 +42,13 @@ def sections(outcomes: Outcomes, class_names: Sequence[str]) -> list[Section]:
       *([Section('Most confused classes', '', table=Table(
           ('right class', 'predicted class', 'examples'), parts.pairs(pairs, class_names), 2))]
         if pairs else []),
-      parts.calibration(_calibration(outcomes), 'How often predictions of each confidence are '
+      parts.calibration(calibration, 'How often predictions of each confidence are '
                         'right; on the dotted line, confidence equals accuracy.',
                         'confidence: probability of the predicted class')]
 
 
-def _calibration(outcomes: Outcomes) -> statistics.Calibration:
+def calibrate(outcomes: Outcomes) -> statistics.Calibration:
+  """Compares the probability of the most likely class with how often it is right."""
   return statistics.calibrate(outcomes.confidences, outcomes.is_right)
 
 

@@ -15,19 +15,20 @@ from slim_zoo.report.page import Cell, Fact, Section, Table
 _MOST_PAIRS, _MANY_CLASSES = 50, 25
 
 
-def facts(found: MultiLabelMeasurement, outcomes: LabelOutcomes) -> list[Fact]:
+def facts(found: MultiLabelMeasurement, outcomes: LabelOutcomes,
+          calibration: statistics.Calibration) -> list[Fact]:
   """Returns the numbers at the top."""
   return [Fact('mean average precision', f'{found.mean_average_precision:.4f}', 'over classes'),
           Fact('F1', f'{found.f1:.4f}', f'precision {found.precision:.4f}, recall '
                f'{found.recall:.4f}'),
           parts.share('exactly right', int(outcomes.is_right.sum()), found.count),
           Fact('loss', f'{found.loss:.4f}', 'binary cross-entropy'),
-          parts.calibration_error(_calibration(outcomes)),
+          parts.calibration_error(calibration),
           Fact('examples', f'{found.count:,}', f'{outcomes.labels.sum():,} labels')]
 
 
-def sections(found: MultiLabelMeasurement, outcomes: LabelOutcomes, class_names: Sequence[str]
-             ) -> list[Section]:
+def sections(found: MultiLabelMeasurement, outcomes: LabelOutcomes, *,
+             class_names: Sequence[str], calibration: statistics.Calibration) -> list[Section]:
   """Returns the tables and plots."""
   pairs = confusions.missed_pairs(outcomes)[:_MOST_PAIRS]
   return [
@@ -39,7 +40,7 @@ def sections(found: MultiLabelMeasurement, outcomes: LabelOutcomes, class_names:
                  'wrongly predicted.', table=Table(
                      ('missed class', 'predicted class', 'examples'),
                      parts.pairs(pairs, class_names), 2))] if pairs else []),
-      parts.calibration(_calibration(outcomes), 'How often images have a class, by its '
+      parts.calibration(calibration, 'How often images have a class, by its '
                         'probability, over all images and classes; on the dotted line, both are '
                         'equal.', 'probability of a class')]
 
@@ -48,7 +49,8 @@ def _number(value: float) -> Cell:
   return Cell('–', -1) if np.isnan(value) else Cell(f'{value:.4f}')
 
 
-def _calibration(outcomes: LabelOutcomes) -> statistics.Calibration:
+def calibrate(outcomes: LabelOutcomes) -> statistics.Calibration:
+  """Compares the probability of each class with how often examples have it."""
   return statistics.calibrate(outcomes.probabilities.ravel(), outcomes.labels.ravel())
 
 

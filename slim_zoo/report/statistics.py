@@ -55,7 +55,7 @@ class Calibration(NamedTuple):
 
 
 def calibrate(confidences: np.ndarray, is_right: np.ndarray, num_bins: int = _BINS) -> Calibration:
-  """Compares probabilities with how often what they are given to is right.
+  """Compares predicted probabilities with how often the predictions are right.
 
   Args:
     confidences: the probabilities of n predictions, float64 [n].

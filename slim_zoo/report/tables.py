@@ -73,9 +73,9 @@ def _several_predictions(outcomes: LabelOutcomes, names: Sequence[str], class_na
     return parts.SEPARATOR.join(class_names[label] for label in np.flatnonzero(is_listed).tolist())
 
   columns = (names, outcomes.labels, outcomes.predicted, outcomes.losses.tolist(),
-             outcomes.probabilities.tolist())
+             outcomes.probabilities)
   for name, labels, predicted, loss, probabilities in zip(*columns, strict=True):
-    yield [name, listed(labels), listed(predicted), loss, *probabilities]
+    yield [name, listed(labels), listed(predicted), loss, *map(str, probabilities)]
 
 
 def _predictions(outcomes: Outcomes, names: Sequence[str], class_names: Sequence[str]

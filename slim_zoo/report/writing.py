@@ -70,10 +70,14 @@ def _contents(evaluated: Evaluated, labels: Sequence[str], *,
   found, outcomes, names = evaluated.found, evaluated.outcomes, evaluated.class_names
   theirs = [f'other: {text}' for text in _says(other)] if other else []
   if isinstance(found, Measurement) and isinstance(outcomes, Outcomes):
-    return (one_label.facts(found, outcomes), one_label.sections(outcomes, names),
+    calibration = one_label.calibrate(outcomes)
+    return (one_label.facts(found, calibration),
+            one_label.sections(outcomes, names, calibration),
             one_label.galleries(outcomes, names, labels, comparison=comparison, other=theirs))
   if isinstance(found, MultiLabelMeasurement) and isinstance(outcomes, LabelOutcomes):
-    return (several_labels.facts(found, outcomes), several_labels.sections(found, outcomes, names),
+    calibration = several_labels.calibrate(outcomes)
+    return (several_labels.facts(found, outcomes, calibration),
+            several_labels.sections(found, outcomes, class_names=names, calibration=calibration),
             several_labels.galleries(outcomes, names, labels, comparison=comparison, other=theirs))
   raise TypeError(f'Expected outcomes of the measurement. Received: {type(outcomes).__name__} and '
                   f'{type(found).__name__}.')

@@ -13,7 +13,8 @@ import tensorflow as tf
 
 from datasets import bad_images as bad_images_lib
 from datasets import dataset as dataset_lib
-from datasets import input_pipeline
+from datasets import input_pipeline, seeds
+from datasets.indexed import IndexedExamples
 from preprocessing import preprocessing_factory
 from preprocessing.augmentation import NONE, Augmentation
 from preprocessing.decoding import decode_image, open_image
@@ -109,7 +110,10 @@ class Inputs:
                        num_parallel_calls=self._parallel_calls)
 
   def training_sample(self, count: int, *, seed: int, epoch: int) -> dict[str, tf.Tensor]:
-    """Returns the first training examples of an epoch as a batch, on one device.
+    """Returns some training examples as training prepares them, on one device.
+
+    They are in the shuffled order of the epoch, from its first or one of the next `count` examples.
+    Records can only be shuffled by reading many of them: of these, they are always the first ones.
 
     Args:
       count: number of examples.
@@ -119,12 +123,20 @@ class Inputs:
     Raises:
       tf.errors.OpError: if an image cannot be read.
     """
-    batches = input_pipeline.training_batches(
-        self.dataset, self._preprocess(self.num_views != 0), batch_size=count, seed=seed,
-        start_step=-(-epoch * self.dataset.num_examples // count), num_views=self.num_views or None,
-        sampling=self.sampling, repeats=self.repeats, bad_images=self.bad_images,
-        label_map=self.label_map, num_outputs=self.num_outputs,
-        num_parallel_calls=self._parallel_calls)
+    preprocess = self._preprocess(self.num_views != 0)
+    common: dict[str, Any] = {
+        'batch_size': count, 'bad_images': self.bad_images, 'label_map': self.label_map,
+        'num_outputs': self.num_outputs, 'num_parallel_calls': self._parallel_calls}
+    if isinstance(self.dataset.examples, IndexedExamples):
+      batches = input_pipeline.training_batches(
+          self.dataset, preprocess, seed=seed, num_views=self.num_views or None,
+          start_step=-(-epoch * self.dataset.num_examples // count), sampling=self.sampling,
+          repeats=self.repeats, **common)
+    else:
+      batches = input_pipeline.evaluation_batches(
+          self.dataset, lambda image, _: preprocess(image, seeds.derive(
+              seeds.AUGMENTATION, seed, epoch, tf.strings.to_hash_bucket_fast(image, 2**62))),
+          **common)
     return next(iter(batches.take(1)))
 
   def evaluation_batches(self, *, batch_size: int) -> Any:

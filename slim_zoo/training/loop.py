@@ -17,7 +17,7 @@ from slim_zoo.training.recorder import Recorder
 from slim_zoo.training.signals import StopRequests
 from slim_zoo.training.trainer import Steps, Trainer
 
-# Measures the network, or returns None if its argument tells it to give up.
+# Measures the network, and says what it predicts; or returns None if its argument says to give up.
 Validate = Callable[[Callable[[], bool]], tuple[AnyMeasurement, AnyOutcomes] | None]
 # How the metrics of a measurement are compared, by the names of `Measurement.scalars`.
 BEST_METRICS = {'top_1': max, 'top_5': max, 'mean_recall': max, 'loss': min,
@@ -33,7 +33,7 @@ class Plan:
   Attributes:
     last_step: step at which the run ends; None for no end.
     log_every, validate_every, save_every: steps between these events; None for never.
-    save_seconds, histogram_seconds: longest time between checkpoints and between histograms.
+    save_seconds, histogram_seconds: time between checkpoints and between histograms.
     steps_per_epoch: converts steps to the epochs that are shown.
     best_metric: a name in `BEST_METRICS`.
     patience: stop after this many validations without a better one; None for never.

@@ -18,6 +18,7 @@ from slim_zoo.training.mixing import Mixing
 _COUNT = 16  # Images in a picture.
 _SIDE = 160  # Pixels of an image of the validation split.
 _MOST_IN_MATRIX = 25
+_MOST_LINES = 3  # Of a caption.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,11 +51,12 @@ class Pictures:
       OSError, tf.errors.OpError: if an image cannot be read.
     """
     from slim_zoo.report import confusions, run_pictures  # Imports matplotlib.
-    yield 'train/images', run_pictures.draw_images(
-        [run_pictures.Captioned(pixels, self._shares(targets))
-         for pixels, targets in zip(*self._training_images(step, epoch), strict=True)])
+    trained = [run_pictures.Captioned(pixels, self._shares(targets))
+               for pixels, targets in zip(*self._training_images(step, epoch), strict=True)]
+    if trained:
+      yield 'train/images', run_pictures.draw_images(trained)
     seen = [run_pictures.Captioned(pixels, *self._caption(outcomes, number))
-            for number, pixels in self._validation_images.items() if number < len(outcomes.losses)]
+            for number, pixels in self._validation_images.items()]
     if seen:
       yield 'validation/predictions', run_pictures.draw_images(seen)
     if isinstance(outcomes, Outcomes):
@@ -103,10 +105,10 @@ class Pictures:
     return found
 
   def _shares(self, targets: np.ndarray) -> str:
-    """Names the classes of an image, with their shares if it is mixed."""
-    classes = np.flatnonzero(targets).tolist()
-    return '\n'.join(self.class_names[label] + ('' if targets[label] == 1 else
-                                                f' {targets[label]:.2f}') for label in classes)
+    """Names the classes of an image, with their shares if it is mixed, on a few lines."""
+    lines = [self.class_names[label] + ('' if targets[label] == 1 else f' {targets[label]:.2f}')
+             for label in np.flatnonzero(targets).tolist()]
+    return '\n'.join(lines if len(lines) <= _MOST_LINES else [*lines[:_MOST_LINES - 1], '…'])
 
   def _caption(self, outcomes: AnyOutcomes, number: int) -> tuple[str, bool]:
     """Says what is predicted for an example, and whether that is right."""

@@ -36,7 +36,7 @@ class Recorder:
       folder: the run's folder.
       step: the step from which the run continues.
       pictures: those of images; None for none.
-      picture_seconds: shortest time between them.
+      picture_seconds: time between them.
     """
     self._path = folder / 'metrics.csv'
     self._keep_until(step)
@@ -71,8 +71,10 @@ class Recorder:
 
   def hyperparameters(self, values: Mapping[str, bool | int | float | str]) -> None:
     """Writes the settings of the run for TensorBoard's table of runs."""
-    with self._events.as_default(0):
-      hparams.hparams(dict(values))
+    with self._events.as_default(0):  # Paths need not be UTF-8.
+      hparams.hparams({
+          name: os.fsencode(value).decode('utf-8', 'backslashreplace')
+          if isinstance(value, str) else value for name, value in values.items()})
 
   def draw(self, step: int, epoch: int, outcomes: AnyOutcomes, *, is_last: bool = False) -> None:
     """Draws the curves and the pictures, each if it is time.
@@ -91,7 +93,7 @@ class Recorder:
         with self._events.as_default(step):
           for name, pixels in self._pictures.draw(step, epoch, outcomes):
             tf.summary.image(name, pixels[np.newaxis])
-      except (OSError, tf.errors.OpError) as error:
+      except Exception as error:  # Nothing that is only shown may end a run.
         print(f'Warning: the pictures cannot be drawn: {error}')
       self._pictured = time.monotonic()
 

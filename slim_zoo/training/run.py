@@ -71,11 +71,11 @@ def train(trainer: Trainer, evaluator: Evaluator, plan: loop.Plan, *,
       batch_size=of_batch, seed=seed, start_step=trainer.step * trainer.batches_per_step))
   records = recorder.Recorder(logs, step=trainer.step, pictures=pictures,
                               picture_seconds=plan.histogram_seconds)
-  if hyperparameters:
-    records.hyperparameters(hyperparameters)
   shown = progress.Progress(first_step=trainer.step, last_step=plan.last_step,
                             batch_size=batch_size, keeps_lines=keeps_lines)
   try:
+    if hyperparameters:
+      records.hyperparameters(hyperparameters)
     ended = loop.fit(trainer, batches, plan, validation_state=validation_state,
                      recorder=records, progress=shown, save=save,
                      save_best=lambda: save(folder / 'best', 1),

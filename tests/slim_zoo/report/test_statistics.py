@@ -98,6 +98,12 @@ def test_confusion(random):
   np.testing.assert_array_equal(part.shares, whole.shares[rows])
 
 
+def test_many_classes_without_mistakes():
+  outcomes = _outcomes(np.eye(30)[[*range(30), 7, 7, 9]] + 1e-9, [*range(30), 7, 7, 9])
+  found = confusions.confusion(outcomes, 2)
+  assert found.labels.tolist() == [7, 9] and found.counts.tolist() == [[3, 0], [0, 2]]
+
+
 def test_one_class_that_is_always_right():
   outcomes = _outcomes([[0.9, 0.1]] * 3, [0] * 3)
   assert confusions.confusion(outcomes, 5).counts.tolist() == [[3]]

@@ -98,6 +98,7 @@ def test_captions_of_several_labels(inputs):
   pictures = _pictures(inputs)
   assert [pictures._caption(outcomes, number) for number in range(3)] == [
     ('ant, bee', True), ('bee\n→ none', False), ('none', True)]
+  outcomes = LabelOutcomes(np.zeros(20), np.full([20, 3], 0.4), np.zeros([20, 3], bool))
   tags = [tag for tag, _ in pictures.draw(7, 0, outcomes)]
   assert tags == ['train/images', 'validation/predictions']
 
@@ -116,6 +117,40 @@ def test_pictures_are_drawn(inputs):
 
 
 def test_grey_images(inputs):
-  grey = dataclasses.replace(inputs, channels=1)
-  pixels, _ = _pictures(grey)._training_images(0, 0)
-  assert pixels.shape[1:] == (16, 16, 3)
+  """Of these grey images, each channel equals the luma, but for rounding."""
+  colours, _ = _pictures(dataclasses.replace(inputs, num_views=0))._training_images(0, 0)
+  pixels, _ = _pictures(dataclasses.replace(inputs, channels=1, num_views=0))._training_images(0, 0)
+  assert pixels.shape == colours.shape
+  np.testing.assert_allclose(pixels.astype(int), colours.astype(int), atol=1)
+
+
+def test_without_images_there_is_no_picture(inputs):
+  bad = dataclasses.replace(inputs, bad_images=inputs.dataset.examples.names)
+  outcomes = _outcomes([0], [1])
+  assert [tag for tag, _ in _pictures(bad).draw(7, 0, outcomes)] == ['validation/confusion_matrix']
+
+
+def test_records_are_not_shuffled(inputs, tmp_path):
+  """Their order needs a buffer of many; the first ones are shown, augmented anew."""
+  with tf.io.TFRecordWriter(str(tmp_path / 'photos_train_00000-of-00001.tfrecord')) as writer:
+    for number in range(20):
+      pixels = np.random.default_rng(number).integers(0, 256, [20, 24, 3], np.uint8)
+      writer.write(tf.train.Example(features=tf.train.Features(feature={
+        'image/encoded': tf.train.Feature(bytes_list=tf.train.BytesList(
+          value=[tf.io.encode_png(pixels).numpy()])),
+        'image/class/label': tf.train.Feature(int64_list=tf.train.Int64List(
+          value=[number % 3]))})).SerializeToString())
+  dataset = dataset_factory.get_dataset('tfrecord', 'train', tmp_path, validation_fraction=0)
+  records = dataclasses.replace(inputs, dataset=dataset, bad_images=())
+  first, targets = _pictures(records)._training_images(0, 0)
+  assert targets.argmax(1).tolist() == [number % 3 for number in range(16)]
+  again, _ = _pictures(records)._training_images(0, 0)
+  later, _ = _pictures(records)._training_images(0, 1)
+  np.testing.assert_array_equal(first, again)
+  assert (first != later).any()
+
+
+def test_captions_of_many_classes_are_cut(inputs):
+  pictures = dataclasses.replace(_pictures(inputs), class_names=list('abcdefgh'))
+  assert pictures._shares(np.ones(3)) == 'a\nb\nc'
+  assert pictures._shares(np.ones(8)) == 'a\nb\n…'

@@ -252,8 +252,9 @@ def test_pictures_are_written_when_it_is_time(tmp_path, seconds, steps):
       assert {*image.get_flattened_data()} == {(event.step,) * 3}
 
 
-def test_a_run_goes_on_if_a_picture_cannot_be_drawn(tmp_path, capsys):
-  recorder = Recorder(tmp_path, step=0, pictures=_Pictures(OSError))
+@pytest.mark.parametrize('error', [OSError, ValueError, ZeroDivisionError])
+def test_a_run_goes_on_if_a_picture_cannot_be_drawn(tmp_path, capsys, error):
+  recorder = Recorder(tmp_path, step=0, pictures=_Pictures(error))
   recorder.draw(10, 1, _OUTCOMES, is_last=True)
   recorder.close()
   assert 'gone' in capsys.readouterr().out
@@ -262,12 +263,13 @@ def test_a_run_goes_on_if_a_picture_cannot_be_drawn(tmp_path, capsys):
 def test_tensorboard_reads_hyperparameters(tmp_path):
   recorder = Recorder(tmp_path, step=0)
   values = {'learning_rate': 0.01, 'optimizer': 'adamw', 'batch_size': 32, 'nesterov': True}
-  recorder.hyperparameters(values)
+  recorder.hyperparameters({**values, 'dataset_dir': 'a\udcff'})  # Paths need not be UTF-8.
   recorder.close()
   events = _events(tmp_path)
   content = events.SummaryMetadata('_hparams_/session_start_info').plugin_data.content
   found = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.hparams
-  assert {name: getattr(value, value.WhichOneof('kind')) for name, value in found.items()} == values
+  assert {name: getattr(value, value.WhichOneof('kind')) for name, value in found.items()} == {
+    **values, 'dataset_dir': 'a\\xff'}
 
 
 def test_points_of_a_column_leave_out_empty_cells():
