@@ -106,4 +106,4 @@ def write(folder: pathlib.Path, rows: Sequence[Row]) -> None:
     writer.writerows([row.step, *row.scalars.values(), row.checkpoint] for row in rows)
   picture = folder / 'checkpoints.png'
   curves.draw_checkpoints([(row.step, row.scalars) for row in rows], picture)
-  print(f'The results of {len(rows)} checkpoints are in {path} and {picture}.', flush=True)
+  print(f'The results so far are in {path} and {picture}.', flush=True)
