@@ -176,6 +176,8 @@ def test_duplicates_in_training_are_shown(program, run, photos, tmp_path, capsys
                  f'--dataset_dir={tmp_path}/list.csv', '--dataset_split_name=validation',
                  f'--report={tmp_path}/report', f'--eval_dir={tmp_path}/eval') == 0
   assert str(tmp_path / 'report') in capsys.readouterr().out
+  assert (tmp_path / 'report' / 'eval.json').read_text() == (
+    tmp_path / 'eval' / 'eval.json').read_text()
   text = (tmp_path / 'report' / 'report.html').read_text()
   gallery = text[text.index('Near-duplicates in train'):text.index('Details</h2>')]
   assert re.findall(r'<img .*alt="(.*)">', gallery) == ['copy.jpg', '4.png']

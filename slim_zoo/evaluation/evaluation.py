@@ -11,6 +11,7 @@ import os
 import pathlib
 import platform
 import shlex
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -29,7 +30,7 @@ from slim_zoo.evaluation.evaluator import AnyMeasurement, Evaluator, Measurement
 from slim_zoo.evaluation.opened import Opened, open_all
 from slim_zoo.training import distribution
 from slim_zoo.training.inputs import Inputs
-from slim_zoo.weights import opening
+from slim_zoo.weights import checkpoint_files, opening
 
 _NUM_KEPT = 5  # Number of the most likely classes that a report has of each example.
 
@@ -51,7 +52,8 @@ def evaluate(parsed: Parsed[Evaluate]) -> int:
     raise ValueError('--compare_with: expected two networks that were both trained with '
                      '--multi_label, or both without it. Received: one of each.')
   evaluated = _examine(opened, top_k)
-  _say(evaluated.found, opened)
+  with contextlib.suppress(shutil.SameFileError):  # --eval_dir may be the report's directory.
+    shutil.copy(_say(evaluated.found, opened), output.report)
   other = _examine(theirs, top_k) if theirs else None
   if other:
     print(f'In comparison: {other.found.text()}.')
@@ -72,7 +74,7 @@ def _evaluate_run(parsed: Parsed[Evaluate], top_k: Sequence[int]) -> int:
     try:
       opened = open_all(parsed.with_given(checkpoint_path=prefix), like=data)
     except (ValueError, OSError, tf.errors.OpError):
-      if series.exists(prefix):
+      if checkpoint_files.exists(prefix):
         raise
       print(f'{prefix} was removed before it was evaluated.')
       continue
@@ -120,7 +122,7 @@ def _measure(opened: Opened, top_k: Sequence[int]) -> AnyMeasurement:
 
 
 def _examine(opened: Opened, top_k: Sequence[int]) -> Evaluated:
-  """Evaluates the network, and keeps what it says of each example."""
+  """Evaluates the network, and keeps what it predicts for each example."""
   start = time.perf_counter()
   with _explained(opened):
     found, outcomes = _evaluator(opened, top_k, num_kept=_NUM_KEPT).examine(
@@ -160,8 +162,8 @@ def _batches(opened: Opened) -> Iterator:
   return progress.show(batches, total, unit='batch')
 
 
-def _say(found: AnyMeasurement, opened: Opened) -> None:
-  """Writes `eval.json`, and prints the result."""
+def _say(found: AnyMeasurement, opened: Opened) -> pathlib.Path:
+  """Writes `eval.json`, whose path is returned, and prints the result."""
   inputs, config, weights = opened.inputs, opened.config, opened.weights
   dataset, bad = inputs.dataset, inputs.bad_images
   path = report.write(config.output.eval_dir or '', found, step=opened.step, facts={
@@ -182,6 +184,7 @@ def _say(found: AnyMeasurement, opened: Opened) -> None:
     print(f'Warning: top-1 is no better than guessing among {len(opened.class_names)} classes. '
           'Check how the classes are matched with the outputs (--labels_path, --labels_offset), '
           '--preprocessing_name and --model_name.')
+  return path
 
 
 def _write_report(parsed: Parsed[Evaluate], opened: Opened,
@@ -211,7 +214,7 @@ def _write_report(parsed: Parsed[Evaluate], opened: Opened,
 
 
 def _explainer(opened: Opened) -> tuple[Callable[[bytes, int], np.ndarray], str]:
-  """Returns the function that shows what speaks for a class in an image, and its layer."""
+  """Returns the function that shows the evidence for a class in an image, and its layer."""
   from slim_zoo.report import prediction_picture
   from slim_zoo.report.grad_cam import GradCam
   inputs, found = opened.inputs, GradCam(opened.network)

@@ -112,7 +112,7 @@ class Evaluator:
         counts as the label, and examples without labels are left out.
       present: the outputs of the classes that have examples; None if they are not known.
       top_k: further numbers of classes for `Measurement.more`.
-      num_kept: number of the most likely classes that `examine` keeps of each example.
+      num_kept: number of the most likely classes that `examine` keeps for each example.
     """
     self._top_k, self._num_kept = sorted(set(top_k) - {1, 5}), num_kept
     self._present = None if present is None else sorted(set(present))
@@ -146,7 +146,7 @@ class Evaluator:
 
   def examine(self, batches: Iterable, gives_up: Callable[[], bool] = lambda: False
               ) -> tuple[AnyMeasurement, AnyOutcomes] | None:
-    """Measures like `measure`, and keeps what the network says of each example, in order.
+    """Measures like `measure`, and keeps what the network predicts for each example, in order.
 
     Args:
       batches: see `measure`.

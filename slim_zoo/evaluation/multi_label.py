@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-_THRESHOLD = 0.5  # Of the probability, from which on a class is predicted.
+from slim_zoo.evaluation.outcomes import THRESHOLD
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +53,7 @@ class MultiLabelMeasurement:
   def text(self) -> str:
     """Formats the metrics on one line."""
     return (f'mean average precision {self.mean_average_precision:.4f}, F1 {self.f1:.4f} '
-            f'(precision {self.precision:.4f}, recall {self.recall:.4f} at {_THRESHOLD:g}), loss '
+            f'(precision {self.precision:.4f}, recall {self.recall:.4f} at {THRESHOLD:g}), loss '
             f'{self.loss:.4f} on {self.count} examples')
 
 
@@ -75,7 +75,7 @@ def measure(losses: np.ndarray, logits: np.ndarray, targets: np.ndarray) -> Mult
   scores = np.nan_to_num(logits)  # Of a broken network, whose loss tells.
   precisions = [float(metrics.average_precision_score(targets[:, place], scores[:, place]))
                 if count else np.nan for place, count in enumerate(counts)]
-  predicted = scores > np.log(_THRESHOLD / (1 - _THRESHOLD))
+  predicted = scores > np.log(THRESHOLD / (1 - THRESHOLD))
   right = (predicted & (targets > 0)).sum()
   return MultiLabelMeasurement(
       len(losses), float(losses.mean()), tuple(counts.tolist()), tuple(precisions),

@@ -1,4 +1,4 @@
-"""What a network said of every single example, for reports."""
+"""What a network predicted for every single example, for reports."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import dataclasses
 
 import numpy as np
 
+THRESHOLD = 0.5  # Of the probability, above which one of several classes is predicted.
+
 
 @dataclasses.dataclass(frozen=True)
 class Outcomes:
-  """What a network with one prediction per example said of n examples.
+  """What a network that predicts one class predicted for n examples.
 
   Attributes:
     labels: the right class, int64 [n], a number in [0, num_classes); of several right ones, the one
@@ -47,7 +49,7 @@ class Outcomes:
 
 @dataclasses.dataclass(frozen=True)
 class LabelOutcomes:
-  """What a network said of n examples that may have several labels, or none.
+  """What a network predicted for n examples that may have several labels, or none.
 
   Attributes:
     losses: the binary cross-entropy, float64 [n], in nats, the mean over the classes.
@@ -60,8 +62,8 @@ class LabelOutcomes:
 
   @property
   def predicted(self) -> np.ndarray:
-    """Whether a class is predicted, bool [n, num_classes]: with a probability above 0.5."""
-    return self.probabilities > 0.5
+    """Whether a class is predicted, bool [n, num_classes]."""
+    return self.probabilities > THRESHOLD
 
   @property
   def is_right(self) -> np.ndarray:

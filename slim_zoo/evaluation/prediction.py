@@ -141,8 +141,8 @@ def _printing(paths: Sequence[str]) -> Iterator[Callable[[predictor.Prediction],
   yield lambda prediction: tqdm.tqdm.write(prediction.rows(width))
 
 
-# From a prediction and what the network sees, uint8 [height, width, channels], to what speaks for
-# the most likely class, float [height, width] in [0, 1].
+# From a prediction and what the network sees, uint8 [height, width, channels], to the evidence
+# for the most likely class, float [height, width] in [0, 1].
 _Explain = Callable[[predictor.Prediction, np.ndarray], np.ndarray]
 
 
@@ -151,7 +151,7 @@ def _explainer(found: classifier.Classifier, layer: str | None) -> _Explain:
   from slim_zoo.report.grad_cam import GradCam
   grad_cam = GradCam(found.network, layer)
   outputs = {name: number for number, name in enumerate(labels.distinct_names(found.class_names))}
-  print(f'The picture will show what speaks for the most likely class: Grad-CAM, layer '
+  print(f'The picture will show the evidence for the most likely class: Grad-CAM, layer '
         f'{grad_cam.layer}.')
 
   def explain(prediction: predictor.Prediction, view: np.ndarray) -> np.ndarray:

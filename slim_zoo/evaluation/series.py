@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import pathlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,39 +43,25 @@ def checkpoints(path: str, *, all_of_them: bool, waits: bool,
   Raises:
     ValueError: if there is no checkpoint, and none is waited for.
   """
-  if not path or path.startswith(published.PREFIX):
-    raise ValueError('--checkpoint_path: expected the directory of a run, for --all_checkpoints '
-                     f'and --watch. Received: {path or "none"}.')
-  if not waits or os.path.isfile(path) or os.path.exists(f'{path}.index'):
-    _check(path)
+  if not path or path.startswith(published.PREFIX) or checkpoint_files.exists(path) or not (
+      waits or _found(path)):
+    raise ValueError('--checkpoint_path: expected the directory of a run, with checkpoints, for '
+                     f'--all_checkpoints and --watch. Received: {path or "none"}.')
   done: set[str] = set()
-  is_first, says = True, True
+  waits_already = False
   while True:
-    found = _found(path)
-    pending = [prefix for prefix in found if prefix not in done]
-    if is_first and pending:
-      if not all_of_them:
-        pending = pending[-1:]
-      is_first = False
-      done.update(found)
-    for prefix in pending:
-      done.add(prefix)
-      yield prefix
+    pending = [prefix for prefix in _found(path) if prefix not in done]
+    is_start = not done
+    done.update(pending)
+    yield from (pending[-1:] if is_start and not all_of_them else pending)
     if not waits:
       return
-    if pending or says:
-      print(f'Waiting for {"a" if is_first else "another"} checkpoint in {path}. Interrupt this '
-            'program to end it.', flush=True)
-      says = False
+    if pending or not waits_already:
+      print(f'Waiting for {"another" if done else "a"} checkpoint in {path}. Press Ctrl-C to stop.',
+            flush=True)
+    waits_already = True
     if not pending:
       wait(_SECONDS)
-
-
-def _check(path: str) -> None:
-  """Stops if a path is not a directory with checkpoints."""
-  if not _found(path):
-    raise ValueError('--checkpoint_path: expected the directory of a run, with checkpoints, for '
-                     f'--all_checkpoints and --watch. Received: {path}.')
 
 
 def _found(path: str) -> list[str]:
@@ -87,11 +72,6 @@ def _found(path: str) -> list[str]:
   folder = checkpoint_files.last_phase(folder) or folder
   names = {*checkpoint_files.listed(folder), *checkpoint_files.numbered(folder)}
   return sorted(names, key=lambda prefix: (checkpoint_files.step_of(prefix), prefix))
-
-
-def exists(prefix: str) -> bool:
-  """Returns whether a checkpoint is still there; a run removes its old ones."""
-  return os.path.exists(f'{prefix}.index') or os.path.isfile(prefix)
 
 
 def write(folder: pathlib.Path, rows: Sequence[Row]) -> None:

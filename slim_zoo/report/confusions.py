@@ -8,6 +8,8 @@ import numpy as np
 
 from slim_zoo.evaluation.outcomes import LabelOutcomes, Outcomes
 
+MOST_CLASSES = 25  # A larger matrix is hard to read.
+
 
 class Confusion(NamedTuple):
   """How often each class was taken for each.
@@ -56,7 +58,7 @@ def missed_pairs(outcomes: LabelOutcomes) -> list[tuple[int, int, int]]:
                  for label, predicted in np.argwhere(counts).tolist()), key=lambda row: -row[2])
 
 
-def confusion(outcomes: Outcomes, most: int) -> Confusion:
+def confusion(outcomes: Outcomes, most: int = MOST_CLASSES) -> Confusion:
   """Makes the confusion matrix of the classes that have examples or were predicted.
 
   Args:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import logging
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -12,8 +11,6 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from files.replacing import replacing
-
-logging.getLogger('matplotlib').setLevel(logging.WARNING)  # It says when it looks for fonts.
 
 # The columns of `metrics.csv` in each plot, with their names in the legend.
 _PLOTS: dict[str, dict[str, str]] = {

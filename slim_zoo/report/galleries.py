@@ -24,7 +24,7 @@ class Shown(NamedTuple):
 
   Attributes:
     number: of the example, among those that were evaluated.
-    explained: the class for which the report shows what speaks for it.
+    explained: the class for which the report shows the evidence.
     lines: what is said about it.
   """
   number: int
@@ -54,7 +54,7 @@ def sections(galleries: Sequence[Gallery], dataset: Dataset, *, positions: np.nd
     galleries: the galleries.
     dataset: the split.
     positions: of the evaluated examples in it, int64 [n].
-    explain: function (image file, class) -> a picture of what speaks for the class.
+    explain: function (image file, class) -> a picture of the evidence for the class.
   """
   wanted = collections.defaultdict(set)
   for gallery in galleries:
@@ -76,7 +76,7 @@ def sections(galleries: Sequence[Gallery], dataset: Dataset, *, positions: np.nd
 
 def _pictures(dataset: Dataset, wanted: Mapping[int, Iterable[int]], explain: Explain | None = None
               ) -> dict[int, dict[int | None, str]]:
-  """Returns the pictures of examples by position: {None: the image, class: what speaks for it}.
+  """Returns the pictures of examples by position: {None: the image, class: the evidence for it}.
 
   Args:
     dataset: the split.

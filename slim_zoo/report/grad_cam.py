@@ -12,7 +12,7 @@ from nets.network import Network
 
 
 class GradCam:
-  """Finds the parts of images that speak for a class.
+  """Finds the parts of images that are evidence for a class.
 
   Attributes:
     layer: the end point that is looked at.
@@ -41,8 +41,8 @@ class GradCam:
       classes: the class of each image to explain, int [batch].
 
     Returns:
-      float32 [batch, height, width] in [0, 1]; the largest value of each map is 1, unless nothing
-      speaks for the class. Enlarged bilinearly from the size of the layer.
+      float32 [batch, height, width] in [0, 1]; the largest value of each map is 1, unless there
+      is no evidence for the class. Enlarged bilinearly from the size of the layer.
     """
     maps = self._forward(tf.convert_to_tensor(images), tf.convert_to_tensor(classes, tf.int32))
     return tf.image.resize(maps[..., tf.newaxis], images.shape[1:3])[..., 0].numpy()

@@ -12,7 +12,7 @@ from slim_zoo.report import confusions, parts, statistics
 from slim_zoo.report.galleries import FEW, MANY, Gallery, Shown
 from slim_zoo.report.page import Fact, Matrix, Section, Table
 
-_MOST_PAIRS, _MOST_IN_MATRIX = 50, 25
+_MOST_PAIRS = 50
 
 
 def facts(found: Measurement, calibration: statistics.Calibration) -> list[Fact]:
@@ -30,10 +30,10 @@ def sections(outcomes: Outcomes, class_names: Sequence[str],
              calibration: statistics.Calibration) -> list[Section]:
   """Returns the tables and plots."""
   classes = statistics.per_class(outcomes)
-  matrix = confusions.confusion(outcomes, _MOST_IN_MATRIX)
+  matrix = confusions.confusion(outcomes)
   pairs = confusions.confused_pairs(outcomes)[:_MOST_PAIRS]
   return [
-      parts.classes(classes, class_names, sorts=len(classes) > _MOST_IN_MATRIX),
+      parts.classes(classes, class_names, sorts=len(classes) > parts.MANY_CLASSES),
       Section('Confusion matrix', 'Rows are the right classes, columns the predicted ones; the '
               'shade is the share of the row.'
               + (f' The {len(matrix.labels)} classes that are confused most, of {len(classes)}; '
@@ -61,7 +61,7 @@ def galleries(outcomes: Outcomes, class_names: Sequence[str], labels: Sequence[s
     class_names: one distinct name per output.
     labels: the right class of each example, [n]; or the right classes.
     comparison: with another network.
-    other: what that one says of each example, [n]; () for none.
+    other: what that one predicts for each example, [n]; () for none.
   """
   def shown(numbers: np.ndarray, most: int) -> tuple[list[Shown], int]:
     return [Shown(number, int(outcomes.predicted[number]), [
@@ -82,7 +82,7 @@ def galleries(outcomes: Outcomes, class_names: Sequence[str], labels: Sequence[s
   return [
       *found,
       Gallery('Most confident mistakes', 'With the probabilities of the label and of the '
-              'predicted class, and with what speaks for the latter (Grad-CAM).',
+              'predicted class, and the evidence for the latter (Grad-CAM).',
               *shown(mistakes, MANY)),
       Gallery('Least certain hits', 'Right, but with a low probability.', *shown(hits, FEW)),
       Gallery('Labels that may be wrong', 'As likely to be of another class as examples of that '
@@ -91,6 +91,6 @@ def galleries(outcomes: Outcomes, class_names: Sequence[str], labels: Sequence[s
 
 
 def says(outcomes: Outcomes, class_names: Sequence[str]) -> list[str]:
-  """Returns what the network says of each example, [n]."""
+  """Returns what the network predicts for each example, [n]."""
   return [f'{class_names[predicted]} ({confidence:.3f})' for predicted, confidence in zip(
       outcomes.predicted.tolist(), outcomes.confidences.tolist(), strict=True)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -11,6 +10,7 @@ from typing import NamedTuple
 import jinja2
 
 from slim_zoo.report.confusions import Confusion
+from slim_zoo.report.texts import printable
 
 _TEMPLATE = 'page.html.jinja'
 
@@ -124,5 +124,5 @@ def render(page: Page) -> str:
   environment = jinja2.Environment(
       loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent), autoescape=True,
       undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-  environment.filters['printable'] = lambda text: os.fsencode(text).decode('utf-8', 'replace')
+  environment.filters['printable'] = printable
   return environment.get_template(_TEMPLATE).render(page=page)

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from slim_zoo.report import pictures, statistics
 from slim_zoo.report.page import Cell, Fact, Section, Table
 
 SEPARATOR = ' | '  # Between several classes of an example.
+MANY_CLASSES = 25  # More are shown in order of their recall.
+
+
+def listed(is_listed: np.ndarray, class_names: Sequence[str]) -> str:
+  """Names the classes for which a bool [num_classes] is true."""
+  return SEPARATOR.join(class_names[label] for label in np.flatnonzero(is_listed).tolist())
 
 
 def share(name: str, right: int, count: int) -> Fact:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import logging
 import re
 from typing import Any
 
@@ -16,8 +15,6 @@ from matplotlib.ticker import PercentFormatter
 
 from slim_zoo.report import images
 from slim_zoo.report.statistics import Calibration
-
-logging.getLogger('matplotlib').setLevel(logging.WARNING)  # It says when it looks for fonts.
 
 _SIDE = 160  # Pixels.
 _QUALITY = 80

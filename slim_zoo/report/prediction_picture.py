@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import os
 import pathlib
 from collections.abc import Sequence
@@ -15,8 +14,7 @@ from matplotlib.figure import Figure
 
 from files.replacing import replacing
 from slim_zoo.evaluation.predictor import Prediction
-
-logging.getLogger('matplotlib').setLevel(logging.WARNING)  # It says when it looks for fonts.
+from slim_zoo.report.texts import shortened
 
 _COLUMNS, _HEIGHT, _DPI = 2, 1.7, 120  # Images side by side, inches of one, pixels per inch.
 _TITLE, _LABEL = 44, 26  # Characters.
@@ -28,9 +26,9 @@ class Shown:
   """An image of the picture.
 
   Attributes:
-    prediction: what is said of it.
+    prediction: its classes.
     pixels: what the network sees, uint8 [height, width, 1 or 3].
-    heat: what speaks for the first class, float [height, width] in [0, 1]; None to leave it out.
+    heat: the evidence for the first class, float [height, width] in [0, 1]; None to leave it out.
   """
   prediction: Prediction
   pixels: np.ndarray
@@ -61,7 +59,7 @@ def draw(path: str | os.PathLike, images: Sequence[Shown]) -> None:
       row, column = divmod(number, columns)
       own = axes[row, column * parts:(column + 1) * parts]
       own[0].imshow(_colours(image.pixels))
-      own[0].set_title(_shortened(os.path.basename(image.prediction.image), _TITLE), loc='left',
+      own[0].set_title(shortened(os.path.basename(image.prediction.image), _TITLE), loc='left',
                        fontsize=8)
       if image.heat is not None:
         own[1].imshow(overlay(image.pixels, image.heat))
@@ -90,12 +88,6 @@ def _draw_bars(axes, prediction: Prediction) -> None:
   places = np.arange(len(guesses))
   axes.barh(places, [guess.probability for guess in guesses], color='#9ec3e6', height=0.8)
   for place, guess in enumerate(guesses):
-    label = _shortened(guess.label, _LABEL)
+    label = shortened(guess.label, _LABEL)
     axes.text(0.02, place, f'{guess.probability:.3f}  {label}', va='center')
   axes.set(xlim=(0, 1), ylim=(max(len(guesses), 3) - 0.4, -0.6))
-
-
-def _shortened(text: str, most: int) -> str:
-  """Returns at most so many characters of a text, all of which can be shown."""
-  text = os.fsencode(text).decode('utf-8', 'replace')
-  return text if len(text) <= most else f'{text[:most - 1]}…'

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -13,8 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from slim_zoo.report.confusions import Confusion
-
-logging.getLogger('matplotlib').setLevel(logging.WARNING)  # It says when it looks for fonts.
+from slim_zoo.report.texts import shortened
 
 _COLUMNS, _SIDE, _DPI = 4, 1.7, 100  # Images side by side, inches of one, pixels per inch.
 _MOST = 24  # Characters on a line.
@@ -53,7 +50,8 @@ def draw_images(images: Sequence[Captioned]) -> np.ndarray:
       one.set_axis_off()
     for place, image in zip(axes.flat, images, strict=False):
       place.imshow(image.pixels)
-      place.set_title('\n'.join(map(_shortened, image.caption.splitlines())), fontsize=7,
+      place.set_title('\n'.join(
+          shortened(line, _MOST) for line in image.caption.splitlines()), fontsize=7,
                       color='black' if image.is_right is None else
                       _RIGHT if image.is_right else _WRONG)
     return _pixels(figure)
@@ -75,7 +73,7 @@ def draw_confusion(found: Confusion, names: Sequence[str], *, num_classes: int) 
     figure = Figure(figsize=(2.5 + 0.3 * count,) * 2, dpi=_DPI, layout='constrained')
     axes = figure.subplots()
     axes.imshow(found.shares, cmap='Blues', vmin=0, vmax=1)
-    labels = [_shortened(name) for name in names]
+    labels = [shortened(name, _MOST) for name in names]
     axes.set_xticks(range(count), labels, rotation=90)
     axes.set_yticks(range(count), labels)
     axes.set(xlabel='predicted class', ylabel='right class')
@@ -91,9 +89,3 @@ def _pixels(figure: Figure) -> np.ndarray:
   canvas = FigureCanvasAgg(figure)
   canvas.draw()
   return np.asarray(canvas.buffer_rgba())[..., :3]
-
-
-def _shortened(text: str) -> str:
-  """Returns the beginning of a text, all of which can be shown."""
-  text = os.fsencode(text).decode('utf-8', 'replace')
-  return text if len(text) <= _MOST else f'{text[:_MOST - 1]}…'

@@ -12,7 +12,7 @@ from slim_zoo.report import confusions, parts, statistics
 from slim_zoo.report.galleries import FEW, MANY, Gallery, Shown
 from slim_zoo.report.page import Cell, Fact, Section, Table
 
-_MOST_PAIRS, _MANY_CLASSES = 50, 25
+_MOST_PAIRS = 50
 
 
 def facts(found: MultiLabelMeasurement, outcomes: LabelOutcomes,
@@ -33,7 +33,7 @@ def sections(found: MultiLabelMeasurement, outcomes: LabelOutcomes, *,
   pairs = confusions.missed_pairs(outcomes)[:_MOST_PAIRS]
   return [
       parts.classes(statistics.per_label(outcomes), class_names,
-                    sorts=len(class_names) > _MANY_CLASSES,
+                    sorts=len(class_names) > parts.MANY_CLASSES,
                     more=('average precision', [_number(value)
                                                 for value in found.average_precisions])),
       *([Section('Most confused classes', 'In the same image, one class was missed and another was '
@@ -81,7 +81,7 @@ def galleries(outcomes: LabelOutcomes, class_names: Sequence[str], labels: Seque
   return [
       *found,
       Gallery('Most confidently wrong', 'Classes that are predicted and are not among the '
-              'labels, with what speaks for them (Grad-CAM). Perhaps labels are missing.',
+              'labels, with the evidence for them (Grad-CAM). Perhaps labels are missing.',
               *shown(_sorted(wrong, -probabilities), MANY)),
       Gallery('Most clearly missed', 'Labels with the lowest probabilities. Perhaps they are '
               'wrong.', *shown(_sorted(missed, probabilities), MANY))]
@@ -93,10 +93,9 @@ def _sorted(pairs: np.ndarray, by: np.ndarray) -> np.ndarray:
 
 
 def _predicted(outcomes: LabelOutcomes, class_names: Sequence[str]) -> list[str]:
-  return [parts.SEPARATOR.join(class_names[label] for label in np.flatnonzero(row).tolist())
-          for row in outcomes.predicted]
+  return [parts.listed(row, class_names) for row in outcomes.predicted]
 
 
 def says(outcomes: LabelOutcomes, class_names: Sequence[str]) -> list[str]:
-  """Returns what the network says of each example, [n]."""
+  """Returns what the network predicts for each example, [n]."""
   return [text or 'none' for text in _predicted(outcomes, class_names)]

@@ -1,4 +1,4 @@
-"""Statistics of an evaluation, from what the network said of each example."""
+"""Statistics of an evaluation, from what the network predicted for each example."""
 
 from __future__ import annotations
 

@@ -7,8 +7,6 @@ import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
 from files.replacing import replacing
 from slim_zoo.evaluation.outcomes import AnyOutcomes, LabelOutcomes, Outcomes
 from slim_zoo.report import confusions, parts, statistics
@@ -69,13 +67,11 @@ def _write_pairs(folder: pathlib.Path, pairs: Iterable[tuple[int, int, int]],
 
 def _several_predictions(outcomes: LabelOutcomes, names: Sequence[str], class_names: Sequence[str]
                          ) -> Iterable[list]:
-  def listed(is_listed: np.ndarray) -> str:
-    return parts.SEPARATOR.join(class_names[label] for label in np.flatnonzero(is_listed).tolist())
-
   columns = (names, outcomes.labels, outcomes.predicted, outcomes.losses.tolist(),
              outcomes.probabilities)
   for name, labels, predicted, loss, probabilities in zip(*columns, strict=True):
-    yield [name, listed(labels), listed(predicted), loss, *map(str, probabilities)]
+    yield [name, *(parts.listed(row, class_names) for row in (labels, predicted)), loss,
+           *map(str, probabilities)]
 
 
 def _predictions(outcomes: Outcomes, names: Sequence[str], class_names: Sequence[str]

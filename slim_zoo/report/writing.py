@@ -33,7 +33,7 @@ def write(folder: pathlib.Path, evaluated: Evaluated, dataset: Dataset, *, posit
     details: what was evaluated, and how.
     training: the training split of the dataset, to look for the same images there.
     other: another checkpoint on the same examples, to compare with.
-    explain: function (image file, class) -> a picture of what speaks for the class.
+    explain: function (image file, class) -> a picture of the evidence for the class.
 
   Returns:
     The path of the page.
@@ -84,7 +84,7 @@ def _contents(evaluated: Evaluated, labels: Sequence[str], *,
 
 
 def _says(evaluated: Evaluated) -> list[str]:
-  """Returns what a network says of each example, [n]."""
+  """Returns what a network predicts for each example, [n]."""
   outcomes = evaluated.outcomes
   return (several_labels.says(outcomes, evaluated.class_names)
           if isinstance(outcomes, LabelOutcomes)

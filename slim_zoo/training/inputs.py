@@ -112,8 +112,8 @@ class Inputs:
   def training_sample(self, count: int, *, seed: int, epoch: int) -> dict[str, tf.Tensor]:
     """Returns some training examples as training prepares them, on one device.
 
-    They are in the shuffled order of the epoch, from its first or one of the next `count` examples.
-    Records can only be shuffled by reading many of them: of these, they are always the first ones.
+    Those of a folder or a list are near the beginning of the epoch, in its shuffled order. Those of
+    records are the first ones in the files, because shuffling them means reading many.
 
     Args:
       count: number of examples.

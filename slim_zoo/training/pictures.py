@@ -17,7 +17,6 @@ from slim_zoo.training.mixing import Mixing
 
 _COUNT = 16  # Images in a picture.
 _SIDE = 160  # Pixels of an image of the validation split.
-_MOST_IN_MATRIX = 25
 _MOST_LINES = 3  # Of a caption.
 
 
@@ -60,7 +59,7 @@ class Pictures:
     if seen:
       yield 'validation/predictions', run_pictures.draw_images(seen)
     if isinstance(outcomes, Outcomes):
-      found = confusions.confusion(outcomes, _MOST_IN_MATRIX)
+      found = confusions.confusion(outcomes)
       yield 'validation/confusion_matrix', run_pictures.draw_confusion(
           found, [self.class_names[label] for label in found.labels],
           num_classes=len(np.union1d(outcomes.labels, outcomes.predicted)))

@@ -22,7 +22,7 @@ _COLUMNS = ('step', 'epoch', 'loss', 'objective', 'accuracy', 'learning_rate', '
             'validation_loss', 'validation_top_1', 'validation_top_5', 'validation_mean_recall',
             'validation_mean_average_precision', 'validation_f1')
 _BUCKETS = 30  # TensorBoard's default.
-_SECONDS_A_PICTURE = 60  # Drawing takes up to half a second, and the import of matplotlib one.
+_PAUSE = 20  # The time between drawings is at least so many times that of one.
 
 
 class Recorder:
@@ -35,7 +35,7 @@ class Recorder:
     Args:
       folder: the run's folder.
       step: the step from which the run continues.
-      pictures: those of images; None for none.
+      pictures: what to draw from images; None for nothing.
       picture_seconds: time between them.
     """
     self._path = folder / 'metrics.csv'
@@ -43,6 +43,7 @@ class Recorder:
     self._events = tf.summary.create_file_writer(os.fsencode(folder))
     self._pictures, self._picture_seconds = pictures, picture_seconds
     self._drawn = self._pictured = time.monotonic()
+    self._drawing_seconds = 0.0
 
   def _keep_until(self, step: int) -> None:
     rows = [row for row in _read_rows(self._path) if int(row['step']) <= step]
@@ -85,7 +86,7 @@ class Recorder:
       outcomes: of the validation.
       is_last: whether this is the last validation, for which there are pictures in any case.
     """
-    if time.monotonic() - self._drawn >= _SECONDS_A_PICTURE:
+    if time.monotonic() - self._drawn >= _PAUSE * self._drawing_seconds:
       self.draw_curves()
     if self._pictures and (
         is_last or time.monotonic() - self._pictured >= self._picture_seconds):
@@ -99,12 +100,14 @@ class Recorder:
 
   def draw_curves(self) -> None:
     """Draws `curves.png`."""
+    start = time.monotonic()
     from slim_zoo.report import curves  # Imports matplotlib, which takes a moment.
     try:
       curves.draw(self._path, self._path.with_name('curves.png'))
     except OSError as error:  # A full disk must not end a run before it saves, or says why not.
       print(f'Warning: the curves cannot be drawn: {error}')
     self._drawn = time.monotonic()
+    self._drawing_seconds = self._drawn - start
 
   def flush(self) -> None:
     """Writes buffered events to the disk."""

@@ -35,7 +35,7 @@ def listed(folder: pathlib.Path) -> list[str]:
     names = [*(n for n in state.all_model_checkpoint_paths if n != newest), newest]
   # The folder may have been moved since, so only the last component is used.
   prefixes = [folder / os.path.basename(name) for name in names]
-  return [str(p) for p in prefixes if _exists(str(p))]
+  return [str(p) for p in prefixes if exists(str(p))]
 
 
 def numbered(folder: pathlib.Path) -> list[str]:
@@ -57,7 +57,7 @@ def step_of(prefix: str) -> int:
   return int(found[1]) if found else -1
 
 
-def _exists(prefix: str) -> bool:
+def exists(prefix: str) -> bool:
   """Returns whether a checkpoint exists; in TensorFlow's V1 format the prefix is the only file."""
   return os.path.exists(f'{prefix}.index') or os.path.isfile(prefix)
 
@@ -103,7 +103,7 @@ def latest(path: str | os.PathLike, *, missing_ok: bool = False) -> str | None:
         + (f'several, and no file "checkpoint" that selects one: {", ".join(loose)}. '
            'Give the path of one of them.' if loose else 'a folder without any (*.index).'))
   prefix = re.sub(r'\.(index|data-\d{5}-of-\d{5}|meta|json)$', '', str(path))
-  if _exists(prefix):
+  if exists(prefix):
     return prefix
   if missing_ok:
     return None
