@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -27,7 +28,21 @@ class BadImage(NamedTuple):
   reason: str
 
 
-def find(dataset, decode) -> tuple[BadImage, ...]:
+class Readers(Protocol):
+  """Processes that share the work."""
+  @property
+  def count(self) -> int:
+    """How many there are."""
+
+  @property
+  def index(self) -> int:
+    """Position of this one."""
+
+  def gather(self, text: str) -> list[str]:
+    """Returns the texts of all of them; each calls it in the same order."""
+
+
+def find(dataset, decode, readers: Readers | None = None) -> tuple[BadImage, ...]:
   """Decodes every image of a dataset once, in parallel.
 
   Results are cached per piece, keyed by the examples' names and their files' sizes and modification
@@ -38,24 +53,35 @@ def find(dataset, decode) -> tuple[BadImage, ...]:
     dataset: a `dataset.Dataset`.
     decode: function from a scalar string, an encoded image file, to an image of any numeric
       type, made of TensorFlow ops; an image for which it raises an error is bad.
+    readers: processes that call this at the same time for the same dataset; each checks a part.
 
   Returns:
     The images that cannot be read or decoded, in the order of the source.
   """
   pieces = dataset.examples.pieces()
   keys = [_key_of(dataset, piece) for piece in pieces]
-  found = [cache.load(key) for key in keys]
+  found = _exchanged([cache.load(key) for key in keys], readers)
   unknown = [number for number, bad in enumerate(found) if bad is None]
   if unknown:
+    own = unknown[readers.index::readers.count] if readers else unknown
     count = sum(len(pieces[number].positions) for number in unknown)
     shown = f'all {count}' if len(unknown) == len(pieces) else f'{count} of {dataset.num_examples}'
     print(f'Decoding {shown} images of the split {dataset.split_name!r} once, to find bad ones; '
           'the result is cached.', flush=True)
-    for number, bad in zip(unknown, _check_pieces(dataset, decode, [pieces[i] for i in unknown]),
+    for number, bad in zip(own, _check_pieces(dataset, decode, [pieces[i] for i in own]),
                            strict=True):
       found[number] = bad
       cache.store(keys[number], bad)
+    found = _exchanged(found, readers)
   return _named(dataset, zip(pieces, found, strict=True))
+
+
+def _exchanged(found: list, readers: Readers | None) -> list:
+  """Returns what any of the readers has found of each piece; None where none has."""
+  if readers is None:
+    return found
+  of_all = zip(*map(json.loads, readers.gather(json.dumps(found))), strict=True)
+  return [next((bad for bad in of_piece if bad is not None), None) for of_piece in of_all]
 
 
 def explain_failure(dataset, decode, error: Exception, *,

@@ -59,12 +59,19 @@ class Examples(Protocol):
   def names(self) -> tuple[str, ...]:
     """The examples' names, in the order of the source."""
 
+  @property
+  def is_sequential(self) -> bool:
+    """Whether an image can only be read after all others that precede it in its file."""
+
   def select(self, keep: np.ndarray) -> Examples:
     """The examples for which `keep`, bool [num_examples], is true."""
 
   def order(self, epoch, *, seed: int, shuffle: bool, skip: int = 0,
             with_images: bool = True) -> tf.data.Dataset:
-    """One epoch's examples. Skipped ones are not read; with `with_images=False`, none is."""
+    """One epoch's examples. Skipped ones are not read; with `with_images=False`, none is.
+
+    Then the images can be read later, one by one, unless the examples are sequential.
+    """
 
   def pieces(self) -> list[pieces.Piece]:
     """All examples, divided into the parts that results are cached for."""
@@ -73,7 +80,7 @@ class Examples(Protocol):
     """'label', 'name' and 'id' of one element of `order`, without reading its image."""
 
   def image(self, raw) -> tf.Tensor:
-    """The encoded image of one element of `order`, which was made with images."""
+    """The encoded image of one element of `order`."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -213,9 +220,10 @@ class Dataset:
         lambda raw: {**self.examples.facts(raw), 'image': self.examples.image(raw)},
         num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
-  def find_bad_images(self, decode) -> tuple[bad_images.BadImage, ...]:
+  def find_bad_images(self, decode, readers: bad_images.Readers | None = None
+                      ) -> tuple[bad_images.BadImage, ...]:
     """Decodes every image once and returns those that cannot be; see `bad_images.find`."""
-    return bad_images.find(self, decode)
+    return bad_images.find(self, decode, readers)
 
 
 def number_sets(found: Sequence[Sequence[int]]) -> tuple[list[int], tuple[tuple[int, ...], ...]]:

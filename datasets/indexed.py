@@ -40,6 +40,8 @@ class IndexedExamples:
       raise ValueError('Expected equal numbers of names, labels and images. '
                        f'Received: {sorted(sizes)}.')
 
+  is_sequential = False
+
   @property
   def is_of_files(self) -> bool:
     """Whether each image is a file of its own: `files[i]` for example i."""

@@ -81,18 +81,20 @@ def training_batches(dataset: dataset_lib.Dataset, preprocess: Callable | None, 
   per_replica = _per_replica_batch(batch_size, num_replicas, num_workers)
   check_sampling(dataset, sampling)
   start_epoch, first_skip = divmod(start_step * batch_size, dataset.num_examples)
+  reads_ahead = _reads_ahead(dataset, preprocess, num_workers)
 
   def in_turn(number):
     return number % num_views if num_views else number
 
   def one_epoch(epoch, skip=0):
     if repeats > 1:
-      return _repeated(dataset, epoch, seed=seed, repeats=repeats, skip=skip)
+      return _repeated(dataset, epoch, seed=seed, repeats=repeats, skip=skip,
+                       with_images=reads_ahead)
     if sampling == 'balanced' and isinstance(dataset.examples, indexed.IndexedExamples):
       order = dataset.examples.balanced_order(epoch, seed=seed, skip=skip)
       return order.map(lambda raw, turn: {'raw': raw, 'view': in_turn(turn), 'valid': True})
     order = dataset.examples.order(epoch, seed=seed, shuffle=True, skip=skip,
-                                   with_images=preprocess is not None)
+                                   with_images=reads_ahead)
     return _elements(order, in_turn(epoch), valid=True)
 
   load = _loader(dataset, _augmented(preprocess, seed), bad_images=bad_images,
@@ -182,7 +184,8 @@ def evaluation_batches(dataset: dataset_lib.Dataset, preprocess: Callable | None
   """
   per_replica = _per_replica_batch(batch_size, num_replicas, num_workers)
 
-  order = dataset.examples.order(0, seed=0, shuffle=False, with_images=preprocess is not None)
+  order = dataset.examples.order(0, seed=0, shuffle=False,
+                                 with_images=_reads_ahead(dataset, preprocess, num_workers))
   padding = order.take(1).repeat(-dataset.num_examples % batch_size)
   load = _loader(dataset, _not_augmented(preprocess), bad_images=bad_images,
                  targets=_targets(dataset, label_map, num_outputs))
@@ -191,12 +194,13 @@ def evaluation_batches(dataset: dataset_lib.Dataset, preprocess: Callable | None
   return _batched(stream, load, per_replica, num_parallel_calls=num_parallel_calls, gather=gather)
 
 
-def _repeated(dataset: dataset_lib.Dataset, epoch, *, seed: int, repeats: int,
-              skip: int) -> tf.data.Dataset:
+def _repeated(dataset: dataset_lib.Dataset, epoch, *, seed: int, repeats: int, skip: int,
+              with_images: bool) -> tf.data.Dataset:
   """Makes the elements of an epoch in which each example is repeated; as many as examples."""
   whole, part = divmod(skip, repeats)
   count = -(-dataset.num_examples // repeats)
-  order = dataset.examples.order(epoch, seed=seed, shuffle=True, skip=whole).take(count - whole)
+  order = dataset.examples.order(epoch, seed=seed, shuffle=True, skip=whole,
+                                 with_images=with_images).take(count - whole)
   number = tf.data.Dataset.range(repeats)
   elements = order.flat_map(lambda raw: number.map(
       lambda turn: {'raw': raw, 'view': epoch * repeats + turn, 'valid': True}))
@@ -238,6 +242,15 @@ def _per_replica_batch(batch_size: int, num_replicas: int, num_workers: int) -> 
         f'of the number of workers. Received: batch size {batch_size}, {num_replicas} replicas, '
         f'{num_workers} workers. Change --batch_size.')
   return batch_size // num_replicas
+
+
+def _reads_ahead(dataset: dataset_lib.Dataset, preprocess: Callable | None,
+                 num_workers: int) -> bool:
+  """Returns whether images are read before a worker selects its own.
+
+  Reading a file from its beginning to its end is faster, but several workers would do it.
+  """
+  return preprocess is not None and (num_workers == 1 or dataset.examples.is_sequential)
 
 
 def _rows_of_worker(stream: tf.data.Dataset, batch_size: int, *, num_workers: int,

@@ -84,6 +84,11 @@ class RecordExamples:
       names = [names[i] for i in np.flatnonzero(self._keep)]
     return tuple(names)
 
+  @property
+  def is_sequential(self) -> bool:
+    """Whether a record can only be read after all others that precede it in its file."""
+    return any(file.compression for file in self._record_files)
+
   def select(self, keep: np.ndarray) -> RecordExamples:
     """The examples for which `keep`, bool [num_examples], is true."""
     if self._keep is not None:
@@ -152,8 +157,8 @@ class RecordExamples:
     return {'label': label, 'name': name, 'id': dataset.example_id(name)}
 
   def image(self, raw) -> tf.Tensor:
-    """The encoded image in a record."""
-    return self._parse(raw['record'])
+    """The encoded image in a record, which is read now if the element does not have it."""
+    return self._parse(raw['record'] if 'record' in raw else self._read_one(raw))
 
   def _read_file(self, file, first) -> tf.data.Dataset:
     """A file's records; those before `first` are not read but empty. None reads no record."""
@@ -172,6 +177,17 @@ class RecordExamples:
             compression_type=tf.gather(known.compressions, file),
             buffer_size=_READ_BYTES, byte_offsets=[offset]), tf.TensorSpec([], tf.string))
     return tf.data.Dataset.zip({**facts, 'record': unread.concatenate(read)})
+
+  def _read_one(self, raw) -> tf.Tensor:
+    """Reads a record by its place in its file, which is not compressed."""
+    known = self._tensors
+    number = self._record(raw) + raw['file']  # Each file before it has one more offset.
+    start, end = tf.gather(known.offsets, number), tf.gather(known.offsets, number + 1)
+    records = tf.raw_ops.TFRecordDatasetV2(
+        filenames=[tf.gather(known.paths, raw['file'])], compression_type='',
+        buffer_size=end - start, byte_offsets=[start])
+    return tf.data.experimental.from_variant(
+        records, tf.TensorSpec([], tf.string)).take(1).get_single_element()
 
   def _read_kept(self, number: int) -> tf.data.Dataset:
     """One file's examples, in order."""

@@ -402,10 +402,10 @@ def _normalize_together(images: tf.Tensor, gamma, beta, *, epsilon: float,
   of the squares minus the square of the mean would lose digits.
   """
   values = tf.cast(images, tf.float32)
-  of_replica = tf.stack(tf.nn.moments(values, [0, 1, 2]))
-  means, variances = tf.unstack(replica.all_gather(of_replica[tf.newaxis], axis=0), axis=1)
-  mean = tf.reduce_mean(means, 0)
-  variance = tf.reduce_mean(variances + tf.square(means - mean), 0)
+  own_mean, own_variance = tf.nn.moments(values, [0, 1, 2])
+  mean = replica.all_reduce(tf.distribute.ReduceOp.MEAN, own_mean)
+  variance = replica.all_reduce(tf.distribute.ReduceOp.MEAN,
+                                own_variance + tf.square(own_mean - mean))
   outputs = tf.nn.batch_normalization(values, mean, variance, beta, gamma, epsilon)
   count = tf.cast(tf.size(values[..., 0]) * replica.num_replicas_in_sync, tf.float32)
   return tf.cast(outputs, images.dtype), mean, variance * count / tf.maximum(count - 1, 1)

@@ -23,6 +23,8 @@ def run(main: Callable[..., int | None], config_class: type | None = None, *,
         retired: Retired | None = None, takes_arguments: bool = False) -> None:
   """Runs a program; a user's mistake ends it with one message and exit code 1.
 
+  An error with an attribute `exit_code` ends it with that code instead.
+
   `--verbosity=1` (absl's debug level) shows where the error came from.
 
   Args:
@@ -69,7 +71,7 @@ def _guarded(main: Callable[..., int | None], config_class: type | None, argumen
       traceback.print_exc()
     else:
       print(f'Error: {message(error)}', file=sys.stderr)
-    return 1
+    return getattr(error, 'exit_code', 1)
 
 
 def call(main: Callable[..., int | None], config_class: type, arguments: list[str], *,

@@ -6,6 +6,7 @@ import dataclasses
 
 from slim_zoo.config.option import Path, Rule, option
 
+STRATEGIES = ('auto', 'mirrored', 'multiworker', 'one')
 XLA = ('auto', 'on', 'off')
 COMPUTE_DTYPES = ('float32', 'bfloat16', 'float16')
 RESIZE_MODES = ('shorter_side', 'squeeze', 'letterbox')
@@ -115,7 +116,20 @@ class Computation:
 @dataclasses.dataclass(frozen=True)
 class Hardware:
   """Hardware."""
-  num_clones: int = option(1, 'Number of replicas, one per GPU.', rule=Rule.FIXED, common=True)
+  num_clones: int = option(1, 'Number of replicas of each worker, one per GPU.', rule=Rule.FIXED,
+                           common=True)
+  strategy: str = option(
+      'auto', 'Where the replicas are: auto takes several workers if TF_CONFIG or a Slurm step '
+      'describes them, otherwise this machine; mirrored and multiworker use all visible GPUs '
+      'unless --num_clones is given; one is a single replica.', choices=STRATEGIES)
+  worker_replicas: int = option(
+      1, 'Number of workers, each a process, mostly on a machine of its own; by default as many as '
+      'TF_CONFIG or the Slurm step has.', rule=Rule.FIXED, lower=1)
+  task: int = option(0, 'Number of this worker, which TF_CONFIG or Slurm tells.', lower=0)
+  sync_replicas: bool = option(
+      False, "Accepted for TF-Slim's command lines; replicas are always in step.")
+  replicas_to_aggregate: int = option(
+      1, "Accepted for TF-Slim's command lines if it is the number of workers.", lower=1)
   clone_on_cpu: bool = option(False, 'Train on the CPU even if GPUs are available.',
                               rule=Rule.FIXED)
   compute_dtype: str = option('float32', 'Type that layers compute in; variables are float32.',
@@ -125,3 +139,8 @@ class Hardware:
   num_preprocessing_threads: int | None = option(
       None, 'Number of images to decode in parallel; by default one per CPU, and at least 4.',
       lower=1)
+
+  @property
+  def num_replicas(self) -> int:
+    """Number of replicas of all workers."""
+    return self.num_clones * self.worker_replicas

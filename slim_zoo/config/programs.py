@@ -33,12 +33,8 @@ from slim_zoo.config.training import (
 # Flags of TF-Slim without effect: `{name: (default, what to use instead)}`.
 Retired = Mapping[str, tuple[str | int | bool, str]]
 RETIRED_IN_TRAINING: Retired = {
-    'master': ('', 'the run uses this machine'),
-    'worker_replicas': (1, 'use --num_clones for several GPUs'),
-    'num_ps_tasks': (0, 'replicas keep their variables; use --num_clones for several GPUs'),
-    'task': (0, 'there is one task; use --num_clones for several GPUs'),
-    'sync_replicas': (False, 'replicas are always in step; use --num_clones'),
-    'replicas_to_aggregate': (1, 'all replicas are aggregated; use --num_clones'),
+    'master': ('', 'TF_CONFIG or Slurm tell the addresses of several workers'),
+    'num_ps_tasks': (0, 'workers keep their variables and exchange gradients; leave it out'),
     'quantize_delay': (-1, 'quantize the trained network instead of training it quantized'),
     'num_readers': (4, 'reading adapts to the machine; leave it out'),
 }

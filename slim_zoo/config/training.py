@@ -12,6 +12,7 @@ METRICS = ('f1', 'loss', 'mean_average_precision', 'mean_recall', 'top_1', 'top_
 # Those of images with one label, and of images with several; the first is the default.
 ONE_LABEL_METRICS = ('top_1', 'top_5', 'mean_recall', 'loss')
 MULTI_LABEL_METRICS = ('mean_average_precision', 'f1', 'loss')
+SCALINGS = ('linear', 'none', 'sqrt')
 CACHE_MODES = ('auto', 'off', 'memory', 'disk')
 LOSSES = ('binary', 'focal', 'softmax')
 RECIPES = ('finetune',)
@@ -119,8 +120,10 @@ class Optimization:
                                     rule=FREE,
       needs=('learning_rate_decay_type', ('polynomial',)), of_tf_slim=True)
   warmup_epochs: float = option(
-      0.0, 'Epochs in which the learning rate rises linearly, counted as for '
-      '--num_epochs_per_decay.', rule=FREE)
+      0.0, 'Epochs in which the learning rate rises linearly.', rule=FREE)
+  scale_learning_rate: str = option(
+      'none', 'Multiply the learning rate by the number of replicas (linear), or by its square '
+      'root (sqrt).', rule=FREE, choices=SCALINGS)
   gradient_clip_norm: float | None = option(
       None, 'Largest norm of the gradient of all variables; longer ones are scaled down to it.',
       rule=FREE, lower=0)

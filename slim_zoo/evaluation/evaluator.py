@@ -180,7 +180,7 @@ class Evaluator:
     """
     parts = []
     for batch in batches:
-      parts.append(np.concatenate([part.numpy() for part in self._step(batch)]))
+      parts.append(self._step(batch).numpy())
       if gives_up():
         return None
     rows = np.concatenate(parts) if parts else np.zeros([0, _COLUMNS])
@@ -202,8 +202,8 @@ class Evaluator:
                        more=tuple((k, float((rank < min(k, classes)).mean())) for k in self._top_k))
 
   def _measure_batch(self, batch):
-    return self._strategy.experimental_local_results(
-        self._strategy.run(self._forward, args=(batch['image'], batch['label'], batch['weight'])))
+    return self._strategy.gather(self._strategy.run(
+        self._forward, args=(batch['image'], batch['label'], batch['weight'])), axis=0)
 
   def _measure(self, images, labels, weights):
     """Returns float32 [batch, 7 + 2 · kept].

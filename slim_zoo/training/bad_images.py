@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 from datasets import bad_images
 from datasets.dataset import Dataset
+from slim_zoo.training.workers import ALONE, Workers
 
 
 def settle(dataset: Dataset, decode: Callable, choice: str, *,
            known: Mapping[str, Sequence[str]] | None = None,
-           needs_all_classes: bool = False) -> tuple[str, ...]:
+           needs_all_classes: bool = False, workers: Workers = ALONE) -> tuple[str, ...]:
   """Does with images that cannot be decoded what --on_bad_image says.
 
   Args:
@@ -19,6 +20,7 @@ def settle(dataset: Dataset, decode: Callable, choice: str, *,
     choice: 'error' or 'skip'.
     known: the bad images by split, if a run has found them already.
     needs_all_classes: whether no class may lose all of its images, as in training.
+    workers: that look for them together.
 
   Returns:
     The names of the images to skip.
@@ -28,7 +30,7 @@ def settle(dataset: Dataset, decode: Callable, choice: str, *,
   """
   if known and dataset.split_name in known:
     return tuple(known[dataset.split_name])
-  found = dataset.find_bad_images(decode)
+  found = dataset.find_bad_images(decode, workers)
   if found and choice == 'error':
     raise ValueError(f'{bad_images.describe(found)}\nRepair or remove them, or skip them with '
                      '--on_bad_image=skip.')

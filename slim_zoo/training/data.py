@@ -18,6 +18,7 @@ from slim_zoo.config.data import TrainingData
 from slim_zoo.config.programs import Train
 from slim_zoo.training import bad_images, example_names, metadata, start
 from slim_zoo.training.inputs import Inputs, decoder
+from slim_zoo.training.workers import Workers
 from slim_zoo.weights import kept_heads, opening, sources, transforms
 
 # Number of classes that a message lists.
@@ -43,7 +44,7 @@ class _Start:
 
 
 def open_data(config: Train, *, net: Net, head: kept_heads.Head, saved: Mapping[str, Any],
-              weights: sources.Weights | None, is_resumed: bool
+              weights: sources.Weights | None, is_resumed: bool, workers: Workers
               ) -> tuple[Inputs, Inputs | None, metadata.ModelFacts]:
   """Opens the splits and joins their labels with the network's outputs.
 
@@ -54,6 +55,7 @@ def open_data(config: Train, *, net: Net, head: kept_heads.Head, saved: Mapping[
     saved: what is known about the checkpoint.
     weights: those of a warm start.
     is_resumed: whether the checkpoint is the run's own.
+    workers: that look for bad images together.
 
   Returns:
     What to train on, what to validate on if there is anything, and the facts about the network.
@@ -110,7 +112,7 @@ def open_data(config: Train, *, net: Net, head: kept_heads.Head, saved: Mapping[
 
   def make(split: Dataset) -> Inputs:
     bad = bad_images.settle(split, decoder(split), data.on_bad_image, known=known,
-                            needs_all_classes=split is train)
+                            needs_all_classes=split is train, workers=workers)
     return Inputs(
         split, labels.map_by_name(split.class_names, names), bad,
         preprocessing_name=facts.preprocessing_name, transform=facts.transform,

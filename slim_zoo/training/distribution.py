@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
-import os
 import sys
 
 import tensorflow as tf
 
+from files.reasons import short_reason
+from slim_zoo.config.flag_values import Parsed
+from slim_zoo.config.model import Hardware
+from slim_zoo.config.programs import Train
+from slim_zoo.training import cluster as clusters
 from slim_zoo.training import gpus
+from slim_zoo.training.workers import ALONE, Workers
 
 
 def prepare_devices(*, clone_on_cpu: bool = False) -> None:
@@ -53,15 +57,97 @@ def kind() -> str:
   return f'{count} visible GPU(s)' if count else 'CPU'
 
 
-def _num_machines() -> int:
-  """Counts the machines that the environment variable `TF_CONFIG` describes."""
-  text = os.environ.get('TF_CONFIG') or '{}'
+def start(parsed: Parsed[Train]) -> tuple[Parsed[Train], Workers]:
+  """Prepares the devices and, with several workers, the strategy; call it first.
+
+  Args:
+    parsed: the command line.
+
+  Returns:
+    The command line with the number of workers and replicas settled, and the workers.
+
+  Raises:
+    ValueError: if flags contradict each other or the workers that the environment describes.
+  """
+  hardware, given = parsed.config.hardware, parsed.given
+  prepare_devices(clone_on_cpu=hardware.clone_on_cpu)
+  cluster = clusters.ALONE if hardware.strategy in ('one', 'mirrored') else clusters.find()
+  count = len(cluster.addresses)
+  if hardware.strategy == 'multiworker' and count == 1:
+    raise ValueError('--strategy=multiworker: expected several workers in TF_CONFIG, or a Slurm '
+                     'step of several tasks. Received: neither. Start the workers with srun, or '
+                     'set TF_CONFIG; see docs/cluster.md.')
+  if 'worker_replicas' in given and hardware.worker_replicas != count:
+    raise ValueError(f'--worker_replicas={hardware.worker_replicas}: expected as many workers in '
+                     f'TF_CONFIG, or as many tasks of a Slurm step. Received: {count}. Start them '
+                     'all, or leave the flag out.')
+  if 'task' in given and hardware.task != cluster.index:
+    raise ValueError(f'--task={hardware.task}: expected the number of this worker in '
+                     f'{cluster.source or "a run of one worker"}. Received: {cluster.index}. Leave '
+                     'the flag out.')
+  if hardware.replicas_to_aggregate not in (1, count):
+    raise ValueError('--replicas_to_aggregate: expected all workers, because they are always in '
+                     f'step. Received: {hardware.replicas_to_aggregate} of {count}.')
+  clones = _num_clones(hardware, is_given='num_clones' in given, is_local=count == 1)
+  parsed = parsed.with_given(worker_replicas=count)
+  if clones != hardware.num_clones:
+    parsed = parsed.with_given(num_clones=clones)
+  if count == 1:
+    return parsed, ALONE
+  tf.config.set_visible_devices(tf.config.get_visible_devices('GPU')[:clones], 'GPU')
+  return parsed, Workers(cluster, _of_workers())
+
+
+def _num_clones(hardware: Hardware, *, is_given: bool, is_local: bool) -> int:
+  """Returns the number of replicas of each worker."""
+  clones, visible = hardware.num_clones, len(tf.config.get_visible_devices('GPU'))
+  if hardware.strategy == 'one' and clones != 1:
+    raise ValueError(f'--strategy=one: expected --num_clones=1. Received: {clones}. Leave one of '
+                     'them out.')
+  if hardware.strategy in ('mirrored', 'multiworker') and not is_given:
+    return max(1, visible)
+  if not is_given and visible > clones:
+    print(f'{visible} GPUs are visible, of which the run uses {clones}. --num_clones={visible} '
+          'uses all.')
+  return clones
+
+
+@functools.cache
+def _of_workers() -> tf.distribute.Strategy:
+  """Creates the strategy of several workers once per process, when all have come.
+
+  Raises:
+    ValueError: if the port of this worker is taken.
+  """
+  cluster = clusters.find()
   try:
-    jobs = json.loads(text).get('cluster', {}).values()
-    return sum(len(addresses) for addresses in jobs)
-  except (ValueError, AttributeError, RecursionError, TypeError) as error:
-    raise ValueError('TF_CONFIG: expected a JSON object with a "cluster" of lists of addresses. '
-                     f'Received: {text!r}. Unset it.') from error
+    with clusters.Waiting(cluster):
+      return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=cluster.resolver)
+  except tf.errors.OpError as error:
+    raise ValueError(f'Expected to listen at {cluster.addresses[cluster.index]}, the address of '
+                     f'this worker in {cluster.source}. Received: {short_reason(error)}. Check '
+                     'that it is an address of this machine, and that no other job uses the '
+                     'port.') from error
+
+
+def strategy_for(hardware: Hardware) -> tf.distribute.Strategy:
+  """Makes the strategy for the replicas of a run.
+
+  Args:
+    hardware: the settled options.
+
+  Raises:
+    ValueError: if there are too few devices.
+  """
+  if hardware.worker_replicas == 1:
+    return create_strategy(hardware.num_clones, clone_on_cpu=hardware.clone_on_cpu)
+  strategy = _of_workers()
+  of_worker = strategy.num_replicas_in_sync // hardware.worker_replicas
+  if of_worker != hardware.num_clones:
+    raise ValueError(f'--num_clones={hardware.num_clones}: expected as many GPUs in each of the '
+                     f'{hardware.worker_replicas} workers, or 1 for workers on CPUs. Received: '
+                     f'{of_worker}.')
+  return strategy
 
 
 def create_strategy(num_clones: int, *, clone_on_cpu: bool = False) -> tf.distribute.Strategy:
@@ -72,13 +158,8 @@ def create_strategy(num_clones: int, *, clone_on_cpu: bool = False) -> tf.distri
     clone_on_cpu: whether to put them on CPUs.
 
   Raises:
-    ValueError: if there are too few devices, or if `TF_CONFIG` describes several machines, each of
-      which would train on its own.
+    ValueError: if there are too few devices.
   """
-  if _num_machines() > 1:
-    raise ValueError('TF_CONFIG describes several machines. Expected: one machine with '
-                     '--num_clones GPUs; training over several is not supported yet. Unset '
-                     'TF_CONFIG to train on this machine alone.')
   if num_clones < 1:
     raise ValueError(f'--num_clones: expected at least 1. Received: {num_clones}.')
   if num_clones == 1:

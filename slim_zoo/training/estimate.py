@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from slim_zoo.training.progress import Stopwatch
 from slim_zoo.training.trainer import Trainer
+from slim_zoo.training.workers import ALONE, Workers
 
 _MOST_STEPS = 5
 _MOST_SECONDS = 20  # Enough for large networks, whose steps take seconds.
@@ -55,17 +56,18 @@ class Estimate:
     return '\n'.join(lines)
 
 
-def measure(trainer: Trainer, batches: Iterator) -> Estimate:
+def measure(trainer: Trainer, batches: Iterator, workers: Workers = ALONE) -> Estimate:
   """Runs a few steps, which changes the trainer's variables.
 
   Args:
     trainer: ready to train.
     batches: iterator over training batches.
+    workers: of the run; the times are the chief's.
   """
   def step() -> float:
     watch = Stopwatch()
     trainer.run(batches, 1)
-    return watch.seconds
+    return float(workers.of_chief([watch.seconds])[0])
 
   first = step()
   seconds: list[float] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,10 @@ from slim_zoo.training.inputs import Split
 from slim_zoo.training.length import Length
 from slim_zoo.training.trainer import Trainer
 
+# Factors of the learning rate, by the number of replicas (Goyal et al. 2017, arXiv:1706.02677,
+# section 2.1; Krizhevsky 2014, arXiv:1404.5997, section 5).
+_SCALINGS: Mapping[str, Callable[[int], float]] = {
+    'none': lambda count: 1, 'linear': lambda count: count, 'sqrt': math.sqrt}
 # Options that a table of runs always has.
 _MAIN = ('model_name', 'optimizer', 'learning_rate', 'batch_size')
 
@@ -81,10 +85,12 @@ def make_schedule(config: Optimization, duration: Duration, length: Length) -> s
     raise ValueError('--learning_rate_decay_type=multi_step: expected --learning_rate_milestones. '
                      'Received: none. For example: --learning_rate_milestones=30,60,80')
   return schedules.Schedule(
-      config.learning_rate_decay_type, config.learning_rate, decay_steps=decay_steps,
+      config.learning_rate_decay_type,
+      config.learning_rate * _SCALINGS[config.scale_learning_rate](length.num_replicas),
+      decay_steps=decay_steps,
       decay_factor=config.learning_rate_decay_factor,
       end_learning_rate=config.end_learning_rate,
-      warmup_steps=length.schedule_steps(config.warmup_epochs),
+      warmup_steps=int(config.warmup_epochs * length.num_examples / length.batch_size),
       milestones=tuple(map(length.last_step, milestones)),
       cycles=config.learning_rate_cycles)
 

@@ -204,8 +204,15 @@ def distributed(make_batches: Callable, split: Split, preprocess: Callable | Non
     preprocess: of its images; None with the argument `gather`.
     **arguments: further arguments of `make_batches`.
   """
-  batches = make_batches(
-      split.dataset, preprocess, bad_images=split.bad_images, label_map=split.label_map,
-      num_outputs=split.num_outputs,
-      num_replicas=tf.distribute.get_strategy().num_replicas_in_sync, **arguments)
-  return tf.distribute.get_strategy().distribute_datasets_from_function(lambda context: batches)
+  def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
+    return make_batches(
+        split.dataset, preprocess, bad_images=split.bad_images, label_map=split.label_map,
+        num_outputs=split.num_outputs, num_replicas=context.num_replicas_in_sync,
+        num_workers=context.num_input_pipelines, worker_index=context.input_pipeline_id,
+        **arguments)
+
+  # TensorFlow 2.21 sometimes waits for a minute before it ends the threads that copy batches to
+  # the devices of several workers, which CPUs do not need.
+  options = tf.distribute.InputOptions(
+      experimental_fetch_to_device=bool(tf.config.list_logical_devices('GPU')))
+  return tf.distribute.get_strategy().distribute_datasets_from_function(of_worker, options)

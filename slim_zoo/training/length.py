@@ -41,5 +41,5 @@ class Length:
     return max(1, round(epochs * self.steps_per_epoch))
 
   def schedule_steps(self, epochs: float) -> int:
-    """Converts the schedule's epochs to steps of one replica's batch, as TF-Slim does."""
+    """Converts --num_epochs_per_decay to steps of one replica's batch, as TF-Slim does."""
     return int(epochs * self.num_examples / (self.replica_batch_size * self.batches_per_step))

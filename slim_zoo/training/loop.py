@@ -12,10 +12,12 @@ import tensorflow as tf
 
 from slim_zoo.evaluation.evaluator import AnyMeasurement
 from slim_zoo.evaluation.outcomes import AnyOutcomes
+from slim_zoo.training import signals
 from slim_zoo.training.progress import Progress, Stopwatch
 from slim_zoo.training.recorder import Recorder
 from slim_zoo.training.signals import StopRequests
 from slim_zoo.training.trainer import Steps, Trainer
+from slim_zoo.training.workers import ALONE, Workers
 
 # Measures the network, and says what it predicts; or returns None if its argument says to give up.
 Validate = Callable[[Callable[[], bool]], tuple[AnyMeasurement, AnyOutcomes] | None]
@@ -105,8 +107,8 @@ class NonFiniteLossError(ValueError):
 
 def fit(trainer: Trainer, batches: Iterator, plan: Plan, *, validation_state: ValidationState,
         recorder: Recorder, progress: Progress, save: Callable[[], None],
-        save_best: Callable[[], None],
-        validate: Validate | None) -> signal.Signals | None:
+        save_best: Callable[[], None], validate: Validate | None,
+        workers: Workers = ALONE) -> signal.Signals | None:
   """Trains until the plan's last step, early stopping, or a signal.
 
   Args:
@@ -119,6 +121,8 @@ def fit(trainer: Trainer, batches: Iterator, plan: Plan, *, validation_state: Va
     save_best: writes the checkpoint of the best validation so far.
     validate: measures the network as an evaluation does, but stops and returns None as soon as
       the function that it is called with returns true; None without a validation split.
+    workers: of the run. The chief decides what depends on the time, and a signal to any of them
+      ends the run of all at the same step.
 
   Returns:
     The signal that ended the run, or None.
@@ -129,6 +133,7 @@ def fit(trainer: Trainer, batches: Iterator, plan: Plan, *, validation_state: Va
   step = saved_step = trainer.step
   since_log: list[Steps] = []
   since_save, since_histograms, pace = Stopwatch(), None, 1
+  ended_by: signal.Signals | None = None
 
   def lower_rate() -> None:
     trainer.rate_scale = plan.plateau_factor ** validation_state.rate_drops
@@ -137,10 +142,15 @@ def fit(trainer: Trainer, batches: Iterator, plan: Plan, *, validation_state: Va
     lower_rate()
     progress.say(f'learning rate: times {trainer.rate_scale:.3g} of the first, as lowered before')
   with StopRequests() as requests:
+    def is_asked_to_stop() -> bool:
+      nonlocal ended_by
+      ended_by = ended_by or signals.first(workers.total(signals.counts(requests.received)))
+      return ended_by is not None
+
     def validate_now(validate: Validate) -> None:
       validation_state.validation_due = True
       progress.pause('validating')
-      examined = validate(lambda: requests.received is not None)
+      examined = validate(is_asked_to_stop)
       if examined:
         validation_state.validation_due = False
         found, outcomes = examined
@@ -155,11 +165,12 @@ def fit(trainer: Trainer, batches: Iterator, plan: Plan, *, validation_state: Va
     if validate and validation_state.validation_due:
       validate_now(validate)
       save()
-    while step != plan.last_step and not validation_state.stopped_early and not requests.received:
+    while step != plan.last_step and not validation_state.stopped_early and not is_asked_to_stop():
+      pace, due = map(int, workers.of_chief([
+          pace, since_histograms is None or since_histograms.seconds >= plan.histogram_seconds]))
       count = min(pace, _next_event(step, plan) - step)
-      due = since_histograms is None or since_histograms.seconds >= plan.histogram_seconds
       watch = Stopwatch()
-      steps = trainer.run(batches, count, with_gradients=due)
+      steps = trainer.run(batches, count, with_gradients=bool(due))
       pace = max(1, min(4 * pace, round(count * _SECONDS_A_CALL / max(watch.seconds, 1e-9))))
       _check_finite(steps, step)
       step += count
@@ -176,13 +187,14 @@ def fit(trainer: Trainer, batches: Iterator, plan: Plan, *, validation_state: Va
       if validate and plan.validate_every and (
           step % plan.validate_every == 0 or step == plan.last_step):
         validate_now(validate)
-      if (plan.save_every and step % plan.save_every == 0) \
-          or since_save.seconds >= plan.save_seconds:
+      is_late, = workers.of_chief([since_save.seconds >= plan.save_seconds])
+      if (plan.save_every and step % plan.save_every == 0) or is_late:
         save()
         saved_step, since_save = step, Stopwatch()
     if step != saved_step:
       save()
-    return requests.received
+    is_asked_to_stop()  # Phases that would follow must not start.
+    return ended_by
 
 
 def _next_event(step: int, plan: Plan) -> int:

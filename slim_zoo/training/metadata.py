@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import pathlib
 import platform
 from collections.abc import Mapping, Sequence
 
@@ -73,3 +75,12 @@ def versions() -> dict[str, str]:
   """Returns the versions that results depend on."""
   return {'python': platform.python_version(), 'tensorflow': tf.__version__,
           'numpy': np.__version__}
+
+
+def source_digest() -> str:
+  """Returns a hash of the program's Python files."""
+  root, found = pathlib.Path(__file__).parents[2], hashlib.sha256()
+  for package in ('datasets', 'files', 'nets', 'preprocessing', 'slim_zoo'):
+    for file in sorted((root / package).rglob('*.py')):
+      found.update(file.relative_to(root).as_posix().encode() + b'\0' + file.read_bytes())
+  return found.hexdigest()

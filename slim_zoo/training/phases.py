@@ -23,7 +23,8 @@ from slim_zoo.weights import checkpoint_files
 
 # What holds for all phases.
 _COMMON = ('phases', 'recipe', 'recipe_minutes', 'train_dir', 'dry_run', 'model_name', 'flagfile',
-           'undefok')
+           'undefok', 'strategy', 'worker_replicas', 'task', 'sync_replicas',
+           'replicas_to_aggregate')
 # How the first phase takes over its starting weights; wrong for those that others start from.
 _OF_THE_START = ('checkpoint_exclude_scopes', 'ignore_missing_vars', 'use_moving_averages',
                  'checkpoint_channel_order', 'convert_input_channels')

@@ -87,7 +87,6 @@ class Facts:
     head: scopes of the classifiers.
     num_layers: below the classifiers; see `rates.layers`.
     has_batch_norm: whether the network has any.
-    num_clones: number of replicas.
     decouples_decay: whether the optimizer decays weights itself.
     epochs: in which all layers are trained, if the user decided that.
     budget: in which the recipe has to finish.
@@ -99,7 +98,6 @@ class Facts:
   head: Sequence[str]
   num_layers: int
   has_batch_norm: bool
-  num_clones: int = 1
   decouples_decay: bool = True
   epochs: float | None = None
   budget: Budget | None = None
@@ -133,8 +131,7 @@ def finetune(facts: Facts) -> list[Choice]:
   head_epochs = _within(_HEAD_EXAMPLES / facts.num_examples, _HEAD_EPOCHS)
   steps = epochs * facts.num_examples / facts.batch_size
   memory = min(max(_MEMORY_SHARE * steps, _MEMORY[0]), _MEMORY[1])
-  # The epochs of the warm-up are counted with the batch of one replica.
-  warmup = min(1.0, epochs / 10) / facts.num_clones
+  warmup = min(1.0, epochs / 10)
   choices = [
       Choice(0, 'checkpoint_exclude_scopes', head, f'a new head for {facts.num_classes} classes'),
       Choice(0, 'optimizer', 'adamw', ''),
@@ -212,9 +209,7 @@ def apply(parsed: Parsed[Train], *, measure: Callable[[Parsed[Train]], tuple[Est
     raise ValueError(f'--recipe={name}: expected pretrained weights, --checkpoint_path. Received: '
                      'none. For example: --checkpoint_path=zoo:mobilenet_v1_1.0_224; '
                      'list_networks.py names others.')
-  distribution.prepare_devices(clone_on_cpu=config.hardware.clone_on_cpu)
-  distribution.create_strategy(config.hardware.num_clones,
-                               clone_on_cpu=config.hardware.clone_on_cpu)
+  distribution.strategy_for(config.hardware)  # Before TensorFlow runs anything.
   file, taken = train_dir / FILE, _taken(parsed.given)
   if file.exists() and checkpoint_files.last_phase(train_dir):
     print(f'--recipe={name}: as when the run began, in {file}.')
@@ -269,7 +264,7 @@ def _facts(parsed: Parsed[Train]) -> Facts:
       data.dataset_name, split_name=data.dataset_split_name, dataset_dir=data.dataset_dir,
       **data.of_source())
   optimization, epochs = config.optimization, config.duration.epochs
-  batch_size = (optimization.batch_size * config.hardware.num_clones
+  batch_size = (optimization.batch_size * config.hardware.num_replicas
                 * optimization.gradient_accumulation_steps)
   if config.duration.max_number_of_steps is not None:
     epochs = config.duration.max_number_of_steps * batch_size / train.num_examples
@@ -281,7 +276,7 @@ def _facts(parsed: Parsed[Train]) -> Facts:
   return Facts(train.num_examples, train.num_classes, batch_size, net.head,
                len(rates.layers(names, head=nets_factory.get_net(name).head)),
                any(name.endswith('/moving_mean') for name in names),
-               config.hardware.num_clones, kind.decouples_decay, epochs,
+               kind.decouples_decay, epochs,
                smallest_class=int(min(counts, default=0)),
                largest_class=int(max(counts, default=0)))
 

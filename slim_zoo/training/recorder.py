@@ -118,6 +118,34 @@ class Recorder:
     self._events.close()
 
 
+class NoRecorder(Recorder):
+  """Writes nothing, for the workers that are not the chief."""
+
+  def __init__(self):
+    pass
+
+  def scalars(self, step: int, values: Mapping[str, float]) -> None:
+    """Does nothing."""
+
+  def histograms(self, step: int, variables: Mapping, gradients: Mapping) -> None:
+    """Does nothing."""
+
+  def hyperparameters(self, values: Mapping[str, bool | int | float | str]) -> None:
+    """Does nothing."""
+
+  def draw(self, step: int, epoch: int, outcomes: AnyOutcomes, *, is_last: bool = False) -> None:
+    """Does nothing."""
+
+  def draw_curves(self) -> None:
+    """Does nothing."""
+
+  def flush(self) -> None:
+    """Does nothing."""
+
+  def close(self) -> None:
+    """Does nothing."""
+
+
 def _read_rows(path: pathlib.Path) -> list[dict[str, str]]:
   """Reads the complete rows of `metrics.csv`; a full disk may have cut some short.
 

@@ -12,6 +12,7 @@ from slim_zoo.training import checkpoints, loop, progress, recorder
 from slim_zoo.training.inputs import Split
 from slim_zoo.training.pictures import Pictures
 from slim_zoo.training.trainer import Trainer
+from slim_zoo.training.workers import ALONE, Workers
 from slim_zoo.weights import checkpoint_files
 
 # An evaluation keeps no activations, so its batch may be several times that of training; above the
@@ -23,8 +24,8 @@ def train(trainer: Trainer, evaluator: Evaluator, plan: loop.Plan, *,
           validation_state: loop.ValidationState, training: Split, validation: Split | None,
           batch_size: int, seed: int, num_replicas: int, folder: pathlib.Path, logs: pathlib.Path,
           describe: Callable[[int], dict], max_to_keep: int, keeps_lines: bool = False,
-          pictures: Pictures | None = None, hyperparameters: Mapping[str, Any] | None = None
-          ) -> signal.Signals | None:
+          pictures: Pictures | None = None, hyperparameters: Mapping[str, Any] | None = None,
+          workers: Workers = ALONE) -> signal.Signals | None:
   """Trains under the current strategy.
 
   Args:
@@ -42,6 +43,7 @@ def train(trainer: Trainer, evaluator: Evaluator, plan: loop.Plan, *,
     max_to_keep: how many checkpoints to keep.
     keeps_lines: see `progress.Progress`.
     pictures, hyperparameters: for TensorBoard.
+    workers: of the run; the chief writes.
 
   Returns:
     The signal that ended the run, or None.
@@ -55,7 +57,8 @@ def train(trainer: Trainer, evaluator: Evaluator, plan: loop.Plan, *,
     step = trainer.step
     state = {name: variable.read_value() for name, variable in trainer.state().items()}
     loop.check_state(state, step)
-    checkpoints.save(where, step, state, metadata=describe(step), max_to_keep=most)
+    workers.on_chief(lambda: checkpoints.save(where, step, state, metadata=describe(step),
+                                              max_to_keep=most))
 
   of_batch = batch_size // trainer.batches_per_step
   of_replica = min(_MOST_IN_A_BATCH, _VALIDATION_BATCHES * (of_batch // num_replicas))
@@ -69,8 +72,8 @@ def train(trainer: Trainer, evaluator: Evaluator, plan: loop.Plan, *,
   # Takes a moment: a signal that comes before the bar is shown ends the program at once.
   batches = iter(training.training_batches(
       batch_size=of_batch, seed=seed, start_step=trainer.step * trainer.batches_per_step))
-  records = recorder.Recorder(logs, step=trainer.step, pictures=pictures,
-                              picture_seconds=plan.histogram_seconds)
+  records = recorder.NoRecorder() if not workers.is_chief else recorder.Recorder(
+      logs, step=trainer.step, pictures=pictures, picture_seconds=plan.histogram_seconds)
   shown = progress.Progress(first_step=trainer.step, last_step=plan.last_step,
                             batch_size=batch_size, keeps_lines=keeps_lines)
   try:
@@ -79,7 +82,7 @@ def train(trainer: Trainer, evaluator: Evaluator, plan: loop.Plan, *,
     ended = loop.fit(trainer, batches, plan, validation_state=validation_state,
                      recorder=records, progress=shown, save=save,
                      save_best=lambda: save(folder / 'best', 1),
-                     validate=validate if validation else None)
+                     validate=validate if validation else None, workers=workers)
     records.draw_curves()
     return ended
   except loop.NonFiniteLossError as error:

@@ -7,7 +7,10 @@ import dataclasses
 import functools
 import io
 import math
+import os
 import pathlib
+import sys
+import time
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -19,7 +22,7 @@ from nets import nets_factory, scopes
 from nets.network import Network
 from nets.record import Net
 from slim_zoo.config import training as training_options
-from slim_zoo.config.flag_values import Parsed, kept_of, replace
+from slim_zoo.config.flag_values import Parsed, kept_of, options_of, replace
 from slim_zoo.config.option import absolute
 from slim_zoo.config.programs import Train
 from slim_zoo.evaluation.evaluator import Evaluator
@@ -49,27 +52,53 @@ from slim_zoo.training.pictures import Pictures
 from slim_zoo.training.progress import Stopwatch
 from slim_zoo.training.teachers import open_teacher
 from slim_zoo.training.trainer import Trainer
+from slim_zoo.training.workers import Workers
 from slim_zoo.weights import checkpoint_files, kept_heads, opening, sources
 
 # A learning rate of more than this share in the last step is too high; shorter runs are trials.
 _HIGH_SHARE, _LEAST_STEPS = 0.5, 100
 # Images may be this many times smaller than a network's own size without a warning.
 _MOST_REDUCTION = 4
+# How long a file may take to be seen by all machines that share a file system.
+_SECONDS_TO_APPEAR = 60
+# Options that may differ between workers.
+_OF_A_WORKER = ('num_preprocessing_threads',)
 
 
 def train(parsed: Parsed[Train]) -> int:
   """Trains, in phases if there are any; returns an exit code."""
   run_folder.required(parsed.config.saving.train_dir, f'runs/{parsed.config.model.model_name}')
-  return phases.run(train_once, recipes.apply(parsed, measure=_measure_quietly))
+  parsed, workers = distribution.start(parsed)
+  with _printing_once(workers):
+    try:
+      return phases.run(functools.partial(train_once, workers=workers), recipes.apply(
+          parsed, measure=functools.partial(_measure_quietly, workers=workers)))
+    except tf.errors.OpError as error:
+      raise workers.explain(error) or error from error
 
 
-def train_once(phase: phases.Phase) -> int:
+@contextlib.contextmanager
+def _printing_once(workers: Workers) -> Iterator[None]:
+  """Lets only the chief print what happens; all of them say what goes wrong."""
+  if workers.is_chief:
+    yield
+    return
+  cluster = workers.cluster
+  print(f'This is {cluster.name(cluster.index)} of {workers.count}; {cluster.name(0)} says what '
+        'happens.', file=sys.stderr, flush=True)
+  with open(os.devnull, 'w', encoding='utf-8') as nowhere, contextlib.redirect_stdout(nowhere):
+    yield
+
+
+def train_once(phase: phases.Phase, *, workers: Workers) -> int:
   """Makes one run: resumes `train_dir`, else starts from `checkpoint_path`, else from scratch."""
   watch, asked = Stopwatch(), phase.parsed.config
-  distribution.prepare_devices(clone_on_cpu=asked.hardware.clone_on_cpu)
   is_dry, train_dir = asked.session.dry_run, pathlib.Path(asked.saving.train_dir or '')
-  with contextlib.nullcontext(train_dir) if is_dry else run_folder.locked(train_dir) as folder:
-    job, cache, strategy = _open(phase, folder)
+  with contextlib.ExitStack() as stack:
+    with workers.telling_failures():
+      if workers.is_chief and not is_dry:
+        stack.enter_context(run_folder.locked(train_dir))
+    job, cache, strategy = _open(phase, train_dir, workers)
     _announce(job)
     why = run.why_finished(job.trainer.step, job.validation_state, job.plan.last_step)
     if why:
@@ -86,11 +115,11 @@ def train_once(phase: phases.Phase) -> int:
       return _estimate(job) if is_dry else _train(job, watch)
 
 
-def _measure_quietly(parsed: Parsed[Train]) -> tuple[estimate.Estimate, int]:
+def _measure_quietly(parsed: Parsed[Train], *, workers: Workers) -> tuple[estimate.Estimate, int]:
   """Measures a few steps of a run of which nothing is kept; also counts its validation examples."""
   with contextlib.redirect_stdout(io.StringIO()):  # The run itself will print it.
     job, _, strategy = _open(phases.Phase(parsed.with_given(dry_run=True)),
-                             pathlib.Path(parsed.config.saving.train_dir or ''))
+                             pathlib.Path(parsed.config.saving.train_dir or ''), workers)
     with strategy.scope():
       return _measure(job), job.validation.dataset.num_examples if job.validation else 0
 
@@ -141,6 +170,7 @@ class _Job:
     training, validation: the splits.
     length: of the run.
     pictures: for TensorBoard; None without validation.
+    workers: that make it.
   """
   config: Train
   head: kept_heads.Head
@@ -155,6 +185,7 @@ class _Job:
   validation: Split | None
   length: Length
   pictures: Pictures | None
+  workers: Workers
 
   def describe(self, step: int) -> dict[str, Any]:
     """Makes the metadata of a checkpoint."""
@@ -170,24 +201,43 @@ class _Job:
                                             if self.validation else None)})
 
 
-def _open(phase: phases.Phase, folder: pathlib.Path
+def _open(phase: phases.Phase, folder: pathlib.Path, workers: Workers
           ) -> tuple[_Job, feature_cache.FeatureCache, tf.distribute.Strategy]:
   """Prepares a run, from the command line to the restored trainer."""
-  origin = _find_origin(phase.parsed, folder)
-  config, head = settling.settle(phase.parsed, origin.saved, source=origin.path or '',
-                                 weights=origin.weights, is_resumed=origin.is_resumed,
-                                 checked=phase.own if phase.number else None)
-  strategy = distribution.create_strategy(config.hardware.num_clones,
-                                          clone_on_cpu=config.hardware.clone_on_cpu)
-  job, cache = _prepare(config, head, origin, folder=folder, strategy=strategy,
+  with workers.telling_failures():
+    origin = _find_origin(phase.parsed, folder, workers)
+    config, head = settling.settle(phase.parsed, origin.saved, source=origin.path or '',
+                                   weights=origin.weights, is_resumed=origin.is_resumed,
+                                   checked=phase.own if phase.number else None)
+    strategy = distribution.strategy_for(config.hardware)
+    net = nets_factory.get_net(config.model.model_name, **head.arguments)
+    training, validation, facts = data.open_data(
+        config, net=net, head=head, saved=origin.saved, weights=origin.weights,
+        is_resumed=origin.is_resumed, workers=workers)
+    workers.check_same(_common(config, facts, training, validation))
+  job, cache = _prepare(config, head, origin, training=training, validation=validation,
+                        facts=facts, net=net, folder=folder, strategy=strategy, workers=workers,
                         is_shared=phase.shares('cache_features'))
   return job, cache, strategy
 
 
-def _find_origin(parsed: Parsed[Train], folder: pathlib.Path) -> _Origin:
+def _common(config: Train, facts: metadata.ModelFacts, *splits: Inputs | None) -> dict[str, Any]:
+  """Returns what must be the same for all workers."""
+  options = options_of(Train)
+  flags = {f'--{name}': value for name, value in kept_of(config).items()
+           if options[name].path is None and name not in _OF_A_WORKER}
+  of_data = {f'the content of the split {split.dataset.split_name!r}':
+             [split.dataset.num_examples, split.dataset.fingerprint, list(split.bad_images)]
+             for split in splits if split}
+  return {**flags, **of_data, 'the class names': list(facts.class_names),
+          **{f'the version of {name}': version for name, version in metadata.versions().items()},
+          "the program's source code": metadata.source_digest()}
+
+
+def _find_origin(parsed: Parsed[Train], folder: pathlib.Path, workers: Workers) -> _Origin:
   """Finds what the run starts from, and reads what is known about it."""
   config = parsed.config.weights
-  resumed = checkpoint_files.latest(folder, missing_ok=True)
+  resumed = _find_resumed(folder, workers)
   if config.checkpoint_exclude_scopes and not (resumed or config.checkpoint_path):
     raise ValueError('--checkpoint_exclude_scopes: expected a --checkpoint_path to exclude them '
                      'from. Received: none, so that everything would be trained from scratch.')
@@ -201,28 +251,48 @@ def _find_origin(parsed: Parsed[Train], folder: pathlib.Path) -> _Origin:
   return _Origin(config.checkpoint_path, saved, weights, False)
 
 
-def _prepare(config: Train, head: kept_heads.Head, origin: _Origin, *, folder: pathlib.Path,
-             strategy: tf.distribute.Strategy, is_shared: bool
-             ) -> tuple[_Job, feature_cache.FeatureCache]:
-  """Opens the data, builds network and trainer, and restores them.
+def _find_resumed(folder: pathlib.Path, workers: Workers) -> str | None:
+  """Returns the newest checkpoint of the run as the chief sees it; None if there is none.
+
+  Raises:
+    ValueError: if another worker does not see it.
+  """
+  newest = checkpoint_files.latest(folder, missing_ok=True)
+  name = workers.gather(os.path.basename(newest or ''))[0]
+  if workers.is_chief or not name:
+    return newest if name else None
+  watch, prefix = Stopwatch(), str(folder / name)
+  while not os.path.exists(f'{prefix}.index'):
+    if watch.seconds > _SECONDS_TO_APPEAR:
+      raise ValueError(f'--train_dir={folder}: expected the checkpoint {name}, which the chief '
+                       'sees there. Received: none. Use a directory on a file system that all '
+                       'workers share.')
+    time.sleep(1)
+  return prefix
+
+
+def _prepare(config: Train, head: kept_heads.Head, origin: _Origin, *, training: Inputs,
+             validation: Inputs | None, facts: metadata.ModelFacts, net: Net,
+             folder: pathlib.Path, strategy: tf.distribute.Strategy, workers: Workers,
+             is_shared: bool) -> tuple[_Job, feature_cache.FeatureCache]:
+  """Builds network and trainer, and restores them.
 
   Args:
     config: the settled options.
     head: the head of the user's own.
     origin: what the run starts from.
+    training, validation, facts: from `data.open_data`.
+    net: the network's record.
     folder: of the run.
     strategy: of its replicas.
+    workers: that make it.
     is_shared: whether --cache_features holds for several phases.
 
   Returns:
     The run, and what it keeps of the features of its frozen layers.
   """
-  net = nets_factory.get_net(config.model.model_name, **head.arguments)
-  training, validation, facts = data.open_data(
-      config, net=net, head=head, saved=origin.saved, weights=origin.weights,
-      is_resumed=origin.is_resumed)
   length = Length(training.dataset.num_examples, config.optimization.batch_size,
-                  config.hardware.num_clones, config.optimization.gradient_accumulation_steps)
+                  config.hardware.num_replicas, config.optimization.gradient_accumulation_steps)
   plan = from_config.make_plan(config, length)
   is_dry, xla = config.session.dry_run, config.hardware.xla == 'on'
   with strategy.scope():
@@ -245,13 +315,14 @@ def _prepare(config: Train, head: kept_heads.Head, origin: _Origin, *, folder: p
   elif origin.weights:
     excluded = start.excluded_scopes(config.weights.checkpoint_exclude_scopes, head, origin.saved)
     start.warm_start(trainer, origin.weights, config.weights, model_name=config.model.model_name,
-                     net=net, excluded=excluded, folder=None if is_dry else folder)
+                     net=net, excluded=excluded,
+                     folder=folder if workers.is_chief and not is_dry else None)
   settled = replace(config, cache_features=cache.place, labels_offset=facts.labels_offset)
   pictures = Pictures(training, validation, labels.distinct_names(facts.class_names),
                       Mixing(**vars(config.mixing)),
                       config.optimization.seed) if validation else None
   return _Job(settled, head, facts, origin, folder, trainer, evaluator, plan,
-              origin.validation_state(), training, validation, length, pictures), cache
+              origin.validation_state(), training, validation, length, pictures, workers), cache
 
 
 def _distillation(config: training_options.Distillation, facts: metadata.ModelFacts
@@ -296,6 +367,8 @@ def _plan_cache(config: Train, network: Network, facts: metadata.ModelFacts, *, 
 
 def _why_images_are_needed(config: Train, network: Network) -> str:
   """Returns why features cannot replace images in each step; '' if they can."""
+  if config.hardware.worker_replicas > 1:
+    return 'several workers do not share them'
   if network.sync_batch_norm and network.batch_norm_memory():
     return 'replicas exchange statistics only in a whole network; see --sync_batch_norm'
   if Mixing(**vars(config.mixing)).is_on:
@@ -346,7 +419,7 @@ def _announce(job: _Job) -> None:
       print('Warning: what is not trained keeps its random values, because there is no checkpoint.')
   split, end = job.training.dataset, job.plan.last_step
   print(f'{split.num_examples} examples of {split.num_classes} classes, global batch '
-        f'{length.batch_size} on {config.hardware.num_clones} replica(s), {distribution.kind()}: '
+        f'{length.batch_size} on {_replicas(config)}, {distribution.kind()}: '
         f'{length.steps_per_epoch:.2f} steps per epoch; '
         + ('without an end.' if end is None else
            f'{end} steps, {end / length.steps_per_epoch:.2f} epochs.'))
@@ -363,6 +436,14 @@ def _announce(job: _Job) -> None:
   print(f'Images in evaluation: {facts.transform.describe(facts.image_size)}.')
   print(f'XLA is {config.hardware.xla}, {config.hardware.compute_dtype}, seed '
         f'{config.optimization.seed}.', flush=True)
+
+
+def _replicas(config: Train) -> str:
+  """Describes the replicas of a run."""
+  hardware = config.hardware
+  if hardware.worker_replicas == 1:
+    return f'{hardware.num_clones} replica(s)'
+  return (f'{hardware.worker_replicas} workers with {hardware.num_clones} replica(s) each')
 
 
 def _doubts(config: Train, network: Network, *, end: int | None,
@@ -400,7 +481,7 @@ def _measure(job: _Job) -> estimate.Estimate:
       batch_size=job.length.batch_size // per_step, seed=job.config.optimization.seed,
       start_step=job.trainer.step * per_step)
   try:
-    return estimate.measure(job.trainer, iter(batches))
+    return estimate.measure(job.trainer, iter(batches), job.workers)
   except tf.errors.OpError as error:
     raise job.training.explain(error) from error
 
@@ -418,7 +499,8 @@ def _estimate(job: _Job) -> int:
 def _train(job: _Job, watch: Stopwatch) -> int:
   """Trains, saving on the way; returns an exit code."""
   folder, state = job.folder, job.validation_state
-  if not (job.origin.is_resumed and (folder / example_names.FILE).exists()):
+  if job.workers.is_chief and not (
+      job.origin.is_resumed and (folder / example_names.FILE).exists()):
     example_names.write(folder, [inputs.dataset for inputs in (job.training, job.validation)
                                  if inputs])
   try:
@@ -427,8 +509,11 @@ def _train(job: _Job, watch: Stopwatch) -> int:
         validation=job.validation, batch_size=job.length.batch_size,
         seed=job.config.optimization.seed, num_replicas=job.length.num_replicas, folder=folder,
         logs=folder, describe=job.describe, max_to_keep=job.config.saving.max_to_keep,
-        pictures=job.pictures, hyperparameters=from_config.hyperparameters(job.config))
+        pictures=job.pictures, hyperparameters=from_config.hyperparameters(job.config),
+        workers=job.workers)
   except tf.errors.OpError as error:
+    if lost := job.workers.explain(error):
+      raise lost from error
     raise next((found for inputs in (job.training, job.validation) if inputs
                 and (found := inputs.explain(error)) is not error), error) from error
   if ended_by:

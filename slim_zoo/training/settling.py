@@ -64,9 +64,9 @@ def settle(parsed: Parsed[Train], saved: Mapping[str, Any], *, source: str,
     raise ValueError(f'--best_metric={config.duration.best_metric}: expected --multi_label. '
                      'Received: images with one label each.')
   hardware = config.hardware
-  if config.optimization.sync_batch_norm and (hardware.num_clones < 2 or hardware.xla == 'on'):
+  if config.optimization.sync_batch_norm and (hardware.num_replicas < 2 or hardware.xla == 'on'):
     raise ValueError('--sync_batch_norm: expected several replicas, without XLA. Received: '
-                     f'--num_clones={hardware.num_clones}'
+                     f'{hardware.num_replicas} replica(s)'
                      f'{" and --xla=on" if hardware.xla == "on" else ""}.')
   head = kept_heads.settle(
       config.model.head, config.model.head_from, given=parsed.config.model.head,

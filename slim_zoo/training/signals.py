@@ -7,6 +7,7 @@ SIGUSR1, by which Slurm and others warn of the end of the time limit.
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterable
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
@@ -42,3 +43,13 @@ class StopRequests:
     del frame
     self.received = signal.Signals(number)
     self._restore()
+
+
+def counts(received: signal.Signals | None) -> list[int]:
+  """Returns 1 at the place of a signal and 0 elsewhere, to be added over several processes."""
+  return [int(number == received) for number in _SIGNALS]
+
+
+def first(counted: Iterable[float]) -> signal.Signals | None:
+  """Returns a signal that was counted; None if there is none."""
+  return next((number for number, count in zip(_SIGNALS, counted, strict=True) if count), None)

@@ -91,9 +91,9 @@ class Trainer:
       schedule: the learning rate by step.
       batch_size: examples per step, over all replicas.
       seed: seed of the dropout masks, which also depend on the step and the example; and of the
-        mixing, which depends on the step and the replica.
+        mixing, which depends on the step and the place in its batch.
       loss: of each example.
-      mixing: of the images of each replica's batch.
+      mixing: of the images.
       distillation: what a teacher adds to the loss of the classifier.
       weight_decay: of optimizers that decay weights themselves.
       clipping: of the sum of the gradients over all replicas.
@@ -336,7 +336,11 @@ class Trainer:
 
   def _measure(self, batch, number):
     """Returns measurements and gradients of a batch, the one of this number in its step."""
-    step = tf.convert_to_tensor(self._step)
+    step, replicas = tf.convert_to_tensor(self._step), self._strategy.num_replicas_in_sync
+    # With several workers, TensorFlow forgets the size of the batches.
+    size = self._batch_size // (replicas * self.batches_per_step)
+    batch = tf.nest.map_structure(
+        lambda value: tf.ensure_shape(value, [size, *value.shape[1:]]), batch)
     images, labels, weights = batch['image'], batch['label'], batch['weight']
     # What precedes the network is not compiled by XLA, which lacks some of these operations.
     targets = labels
@@ -344,8 +348,9 @@ class Trainer:
       if labels.shape.rank == 1:
         targets = tf.one_hot(labels, self.network.num_classes)
       images, targets = self._mixing(
-          images, targets, weights=weights,
-          seed=seeds.derive(seeds.MIXING, self._seed, step, _replica(), number))
+          images, targets, weights=weights, place=number * replicas + _replica(),
+          places=self.batches_per_step * replicas,
+          seed=seeds.derive(seeds.MIXING, self._seed, step))
     taught = self._distillation.teacher(images) if self._distillation else None
     scale = self._loss_scale() if self._loss_scale else None
     return self._differentiate(images, targets, weights=weights, ids=batch['id'], step=step,

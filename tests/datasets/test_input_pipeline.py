@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import pathlib
 
@@ -121,6 +122,28 @@ def test_replicas_share_the_same_global_batches(dataset, make, num_replicas, num
   joined = [{key: np.concatenate([part[key] for part in group]) for key in group[0]}
             for group in zip(*[iter(parts)] * num_replicas, strict=True)]
   _assert_equal(joined, whole)
+
+
+@pytest.mark.parametrize('make', [_training, _evaluation])
+def test_worker_reads_only_its_own_records(tmp_path, make):
+  """Those of the other worker are damaged, which reading them would notice."""
+  paths = [tmp_path / f'my_train_{number}.tfrecord' for number in range(3)]
+  for number, path in enumerate(paths):
+    samples.write_records(path, [0, 1] * 4, start=8 * number)
+  dataset = dataset_factory.get_dataset('tfrecord', 'all', tmp_path)
+  steps = {'steps': 6} if make is _training else {}  # One epoch.
+  of_worker = functools.partial(make, dataset, num_replicas=2, num_workers=2, **steps)
+  whole = of_worker(worker_index=0)
+  names = dict(zip(dataset_lib.ids(dataset.examples.names).tolist(), dataset.examples.names,
+                   strict=True))
+  for example_id in _joined(of_worker(worker_index=1), 'id').tolist():
+    name, _, number = names[example_id].rpartition(':')
+    content = bytearray((tmp_path / name).read_bytes())
+    content[len(content) // 8 * int(number) + 20] ^= 1  # All records have the same length.
+    (tmp_path / name).write_bytes(content)
+  _assert_equal(of_worker(worker_index=0), whole)
+  with pytest.raises(tf.errors.DataLossError):
+    of_worker(worker_index=1)
 
 
 def test_mirrored_strategy_gives_each_replica_its_rows(dataset):

@@ -78,7 +78,7 @@ def test_resume_rules_of_training_options():
     'train_dir', 'checkpoint_path', 'checkpoint_exclude_scopes', 'ignore_missing_vars',
     'use_moving_averages', 'checkpoint_channel_order', 'convert_input_channels',
     'labels_are_indices', 'num_preprocessing_threads', 'phases', 'recipe', 'recipe_minutes',
-    'dry_run'}
+    'dry_run', 'strategy', 'task', 'sync_replicas', 'replicas_to_aggregate'}
 
 
 # TF-Slim's flags and defaults: reference/tf_slim.md of the design, checked by eye once.
@@ -153,7 +153,7 @@ runpy.run_path({program!r} + '.py', run_name='__main__')
   ('train_image_classifier', ['--batch_size=0'], 1, '--batch_size'),
   ('train_image_classifier', ['--optimizer=adma'], 1, '--optimizer'),
   ('train_image_classifier', ['--train_dir=gs://a/b'], 1, '--train_dir'),
-  ('train_image_classifier', ['--task=1'], 1, '--task'),
+  ('train_image_classifier', ['--num_ps_tasks=1'], 1, '--num_ps_tasks'),
   ('train_image_classifier', ['stray'], 1, 'stray'),
   ('eval_image_classifier', ['--helpfull'], 0, '--labels_path'),
   ('predict_image', ['--topk=3', 'photo.jpg'], 1, 'top_k')])

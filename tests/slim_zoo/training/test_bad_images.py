@@ -14,7 +14,7 @@ def test_bad_images(capsys):
   def settle(*names, choice='skip', known=None):
     images = [types.SimpleNamespace(name=name, reason='it is cut short') for name in names]
     split = types.SimpleNamespace(
-        split_name='train', find_bad_images=lambda decode: images, num_classes=1,
+        split_name='train', find_bad_images=lambda decode, workers: images, num_classes=1,
         labels=np.zeros(3, int), class_names=['a'], class_counts=np.array([3]),
         count_classes=lambda labels: np.array([len(labels)]),
         examples=types.SimpleNamespace(names=['a/a.jpg', 'a/b.jpg', 'a/c.jpg']))

@@ -10,7 +10,9 @@ import sys
 import pytest
 import tensorflow as tf
 
+from slim_zoo.config import flag_values, programs
 from slim_zoo.training import distribution
+from slim_zoo.training.workers import ALONE
 
 _ROOT = pathlib.Path(distribution.__file__).parents[2]
 
@@ -68,24 +70,45 @@ def test_needs_as_many_gpus_as_replicas():
     distribution.create_strategy(gpus + 2)
 
 
-_WORKERS = {'worker': ['a:1', 'b:1']}
+def _parsed(**values):
+  return flag_values.Parsed(programs.Train()).with_given(**values)
 
 
-@pytest.mark.parametrize(('config', 'is_refused'), [
-  ({'cluster': _WORKERS, 'task': {'type': 'worker', 'index': 0}}, True),
-  ({'cluster': {'chief': ['a:1'], 'worker': ['b:1']}}, True),
-  ({'cluster': {'worker': ['a:1']}}, False),
-  ({'cluster': {}}, False),
-  ({}, False),
-  (None, False),
+_TWO = json.dumps({'cluster': {'worker': ['127.0.0.1:9', '127.0.0.1:10']},
+                   'task': {'type': 'worker', 'index': 1}})
+
+
+@pytest.mark.parametrize(('config', 'values', 'message'), [
+  ('', {'worker_replicas': 2}, '--worker_replicas=2: .*Received: 1'),
+  ('', {'strategy': 'multiworker'}, '--strategy=multiworker: .*TF_CONFIG'),
+  ('', {'task': 1}, '--task=1: .*Received: 0'),
+  ('', {'replicas_to_aggregate': 2}, '--replicas_to_aggregate: .*Received: 2 of 1'),
+  ('', {'strategy': 'one', 'num_clones': 2}, '--strategy=one: .*Received: 2'),
+  (_TWO, {'worker_replicas': 1}, '--worker_replicas=1: .*Received: 2'),
+  (_TWO, {'task': 0}, '--task=0: .*Received: 1'),
+  (_TWO, {'replicas_to_aggregate': 3}, '--replicas_to_aggregate: .*Received: 3 of 2'),
 ])
-def test_multiple_machines_are_rejected(monkeypatch, config, is_refused):
-  monkeypatch.setenv('TF_CONFIG', json.dumps(config) if config is not None else '')
-  if is_refused:
-    with pytest.raises(ValueError, match='TF_CONFIG'):
-      distribution.create_strategy(1)
-  else:
-    assert distribution.create_strategy(1).num_replicas_in_sync == 1
+def test_flags_that_contradict_the_workers(monkeypatch, config, values, message):
+  monkeypatch.setenv('TF_CONFIG', config)
+  with pytest.raises(ValueError, match=message):
+    distribution.start(_parsed(**values))
+
+
+@pytest.mark.parametrize('values', [
+  {}, {'worker_replicas': 1, 'task': 0, 'sync_replicas': True, 'replicas_to_aggregate': 1},
+  {'strategy': 'mirrored'}])
+def test_one_worker(monkeypatch, values):
+  monkeypatch.delenv('TF_CONFIG', raising=False)
+  parsed, workers = distribution.start(_parsed(**values))
+  assert workers is ALONE
+  assert parsed.config.hardware.num_replicas == 1
+  assert distribution.strategy_for(parsed.config.hardware) is tf.distribute.get_strategy()
+
+
+@pytest.mark.parametrize('strategy', ['one', 'mirrored'])
+def test_other_workers_can_be_ignored(monkeypatch, strategy):
+  monkeypatch.setenv('TF_CONFIG', _TWO)
+  assert distribution.start(_parsed(strategy=strategy))[1] is ALONE
 
 
 _FRESH = """

@@ -101,7 +101,6 @@ def test_length_that_the_user_chose():
   assert (chosen['epochs'], chosen['warmup_epochs'], chosen['batch_norm_decay']) == (
     '2', '0.2', '0.952')
   assert _chosen(1, epochs=2.0)['epochs'] == '18'
-  assert _chosen(2, num_clones=4)['warmup_epochs'] == '0.225'
 
 
 @pytest.mark.parametrize(('minutes', 'num_examples', 'epochs'), [

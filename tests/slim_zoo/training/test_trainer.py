@@ -18,10 +18,10 @@ from slim_zoo.training.mixing import Mixing
                pytest.mark.thorough)
   for name in sorted(optimizers.OPTIMIZERS)])
 def test_two_replicas_make_the_same_update_as_one(optimizer):
-  # lenet has dropout and no batch norm: masks must not depend on the replica.
+  # It has dropout and no batch norm: masks must not depend on the replica.
   arguments = {'optimizer': optimizer, 'average': 0.9, 'weight_decay': 0.1}
-  one, measured_one = toys.train(toys.lenet, 3, **arguments)
-  two, measured_two = toys.train(toys.lenet, 3, replicas=2, **arguments)
+  one, measured_one = toys.train(toys.smooth_network, 3, **arguments)
+  two, measured_two = toys.train(toys.smooth_network, 3, replicas=2, **arguments)
   expected, received = toys.values(one), toys.values(two)
   assert list(expected) == list(received)
   print(f'\n{optimizer}: largest difference of a variable in 3 steps, relative to its largest '

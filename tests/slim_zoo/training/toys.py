@@ -50,7 +50,22 @@ def lenet(**arguments):
                                     weight_decay=0.01, is_training=True, **arguments)
 
 
-SHAPES = {lenet: [28, 28, 1], toy_network: [8, 8, 3], partly_frozen_toy_network: [8, 8, 3]}
+def _smooth(images, num_classes, *, is_training, scope='smooth'):
+  with tf.compat.v1.variable_scope(scope):
+    net = layers.conv2d(images, 6, 5, stride=2, activation_fn=tf.tanh, scope='conv1')
+    net = layers.fully_connected(layers.flatten(net), 32, activation_fn=tf.tanh, scope='fc2')
+    net = layers.dropout(net, 0.5, is_training=is_training, scope='dropout2')
+    return layers.fully_connected(net, num_classes, activation_fn=None, scope='fc3'), {}
+
+
+def smooth_network(**arguments):
+  """A network with dropout and without kinks, at which rounding changes gradients by much."""
+  return network.Network(_smooth, _toy_arg_scope, image_shape=[28, 28, 1], num_classes=5,
+                         weight_decay=0.01, is_training=True, **arguments)
+
+
+SHAPES = {lenet: [28, 28, 1], smooth_network: [28, 28, 1], toy_network: [8, 8, 3],
+          partly_frozen_toy_network: [8, 8, 3]}
 
 
 def examples(shape, batches=3):
