@@ -44,7 +44,7 @@ documents = pytest.mark.parametrize('name', DOCUMENTS)
 
 
 def test_flags_are_parsed_as_by_the_programs():
-  assert {'model_name', 'momentum', 'worker_replicas', 'flagfile'} - {*defined_flags(TRAIN)} == {
+  assert {'model_name', 'momentum', 'num_ps_tasks', 'flagfile'} - {*defined_flags(TRAIN)} == {
     'flagfile'}
   assert 'eval_dir' in defined_flags(EVAL)
   with pytest.raises(flags.UnrecognizedFlagError):
@@ -148,7 +148,7 @@ def test_every_dataset_is_documented():
 
 def test_every_retired_flag_is_documented():
   retired = [*programs.RETIRED_IN_TRAINING, *programs.RETIRED_IN_EVALUATION]
-  assert len(retired) == 10
+  assert len(retired) == 6
   text = section('docs/training.md', 'Differences from TF-Slim')
   assert [name for name in retired if f'`--{name}`' not in text] == []
 

@@ -19,7 +19,7 @@ _MISTAKES = {
     'unknown dataset': (_TRAIN, ['--dataset_name=digit'], r'\bdigits\b'),
     'unknown preprocessing': (_TRAIN, ['--preprocessing_name=vgg_17'], r'vgg_17.*\bvgg\b'),
     'retired flag': (_TRAIN, ['--num_ps_tasks=2'],
-                     '--num_ps_tasks .*--num_clones'),
+                     '--num_ps_tasks .*Received: 2'),
     'pattern of files without TFRecords': (_TRAIN, ['--file_pattern=*.jpg'],
                                            '--file_pattern.*digits'),
     'no data folder': (_TRAIN, ['--dataset_name=folder', '--dataset_dir=/nowhere'], '/nowhere'),

@@ -66,7 +66,7 @@ def settle(parsed: Parsed[Train], saved: Mapping[str, Any], *, source: str,
   hardware = config.hardware
   if config.optimization.sync_batch_norm and (hardware.num_replicas < 2 or hardware.xla == 'on'):
     raise ValueError('--sync_batch_norm: expected several replicas, without XLA. Received: '
-                     f'{hardware.num_replicas} replica(s)'
+                     f'--num_clones={hardware.num_clones} of {hardware.worker_replicas} worker(s)'
                      f'{" and --xla=on" if hardware.xla == "on" else ""}.')
   head = kept_heads.settle(
       config.model.head, config.model.head_from, given=parsed.config.model.head,
