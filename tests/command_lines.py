@@ -28,7 +28,7 @@ PROGRAMS = (TRAIN, EVAL, 'extract_features.py', 'train_on_features.py', 'predict
 # Programs with positional arguments: names of images, or of checkpoints.
 TAKES_ARGUMENTS = ('predict_image.py', 'scripts/average_checkpoints.py')
 # Commands in the documents that don't belong to this project.
-FOREIGN = {'source', 'tensorboard', 'uv', 'echo', 'if', 'fi'}
+FOREIGN = {'export', 'source', 'tensorboard', 'uv', 'echo', 'if', 'fi'}
 # Options of uv and of Slurm, mentioned outside a command line.
 FOREIGN_OPTIONS = {'signal', 'upgrade'}
 
@@ -110,6 +110,11 @@ def check_command(words: list[str]) -> None:
     for argument in [a for a in arguments if a.startswith('--flagfile=')]:
       assert (ROOT / argument.partition('=')[2]).is_file(), argument
     parse(program, [re.sub('^--flagfile=', f'--flagfile={ROOT}/', a) for a in arguments])
+  elif words[0] == 'sbatch':
+    (script,) = [place for place, word in enumerate(words) if word.endswith('.sbatch')]
+    assert (ROOT / words[script]).is_file()
+    parse('train_image_classifier.py', [word for word in words[script + 1:]
+                                        if not word.endswith('.txt')])
   elif words[0].startswith('scripts/'):
     assert (ROOT / words[0]).stat().st_mode & 0o100, f'{words[0]} cannot be executed'
     options = {word[2:] for word in words[1:] if word.startswith('--')}
