@@ -74,7 +74,9 @@ def train(parsed: Parsed[Train]) -> int:
       return phases.run(functools.partial(train_once, workers=workers), recipes.apply(
           parsed, measure=functools.partial(_measure_quietly, workers=workers)))
     except tf.errors.OpError as error:
-      raise workers.explain(error) or error from error
+      if lost := workers.explain(error):
+        raise lost from error
+      raise
 
 
 @contextlib.contextmanager
