@@ -69,7 +69,8 @@ def test_line_of_a_sweep(tmp_path, task, expected):
 @pytest.mark.parametrize(('code', 'restarts', 'is_requeued'), [
   (0, 0, False), (1, 0, False), (138, 0, True), (143, 0, False), (75, 0, True), (75, 10, False)])
 def test_job_that_may_continue_is_queued_again(tmp_path, code, restarts, is_requeued):
-  for name, text in (('srun', f'exit {code}'), ('scontrol', 'echo "called $@"')):
+  of_srun = f'case "$@" in *doctor.py) exit 0 ;; esac; exit {code}'
+  for name, text in (('srun', of_srun), ('scontrol', 'echo "called $@"')):
     (tmp_path / name).write_text(f'#!/bin/sh\n{text}\n')
     (tmp_path / name).chmod(0o755)
   found = subprocess.run(
@@ -79,3 +80,13 @@ def test_job_that_may_continue_is_queued_again(tmp_path, code, restarts, is_requ
       'SLURM_RESTART_COUNT': str(restarts)})
   assert found.returncode == code
   assert ('called requeue 7' in found.stdout) == is_requeued
+
+
+def test_job_on_a_broken_machine_does_not_start(tmp_path):
+  (tmp_path / 'srun').write_text('#!/bin/sh\necho "called $@"\nexit 1\n')
+  (tmp_path / 'srun').chmod(0o755)
+  found = subprocess.run(
+    ['bash', _SCRIPTS / 'slurm' / 'train.sbatch', '--epochs=1'], capture_output=True, text=True,
+    check=False, env=os.environ | {'PATH': f'{tmp_path}:{os.environ["PATH"]}'})
+  assert found.returncode == 1
+  assert 'doctor.py' in found.stdout and 'train_image_classifier.py' not in found.stdout
