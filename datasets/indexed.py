@@ -14,6 +14,8 @@ from datasets import balancing, dataset, pieces, seeds
 class IndexedExamples:
   """Examples that can be read in any order, so that an epoch is shuffled completely."""
 
+  is_sequential = False
+
   def __init__(self, names: Sequence[str], labels: Sequence[int] | np.ndarray, *,
                paths: Sequence[str] | None = None, encoded: Sequence[bytes] | None = None,
                files: Sequence[str] = (), formats: Collection[str] = dataset.ALL_FORMATS):
@@ -39,8 +41,6 @@ class IndexedExamples:
     if len(sizes) != 1:
       raise ValueError('Expected equal numbers of names, labels and images. '
                        f'Received: {sorted(sizes)}.')
-
-  is_sequential = False
 
   @property
   def is_of_files(self) -> bool:

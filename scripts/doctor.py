@@ -19,14 +19,15 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from absl import flags
 
 from slim_zoo.config import command_line
+from slim_zoo.config import option as options
 
 FLAGS = flags.FLAGS
 
 
 def define_flags() -> None:
   """Defines the flags of this program."""
-  flags.DEFINE_string('dataset_dir', None, 'Directory containing the dataset.')
-  flags.DEFINE_string('train_dir', None, 'Directory for checkpoints and logs.')
+  options.define_path('dataset_dir', None, 'Directory containing the dataset.')
+  options.define_path('train_dir', None, 'Directory for checkpoints and logs.', is_written=True)
 
 
 def main() -> int:

@@ -119,13 +119,15 @@ class Hardware:
   num_clones: int = option(1, 'Number of replicas of each worker, one per GPU.', rule=Rule.FIXED,
                            common=True)
   strategy: str = option(
-      'auto', 'Where the replicas are: auto takes several workers if TF_CONFIG or a Slurm step '
-      'describes them, otherwise this machine; mirrored and multiworker use all visible GPUs '
-      'unless --num_clones is given; one is a single replica.', choices=STRATEGIES)
+      'auto', 'Where to put replicas: one, a single replica; mirrored, on this machine; '
+      'multiworker, on all workers of TF_CONFIG or a Slurm step; auto, on these workers if there '
+      'are several. '
+      'mirrored and multiworker use all visible GPUs unless --num_clones is given.',
+      choices=STRATEGIES)
   worker_replicas: int = option(
-      1, 'Number of workers, each a process, mostly on a machine of its own; by default as many as '
-      'TF_CONFIG or the Slurm step has.', rule=Rule.FIXED, lower=1)
-  task: int = option(0, 'Number of this worker, which TF_CONFIG or Slurm tells.', lower=0)
+      1, 'Number of workers, usually one process per machine; by default as many as TF_CONFIG or '
+      'the Slurm step lists.', rule=Rule.FIXED, lower=1)
+  task: int = option(0, 'Index of this worker; checked against TF_CONFIG or Slurm.', lower=0)
   sync_replicas: bool = option(
       False, "Accepted for TF-Slim's command lines; replicas are always in step.")
   replicas_to_aggregate: int = option(

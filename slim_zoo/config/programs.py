@@ -33,7 +33,7 @@ from slim_zoo.config.training import (
 # Flags of TF-Slim without effect: `{name: (default, what to use instead)}`.
 Retired = Mapping[str, tuple[str | int | bool, str]]
 RETIRED_IN_TRAINING: Retired = {
-    'master': ('', 'TF_CONFIG or Slurm tell the addresses of several workers'),
+    'master': ('', 'set TF_CONFIG, or use Slurm, for several workers'),
     'num_ps_tasks': (0, 'workers keep their variables and exchange gradients; leave it out'),
     'quantize_delay': (-1, 'quantize the trained network instead of training it quantized'),
     'num_readers': (4, 'reading adapts to the machine; leave it out'),

@@ -114,7 +114,7 @@ def _num_clones(hardware: Hardware, *, is_given: bool, is_local: bool) -> int:
 
 @functools.cache
 def _of_workers() -> tf.distribute.Strategy:
-  """Creates the strategy of several workers once per process, when all have come.
+  """Creates the strategy of several workers once per process, when all are ready.
 
   Raises:
     ValueError: if the port of this worker is taken.

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from slim_zoo.training import schedules
+from slim_zoo.config.training import Duration, Optimization
+from slim_zoo.training import from_config, schedules
+from slim_zoo.training.length import Length
 from slim_zoo.training.schedules import Schedule
 
 v1 = tf.compat.v1.train
@@ -127,3 +129,11 @@ def test_one_cycle_equals_pytorch():
 def test_description(schedule, end, expected):
   text = schedules.describe(schedule, end, 10.0)
   assert all(part in text for part in expected), text
+
+
+@pytest.mark.parametrize(('scaling', 'rate'), [('none', 0.1), ('linear', 0.4), ('sqrt', 0.2)])
+def test_rate_for_four_replicas(scaling, rate):
+  config = Optimization(learning_rate=0.1, scale_learning_rate=scaling, warmup_epochs=2)
+  found = from_config.make_schedule(config, Duration(), Length(1000, 10, 4))
+  assert found.learning_rate == pytest.approx(rate)
+  assert found.warmup_steps == 50  # Of 40 examples each.
