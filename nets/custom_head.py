@@ -171,7 +171,7 @@ class _Layers:
         count += 1
         last = position == len(elements) - 1
         net = layers.fully_connected(net, num_classes if last else int(number), scope=f'fc{count}',
-                                     **({'activation_fn': None} if last else {}))
+                                     activation_fn=None if last else tf.nn.relu)
     return net
 
 

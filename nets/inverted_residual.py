@@ -77,8 +77,8 @@ def inverted_residual(inputs: tf.Tensor, depth: int, *, expanded: int, kernel_si
   with tf.compat.v1.variable_scope(scope):
     net = inputs
     if expanded > inputs.shape[-1]:
-      kernel = {'kernel_size': kernel_size, 'stride': stride} if is_fused else {'kernel_size': 1}
-      net = layers.conv2d(net, expanded, **kernel, activation_fn=activation_fn, scope='expand')
+      size, step = (kernel_size, stride) if is_fused else (1, 1)
+      net = layers.conv2d(net, expanded, size, step, activation_fn=activation_fn, scope='expand')
       end_points[f'{name}/expansion_output'] = net
     if not is_fused:
       net = layers.separable_conv2d(net, None, kernel_size, stride=stride,

@@ -157,7 +157,7 @@ class Network:
     decay = self._batch_norm_decay
     if decay is None:
       with layers.arg_scope(self._arg_scope(weight_decay=0.0)):
-        arguments = layers.current_arg_scope().get(layers.batch_norm._key_op, {})
+        arguments = layers.current_arg_scope().get(layers.batch_norm, {})
       decay = arguments.get('decay', layers.BATCH_NORM_DECAY)
     return float('inf') if decay == 1 else 1 / (1 - decay)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 
 from nets import heads, layers, resnet_utils
@@ -24,7 +26,7 @@ def bottleneck(inputs: tf.Tensor, depth: int, base_depth: int, *, stride: int,
   Returns:
     [batch, ceil(height / stride), ceil(width / stride), depth].
   """
-  linear = {'activation_fn': None, 'normalizer_fn': None}
+  linear: dict[str, Any] = {'activation_fn': None, 'normalizer_fn': None}
   with tf.compat.v1.variable_scope('bottleneck_v2') as sc:
     preact = layers.batch_norm(inputs, activation_fn=tf.nn.relu, scope='preact')
     if depth == inputs.shape[-1]:

@@ -456,9 +456,6 @@ def _doubts(config: Train, network: Network, *, end: int | None,
   if _MOST_REDUCTION * size < own_size:
     yield (f'the images, {size}×{size}, are much smaller than the {own_size}×{own_size} for which '
            f'{config.model.model_name} was made. See --train_image_size.')
-  if config.optimization.sync_batch_norm and config.hardware.num_clones > 1:
-    yield ('with --sync_batch_norm, replicas of one process may use the dropout masks and '
-           'auxiliary heads of one another. Start one worker per GPU instead: docs/cluster.md.')
   if not config.optimization.learning_rate:
     yield 'with --learning_rate=0 nothing is learned.'
   if end is not None and schedule.warmup_steps >= end:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nets import layers, nets_factory
+from nets import nets_factory, random_layers
 
 # {network: (number of residual blocks that can be dropped, depth of the first and the last)}.
 _NETWORKS = {
@@ -23,12 +23,12 @@ def drawn(monkeypatch):
   """The (scope, probability of keeping) of each path that is drawn."""
   found = {}
 
-  def scale(inputs, keep_prob, keys, shape, scope):
+  def scale(inputs, keep_prob, *, keys, shape, scope):
     if scope.endswith('drop_path'):
       found[scope] = keep_prob
     return inputs
 
-  monkeypatch.setattr(layers, '_scale_kept', scale)
+  monkeypatch.setattr(random_layers, '_scale_kept', scale)
   return found
 
 

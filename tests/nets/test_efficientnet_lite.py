@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nets import layers, nets_factory, outline
+from nets import nets_factory, outline, random_layers
 
 
 @pytest.mark.parametrize(('name', 'repeats', 'first'), [
@@ -28,7 +28,8 @@ def test_first_and_last_stage_are_not_repeated(name, repeats, first):
 @pytest.mark.parametrize('is_training', [True, False])
 def test_drop_rate_increases_with_depth(is_training, monkeypatch):
   drawn = []
-  monkeypatch.setattr(layers, '_scale_kept', lambda inputs, keep_prob, keys, shape, scope:
+  monkeypatch.setattr(random_layers, '_scale_kept',
+                      lambda inputs, keep_prob, *, keys, shape, scope:
                       drawn.append((scope, shape, keep_prob)) or inputs)
   with tf.Graph().as_default():
     function = nets_factory.get_network_fn('efficientnet_lite0', 10, is_training=is_training)
@@ -50,7 +51,8 @@ def test_drop_rate_increases_with_depth(is_training, monkeypatch):
   (['logits'], []), (['block_14', 'logits'], [14]), (['block_9/project', 'block_13'], [9, 13])])
 def test_no_path_is_dropped_where_nothing_is_trained(monkeypatch, scopes, expected):
   drawn = []
-  monkeypatch.setattr(layers, '_scale_kept', lambda inputs, keep_prob, keys, shape, scope:
+  monkeypatch.setattr(random_layers, '_scale_kept',
+                      lambda inputs, keep_prob, *, keys, shape, scope:
                       drawn.append(scope) or inputs)
   nets_factory.build_network(
     'efficientnet_lite0', image_shape=[32, 32, 3], num_classes=3, is_training=True,

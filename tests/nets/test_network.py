@@ -196,18 +196,31 @@ def per_replica(strategy, *batches):
   return [half(batch) for batch in batches]
 
 
-def test_two_replicas_draw_the_same_masks_as_one(strategy):
+@pytest.mark.parametrize('is_synchronized', [False, True])
+def test_two_replicas_draw_the_same_masks_as_one(strategy, is_synchronized):
+  """Also where the replicas are traced in turns, up to each exchange of batch norm."""
   def function(images, num_classes, *, is_training):
     del num_classes
-    return layers.dropout(layers.conv2d(images, 4, 1, scope='conv'), is_training=is_training), {}
+    end_points = {}
+    with layers.arg_scope([layers.batch_norm], is_training=is_training), \
+        layers.arg_scope([layers.conv2d, layers.dropout], end_points=end_points):
+      net = layers.conv2d(images, 4, 1, scope='conv')
+      if is_synchronized:
+        net = layers.batch_norm(net, scope='norm')
+      return layers.dropout(net, is_training=is_training), end_points
+
   with strategy.scope():
-    net = build(function)
+    net = build(function, sync_batch_norm=is_synchronized)
   images, keys = per_replica(strategy, IMAGES, KEYS)
   run = tf.function(lambda: strategy.run(
-    lambda x, k: net(x, is_training=True, keys=k)[0], args=(images, keys)))
-  halves = strategy.experimental_local_results(run())
-  np.testing.assert_allclose(tf.concat(halves, 0), build(function)(
-    IMAGES, is_training=True, keys=KEYS)[0], atol=1e-6)
+    lambda x, k: net(x, is_training=True, keys=k), args=(images, keys)))
+  received, received_points = run()
+  expected, expected_points = build(function)(IMAGES, is_training=True, keys=KEYS)
+  for values, value in [(received, expected),
+                        *((received_points[name], expected_points[name])
+                          for name in expected_points)]:
+    halves = strategy.experimental_local_results(values)
+    np.testing.assert_allclose(tf.concat(halves, 0), value, atol=1e-5)
 
 
 def test_two_replicas_average_their_moving_averages(strategy):

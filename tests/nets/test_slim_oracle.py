@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nets import layers, nets_factory, outline, scopes
+from nets import nets_factory, outline, random_layers, scopes
 from scripts.oracles import fixtures, values
 
 v1 = tf.compat.v1
@@ -153,7 +153,7 @@ class Training:
 def training(request):
   """Trains a network without dropout and drop path."""
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(layers, '_scale_kept', lambda inputs, *unused: inputs)
+    patch.setattr(random_layers, '_scale_kept', lambda inputs, keep_prob, **unused: inputs)
     return Training(request.param)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nets import layers, nets_factory, outline
+from nets import nets_factory, outline, random_layers
 from scripts.oracles import fixtures, values
 
 v1 = tf.compat.v1
@@ -56,7 +56,7 @@ def test_inference(name):
 @pytest.mark.parametrize('name', [
   name for name in NAMES if 'training' in fixtures.read('torch', name)])
 def test_training(name, monkeypatch, assert_gradients):
-  monkeypatch.setattr(layers, '_scale_kept', lambda inputs, *unused: inputs)  # Nothing is dropped.
+  monkeypatch.setattr(random_layers, '_scale_kept', lambda inputs, keep_prob, **unused: inputs)
   expected = fixtures.read('torch', name)
   case = expected['training']
   with tf.Graph().as_default(), v1.Session() as session:

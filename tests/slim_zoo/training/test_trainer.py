@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 import toys
 
-from nets import layers
+from nets import batch_normalization
 from slim_zoo.training import clipping, distribution, losses, optimizers, schedules, trainer
 from slim_zoo.training.mixing import Mixing
 
@@ -105,7 +105,7 @@ def test_variance_of_all_replicas_keeps_its_digits():
   def run():
     def one():
       replica = tf.distribute.get_replica_context()
-      return layers._normalize_together(
+      return batch_normalization.normalize_together(
           tf.constant(images)[replica.replica_id_in_sync_group], tf.ones([2]), tf.zeros([2]),
           epsilon=1e-3, replica=replica)
     return strategy.run(one)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nets import layers, nets_factory, outline
+from nets import nets_factory, outline, random_layers
 from preprocessing.preprocessing_factory import PREPROCESSING
 from scripts.oracles import fixtures, values
 from slim_zoo.weights import formats, restore, safetensors_files, sources, torch_files
@@ -89,7 +89,7 @@ def test_logits_of_a_state_dict(name, tmp_path):
 
 @pytest.mark.thorough
 def test_inception_v3_with_its_auxiliary_head(tmp_path, monkeypatch):
-  monkeypatch.setattr(layers, '_scale_kept', lambda inputs, *unused: inputs)  # Nothing is dropped.
+  monkeypatch.setattr(random_layers, '_scale_kept', lambda inputs, keep_prob, **unused: inputs)
   expected = fixtures.read('state_dicts', INCEPTION_V3)
   # Frozen batch norm, here all, uses its moving averages.
   network, report, facts = load(expected, tmp_path, is_training=True,
