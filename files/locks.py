@@ -57,20 +57,22 @@ def locked(path) -> Iterator[None]:
       return
 
 
-def may_take(file: IO, *, wait: bool = False,
+def may_take(file: IO, *, wait: bool = False, is_shared: bool = False,
              warn: Callable[[OSError], None] = lambda error: None) -> bool:
   """Locks an open file.
 
   Args:
     file: the file.
     wait: whether to wait for a process that holds the lock.
+    is_shared: whether others may have a shared lock at the same time.
     warn: called with the error if the file system has no locks.
 
   Returns:
     Whether the caller may continue: it holds the lock, or there are no locks.
   """
   try:
-    fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    fcntl.flock(file, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX)
+                | (0 if wait else fcntl.LOCK_NB))
   except BlockingIOError:
     return False
   except OSError as error:

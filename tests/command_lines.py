@@ -24,14 +24,16 @@ PROGRAMS = (TRAIN, EVAL, 'extract_features.py', 'train_on_features.py', 'predict
             'scripts/draw_augmentations.py',
             'scripts/experiments/cifar10_subset.py',
             'scripts/experiments/split_features.py', 'scripts/experiments/write_list.py',
+            'scripts/list_runs.py',
             'scripts/mutate_images.py', 'scripts/mutate_weights.py', 'scripts/run_experiment.py',
-            'scripts/validate_weights.py')
-# Programs with positional arguments: names of images, or of checkpoints.
-TAKES_ARGUMENTS = ('predict_image.py', 'scripts/average_checkpoints.py')
+            'scripts/validate_weights.py', 'scripts/write_sweep.py')
+# Programs with positional arguments: names of images, of checkpoints, or of a directory.
+TAKES_ARGUMENTS = ('predict_image.py', 'scripts/average_checkpoints.py', 'scripts/list_runs.py')
 # Commands in the documents that don't belong to this project.
 FOREIGN = {'export', 'source', 'tensorboard', 'uv', 'echo', 'if', 'fi'}
-# Options of uv and of Slurm, mentioned outside a command line.
-FOREIGN_OPTIONS = {'signal', 'upgrade'}
+# Options of uv, Slurm, Docker and Apptainer, mentioned outside a command line.
+FOREIGN_OPTIONS = {'signal', 'upgrade', 'env', 'gpus', 'init', 'network', 'nv', 'pwd', 'shm-size',
+                   'stop-timeout', 'user'}
 
 
 def read(name: str) -> str:
@@ -100,6 +102,16 @@ def options_of(script: pathlib.Path) -> set[str]:
 
 def check_command(words: list[str]) -> None:
   """Checks that a command names a program of this project, with valid flags and values."""
+  if words[-2:-1] in (['<'], ['>']):
+    words = words[:-2]
+  if words[:2] == ['xargs', '-L1']:
+    words = words[2:]
+  if words[:2] == ['docker', 'build']:
+    extras = {word.partition('=--')[2] for word in words if '=EXTRAS=' in word}
+    assert extras <= options_of(ROOT / 'scripts/setup_env.sh')
+    return
+  if words[:2] == ['docker', 'run']:
+    words = words[words.index('python'):]
   if words == ['python', 'scripts/lock.py']:
     assert (ROOT / words[1]).is_file()
   elif words[:3] == ['python', '-m', 'pytest']:

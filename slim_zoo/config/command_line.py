@@ -20,7 +20,8 @@ from slim_zoo.config.programs import Retired
 
 
 def run(main: Callable[..., int | None], config_class: type | None = None, *,
-        retired: Retired | None = None, takes_arguments: bool = False) -> None:
+        retired: Retired | None = None, takes_arguments: bool = False,
+        uses_tensorflow: bool = True) -> None:
   """Runs a program; a user's mistake ends it with one message and exit code 1.
 
   An error with an attribute `exit_code` ends it with that code instead.
@@ -34,6 +35,7 @@ def run(main: Callable[..., int | None], config_class: type | None = None, *,
     retired: flags of TF-Slim that are accepted at their defaults only.
     takes_arguments: whether `main` also gets the list of what is on the command line besides flags,
       before, between or after them; otherwise nothing may be there.
+    uses_tensorflow: whether to import TensorFlow, which takes seconds.
   """
   if config_class:
     flag_values.define(config_class)
@@ -43,11 +45,12 @@ def run(main: Callable[..., int | None], config_class: type | None = None, *,
   sys.stdout.reconfigure(errors='backslashreplace')  # type: ignore[union-attr]
   flags.FLAGS.set_gnu_getopt(True)
   app.run(functools.partial(_guarded, main, config_class, retired=retired or {},
-                            takes_arguments=takes_arguments), flags_parser=_parse)
+                            takes_arguments=takes_arguments, uses_tensorflow=uses_tensorflow),
+          flags_parser=_parse)
 
 
 def _guarded(main: Callable[..., int | None], config_class: type | None, arguments: list[str], *,
-             retired: Retired, takes_arguments: bool) -> int:
+             retired: Retired, takes_arguments: bool, uses_tensorflow: bool) -> int:
   """Calls `main` and turns what it raises into a message and an exit code."""
   expected: tuple[type[BaseException], ...] = (ValueError, OSError, MemoryError)
   try:
@@ -55,11 +58,12 @@ def _guarded(main: Callable[..., int | None], config_class: type | None, argumen
       raise ValueError(f'Expected: flags of the form --name=value. Received: {arguments[1]!r}.')
     refuse_retired(retired, flags.FLAGS)
     values: list[Any] = [flag_values.read(config_class)] if config_class else []
-    import_tensorflow_quietly()
-    import tensorflow as tf
-    expected += (tf.errors.OpError,)
-    if logging.get_verbosity() < logging.DEBUG:
-      tf.get_logger().setLevel('WARNING')  # Otherwise it says how replicas exchange each gradient.
+    if uses_tensorflow:
+      import_tensorflow_quietly()
+      import tensorflow as tf
+      expected += (tf.errors.OpError,)
+      if logging.get_verbosity() < logging.DEBUG:
+        tf.get_logger().setLevel('WARNING')  # Otherwise it says how replicas exchange gradients.
     return main(*values, *([arguments[1:]] if takes_arguments else [])) or 0
   except KeyboardInterrupt:
     print('Interrupted.', file=sys.stderr)

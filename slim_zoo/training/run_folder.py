@@ -6,9 +6,14 @@ import contextlib
 import os
 import pathlib
 import socket
+import time
 from collections.abc import Iterator
+from typing import IO
 
 from files import locks
+
+_LOCK = '.lock'
+_SECONDS_OF_A_LOOK = 0.2
 
 
 def required(train_dir: str | None, suggestion: str) -> pathlib.Path:
@@ -45,8 +50,8 @@ def locked(folder: str | os.PathLike) -> Iterator[pathlib.Path]:
     print(f'Warning: the file system of {folder} has no locks ({error.strerror}). Make sure that '
           'only one job trains there.')
 
-  with open(folder / '.lock', 'a+', encoding='utf-8', errors='replace') as lock:
-    if not locks.may_take(lock, warn=warn):
+  with open(folder / _LOCK, 'a+', encoding='utf-8', errors='replace') as lock:
+    if not (locks.may_take(lock, warn=warn) or _is_free_now(lock)):
       lock.seek(0)
       raise ValueError(f'Another job is training in {folder} ({lock.read().strip()}). Expected a '
                        'folder for this job alone: use another --train_dir, or stop that job.')
@@ -54,3 +59,24 @@ def locked(folder: str | os.PathLike) -> Iterator[pathlib.Path]:
     lock.write(f'process {os.getpid()} on {socket.gethostname()}')
     lock.flush()
     yield folder
+
+
+def is_locked(folder: str | os.PathLike) -> bool | None:
+  """Returns whether a process holds the lock of a run's folder; None if that cannot be found out.
+
+  Raises:
+    OSError: if the lock's file cannot be read.
+  """
+  refused: list[OSError] = []
+  try:
+    with open(pathlib.Path(folder) / _LOCK, 'rb') as lock:
+      is_free = locks.may_take(lock, is_shared=True, warn=refused.append)
+  except FileNotFoundError:
+    return False
+  return None if refused else not is_free
+
+
+def _is_free_now(lock: IO) -> bool:
+  """Tries again: whoever looks with `is_locked` holds the lock for a moment."""
+  time.sleep(_SECONDS_OF_A_LOOK)
+  return locks.may_take(lock)

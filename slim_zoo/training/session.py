@@ -40,6 +40,7 @@ from slim_zoo.training import (
   recipes,
   run,
   run_folder,
+  run_state,
   schedules,
   settling,
   start,
@@ -69,14 +70,24 @@ def train(parsed: Parsed[Train]) -> int:
   """Trains, in phases if there are any; returns an exit code."""
   run_folder.required(parsed.config.saving.train_dir, f'runs/{parsed.config.model.model_name}')
   parsed, workers = distribution.start(parsed)
-  with _printing_once(workers):
-    try:
-      return phases.run(functools.partial(train_once, workers=workers), recipes.apply(
-          parsed, measure=functools.partial(_measure_quietly, workers=workers)))
-    except tf.errors.OpError as error:
-      if lost := workers.explain(error):
-        raise lost from error
-      raise
+  with _printing_once(workers), contextlib.ExitStack() as stack:
+    main = functools.partial(_train_phases, parsed, workers)
+    with workers.telling_failures():
+      if workers.is_chief and not parsed.config.session.dry_run:
+        folder = stack.enter_context(run_folder.locked(parsed.config.saving.train_dir or ''))
+        main = functools.partial(run_state.keep, main, folder, parsed)
+    return main()
+
+
+def _train_phases(parsed: Parsed[Train], workers: Workers) -> int:
+  """Trains, in phases if there are any; returns an exit code."""
+  try:
+    return phases.run(functools.partial(train_once, workers=workers), recipes.apply(
+        parsed, measure=functools.partial(_measure_quietly, workers=workers)))
+  except tf.errors.OpError as error:
+    if lost := workers.explain(error):
+      raise lost from error
+    raise
 
 
 @contextlib.contextmanager
@@ -98,7 +109,7 @@ def train_once(phase: phases.Phase, *, workers: Workers) -> int:
   is_dry, train_dir = asked.session.dry_run, pathlib.Path(asked.saving.train_dir or '')
   with contextlib.ExitStack() as stack:
     with workers.telling_failures():
-      if workers.is_chief and not is_dry:
+      if workers.is_chief and not is_dry and phase.number:  # Else `train` has locked it.
         stack.enter_context(run_folder.locked(train_dir))
     job, cache, strategy = _open(phase, train_dir, workers)
     _announce(job)

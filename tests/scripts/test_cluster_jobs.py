@@ -44,8 +44,8 @@ def test_flags_of_the_job():
 
 
 @pytest.mark.parametrize(('task', 'expected'), [
-  (1, ['--train_dir=a b', '--epochs=1', '--seed=3']),
-  (2, ['--train_dir=c', '--seed=3']),
+  (1, ['--seed=3', '--train_dir=a b', '--epochs=1']),
+  (2, ['--seed=3', '--train_dir=c']),
   (3, None),
 ])
 def test_line_of_a_sweep(tmp_path, task, expected):

@@ -85,3 +85,25 @@ def test_file_in_place_of_the_folder(tmp_path):
   (tmp_path / 'run').write_text('mine')
   with pytest.raises(FileExistsError, match='run'), run_folder.locked(tmp_path / 'run'):
     pass
+
+
+def test_looking_whether_it_is_locked(tmp_path, monkeypatch):
+  assert run_folder.is_locked(tmp_path) is False
+  with _hold(tmp_path) as process:
+    assert [run_folder.is_locked(tmp_path) for _ in range(2)] == [True, True]
+    process.kill()
+    process.communicate()
+  assert run_folder.is_locked(tmp_path) is False
+  monkeypatch.setattr(fcntl, 'flock', lambda *_: (_ for _ in ()).throw(
+    OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))))
+  assert run_folder.is_locked(tmp_path) is None
+
+
+def test_look_does_not_keep_a_job_from_starting(tmp_path, monkeypatch):
+  with run_folder.locked(tmp_path):
+    pass
+  with open(tmp_path / '.lock', 'rb') as look:
+    fcntl.flock(look, fcntl.LOCK_SH)
+    monkeypatch.setattr(run_folder.time, 'sleep', lambda _: fcntl.flock(look, fcntl.LOCK_UN))
+    with run_folder.locked(tmp_path):
+      assert run_folder.is_locked(tmp_path)
