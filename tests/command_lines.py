@@ -20,12 +20,14 @@ PROGRAMS = (TRAIN, EVAL, 'extract_features.py', 'train_on_features.py', 'predict
             'export_model.py', 'convert_weights.py', 'download_and_convert_data.py',
             'list_networks.py', 'scripts/benchmark.py',
             'scripts/average_checkpoints.py', 'scripts/benchmark_fine_tuning.py',
-            'scripts/benchmark_transfer_learning.py', 'scripts/doctor.py',
+            'scripts/benchmark_scaling.py', 'scripts/benchmark_transfer_learning.py',
+            'scripts/doctor.py',
             'scripts/draw_augmentations.py',
             'scripts/experiments/cifar10_subset.py',
             'scripts/experiments/split_features.py', 'scripts/experiments/write_list.py',
             'scripts/list_runs.py',
-            'scripts/mutate_images.py', 'scripts/mutate_weights.py', 'scripts/run_experiment.py',
+            'scripts/mutate_images.py', 'scripts/mutate_weights.py', 'scripts/plan_scaling.py',
+            'scripts/run_experiment.py',
             'scripts/validate_weights.py', 'scripts/write_sweep.py')
 # Programs with positional arguments: names of images, of checkpoints, or of a directory.
 TAKES_ARGUMENTS = ('predict_image.py', 'scripts/average_checkpoints.py', 'scripts/list_runs.py')

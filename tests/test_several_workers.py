@@ -119,14 +119,36 @@ def test_workers_train_like_one(tmp_path, count):
                                                             rel=1e-4)
 
 
+# In the first steps of a whole network, a difference of 1e-7 in the weights changes which elements
+# ReLU and pooling let through, and so the gradients by percents; this has neither.
+_SMOOTH_HEAD = """
+import tensorflow as tf
+
+from nets import layers
+
+
+def head(features, num_classes, is_training):
+  net = layers.fully_connected(features, 32, activation_fn=tf.tanh,
+                               normalizer_fn=layers.batch_norm, scope='hidden')
+  net = layers.dropout(net, 0.7, scope='dropout')
+  return layers.fully_connected(net, num_classes, activation_fn=None, scope='logits')
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.thorough
-def test_batch_norm_of_all_workers(tmp_path):
-  flags = ['--dataset_name=digits', '--model_name=mobilenet_v1_025', '--train_image_size=32',
-           '--max_number_of_steps=1', '--validation_interval_epochs=0']
+@pytest.mark.parametrize(('more', 'tolerance'), [
+  ([], 1e-5),
+  # Adam divides by the gradients.
+  (['--moving_average_decay=0.9', '--gradient_accumulation_steps=2', '--optimizer=adamw'], 3e-4),
+])
+def test_batch_norm_of_all_workers(tmp_path, more, tolerance):
+  (tmp_path / 'smooth.py').write_text(_SMOOTH_HEAD)
+  flags = [*_FLAGS, f'--head={tmp_path / "smooth.py"}:head', '--trainable_scopes=head',
+           '--max_number_of_steps=20', '--validation_interval_epochs=0', *more]
   whole = _train(tmp_path / 'one', [*flags, '--batch_size=32'])
   divided = _train(tmp_path / 'two', [*flags, '--batch_size=16', '--sync_batch_norm'], 2)
-  assert _last(divided, 'loss') == pytest.approx(_last(whole, 'loss'), rel=1e-4)
+  _assert_equal(divided, whole, tolerance)
 
 
 @pytest.mark.slow
