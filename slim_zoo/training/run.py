@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import signal
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -72,6 +73,8 @@ def train(trainer: Trainer, evaluator: Evaluator, plan: loop.Plan, *,
   # Takes a moment: a signal that comes before the bar is shown ends the program at once.
   batches = iter(training.training_batches(
       batch_size=of_batch, seed=seed, start_step=trainer.step * trainer.batches_per_step))
+  if workers.count > 1:
+    _keep(batches)
   records = recorder.NoRecorder() if not workers.is_chief else recorder.Recorder(
       logs, step=trainer.step, pictures=pictures, picture_seconds=plan.histogram_seconds)
   shown = progress.Progress(first_step=trainer.step, last_step=plan.last_step,
@@ -92,6 +95,17 @@ def train(trainer: Trainer, evaluator: Evaluator, plan: loop.Plan, *,
   finally:
     shown.close()
     records.close()
+
+
+def _keep(batches: Any) -> None:
+  """Keeps an iterator until the process has ended.
+
+  A thread of each iterator sleeps for up to a minute. TensorFlow 2.21 wakes it up just before it
+  tells it to end, so that on a busy machine it often sleeps on, and whoever deletes the iterator
+  waits. Slurm kills a worker that takes more than 30 seconds to stop. Python does not end daemon
+  threads, and so does not delete what they hold.
+  """
+  threading.Thread(target=lambda _: threading.Event().wait(), args=(batches,), daemon=True).start()
 
 
 def why_finished(step: int, validation_state: loop.ValidationState, last_step: int | None) -> str:

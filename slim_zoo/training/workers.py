@@ -24,8 +24,10 @@ from slim_zoo.training import cluster as clusters
 _OF_OTHERS = (tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.DeadlineExceededError,
               tf.errors.FailedPreconditionError, tf.errors.InternalError,
               tf.errors.UnavailableError)
-# How TensorFlow names a worker that is frozen or cut off.
+# How TensorFlow names a worker that is frozen or cut off, and how it says that the chief is: the
+# others send their heartbeats to it.
 _SILENT = re.compile(r'stopped sending heartbeats\):\s*/job:worker/replica:0/task:(\d+)')
+_CHIEF_SILENT = '/tensorflow.CoordinationService/Heartbeat'
 # A worker that has lost another one stays so long, so that the others can tell which one is gone.
 _SECONDS_TO_LOOK = 3.0
 
@@ -151,6 +153,8 @@ class Workers:
     if self.count == 1 or not isinstance(error, _OF_OTHERS):
       return None
     named = [int(number) for number in _SILENT.findall(str(error))]
+    if _CHIEF_SILENT in str(error):
+      named.append(0)
     missing = self.cluster.unreachable() or [index for index in named if index != self.index]
     names = ' and '.join(map(self.cluster.name, missing)) or 'another worker'
     time.sleep(_SECONDS_TO_LOOK)
