@@ -66,9 +66,12 @@ def test_line_of_a_sweep(tmp_path, task, expected):
     '.venv/bin/python', 'train_image_classifier.py', *expected]
 
 
-@pytest.mark.parametrize(('code', 'restarts', 'is_requeued'), [
-  (0, 0, False), (1, 0, False), (138, 0, True), (143, 0, False), (75, 0, True), (75, 10, False)])
-def test_job_that_may_continue_is_queued_again(tmp_path, code, restarts, is_requeued):
+@pytest.mark.parametrize(('code', 'nodes', 'restarts', 'is_requeued'), [
+  (0, 2, 0, False), (1, 2, 0, False), (138, 1, 0, True), (138, 1, 10, True), (143, 2, 0, False),
+  (75, 2, 0, True), (75, 2, 10, False),
+  (137, 2, 0, True), (139, 2, 0, True), (137, 2, 10, False), (137, 1, 0, False)])
+def test_job_that_may_continue_is_queued_again(tmp_path, code, nodes, restarts, is_requeued):
+  """The code of `srun` is the largest of all workers: 137 if one was killed."""
   of_srun = f'case "$@" in *doctor.py) exit 0 ;; esac; exit {code}'
   for name, text in (('srun', of_srun), ('scontrol', 'echo "called $@"')):
     (tmp_path / name).write_text(f'#!/bin/sh\n{text}\n')
@@ -77,7 +80,7 @@ def test_job_that_may_continue_is_queued_again(tmp_path, code, restarts, is_requ
     ['bash', _SCRIPTS / 'slurm' / 'train.sbatch', '--epochs=1'], capture_output=True, text=True,
     check=False, env=os.environ | {
       'PATH': f'{tmp_path}:{os.environ["PATH"]}', 'SLURM_JOB_ID': '7',
-      'SLURM_RESTART_COUNT': str(restarts)})
+      'SLURM_JOB_NUM_NODES': str(nodes), 'SLURM_RESTART_COUNT': str(restarts)})
   assert found.returncode == code
   assert ('called requeue 7' in found.stdout) == is_requeued
 

@@ -66,5 +66,18 @@ def test_frozen_worker_is_named(monkeypatch):
   assert 'worker 1 (' in str(_Told('').explain(tf.errors.UnavailableError(None, None, text)))
 
 
+def test_frozen_chief_is_named(monkeypatch):
+  """Of three workers, to one of the others, which only know that heartbeats are not answered."""
+  monkeypatch.setattr(workers, '_SECONDS_TO_LOOK', 0.0)
+  monkeypatch.setattr(cluster.Cluster, 'unreachable', lambda self: [])
+  three = cluster.Cluster(('a:1', 'b:1', 'c:1'), 1, 'TF_CONFIG')
+  text = ('Collective ops is aborted by: Deadline Exceeded\n\n'
+          'RPC: /tensorflow.CoordinationService/Heartbeat\n'
+          'The error could be from a previous operation.')
+  found = workers.Workers(three, tf.distribute.get_strategy()).explain(
+      tf.errors.DeadlineExceededError(None, None, text))
+  assert 'Lost worker 0 (a:1):' in str(found)
+
+
 def test_error_of_an_image_is_not_one_of_a_worker():
   assert _Told('').explain(tf.errors.InvalidArgumentError(None, None, 'bad JPEG')) is None
