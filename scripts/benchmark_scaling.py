@@ -31,7 +31,6 @@ import plan_scaling
 from absl import flags
 
 from slim_zoo.config import command_line
-from slim_zoo.config import option as options
 from slim_zoo.training import scaling
 
 FLAGS = flags.FLAGS
@@ -48,7 +47,7 @@ def define_flags() -> None:
   flags.DEFINE_list('workers', ['1', '2'], 'Numbers of workers.')
   flags.DEFINE_integer('link_megabits', None, 'Speed of the link of each worker, in megabits/s.')
   flags.DEFINE_integer('rounds', 3, 'Rounds, in which the contenders take turns.', lower_bound=1)
-  options.define_path('results', None, 'CSV file to append the medians to.', is_written=True)
+  benchmark_results.define_flags(__file__)
 
 
 @contextlib.contextmanager
@@ -66,8 +65,9 @@ def namespaces(count: int, megabits: int) -> Iterator[list[str]]:
     for index, address in enumerate(addresses):
       name = f'{_PREFIX}{index}'
       ip('netns', 'add', name)
-      stack.callback(ip, 'netns', 'del', name)  # Its link goes with it.
+      stack.callback(ip, 'netns', 'del', name)
       ip('link', 'add', name, 'type', 'veth', 'peer', 'name', 'inside', 'netns', name)
+      stack.callback(ip, 'link', 'del', name)
       ip('link', 'set', name, 'master', bridge, 'up')
       ip('-n', name, 'addr', 'add', f'{address}/24', 'dev', 'inside')
       ip('-n', name, 'link', 'set', 'inside', 'up')
