@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from datasets.pieces import Piece
+from datasets.readers import Readers
 from files import cache, progress
 from files.reasons import short_reason
 
@@ -26,20 +27,6 @@ class BadImage(NamedTuple):
   """An image that cannot be used, and why."""
   name: str
   reason: str
-
-
-class Readers(Protocol):
-  """Processes that share the work."""
-  @property
-  def count(self) -> int:
-    """How many there are."""
-
-  @property
-  def index(self) -> int:
-    """Position of this one."""
-
-  def gather(self, text: str) -> list[str]:
-    """Returns the texts of all of them; each calls it in the same order."""
 
 
 def find(dataset, decode, readers: Readers | None = None) -> tuple[BadImage, ...]:

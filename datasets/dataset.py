@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from datasets import bad_images, pieces
+from datasets.readers import Readers
 from files import image_types
 
 ALL_FORMATS = frozenset(image_types.SIGNATURES)
@@ -32,6 +33,8 @@ class Options:
     multi_label: whether an image may have several labels, or none.
     validation_fraction: fraction of the training examples, in [0, 1), used as the validation split
       if the source has none; 0 makes none.
+    readers: processes that open the same dataset at the same time, each of which reads the labels
+      of a part of the TFRecord files; None if there is only this one.
   """
 
   file_pattern: str | None = None
@@ -39,6 +42,7 @@ class Options:
   image_dir: str | None = None
   multi_label: bool = False
   validation_fraction: float = 0.1
+  readers: Readers | None = None
 
 
 class Examples(Protocol):
@@ -220,7 +224,7 @@ class Dataset:
         lambda raw: {**self.examples.facts(raw), 'image': self.examples.image(raw)},
         num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
-  def find_bad_images(self, decode, readers: bad_images.Readers | None = None
+  def find_bad_images(self, decode, readers: Readers | None = None
                       ) -> tuple[bad_images.BadImage, ...]:
     """Decodes every image once and returns those that cannot be; see `bad_images.find`."""
     return bad_images.find(self, decode, readers)

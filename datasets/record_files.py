@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import struct
 import zlib
@@ -12,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf import message
 
+from datasets.readers import Readers
 from files import cache, progress
 from files.reasons import listed, short_reason
 
@@ -51,7 +53,8 @@ class RecordFile(NamedTuple):
     return int(self.offsets[-1]) - len(self.labels) * (_HEADER + _FOOTER)
 
 
-def scan(paths: Sequence[str], parse_label: Callable, *, kind: str) -> list[RecordFile]:
+def scan(paths: Sequence[str], parse_label: Callable, *, kind: str,
+         readers: Readers | None = None) -> list[RecordFile]:
   """Counts the records of files and reads their labels; cached until a file changes.
 
   Args:
@@ -59,6 +62,7 @@ def scan(paths: Sequence[str], parse_label: Callable, *, kind: str) -> list[Reco
     parse_label: function from a scalar string, a record, to its label, int64, or `NO_LABEL` if it
       has none; made of TensorFlow ops.
     kind: how labels are parsed; part of the cache's keys.
+    readers: processes that call this at the same time with the same files; each reads a part.
 
   Returns:
     One `RecordFile` per path.
@@ -67,15 +71,15 @@ def scan(paths: Sequence[str], parse_label: Callable, *, kind: str) -> list[Reco
     ValueError: if a file is truncated or damaged, or a record does not have exactly one label.
   """
   return [file._replace(labels=np.asarray(labels, np.int64))
-          for file, labels in _scanned(paths, parse_label, kind=kind)]
+          for file, labels in _scanned(paths, parse_label, kind=kind, readers=readers)]
 
 
-def scan_texts(paths: Sequence[str], parse_label: Callable, *, kind: str
-               ) -> list[tuple[RecordFile, list[str]]]:
+def scan_texts(paths: Sequence[str], parse_label: Callable, *, kind: str,
+               readers: Readers | None = None) -> list[tuple[RecordFile, list[str]]]:
   """Does the same for labels that are texts.
 
   Args:
-    paths, kind: see `scan`.
+    paths, kind, readers: see `scan`.
     parse_label: function from a record to its label, a string, or '' if it has none.
 
   Returns:
@@ -84,7 +88,7 @@ def scan_texts(paths: Sequence[str], parse_label: Callable, *, kind: str
   Raises:
     ValueError: see `scan`.
   """
-  return list(_scanned(paths, parse_label, kind=f'{kind} text'))
+  return list(_scanned(paths, parse_label, kind=f'{kind} text', readers=readers))
 
 
 def compression_of(path: str) -> str:
@@ -116,12 +120,14 @@ def _read(paths: tf.Tensor, compression: tf.Tensor) -> tf.data.Dataset:
                                  buffer_size=_READ_BYTES), tf.TensorSpec([], tf.string))
 
 
-def _scanned(paths: Sequence[str], parse_label: Callable, *, kind: str
+def _scanned(paths: Sequence[str], parse_label: Callable, *, kind: str, readers: Readers | None
              ) -> Iterator[tuple[RecordFile, list]]:
   """Yields the facts of each file, with labels of 0, and its labels."""
   keys = {path: cache.key_of('records', kind, cache.stamp(path)) for path in paths}
   known = {path: cache.load(key) for path, key in keys.items()}
-  unknown = [path for path in paths if known[path] is None]
+  owners = _owners(paths, [known[path] is not None for path in paths], readers) if readers else None
+  unknown = [path for number, path in enumerate(paths) if known[path] is None
+             and not (readers and owners and owners[number] != readers.index)]
   compressions = [compression_of(path) for path in unknown]
   counted = progress.show(zip(unknown, compressions, strict=True), len(unknown), unit='file',
                           description='counting records')
@@ -135,10 +141,48 @@ def _scanned(paths: Sequence[str], parse_label: Callable, *, kind: str
     known[path] = {'offsets': positions[number].tolist(), 'labels': labels,
                    'compression': compressions[number]}
     cache.store(keys[path], known[path])
+  if readers and owners:
+    own = {number: known[path] for number, path in enumerate(paths)
+           if owners[number] == readers.index}
+    for text in readers.gather(json.dumps(own)):
+      for number, entry in json.loads(text).items():
+        path = paths[int(number)]
+        if known[path] is None:
+          known[path] = entry
+          cache.store(keys[path], entry)
   for path in paths:
     labels, offsets = known[path]['labels'], np.asarray(known[path]['offsets'], np.int64)
     yield RecordFile(path, offsets, np.zeros(len(labels), np.int64),
                      known[path].get('compression', '')), labels
+
+
+def _owners(paths: Sequence[str], are_known: Sequence[bool], readers: Readers
+            ) -> dict[int, int] | None:
+  """Decides together with the other readers who tells the others about which file.
+
+  Args:
+    paths: the files.
+    are_known: for each, whether this reader has it in its cache.
+    readers: all readers.
+
+  Returns:
+    `{position of a file: position of the reader that has it, or is to read it}`, without the files
+    that all of them know. None if the files are not the same for all readers: then each reads its
+    own. Files are the same if their names, sizes and modification times are.
+  """
+  files = [[os.path.basename(cache.printable(path)), *cache.stamp(path)[1:3]] for path in paths]
+  of_all = [json.loads(text) for text in readers.gather(json.dumps([files, list(are_known)]))]
+  if any(others != files for others, _ in of_all):
+    return None
+  owners: dict[int, int] = {}
+  turns = 0
+  for number, knows in enumerate(zip(*(known for _, known in of_all), strict=True)):
+    if not any(knows):
+      owners[number] = turns % readers.count
+      turns += 1
+    elif not all(knows):
+      owners[number] = knows.index(True)
+  return owners
 
 
 def _unpacked_records(path: str, compression: str) -> np.ndarray:

@@ -43,7 +43,8 @@ def get_split(name: str, split_name: str, dataset_dir=None,
 
   def scan(split: str) -> list[record_files.RecordFile]:
     paths = [os.fspath(path) for path in builder.info.splits[split].filepaths]
-    return record_files.scan(paths, parse_label, kind=f'{name} {builder.version} {label_key}')
+    return record_files.scan(paths, parse_label, kind=f'{name} {builder.version} {label_key}',
+                             readers=options.readers)
 
   label_feature = builder.info.features[label_key]
   # If the classes have no names, the dataset generates one for each number.

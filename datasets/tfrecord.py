@@ -103,18 +103,20 @@ def get_split(name: str, split_name: str, dataset_dir,
       keys.parse_label, missing='' if keys.is_text else record_files.NO_LABEL)
 
   def scan(split: str) -> list[record_files.RecordFile]:
-    return record_files.scan(native[split], parse_label, kind=keys.label)
+    return record_files.scan(native[split], parse_label, kind=keys.label, readers=options.readers)
 
   listed, first_label = _class_names(root if root.is_dir() else root.parent, source)
   label_sets = None
   if options.multi_label:
     files, class_names, notes, label_sets = _with_label_sets(
         {split: record_files.scan_texts(paths, keys.parse_labels,
-                                      kind=f'{keys.label}{record_files.SEVERAL}')
+                                        kind=f'{keys.label}{record_files.SEVERAL}',
+                                        readers=options.readers)
          for split, paths in native.items()}, chosen, class_names=listed, first_label=first_label)
   elif keys.is_text:
     files, class_names, notes = _with_text_classes(
-        {split: record_files.scan_texts(paths, parse_label, kind=keys.label)
+        {split: record_files.scan_texts(paths, parse_label, kind=keys.label,
+                                        readers=options.readers)
          for split, paths in native.items()}, chosen, class_names=listed, first_label=first_label)
   else:
     files, class_names, notes = with_classes(scan, chosen, tuple(native), class_names=listed,

@@ -66,7 +66,7 @@ def open_data(config: Train, *, net: Net, head: kept_heads.Head, saved: Mapping[
   data, begin = config.data, _Start(net, head, saved, weights, is_resumed)
   get = functools.partial(
       dataset_factory.get_dataset, data.dataset_name, dataset_dir=data.dataset_dir,
-      **data.of_source())
+      **data.of_source(), readers=workers if workers.count > 1 else None)
   train = get(split_name=data.dataset_split_name)
   input_pipeline.check_sampling(train, data.sampling)
   if is_resumed:
@@ -154,7 +154,7 @@ def _check_same(split: Dataset, saved: Mapping[str, Any], *, key: str, train_dir
     for name in known:
       if name != split.split_name:
         with contextlib.suppress(ValueError, OSError):
-          opened.append(get(split_name=name))
+          opened.append(get(split_name=name, readers=None))  # The others may not look for it.
     raise ValueError(
         f'Expected the data of the run in {train_dir}. Received: other examples in the split '
         f'{split.split_name!r}. {example_names.changes(known, opened)} Use the same data; or start '

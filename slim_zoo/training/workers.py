@@ -110,9 +110,9 @@ class Workers:
     sent = json.dumps(message).encode()
     lengths = self.total(np.eye(self.count)[self.index] * len(sent)).astype(int)
     padded = np.zeros([1, max(lengths)], np.int32)
-    padded[0, :len(sent)] = list(sent)
+    padded[0, :len(sent)] = np.frombuffer(sent, np.uint8)
     rows = self._gather(tf.constant(padded)).numpy()[::self._replicas]
-    received = [json.loads(bytes(row[:length].tolist()))
+    received = [json.loads(row[:length].astype(np.uint8).tobytes())
                 for row, length in zip(rows, lengths, strict=True)]
     for index, other in enumerate(received):
       if 'failure' in other and index != self.index:

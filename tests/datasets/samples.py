@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
+import threading
+from concurrent import futures
 
 import numpy as np
 import PIL.Image
 import tensorflow as tf
 
 from datasets.converters import writer
+from files import cache
 
 
 def png(value: int, size: int = 4) -> bytes:
@@ -48,3 +52,51 @@ def write_records(path, labels, *, start: int = 0) -> None:
   with tf.io.TFRecordWriter(os.fsencode(path)) as records:
     for i, label in enumerate(labels, start=start):
       records.write(writer.serialize(writer.Image(png(i % 256), 'png', 4, 4, label)))
+
+
+@dataclasses.dataclass
+class Reader:
+  """One of several readers of a dataset, which here are threads."""
+  index: int
+  count: int
+  texts: list[str]
+  barrier: threading.Barrier
+
+  def gather(self, text: str) -> list[str]:
+    self.texts[self.index] = text
+    self.barrier.wait()
+    received = list(self.texts)
+    self.barrier.wait()
+    return received
+
+
+class Readers:
+  """Several readers, each with a cache of its own, as on several machines.
+
+  Attributes:
+    kept: for each reader, what it has in its cache.
+  """
+
+  def __init__(self, count: int, monkeypatch):
+    self.kept: list[dict] = [{} for _ in range(count)]
+    self._local = threading.local()
+    monkeypatch.setattr(cache, 'load', lambda key: self.kept[self._local.index].get(key))
+    monkeypatch.setattr(cache, 'store', lambda key, value: self.kept[self._local.index].update(
+        {key: value}))
+
+  @property
+  def index(self) -> int:
+    """The position of the reader that asks."""
+    return self._local.index
+
+  def call(self, function) -> list:
+    """Calls a function of a reader in all of them at the same time; returns the results."""
+    count = len(self.kept)
+    texts, barrier = [''] * count, threading.Barrier(count, timeout=60)
+
+    def one(index: int):
+      self._local.index = index
+      return function(Reader(index, count, texts, barrier))
+
+    with futures.ThreadPoolExecutor(count) as pool:
+      return list(pool.map(one, range(count)))

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import os
 import re
-import threading
-from concurrent import futures
 
 import pytest
 import samples
@@ -246,35 +244,12 @@ def test_unusable_split_without_bad_images(tmp_path, bad, needs_all, message):
 def test_several_readers_share_the_images(damaged, small_pieces, monkeypatch):
   """Each checks its part; all know what one of them has in its cache."""
   dataset, names = damaged
-  count = 3
-  kept = [{} for _ in range(count)]  # As on machines with a cache each.
-  local, barrier, texts = threading.local(), threading.Barrier(count), [''] * count
-  monkeypatch.setattr(cache, 'load', lambda key: kept[local.index].get(key))
-  monkeypatch.setattr(cache, 'store', lambda key, value: kept[local.index].update({key: value}))
-
-  class Reader:
-    def __init__(self, index):
-      self.index, self.count = index, count
-
-    def gather(self, text):
-      texts[self.index] = text
-      barrier.wait()
-      received = list(texts)
-      barrier.wait()
-      return received
-
-  def find(index):
-    local.index = index
-    return dataset.find_bad_images(samples.decode, Reader(index))
-
-  def find_all():
-    with futures.ThreadPoolExecutor(count) as pool:
-      return [[image.name for image in found] for found in pool.map(find, range(count))]
-
-  for lost in (range(count), [1]):  # At first nothing is known; then a machine is replaced.
+  readers = samples.Readers(3, monkeypatch)
+  for lost in (range(3), [1]):  # At first nothing is known; then a machine is replaced.
     for index in lost:
-      kept[index].clear()
-    assert find_all() == [names] * count
-    checked = [key for found in kept for key in found]
+      readers.kept[index].clear()
+    for found in readers.call(lambda reader: dataset.find_bad_images(samples.decode, reader)):
+      assert [image.name for image in found] == names
+    checked = [key for found in readers.kept for key in found]
     assert len(checked) == len(set(checked)) == len(dataset.examples.pieces())
-  assert all(kept)
+  assert all(readers.kept)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 from collections.abc import Iterable
 
 import numpy as np
@@ -254,6 +255,61 @@ def test_labels_are_read_once_and_again_when_a_file_changes(tmp_path, monkeypatc
     assert _get(tmp_path).labels.tolist() == [0, 1]
   samples.write_records(path, [0, 1, 1])
   assert _get(tmp_path).labels.tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize('multi_label', [False, True])
+def test_several_readers_share_the_labels(tmp_path, monkeypatch, multi_label):
+  roots = [tmp_path / f'machine_{index}' for index in range(3)]
+  for root in roots:
+    root.mkdir()
+    for number in range(5):
+      samples.write_records(root / f'a_train_{number:05}-of-00005.tfrecord', [number, 0, 1])
+      os.utime(root / f'a_train_{number:05}-of-00005.tfrecord', ns=(1, number))
+  expected = _get(roots[0], multi_label=multi_label)
+  readers, find_records, read = samples.Readers(3, monkeypatch), record_files.find_records, []
+
+  def counted(path):
+    read.append((readers.index, os.path.basename(path)))
+    return find_records(path)
+
+  monkeypatch.setattr(record_files, 'find_records', counted)
+
+  def check(*counts):
+    """Opens the dataset in all readers; compares how many files each has read."""
+    read.clear()
+    for found in readers.call(lambda reader: _get(
+        roots[reader.index], multi_label=multi_label, readers=reader)):
+      assert found.fingerprint == expected.fingerprint
+      np.testing.assert_array_equal(found.labels, expected.labels)
+    assert [len([one for one, _ in read if one == index]) for index in range(3)] == list(counts)
+
+  check(2, 2, 1)
+  assert len({name for _, name in read}) == 5
+  readers.kept[1].clear()  # A machine was replaced.
+  check(0, 0, 0)
+  for found in readers.kept:
+    found.clear()
+  os.utime(roots[2] / 'a_train_00003-of-00005.tfrecord', ns=(1, 7))  # May be another file.
+  check(5, 5, 5)
+
+
+def test_file_that_one_reader_finds_damaged(tmp_path, monkeypatch):
+  """The others only learn of it from what tells failures, see `slim_zoo.training.workers`."""
+  samples.write_records(tmp_path / 'a_train_00000-of-00002.tfrecord', [0, 1])
+  (tmp_path / 'a_train_00001-of-00002.tfrecord').write_bytes(b'0' * 20)
+  reached = []
+
+  def get(reader):
+    try:
+      _get(tmp_path, readers=reader)
+    except ValueError as error:
+      reader.barrier.abort()
+      return str(error)
+    except threading.BrokenBarrierError:
+      reached.append(reader.index)
+    return ''
+
+  assert 'a_train_00001' in samples.Readers(2, monkeypatch).call(get)[1] and reached == [0]
 
 
 @pytest.fixture
