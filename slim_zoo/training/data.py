@@ -95,7 +95,7 @@ def open_data(config: Train, *, net: Net, head: kept_heads.Head, saved: Mapping[
   if validation and validation.fingerprint == train.fingerprint:
     print('Warning: the run validates on the examples that it trains on, so that the accuracy will '
           f'be too high. See --dataset_split_name={data.dataset_split_name}.')
-  elif not is_resumed:
+  elif not is_resumed and workers.is_chief:  # Only warns, and reads the ends of many files.
     opened = [split for split in (train, validation) if split]
     for warning in overlap.describe(overlap.find(opened), opened):
       print(warning)
