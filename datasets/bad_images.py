@@ -67,7 +67,8 @@ def _exchanged(found: list, readers: Readers | None) -> list:
   """Returns what any of the readers has found of each piece; None where none has."""
   if readers is None:
     return found
-  of_all = zip(*map(json.loads, readers.gather(json.dumps(found))), strict=True)
+  of_all = zip(*map(json.loads, readers.gather(
+      json.dumps(found), 'bad images')), strict=True)
   return [next((bad for bad in of_piece if bad is not None), None) for of_piece in of_all]
 
 

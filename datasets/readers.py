@@ -15,5 +15,5 @@ class Readers(Protocol):
   def index(self) -> int:
     """Position of this one."""
 
-  def gather(self, text: str) -> list[str]:
-    """Returns the texts of all of them."""
+  def gather(self, text: str, what: str) -> list[str]:
+    """Returns the texts of all of them; `what` says what they are about."""

@@ -125,7 +125,8 @@ def _scanned(paths: Sequence[str], parse_label: Callable, *, kind: str, readers:
   """Yields the facts of each file, with labels of 0, and its labels."""
   keys = {path: cache.key_of('records', kind, cache.stamp(path)) for path in paths}
   known = {path: cache.load(key) for path, key in keys.items()}
-  owners = _owners(paths, [known[path] is not None for path in paths], readers) if readers else None
+  owners = readers and _owners(paths, [known[path] is not None for path in paths], kind=kind,
+                               readers=readers)
   unknown = [path for number, path in enumerate(paths) if known[path] is None
              and not (readers and owners and owners[number] != readers.index)]
   compressions = [compression_of(path) for path in unknown]
@@ -144,7 +145,7 @@ def _scanned(paths: Sequence[str], parse_label: Callable, *, kind: str, readers:
   if readers and owners:
     own = {number: known[path] for number, path in enumerate(paths)
            if owners[number] == readers.index}
-    for text in readers.gather(json.dumps(own)):
+    for text in readers.gather(json.dumps(own), 'labels of records'):
       for number, entry in json.loads(text).items():
         path = paths[int(number)]
         if known[path] is None:
@@ -156,32 +157,35 @@ def _scanned(paths: Sequence[str], parse_label: Callable, *, kind: str, readers:
                      known[path].get('compression', '')), labels
 
 
-def _owners(paths: Sequence[str], are_known: Sequence[bool], readers: Readers
+def _owners(paths: Sequence[str], are_known: Sequence[bool], *, kind: str, readers: Readers
             ) -> dict[int, int] | None:
   """Decides together with the other readers who tells the others about which file.
 
   Args:
     paths: the files.
     are_known: for each, whether this reader has it in its cache.
+    kind: how labels are parsed.
     readers: all readers.
 
   Returns:
     `{position of a file: position of the reader that has it, or is to read it}`, without the files
-    that all of them know. None if the files are not the same for all readers: then each reads its
-    own. Files are the same if their names, sizes and modification times are.
+    that all of them know. None if the files are not the same for all readers, or are parsed
+    otherwise: then each reads its own. Files are the same if their names, sizes and modification
+    times are.
   """
-  files = [[os.path.basename(cache.printable(path)), *cache.stamp(path)[1:3]] for path in paths]
-  of_all = [json.loads(text) for text in readers.gather(json.dumps([files, list(are_known)]))]
+  files = [kind, *([os.path.basename(cache.printable(path)), *cache.stamp(path)[1:3]]
+                   for path in paths)]
+  of_all = [json.loads(text) for text in readers.gather(
+      json.dumps([files, list(are_known)]), 'files of records')]
   if any(others != files for others, _ in of_all):
     return None
   owners: dict[int, int] = {}
   turns = 0
   for number, knows in enumerate(zip(*(known for _, known in of_all), strict=True)):
-    if not any(knows):
-      owners[number] = turns % readers.count
+    if not all(knows):
+      able = [index for index, does_know in enumerate(knows) if does_know] or range(readers.count)
+      owners[number] = able[turns % len(able)]
       turns += 1
-    elif not all(knows):
-      owners[number] = knows.index(True)
   return owners
 
 

@@ -45,16 +45,24 @@ def define_flags() -> None:
   flags.DEFINE_integer('batch_size', 8, 'Batch size of each worker.', lower_bound=1)
   flags.DEFINE_integer('train_image_size', None, 'Image size; by default that of the network.')
   flags.DEFINE_list('workers', ['1', '2'], 'Numbers of workers.')
-  flags.DEFINE_integer('link_megabits', None, 'Speed of the link of each worker, in megabits/s.')
+  flags.DEFINE_integer('link_megabits', None, 'Speed of the link of each worker, in megabits/s.',
+                       lower_bound=1)
   flags.DEFINE_integer('rounds', 3, 'Rounds, in which the contenders take turns.', lower_bound=1)
   benchmark_results.define_flags(__file__)
+
+
+def _run(*command: str) -> None:
+  found = subprocess.run(command, check=False, capture_output=True, text=True)
+  if found.returncode:
+    raise ValueError(f'--link_megabits: expected Linux, iproute2 and root, to limit links. '
+                     f'Received: {" ".join(command)}: {found.stderr.strip()}')
 
 
 @contextlib.contextmanager
 def namespaces(count: int, megabits: int) -> Iterator[list[str]]:
   """Makes network namespaces with links of a limited speed; yields their addresses."""
   def ip(*words: str) -> None:
-    subprocess.run(['ip', *words], check=True)
+    _run('ip', *words)
 
   addresses = [f'10.78.0.{index + 1}' for index in range(count)]
   with contextlib.ExitStack() as stack:
@@ -72,8 +80,8 @@ def namespaces(count: int, megabits: int) -> Iterator[list[str]]:
       ip('-n', name, 'addr', 'add', f'{address}/24', 'dev', 'inside')
       ip('-n', name, 'link', 'set', 'inside', 'up')
       ip('-n', name, 'link', 'set', 'lo', 'up')
-      subprocess.run(['tc', '-n', name, 'qdisc', 'add', 'dev', 'inside', 'root', 'tbf', 'rate',
-                      f'{megabits}mbit', 'burst', '256kb', 'latency', '50ms'], check=True)
+      _run('tc', '-n', name, 'qdisc', 'add', 'dev', 'inside', 'root', 'tbf', 'rate',
+           f'{megabits}mbit', 'burst', '256kb', 'latency', '50ms')
     yield addresses
 
 
@@ -107,7 +115,11 @@ def seconds_per_step(workers: int, threads: int, *, model_name: str, batch_size:
                                  env=environment, stdout=log, stderr=subprocess.STDOUT)
       stack.callback(process.kill)
       processes.append(process)
-    codes = [process.wait(_LIMIT) for process in processes]
+    try:
+      codes = [process.wait(_LIMIT) for process in processes]
+    except subprocess.TimeoutExpired as error:
+      raise ValueError(f'Expected a dry run in {_LIMIT} s. Received: none. Use a smaller network '
+                       'or --batch_size.') from error
     text = (folder / '0').read_text('utf-8')
   found = re.search(r'^([\d.e-]+) s per step', text, re.MULTILINE)
   if any(codes) or not found:
@@ -158,7 +170,7 @@ def loopback_speed() -> float:
 def main() -> int:
   """Measures, and prints the speeds beside the predicted ones."""
   import tabulate
-  numbers = [int(text) for text in FLAGS.workers]
+  numbers = plan_scaling.numbers_of('workers', FLAGS.workers)
   with contextlib.ExitStack() as stack:
     addresses, link = None, FLAGS.link_megabits and FLAGS.link_megabits * 1e6 / 8
     if link:

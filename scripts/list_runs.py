@@ -42,6 +42,7 @@ FLAGS = flags.FLAGS
 
 _CHECKPOINT = re.compile(r'model\.ckpt-([0-9]{1,18})\.json')
 _MOST_DIGITS = 18  # Of a step.
+_PHASE = re.compile(r'phase_[0-9]+')
 _OF_A_RUN = re.compile(r'best|phase_[0-9]+')  # Folders in that of a run.
 _COLUMNS = ('directory', 'network', 'metric', 'best', 'last', 'step', 'seconds', 'state', 'message')
 _METRIC, _OF_SEVERAL_LABELS = 'top_1', 'mean_average_precision'
@@ -96,7 +97,7 @@ def find(root: pathlib.Path) -> list[Run]:
   for name, folders, files in os.walk(root, onerror=add_unreadable):
     if run_state.FILE in files or 'metrics.csv' in files or any(
         os.path.exists(os.path.join(name, folder, 'metrics.csv'))
-        for folder in folders if _OF_A_RUN.fullmatch(folder)):
+        for folder in folders if _PHASE.fullmatch(folder)):
       folders[:] = [folder for folder in folders if not _OF_A_RUN.fullmatch(folder)]
       found.append(read(pathlib.Path(name), root))
   return sorted(found, key=lambda run: [

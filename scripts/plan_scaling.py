@@ -15,6 +15,7 @@ import math
 import os
 import pathlib
 import sys
+from collections.abc import Sequence
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # Before TensorFlow is imported.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
@@ -59,7 +60,7 @@ def define_flags() -> None:
 
 def main() -> int:
   """Prints the plan for each number of machines."""
-  machines = _machines()
+  machines = numbers_of('num_machines', FLAGS.num_machines)
   cluster = scaling.Cluster(
       replicas=FLAGS.num_clones,
       link=_needed('link_gigabits', max(machines) > 1) * 1e9 / 8,
@@ -80,14 +81,15 @@ def main() -> int:
   return 0
 
 
-def _machines() -> list[int]:
+def numbers_of(flag: str, texts: Sequence[str]) -> list[int]:
+  """Returns the numbers of a flag that takes several."""
   try:
-    numbers = [int(text) for text in FLAGS.num_machines]
+    numbers = [int(text) for text in texts]
   except ValueError:
     numbers = []
   if not numbers or min(numbers) < 1:
-    raise ValueError('--num_machines: expected numbers of machines, such as 1,8,64. Received: '
-                     f'{",".join(FLAGS.num_machines)}.')
+    raise ValueError(f'--{flag}: expected numbers from 1, such as 1,8,64. Received: '
+                     f'{",".join(texts)}.')
   return numbers
 
 
@@ -96,7 +98,7 @@ def _needed(name: str, is_needed: bool) -> float:
   value = getattr(FLAGS, name)
   if value is None and not is_needed:
     return math.inf
-  if value is None or value <= 0:
+  if value is None or not 0 < value < math.inf:
     raise ValueError(f'--{name}: expected a measured or published number above 0. Received: '
                      f'{"nothing" if value is None else value}.')
   return value

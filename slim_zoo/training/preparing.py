@@ -66,29 +66,36 @@ def open_job(phase: phases.Phase, folder: pathlib.Path, workers: Workers
     config, head = settling.settle(phase.parsed, origin.saved, source=origin.path or '',
                                    weights=origin.weights, is_resumed=origin.is_resumed,
                                    checked=phase.own if phase.number else None)
+    # First the flags: with others, a worker would do other things from here on.
+    workers.check_same(_flags_and_versions(config))
     strategy = distribution.strategy_for(config.hardware)
     net = nets_factory.get_net(config.model.model_name, **head.arguments)
     training, validation, facts = data.open_data(
         config, net=net, head=head, saved=origin.saved, weights=origin.weights,
         is_resumed=origin.is_resumed, workers=workers)
-    workers.check_same(_common(config, facts, training, validation))
+    workers.check_same(_of_data(facts, training, validation))
   job, cache = _prepare(config, head, origin, training=training, validation=validation,
                         facts=facts, net=net, folder=folder, strategy=strategy, workers=workers,
                         is_shared=phase.shares('cache_features'))
   return job, cache, strategy
 
 
-def _common(config: Train, facts: metadata.ModelFacts, *splits: Inputs | None) -> dict[str, Any]:
-  """Returns what must be the same for all workers."""
+def _flags_and_versions(config: Train) -> dict[str, Any]:
+  """Returns what must be the same for all workers before they open the data."""
   options = options_of(Train)
   flags = {f'--{name}': value for name, value in kept_of(config).items()
            if options[name].path is None and name not in _OF_A_WORKER}
-  of_data = {f'the content of the split {split.dataset.split_name!r}':
-             [split.dataset.num_examples, split.dataset.fingerprint, list(split.bad_images)]
-             for split in splits if split}
-  return {**flags, **of_data, 'the class names': list(facts.class_names),
+  return {**flags,
           **{f'the version of {name}': version for name, version in metadata.versions().items()},
           "the program's source code": metadata.source_digest()}
+
+
+def _of_data(facts: metadata.ModelFacts, *splits: Inputs | None) -> dict[str, Any]:
+  """Returns what must be the same for all workers once the data are open."""
+  of_splits = {f'the content of the split {split.dataset.split_name!r}':
+               [split.dataset.num_examples, split.dataset.fingerprint, list(split.bad_images)]
+               for split in splits if split}
+  return {**of_splits, 'the class names': list(facts.class_names)}
 
 
 def _find_origin(parsed: Parsed[Train], folder: pathlib.Path, workers: Workers) -> Origin:
@@ -115,7 +122,7 @@ def _find_resumed(folder: pathlib.Path, workers: Workers) -> str | None:
     ValueError: if another worker does not see it.
   """
   newest = checkpoint_files.latest(folder, missing_ok=True)
-  name = workers.gather(os.path.basename(newest or ''))[0]
+  name = workers.gather(os.path.basename(newest or ''), 'the newest checkpoint')[0]
   if workers.is_chief or not name:
     return newest if name else None
   watch, prefix = Stopwatch(), str(folder / name)

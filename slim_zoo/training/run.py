@@ -103,7 +103,7 @@ def _keep(batches: Any) -> None:
   A thread of each iterator sleeps for up to a minute. TensorFlow 2.21 wakes it up just before it
   tells it to end, so that on a busy machine it often sleeps on, and whoever deletes the iterator
   waits. Slurm kills a worker that takes more than 30 seconds to stop. Python does not end daemon
-  threads, and so does not delete what they hold.
+  threads, and so does not delete what they hold. Of a run in phases, all iterators are kept.
   """
   threading.Thread(target=lambda _: threading.Event().wait(), args=(batches,), daemon=True).start()
 

@@ -36,7 +36,7 @@ class Record:
 
   Attributes:
     state: one of `STATES`.
-    message: the signal that stopped it, or the error with which it failed.
+    message: the signal or the lost worker that stopped it, or the error with which it failed.
     flags: those that the user gave, by name.
     host, process: of the last start.
     started: time of the last start, as in ISO 8601.
@@ -75,9 +75,10 @@ def keep(main: Callable[[], int], folder: pathlib.Path, parsed: Parsed) -> int:
     Exception: what the program raises.
   """
   watch = time.monotonic()
-  flags, seconds = _of_earlier_starts(folder)
-  values = flag_values.values_of(parsed.config)
-  flags |= {name: values[name] for name in sorted(parsed.given) if name not in _OF_NO_INTEREST}
+  kept, seconds = _of_earlier_starts(folder)
+  saved_before, values = _saved(folder), flag_values.values_of(parsed.config)
+  flags = kept | {name: values[name] for name in sorted(parsed.given)
+                  if name not in _OF_NO_INTEREST}
   now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds')
   record = Record(RUNNING, '', flags, socket.gethostname(), os.getpid(), now, seconds)
   _write(folder, record)
@@ -93,7 +94,10 @@ def keep(main: Callable[[], int], folder: pathlib.Path, parsed: Parsed) -> int:
     end(STOPPED, signal.SIGINT.name)
     raise
   except Exception as error:
-    end(FAILED, _one_line(error))
+    if _saved(folder) == saved_before:  # What was given now holds for nothing that is saved.
+      record = dataclasses.replace(record, flags=kept or flags)
+    is_lost = getattr(error, 'exit_code', None) == os.EX_TEMPFAIL  # The same command continues.
+    end(STOPPED if is_lost else FAILED, _one_line(error))
     raise
   if code > 128:
     end(STOPPED, signal.Signals(code - 128).name)
@@ -147,12 +151,16 @@ def _of_earlier_starts(folder: pathlib.Path) -> tuple[dict[str, Any], float]:
   try:
     known = read(folder)
     # What was given to a start that saved nothing does not hold for the next one.
-    has_saved = any(any(part.glob('*.index')) for part in parts(folder))
     if known is not None:
-      return (known.flags if has_saved else {}), known.seconds_until(last_sign(folder))
+      return (known.flags if _saved(folder) else {}), known.seconds_until(last_sign(folder))
   except (OSError, ValueError) as error:
     print(f'Warning: what was known about earlier starts is lost: {error}')
   return {}, 0.0
+
+
+def _saved(folder: pathlib.Path) -> set[str]:
+  """Returns the checkpoints of a run."""
+  return {str(path) for part in parts(folder) for path in part.glob('*.index')}
 
 
 def _write(folder: pathlib.Path, record: Record) -> None:

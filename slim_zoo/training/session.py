@@ -41,7 +41,7 @@ def train(parsed: Parsed[Train]) -> int:
   """Trains, in phases if there are any; returns an exit code."""
   run_folder.required(parsed.config.saving.train_dir, f'runs/{parsed.config.model.model_name}')
   parsed, workers = distribution.start(parsed)
-  with _printing_once(workers), contextlib.ExitStack() as stack:
+  with _printing_once(workers), _naming_lost(workers), contextlib.ExitStack() as stack:
     main = functools.partial(_train_phases, parsed, workers)
     with workers.telling_failures():
       if workers.is_chief and not parsed.config.session.dry_run:
@@ -52,9 +52,16 @@ def train(parsed: Parsed[Train]) -> int:
 
 def _train_phases(parsed: Parsed[Train], workers: Workers) -> int:
   """Trains, in phases if there are any; returns an exit code."""
-  try:
+  with _naming_lost(workers):  # So that the state of the run says it, too.
     return phases.run(functools.partial(train_once, workers=workers), recipes.apply(
         parsed, measure=functools.partial(_measure_quietly, workers=workers)))
+
+
+@contextlib.contextmanager
+def _naming_lost(workers: Workers) -> Iterator[None]:
+  """Names a worker that was lost, which TensorFlow's own errors do not."""
+  try:
+    yield
   except tf.errors.OpError as error:
     if lost := workers.explain(error):
       raise lost from error

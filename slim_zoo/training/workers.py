@@ -11,6 +11,7 @@ import functools
 import json
 import re
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -30,6 +31,8 @@ _SILENT = re.compile(r'stopped sending heartbeats\):\s*/job:worker/replica:0/tas
 _CHIEF_SILENT = '/tensorflow.CoordinationService/Heartbeat'
 # A worker that has lost another one stays so long, so that the others can tell which one is gone.
 _SECONDS_TO_LOOK = 3.0
+# Bytes of each worker that are exchanged at once; all workers have the memory for those of all.
+_CHUNK = 2**18
 
 
 class OtherWorkerError(ValueError):
@@ -79,13 +82,18 @@ class Workers:
     """Returns the values of the chief, float64 [len(values)]."""
     return self.total(np.multiply(values, self.is_chief))
 
-  def gather(self, text: str) -> list[str]:
+  def gather(self, text: str, what: str) -> list[str]:
     """Returns the texts of all workers.
 
+    Args:
+      text: of this worker.
+      what: a few words on what it is about, the same for all of them.
+
     Raises:
+      ValueError: if another worker tells about something else, because its flags or data differ.
       OtherWorkerError: if another worker has failed meanwhile, see `telling_failures`.
     """
-    return [text] if self.count == 1 else self._exchange({'text': text})
+    return [text] if self.count == 1 else self._exchange({'text': text, 'what': what})
 
   @contextlib.contextmanager
   def telling_failures(self) -> Iterator[None]:
@@ -107,18 +115,31 @@ class Workers:
     self._exchange({})
 
   def _exchange(self, message: Mapping[str, str]) -> list[str]:
-    sent = json.dumps(message).encode()
-    lengths = self.total(np.eye(self.count)[self.index] * len(sent)).astype(int)
-    padded = np.zeros([1, max(lengths)], np.int32)
-    padded[0, :len(sent)] = np.frombuffer(sent, np.uint8)
-    rows = self._gather(tf.constant(padded)).numpy()[::self._replicas]
-    received = [json.loads(row[:length].astype(np.uint8).tobytes())
-                for row, length in zip(rows, lengths, strict=True)]
+    received = [json.loads(zlib.decompress(sent)) for sent in self._exchange_bytes(
+        zlib.compress(json.dumps(message).encode()))]
     for index, other in enumerate(received):
       if 'failure' in other and index != self.index:
         raise OtherWorkerError(f'Stopped because of {self.cluster.name(index)}: '
                                f'{other["failure"]}')
+    for index, other in enumerate(received):
+      if other.get('what') != message.get('what') and 'failure' not in message:
+        raise ValueError(
+            f'Expected all workers to do the same. Received: {self.cluster.name(index)} is at '
+            f'{other.get("what", "the end")!r}, and {self.cluster.name(self.index)} at '
+            f'{message.get("what", "the end")!r}. Start all of them with the same flags, data and '
+            'programs.')
     return [other.get('text', '') for other in received]
+
+  def _exchange_bytes(self, sent: bytes) -> list[bytes]:
+    lengths = self.total(np.eye(self.count)[self.index] * len(sent)).astype(int)
+    padded = np.zeros([1, max(lengths)], np.int32)
+    padded[0, :len(sent)] = np.frombuffer(sent, np.uint8)
+    received = [bytearray() for _ in range(self.count)]
+    for start in range(0, max(lengths), _CHUNK):
+      rows = self._gather(tf.constant(padded[:, start:start + _CHUNK])).numpy()
+      for whole, row in zip(received, rows[::self._replicas], strict=True):
+        whole += row.astype(np.uint8).tobytes()
+    return [bytes(whole[:length]) for whole, length in zip(received, lengths, strict=True)]
 
   def check_same(self, facts: Mapping[str, Any]) -> None:
     """Checks that all workers know the same.
@@ -129,7 +150,8 @@ class Workers:
     Raises:
       ValueError: names a worker that differs from the chief, and how.
     """
-    of_all = [json.loads(text) for text in self.gather(json.dumps(facts, sort_keys=True))]
+    of_all = [json.loads(text) for text in self.gather(
+        json.dumps(facts, sort_keys=True), 'what must be the same')]
     for index, others in enumerate(of_all):
       for name, value in of_all[0].items():
         if others.get(name) != value:

@@ -62,7 +62,8 @@ class Reader:
   texts: list[str]
   barrier: threading.Barrier
 
-  def gather(self, text: str) -> list[str]:
+  def gather(self, text: str, what: str) -> list[str]:
+    del what
     self.texts[self.index] = text
     self.barrier.wait()
     received = list(self.texts)

@@ -293,6 +293,19 @@ def test_several_readers_share_the_labels(tmp_path, monkeypatch, multi_label):
   check(5, 5, 5)
 
 
+def test_readers_that_parse_otherwise_share_nothing(tmp_path, monkeypatch):
+  """Else the labels of one key would be kept as those of the other."""
+  _write_raw(tmp_path / 'a_train.tfrecord', [
+    {'image/encoded': samples.png(0), 'fine': [value], 'coarse': [value // 2]}
+    for value in range(4)])
+  keys = [('image/encoded', 'fine'), ('image/encoded', 'coarse')]
+  readers = samples.Readers(2, monkeypatch)
+  for _ in range(2):  # At first nothing is known, then everything.
+    found = readers.call(lambda reader: _get(
+        tmp_path, record_keys=keys[reader.index], readers=reader).labels.tolist())
+    assert found == [[0, 1, 2, 3], [0, 0, 1, 1]]
+
+
 def test_file_that_one_reader_finds_damaged(tmp_path, monkeypatch):
   """The others only learn of it from what tells failures, see `slim_zoo.training.workers`."""
   samples.write_records(tmp_path / 'a_train_00000-of-00002.tfrecord', [0, 1])

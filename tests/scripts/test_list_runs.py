@@ -150,6 +150,12 @@ def test_phases_count_as_one_run(lister, tmp_path):
   assert (run.directory, run.state) == ('run', 'unknown')
 
 
+def test_run_in_a_directory_named_best(lister, tmp_path):
+  _make(tmp_path / 'best')
+  _make(tmp_path / 'other' / 'best')
+  assert [run.directory for run in lister.find(tmp_path)] == ['best', 'other/best']
+
+
 @pytest.mark.parametrize(('name', 'content'), [
   ('state.json', b'{"state": "fini'), ('state.json', b''), ('state.json', b'\xff'),
   ('model.ckpt-7.json', b'{'), ('model.ckpt-7.json', b'[]'),

@@ -66,6 +66,8 @@ def test_table(main, capsys):
   ({'num_machines': '2'}, '--link_gigabits'),
   ({'num_machines': '1', 'num_clones': 8}, '--gpu_link_gigabits'),
   ({'num_machines': '1', 'images_per_second': 0}, '--images_per_second'),
+  ({'num_machines': '1', 'images_per_second': 'inf'}, '--images_per_second'),
+  ({'num_machines': '1', 'images_per_second': 'nan'}, '--images_per_second'),
   ({'num_machines': '1', 'optimizer': 'none'}, '--optimizer'),
   ({'num_machines': '1', 'storage_megabytes': -1}, '--storage_megabytes'),
 ])

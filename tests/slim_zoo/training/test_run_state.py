@@ -12,7 +12,7 @@ import signal
 import pytest
 
 from slim_zoo.config import flag_values, programs
-from slim_zoo.training import run_state
+from slim_zoo.training import cluster, run_state
 
 _GIVEN = ['--train_dir=run', '--learning_rate=0.5', '--nesterov', '--dataset_dir=Grüße "a"']
 _FLAGS = {'learning_rate': 0.5, 'nesterov': True, 'dataset_dir': 'Grüße "a"'}
@@ -34,6 +34,7 @@ def _raise(error):
   (lambda: _raise(KeyboardInterrupt()), 'stopped', 'SIGINT'),
   (lambda: _raise(ValueError('--epochs:\nexpected')), 'failed', '--epochs: expected'),
   (lambda: _raise(KeyError('weights')), 'failed', 'KeyError'),
+  (lambda: _raise(cluster.LostWorkerError('Lost worker 1')), 'stopped', 'Lost worker 1'),
   (lambda: _raise(OSError(errno.ENOSPC, 'No space left', 'run/x')), 'failed', 'run/x'),
 ])
 def test_state_after_an_end(tmp_path, main, state, words):
@@ -87,6 +88,22 @@ def test_next_start(tmp_path, has_saved, expected):
   _keep(lambda: 0, tmp_path, ['--seed=3'])
   record = run_state.read(tmp_path)
   assert record.flags == expected and 1000 <= record.seconds < 1100
+
+
+@pytest.mark.parametrize(('saves', 'expected'), [
+  (False, {'learning_rate': 0.5}), (True, {'learning_rate': 0.5, 'seed': 3})])
+def test_start_that_fails_without_saving_changes_no_flags(tmp_path, saves, expected):
+  (tmp_path / 'model.ckpt-1.index').touch()
+  _keep(lambda: 143, tmp_path, ['--learning_rate=0.5'])
+
+  def fail():
+    if saves:
+      (tmp_path / 'model.ckpt-2.index').touch()
+    raise ValueError('--seed: refused')
+
+  with pytest.raises(ValueError, match='--seed'):
+    _keep(fail, tmp_path, ['--seed=3'])
+  assert run_state.read(tmp_path).flags == expected
 
 
 def test_time_of_a_killed_start_ends_with_its_last_measurement(tmp_path):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 
@@ -71,7 +69,6 @@ def test_clipping_exchanges_twice():
     2 * scaling.plan(WORK, cluster, 4).exchange)
 
 
-def test_more_machines_never_slow_down_an_exchange_without_latency():
+def test_exchange_without_latency_has_a_bound():
   times = [scaling.plan(WORK, scaling.Cluster(link=1e9), 2 ** n).exchange for n in range(1, 11)]
   assert times == sorted(times) and times[-1] < 0.2
-  assert math.isinf(scaling.Cluster().link)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import zlib
+
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -14,7 +18,7 @@ def test_alone():
   alone = workers.ALONE
   assert (alone.count, alone.index, alone.is_chief) == (1, 0, True)
   assert alone.total([1, 2.5]).tolist() == alone.of_chief([1, 2.5]).tolist() == [1, 2.5]
-  assert alone.gather('text') == ['text']
+  assert alone.gather('text', 'a test') == ['text']
   alone.check_same({'a': 1})
   done = []
   alone.on_chief(lambda: done.append(1))
@@ -31,7 +35,7 @@ class _Told(workers.Workers):
     super().__init__(_TWO, tf.distribute.get_strategy())
     self._other = other
 
-  def gather(self, text):
+  def gather(self, text, what):
     return [text, self._other]
 
 
@@ -46,6 +50,47 @@ def test_worker_that_differs_is_named(other, name):
     _Told(other).check_same(facts)
   assert 'worker 1 (127.0.0.1:10)' in str(raised.value)
   _Told('{"data": [1], "--learning_rate": 0.1}').check_same(facts)
+
+
+@pytest.mark.parametrize(('other', 'error', 'name'), [
+  ({'text': 'a', 'what': 'images'}, None, None),
+  ({'text': 'a', 'what': 'labels'}, ValueError, "'labels'.*'images'"),
+  ({}, ValueError, "'the end'"),
+  ({'failure': 'no disk'}, workers.OtherWorkerError, 'no disk'),
+])
+def test_worker_that_does_something_else_is_named(monkeypatch, other, error, name):
+  monkeypatch.setattr(workers.Workers, '_exchange_bytes', lambda self, sent: [
+    sent, zlib.compress(json.dumps(other).encode())])
+  two = workers.Workers(_TWO, tf.distribute.get_strategy())
+  if error is None:
+    assert two.gather('b', 'images') == ['b', 'a']
+    return
+  with pytest.raises(error, match=name) as raised:
+    two.gather('b', 'images')
+  assert 'worker 1 (127.0.0.1:10)' in str(raised.value)
+
+
+@pytest.mark.parametrize('size', [0, 3, 7, 8])
+def test_long_messages_are_exchanged_in_parts(monkeypatch, size):
+  monkeypatch.setattr(workers, '_CHUNK', 3)
+  sizes = []
+
+  class Two(workers.Workers):
+    def total(self, values):
+      return np.add(values, [0, 5])
+
+    def _gather(self, values):
+      sizes.append(values.shape[1])
+      other = np.zeros([1, 8], np.int32)
+      other[0, :5] = list(b'other')
+      start = 3 * (len(sizes) - 1)
+      return tf.concat([values, other[:, start:start + values.shape[1]]], 0)
+
+  own = b'abcdefgh'[:size]
+  two = Two(_TWO, tf.distribute.get_strategy())
+  monkeypatch.setattr(Two, '_replicas', 1)
+  assert two._exchange_bytes(own) == [own, b'other']
+  assert max(sizes) <= 3 and sum(sizes) == max(size, 5)
 
 
 @pytest.mark.parametrize('error', [tf.errors.UnavailableError, tf.errors.DeadlineExceededError,
