@@ -51,6 +51,7 @@ def define_flags() -> None:
   flags.DEFINE_float('machine_images_per_second', None,
                      'Images that one machine can read, decode and preprocess per second '
                      '(scripts/benchmark_inputs.py); by default they do not limit the run.')
+  # ImageNet's training archive has 147,897,477,120 bytes.
   flags.DEFINE_float('image_kilobytes', 115.0, 'Mean size of an image file.', lower_bound=0)
   flags.DEFINE_integer('num_examples', 1_281_167, 'Examples of the training split.', lower_bound=1)
   flags.DEFINE_float('num_epochs', 90.0, 'Epochs.', lower_bound=0)
