@@ -1,7 +1,7 @@
 """Compares the speed of several workers on this machine with the prediction of plan_scaling.py.
 
-    python scripts/benchmark_scaling.py --model_name=mobilenet_v1 --workers=1,2
-    python scripts/benchmark_scaling.py --model_name=lenet --workers=1,2,4 --link_megabits=1000
+    python scripts/benchmark_scaling.py --model_name=mobilenet_v1 --workers=2
+    python scripts/benchmark_scaling.py --workers=2 --workers=4 --link_megabits=1000
 
 Each worker is a process with one thread, bound to one core. One process with as many threads as
 there are cores is measured as well. The contenders take turns; the medians of the rounds count.
@@ -44,7 +44,8 @@ def define_flags() -> None:
   flags.DEFINE_string('model_name', 'mobilenet_v1', 'Network.')
   flags.DEFINE_integer('batch_size', 8, 'Batch size of each worker.', lower_bound=1)
   flags.DEFINE_integer('train_image_size', None, 'Image size; by default that of the network.')
-  flags.DEFINE_list('workers', ['1', '2'], 'Numbers of workers.')
+  flags.DEFINE_multi_integer('workers', [1, 2], 'Number of workers; may be given several times.',
+                             lower_bound=1)
   flags.DEFINE_integer('link_megabits', None, 'Speed of the link of each worker, in megabits/s.',
                        lower_bound=1)
   flags.DEFINE_integer('rounds', 3, 'Rounds, in which the contenders take turns.', lower_bound=1)
@@ -170,7 +171,7 @@ def loopback_speed() -> float:
 def main() -> int:
   """Measures, and prints the speeds beside the predicted ones."""
   import tabulate
-  numbers = plan_scaling.numbers_of('workers', FLAGS.workers)
+  numbers = FLAGS.workers
   with contextlib.ExitStack() as stack:
     addresses, link = None, FLAGS.link_megabits and FLAGS.link_megabits * 1e6 / 8
     if link:

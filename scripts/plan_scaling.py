@@ -1,8 +1,8 @@
 r"""Predicts the speed and the cost of a training run on many machines.
 
     python scripts/plan_scaling.py --model_name=resnet_v1_50 --batch_size=64 \
-      --images_per_second=350 --num_machines=1,8,125 --num_clones=8 --link_gigabits=25 \
-      --gpu_link_gigabits=400 --price=20
+      --images_per_second=350 --num_machines=1 --num_machines=8 --num_machines=125 \
+      --num_clones=8 --link_gigabits=25 --gpu_link_gigabits=400 --price=20
 
 Measure --images_per_second on one GPU first: train_image_classifier.py prints it with --dry_run.
 docs/scaling.md says how the prediction is made, and how well it agreed with measurements. What is
@@ -15,7 +15,6 @@ import math
 import os
 import pathlib
 import sys
-from collections.abc import Sequence
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # Before TensorFlow is imported.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
@@ -38,9 +37,12 @@ def define_flags() -> None:
                     'Whether gradients are clipped, for which they are exchanged a second time.')
   flags.DEFINE_integer('batch_size', 32, 'Batch size of each replica.', lower_bound=1)
   flags.DEFINE_float('images_per_second', None, 'Training speed of one replica alone.')
-  flags.DEFINE_list('num_machines', ['1', '2', '4', '8'], 'Numbers of machines to compare.')
+  flags.DEFINE_multi_integer('num_machines', [1, 2, 4, 8],
+                             'Number of machines; given several times, these are compared.',
+                             lower_bound=1)
   flags.DEFINE_integer('num_clones', 1, 'Replicas, that is GPUs, of each machine.', lower_bound=1)
-  flags.DEFINE_float('link_gigabits', None, "Speed of a machine's network, in gigabits/s.")
+  flags.DEFINE_float('link_gigabits', None,
+                     "Speed of a machine's network, in gigabits/s; 0.8 of the nominal one.")
   flags.DEFINE_float('gpu_link_gigabits', None,
                      'Speed between the GPUs of a machine, in gigabits/s in each direction.')
   flags.DEFINE_float('latency_microseconds', 50.0, 'Time from one machine to the next.',
@@ -50,7 +52,7 @@ def define_flags() -> None:
                      'it does not limit the run.')
   flags.DEFINE_float('machine_images_per_second', None,
                      'Images that one machine can read, decode and preprocess per second '
-                     '(scripts/benchmark_inputs.py); by default they do not limit the run.')
+                     '(scripts/benchmark.py --modes=input); by default they do not limit the run.')
   # ImageNet's training archive has 147,897,477,120 bytes.
   flags.DEFINE_float('image_kilobytes', 115.0, 'Mean size of an image file.', lower_bound=0)
   flags.DEFINE_integer('num_examples', 1_281_167, 'Examples of the training split.', lower_bound=1)
@@ -61,7 +63,7 @@ def define_flags() -> None:
 
 def main() -> int:
   """Prints the plan for each number of machines."""
-  machines = numbers_of('num_machines', FLAGS.num_machines)
+  machines = FLAGS.num_machines
   cluster = scaling.Cluster(
       replicas=FLAGS.num_clones,
       link=_needed('link_gigabits', max(machines) > 1) * 1e9 / 8,
@@ -80,18 +82,6 @@ def main() -> int:
         + (f', written in {first.checkpoint:.1f} s' if FLAGS.storage_megabytes else '') + '.')
   print(_table(machines, plans))
   return 0
-
-
-def numbers_of(flag: str, texts: Sequence[str]) -> list[int]:
-  """Returns the numbers of a flag that takes several."""
-  try:
-    numbers = [int(text) for text in texts]
-  except ValueError:
-    numbers = []
-  if not numbers or min(numbers) < 1:
-    raise ValueError(f'--{flag}: expected numbers from 1, such as 1,8,64. Received: '
-                     f'{",".join(texts)}.')
-  return numbers
 
 
 def _needed(name: str, is_needed: bool) -> float:
