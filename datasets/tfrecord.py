@@ -24,6 +24,7 @@ from datasets import (
   split_names,
   splits,
 )
+from datasets.readers import Readers
 from files import cache, image_types
 from files.reasons import listed as listed_names
 
@@ -130,7 +131,8 @@ def get_split(name: str, split_name: str, dataset_dir,
   return dataset.Dataset(name, split_name, class_names, source.channels, examples,
                          made_split=bool(part),
                          open_ended_labels=listed is None and not is_by_name,
-                         notes=(*filter(None, [keys.note]), *_compression_note(files), *notes),
+                         notes=(*filter(None, [keys.note]),
+                                *_compression_notes(files, options.readers), *notes),
                          numbered_by_name=(listed is None and bool(notes)) or is_by_name,
                          label_sets=label_sets)
 
@@ -303,10 +305,16 @@ def _check_labels(file: record_files.RecordFile, of_file: Sequence[Sequence[str]
                          f'{cache.printable(file.path)}.')
 
 
-def _compression_note(files: Sequence[record_files.RecordFile]) -> tuple[str, ...]:
+def _compression_notes(files: Sequence[record_files.RecordFile], readers: Readers | None
+                       ) -> tuple[str, ...]:
   packed = [file for file in files if file.compression]
-  return (f'{packed[0].compression}: {len(packed)} of {len(files)} files are compressed.',
-          ) if packed else ()
+  if not packed:
+    return ()
+  note = f'{packed[0].compression}: {len(packed)} of {len(files)} files are compressed.'
+  if readers is None or readers.count == 1:
+    return (note,)
+  return (note, f'Each of the {readers.count} workers reads all of a compressed file. Unpack them '
+          'once, with gunzip or the like: images hardly take more space.')
 
 
 def _check_listed(files: Sequence[record_files.RecordFile], num_classes: int, first: int) -> None:

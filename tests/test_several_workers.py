@@ -32,8 +32,11 @@ def _free_addresses(count: int) -> list[str]:
 
 @contextlib.contextmanager
 def _started(count: int, folder: pathlib.Path, flags: Sequence[str],
-             own: Sequence[Sequence[str]] = ()) -> Iterator[list[subprocess.Popen]]:
+             own: Sequence[Sequence[str]] = (), *, last: str = 'train_image_classifier.py'
+             ) -> Iterator[list[subprocess.Popen]]:
   """Starts workers, of which some have flags of their own; ends them if a test fails.
+
+  The last one may run another program.
 
   The output of each is in a file, worker_0.log, worker_1.log …
   """
@@ -45,8 +48,9 @@ def _started(count: int, folder: pathlib.Path, flags: Sequence[str],
       environment = dict(os.environ, TF_CONFIG=json.dumps({
         'cluster': {'worker': addresses}, 'task': {'type': 'worker', 'index': index}}))
       log = stack.enter_context(open(folder / f'worker_{index}.log', 'w', encoding='utf-8'))
+      program = last if index == count - 1 else 'train_image_classifier.py'
       workers.append(subprocess.Popen(
-        [sys.executable, 'train_image_classifier.py', f'--train_dir={folder / "run"}', *flags,
+        [sys.executable, program, f'--train_dir={folder / "run"}', *flags,
          *(own[index] if own else ())], cwd=_ROOT, env=environment, stdout=log,
         stderr=subprocess.STDOUT))
     try:
@@ -176,6 +180,27 @@ def test_killed_worker_ends_the_other(tmp_path, killed):
     assert workers[1 - killed].wait(_SECONDS) == 75
   log = _logs(tmp_path, 2)[1 - killed]
   assert f'worker {killed} (' in log and 'Traceback' not in log
+
+
+# Joins the others and is gone before they exchange anything.
+_JOINING = """
+import os
+
+import tensorflow as tf
+
+tf.distribute.MultiWorkerMirroredStrategy()
+os._exit(9)
+"""
+
+
+@pytest.mark.slow
+def test_worker_lost_before_anything_is_exchanged_ends_the_other(tmp_path):
+  program = tmp_path / 'joining.py'
+  program.write_text(_JOINING)
+  with _started(2, tmp_path, _FLAGS, last=str(program)) as workers:
+    assert _codes(workers) == [75, 9], _logs(tmp_path, 2)
+  log = _logs(tmp_path, 2)[0]
+  assert 'worker 1 (' in log and 'Traceback' not in log
 
 
 _FOLDER = ['--dataset_name=folder']

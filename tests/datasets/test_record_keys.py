@@ -122,6 +122,27 @@ def test_compressed_files(tmp_path, compress, kind, skip):
     assert sorted(seen) == sorted((samples.png(i), [0, 1, 1, 0][i % 4]) for i in range(8))
 
 
+def test_readers_of_compressed_files_are_told_to_unpack_them(tmp_path, monkeypatch):
+  """Unpacked files of the same names are the same dataset."""
+  for folder in ('packed', 'unpacked'):
+    (tmp_path / folder).mkdir()
+    samples.write_records(tmp_path / folder / 'x_train.tfrecord', [0, 1, 1, 0])
+  path = tmp_path / 'packed' / 'x_train.tfrecord'
+  path.write_bytes(gzip.compress(path.read_bytes()))
+  packed, unpacked = ([
+    (found.notes, list(found.epoch(0, seed=1, shuffle=True).as_numpy_iterator()))
+    for found in samples.Readers(2, monkeypatch).call(
+      lambda reader, folder=folder: dataset_factory.get_dataset(
+        'tfrecord', 'train', tmp_path / folder, validation_fraction=0, readers=reader))]
+    for folder in ('packed', 'unpacked'))
+  assert packed[0] == packed[1]
+  assert 'gunzip' in packed[0][0][1] and not unpacked[0][0]
+  assert [example['id'] for example in packed[0][1]] == [
+    example['id'] for example in unpacked[0][1]]
+  assert [example['image'] for example in packed[0][1]] == [
+    example['image'] for example in unpacked[0][1]]
+
+
 def _cut_where_a_record_begins(raw):
   """The compressed bytes of one record less than all, all of which can be unpacked."""
   packer = zlib.compressobj(wbits=31)
