@@ -1,17 +1,16 @@
-"""Exports a network as a SavedModel, a TensorFlow Lite model or a frozen graph.
+r"""Exports a network for servers, phones and other programs.
 
     python export_model.py --checkpoint_path=run --output_path=flowers
-    python export_model.py --checkpoint_path=run --output_path=flowers.tflite
-    python export_model.py --checkpoint_path=run --output_path=flowers.pb
+    python export_model.py --checkpoint_path=run --output_path=a.onnx,a.pb
+    python export_model.py --checkpoint_path=run --output_path=a.int8.tflite \
+      --dataset_name=folder --dataset_dir=photos
 
-All take float32 images that are already preprocessed, and return `logits` and
-`probabilities`. The SavedModel also has the signature `serving_bytes`, which
-takes image files and preprocesses them as an evaluation does. The network, its
-inputs and its classes are described in `model.json` and `labels.txt` in the
-directory, or in `flowers.pb.json` and `flowers.pb.labels.txt` next to the file.
+All take prepared images; the SavedModel also takes image files, and pixels of
+any size. `model.json` and `labels.txt` in its directory, or `a.pb.json` and
+`a.pb.labels.txt` beside a file, describe images, inputs and classes.
 
-Every export computes in float32, and is only kept if its logits are the
-network's.
+Every export is run and compared with the network, on random images and on those
+of a dataset. It is kept if it computes the same, and is about as accurate.
 """
 
 from __future__ import annotations

@@ -49,18 +49,20 @@ def _efficientnet_lite(function: NetFunction, top_1: float) -> Net:
 
 def _vgg(function: NetFunction, scope: str, published: Published | None) -> Net:
   return Net(function, vgg.vgg_arg_scope, preprocessing='vgg', head=(f'{scope}/fc8',),
-             published=published, codes=f'{scope}/fc6', reference='https://arxiv.org/abs/1409.1556')
+             output_node=f'{scope}/fc8/squeezed', published=published, codes=f'{scope}/fc6', reference='https://arxiv.org/abs/1409.1556')
 
 
 def _inception(function: NetFunction, arg_scope: Callable, head: tuple[str, ...], *,
-               published: Published, reference: str) -> Net:
+               published: Published, reference: str, output_node: str = '') -> Net:
+  scope = head[0].partition('/')[0]
   return Net(function, arg_scope, preprocessing='inception', head=head, published=published,
-             reference=reference)
+             output_node=output_node or f'{scope}/Predictions/Reshape_1', reference=reference)
 
 
 def _mobilenet_v1(function: NetFunction, published: Published) -> Net:
   return Net(function, mobilenet_v1.mobilenet_v1_arg_scope, preprocessing='inception',
-             head=('MobilenetV1/Logits',), published=published,
+             head=('MobilenetV1/Logits',), output_node='MobilenetV1/Predictions/Reshape_1',
+             published=published,
              reference='https://arxiv.org/abs/1704.04861')
 
 
@@ -69,18 +71,21 @@ def _architecture_search(function: NetFunction, arg_scope: Callable,
                          preprocessing: str = 'inception',
                          classes: int = 1000) -> Net:
   return Net(function, arg_scope, preprocessing=preprocessing, head=('final_layer', 'aux_*'),
-             published=published, classes=classes, reference=reference)
+             output_node='final_layer/predictions', published=published, classes=classes,
+             reference=reference)
 
 
 def _mobilenet_v2(function: NetFunction, published: Published) -> Net:
   return Net(function, mobilenet_v2.mobilenet_v2_arg_scope, preprocessing='inception',
-             head=('MobilenetV2/Logits',), published=published,
+             head=('MobilenetV2/Logits',), output_node='MobilenetV2/Predictions/Reshape_1',
+             published=published,
              reference='https://arxiv.org/abs/1801.04381')
 
 
 def _mobilenet_v3(function: NetFunction, published: Published, scope: str = 'MobilenetV3') -> Net:
   return Net(function, mobilenet_v3.mobilenet_v3_arg_scope, preprocessing='inception',
-             head=(f'{scope}/Logits',), published=published,
+             head=(f'{scope}/Logits',), output_node=f'{scope}/Predictions/Reshape_1',
+             published=published,
              reference='https://arxiv.org/abs/1905.02244')
 
 
@@ -89,6 +94,7 @@ def _resnet_v1(function: NetFunction, published: Published | None, *,
                preprocessing: str = 'vgg') -> Net:
   return Net(function, arg_scope, preprocessing=preprocessing,
              head=(f'{function.__name__}/logits',), published=published,
+             output_node=f'{function.__name__}/predictions/Reshape_1',
              reference='https://arxiv.org/abs/1512.03385')
 
 
@@ -104,6 +110,7 @@ def _resnet_torchvision(function: NetFunction, published: Published) -> Net:
 def _resnet_v2(function: NetFunction, published: Published | None) -> Net:
   return Net(function, resnet_v2.resnet_arg_scope, preprocessing='vgg',
              head=(f'{function.__name__}/logits',), published=published,
+             output_node=f'{function.__name__}/predictions/Reshape_1',
              reference='https://arxiv.org/abs/1603.05027')
 
 
@@ -128,7 +135,8 @@ NETS: dict[str, Net] = {
         reference='https://arxiv.org/abs/1404.5997'),
     'alexnet_v2': Net(
         alexnet.alexnet_v2, alexnet.alexnet_v2_arg_scope, preprocessing='inception',
-        head=('alexnet_v2/fc8',), codes='alexnet_v2/fc7', reference='https://arxiv.org/abs/1404.5997'),
+        head=('alexnet_v2/fc8',), codes='alexnet_v2/fc7', output_node='alexnet_v2/fc8/squeezed',
+        reference='https://arxiv.org/abs/1404.5997'),
     'caffenet': Net(
         alexnet.caffenet, alexnet.alexnet_arg_scope, preprocessing='caffe', head=('caffenet/fc8',),
         codes='caffenet/fc7',
@@ -136,7 +144,7 @@ NETS: dict[str, Net] = {
         reference='https://github.com/BVLC/caffe/tree/master/models/bvlc_reference_caffenet'),
     'cifarnet': Net(
         cifarnet.cifarnet, cifarnet.cifarnet_arg_scope, preprocessing='cifarnet',
-        head=('CifarNet/logits',), classes=10,
+        head=('CifarNet/logits',), output_node='CifarNet/Predictions/Reshape_1', classes=10,
         reference='https://code.google.com/archive/p/cuda-convnet/'),
     'efficientnet_lite0': _efficientnet_lite(efficientnet_lite.efficientnet_lite0, 75.1),
     'efficientnet_lite1': _efficientnet_lite(efficientnet_lite.efficientnet_lite1, 76.7),
@@ -147,10 +155,12 @@ NETS: dict[str, Net] = {
         inception_resnet_v2.inception_resnet_v2, inception_resnet_v2.inception_resnet_v2_arg_scope,
         ('InceptionResnetV2/Logits', 'InceptionResnetV2/AuxLogits'),
         published=Published('inception_resnet_v2_2016_08_30', 1001, 80.4, 95.3),
+        output_node='InceptionResnetV2/Logits/Predictions',
         reference='https://arxiv.org/abs/1602.07261'),
     'inception_v1': _inception(
         inception_v1.inception_v1, inception_v1.inception_v1_arg_scope, ('InceptionV1/Logits',),
         published=Published('inception_v1_2016_08_28', 1001, 69.8, 89.6),
+        output_node='InceptionV1/Logits/Predictions/Reshape_1',
         reference='https://arxiv.org/abs/1409.4842'),
     'inception_v2': _inception(
         inception_v2.inception_v2, inception_v2.inception_v2_arg_scope, ('InceptionV2/Logits',),
@@ -165,10 +175,11 @@ NETS: dict[str, Net] = {
         inception_v4.inception_v4, inception_v4.inception_v4_arg_scope,
         ('InceptionV4/Logits', 'InceptionV4/AuxLogits'),
         published=Published('inception_v4_2016_09_09', 1001, 80.2, 95.2),
+        output_node='InceptionV4/Logits/Predictions',
         reference='https://arxiv.org/abs/1602.07261'),
     'lenet': Net(
         lenet.lenet, lenet.lenet_arg_scope, preprocessing='lenet', head=('LeNet/fc4',),
-        classes=10, channels=1, reference='http://yann.lecun.com/exdb/publis/pdf/lecun-98.pdf'),
+        output_node='Predictions/Reshape_1', classes=10, channels=1, reference='http://yann.lecun.com/exdb/publis/pdf/lecun-98.pdf'),
     # The accuracy published for these two is that of their 8-bit quantized versions.
     'mobilenet_edgetpu': _mobilenet_v3(
         mobilenet_v3.mobilenet_edgetpu, Published('mobilenet_edgetpu_224_1.0', 1001, 75.6),
@@ -217,7 +228,8 @@ NETS: dict[str, Net] = {
         reference='https://arxiv.org/abs/1707.07012'),
     'overfeat': Net(
         overfeat.overfeat, overfeat.overfeat_arg_scope, preprocessing='vgg',
-        head=('overfeat/fc8',), reference='https://arxiv.org/abs/1312.6229'),
+        head=('overfeat/fc8',), output_node='overfeat/fc8/squeezed',
+        reference='https://arxiv.org/abs/1312.6229'),
     'pnasnet_large': _architecture_search(
         pnasnet.pnasnet_large, pnasnet.pnasnet_arg_scope,
         Published('pnasnet-5_large_2017_12_13', 1001, 82.9, 96.2),

@@ -43,6 +43,8 @@ class Net:
     head: scopes that depend on the number of classes, to exclude and retrain when fine-tuning: the
       classifier's, then those of auxiliary heads; may contain shell wildcards.
     published: weights for this network's variables; None if there are none.
+    output_node: name that TF-Slim's frozen graphs have for the probabilities, or, if it ends with
+      'squeezed', for the logits; '' if TF-Slim does not have the network.
     codes: the end point that is commonly used as the network's features.
     classes, channels: of the data that the network was designed for.
     xla: whether XLA was measured to make it faster. On CPUs it made every network that was tried
@@ -55,6 +57,7 @@ class Net:
   preprocessing: str
   head: tuple[str, ...]
   published: Published | None = None
+  output_node: str = ''
   codes: str = end_points.FEATURES
   classes: int = 1000
   channels: int = 3

@@ -4,9 +4,9 @@
     python scripts/lock.py --upgrade              # upgrades everything
     python scripts/lock.py --upgrade-package=NAME
 
-One resolution covers Python 3.10 to 3.13, the extras `gpu` and `heic`, and the groups `dev` and
-`install`. A package that only one of these needs has the marker `extra == '<its name>'`, so that
-`pip install --no-deps -r requirements.lock` installs only what the programs need to run.
+One resolution covers Python 3.10 to 3.13, the extras `gpu`, `heic` and `onnx`, and the groups `dev`
+and `install`. A package that only one of these needs has the marker `extra == '<its name>'`, so
+that `pip install --no-deps -r requirements.lock` installs only what the programs need to run.
 `scripts/setup_env.sh` also installs the requested extras.
 """
 
@@ -25,6 +25,7 @@ _PARTS = {
     'gpu': ['--extra=gpu'],
     'heic': ['--extra=heic'],
     'install': ['--group=install'],
+    'onnx': ['--extra=onnx'],
 }
 _HEADER = """\
 # Made by scripts/lock.py from pyproject.toml. Installed by scripts/setup_env.sh, which resolves

@@ -4,7 +4,7 @@
 
 An example to copy into programs that use an export: it needs TensorFlow, Pillow and the file that
 describes the export (`model.json`, or `<export>.json`), but nothing else of this project. The
-result is float32 [1, height, width, channels].
+result is float32 [1, height, width, channels], or int8 if the export takes int8.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ def prepare(path: str, about: dict) -> np.ndarray:
     about: the parsed description of the export.
 
   Returns:
-    float32 [image_size, image_size, channels].
+    float32 or int8 [image_size, image_size, channels].
   """
   how, size, channels = about['transform'], about['image_size'], about['channels']
   pixels = _read(path, how['interpolation'], channels)
-  return _normalized(_fitted(pixels, how, size), how).numpy()
+  return _quantized(_normalized(_fitted(pixels, how, size), how).numpy(), about['inputs'])
 
 
 def _read(path: str, interpolation: str, channels: int) -> tf.Tensor:
@@ -133,6 +133,16 @@ def _normalized(pixels: tf.Tensor, how: dict) -> tf.Tensor:
   if how['scale'] != [1, 1, 1]:  # The luma of this colour is not quite 1.
     pixels /= _colour(how['scale'], channels)
   return pixels[..., ::-1] if how['channel_order'] == 'bgr' else pixels
+
+
+def _quantized(image: np.ndarray, inputs: dict) -> np.ndarray:
+  """Rounds to the integers that the export takes, if it takes integers."""
+  about = inputs.get('images', {})
+  if 'scale' not in about:
+    return image
+  limits = np.iinfo(about['dtype'])
+  integers = np.round(image / about['scale']) + about['zero_point']
+  return np.clip(integers, limits.min, limits.max).astype(about['dtype'])
 
 
 def _colour(colour, channels: int) -> np.ndarray:

@@ -5,6 +5,7 @@
 #   scripts/setup_env.sh           what the programs need, with TensorFlow for the CPU
 #   scripts/setup_env.sh --gpu     CUDA for NVIDIA GPUs as well
 #   scripts/setup_env.sh --heic    the reader for photos of iPhones as well
+#   scripts/setup_env.sh --onnx    the converter to ONNX as well
 #   scripts/setup_env.sh --dev     the tools for tests and style checks as well
 #   PYTHON=/path/to/python3.12 scripts/setup_env.sh
 #
@@ -47,8 +48,9 @@ fi
 chosen=$(cat "$extras" 2>/dev/null || true)
 for argument in "$@"; do
   case $argument in
-    --dev | --gpu | --heic) [[ " $chosen " == *" ${argument#--} "* ]] || chosen+=" ${argument#--}" ;;
-    *) fail "Expected --gpu, --heic, --dev or no argument. Received: $argument" ;;
+    --dev | --gpu | --heic | --onnx)
+      [[ " $chosen " == *" ${argument#--} "* ]] || chosen+=" ${argument#--}" ;;
+    *) fail "Expected --gpu, --heic, --onnx, --dev or no argument. Received: $argument" ;;
   esac
 done
 if requirements "${PYTHON:-$venv/bin/python}" 2>/dev/null | cmp -s - "$installed"; then

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import dataclasses
 import functools
 import json
 import pathlib
@@ -13,11 +15,11 @@ import pytest
 import tensorflow as tf
 from absl import flags
 
-from datasets import labels_file
+from datasets import dataset_factory, labels_file
 from nets import nets_factory
 from preprocessing import preprocessing_factory
 from slim_zoo.evaluation import classifier
-from slim_zoo.export import description, exporter, targets, tflite
+from slim_zoo.export import comparison, description, exporter, targets, tflite
 from slim_zoo.export.model import Model
 from slim_zoo.training import checkpoints
 from slim_zoo.weights import checkpoint_files
@@ -111,7 +113,8 @@ def _check(path, network):
   images = np.random.default_rng(3).normal(size=shape).astype(np.float32)
   expected = network(tf.constant(images), is_training=False)[0].numpy()
   found, operators = _run(path, images)
-  assert found.keys() == {'logits', 'probabilities'}
+  top = {'top_classes', 'top_probabilities'} if path.is_dir() else set()
+  assert found.keys() == {'logits', 'probabilities', *top}
   assert np.abs(found['logits'] - expected).max() <= 1e-4 * np.abs(expected).max()
   np.testing.assert_allclose(found['probabilities'], tf.nn.softmax(expected), atol=1e-3)
   assert np.ptp(expected, axis=0).max() > 0.1 * np.abs(expected).max()  # Images differ.
@@ -139,8 +142,8 @@ def _check_files(path, network):
   ('cifarnet', 'model.tflite')])
 def test_exports_equal_the_network(program, trained, tmp_path, name, export, capsys):
   path = _export(program, trained, name, export, tmp_path)
-  *_, last = capsys.readouterr().out.splitlines()
-  assert last.startswith(f'Wrote {path}, a ') and "difference from the network's logits" in last
+  out = capsys.readouterr().out
+  assert f'Wrote {path} (' in out and "difference from the network's logits" in out
   network = trained(name)[1]
   operators = _check(path, network)
   if export == 'model':
@@ -164,6 +167,127 @@ def test_exports_equal_the_network(program, trained, tmp_path, name, export, cap
   assert sorted(file.name for file in tmp_path.iterdir()) == [export, *beside]
   assert labels_file.read(tmp_path / (beside[1] if beside else 'model/labels.txt')).names == (
     'ant', 'bee (1)', 'class 2', 'sea horse', 'bee (4)')
+
+
+def test_saved_model_takes_pixels_and_names_the_classes(program, trained, tmp_path):
+  path = _export(program, trained, 'mobilenet_v1_025', 'model', tmp_path)
+  pixels = np.random.default_rng(0).integers(0, 256, [2, 90, 70, 3], np.uint8)
+  files = [tf.io.encode_png(image).numpy() for image in pixels]
+  signatures = _signatures(path)
+  found = signatures['serving_uint8'](pixels=tf.constant(pixels))
+  expected = signatures['serving_bytes'](image_bytes=tf.constant(files))
+  np.testing.assert_array_equal(found['logits'], expected['logits'])
+  order = np.argsort(-found['probabilities'].numpy(), axis=-1)
+  names = np.array([b'ant', b'bee (1)', b'class 2', b'sea horse', b'bee (4)'])
+  np.testing.assert_array_equal(found['top_classes'], names[order])
+  np.testing.assert_array_equal(found['top_probabilities'], np.take_along_axis(
+    found['probabilities'].numpy(), order, axis=-1))
+  assert _description(path)['inputs']['pixels']['signature'] == 'serving_uint8'
+
+
+def test_saved_model_answers_a_request_of_tensorflow_serving(program, trained, tmp_path):
+  """Its row format: named inputs per instance, Base64 for `…_bytes`, and outputs per instance.
+
+  See https://www.tensorflow.org/tfx/serving/api_rest.
+  """
+  path = _export(program, trained, 'mobilenet_v1_025', 'model', tmp_path)
+  images = np.random.default_rng(1).integers(0, 256, [2, 40, 30, 3], np.uint8)
+  files = [tf.io.encode_jpeg(image).numpy() for image in images]
+  body = json.dumps({'signature_name': 'serving_bytes', 'instances': [
+    {'image_bytes': {'b64': base64.b64encode(file).decode()}} for file in files]})
+  request = json.loads(body)
+  function = _signatures(path)[request['signature_name']]
+  assert {*function.structured_input_signature[1]} == {'image_bytes'}
+  values = [base64.b64decode(instance['image_bytes']['b64']) for instance in request['instances']]
+  found = {name: output.numpy() for name, output in function(image_bytes=values).items()}
+  # Only outputs with one row for each instance can be in the answer.
+  assert {len(rows) for rows in found.values()} == {len(files)}
+  answer = json.dumps({'predictions': [
+    {name: np.char.decode(rows[place].astype(bytes)).tolist() if rows.dtype == object
+     else rows[place].tolist() for name, rows in found.items()} for place in range(len(files))]})
+  best = [row['top_classes'][0] for row in json.loads(answer)['predictions']]
+  assert {*best} <= {'ant', 'bee (1)', 'class 2', 'sea horse', 'bee (4)'}
+
+
+def _digits_network(tmp_path) -> pathlib.Path:
+  """Trains a network on digits in a few steps; returns the folder of its checkpoint."""
+  network = nets_factory.build_network('lenet', image_shape=[28, 28, 1], num_classes=10, seed=1)
+  data = dataset_factory.get_dataset('digits', 'train', None)
+  preprocess = nets_factory.get_net('lenet').preprocessing
+  transform = preprocessing_factory.get_recipe(preprocess).transform
+  batch = next(iter(data.epoch(0).batch(data.num_examples)))
+  images = tf.map_fn(lambda file: transform(file, 28, 28, channels=1), batch['image'],
+                     fn_output_signature=tf.float32)
+  optimizer = tf.keras.optimizers.Adam(0.002)
+  variables = [network.variables[name] for name in network.trainable]
+  for step in range(30):
+    rows = slice(50 * step, 50 * step + 50)
+    with tf.GradientTape() as tape:
+      logits, _ = network(images[rows], is_training=False)
+      loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(
+        batch['label'][rows], logits))
+    optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+  checkpoints.save(tmp_path / 'run', 7, network.variables, metadata={
+    'format': 1, 'model_name': 'lenet', 'class_names': list(data.class_names), 'image_size': 28,
+    'channels': 1, 'step': 7, 'flags': {}, 'preprocessing_name': preprocess}, max_to_keep=1)
+  return tmp_path / 'run'
+
+
+@pytest.mark.slow
+def test_exports_are_compared_on_images(program, tmp_path, capsys):
+  """Accuracies are those of TensorFlow's interpreter and of ONNX Runtime on the same images."""
+  onnxruntime = pytest.importorskip('onnxruntime', reason='needs the extra onnx')
+  kinds = ['tflite', 'float16.tflite', 'dynamic.tflite', 'int8.tflite', 'onnx', 'pb']
+  paths = [tmp_path / f'model.{kind}' for kind in kinds]
+  assert program(f'--checkpoint_path={_digits_network(tmp_path)}', '--dataset_name=digits',
+                 f'--output_path={",".join(map(str, paths))}', '--num_images=50') == 0
+  out = capsys.readouterr().out
+  found = {kind: _description(path)['compared'] for kind, path in zip(kinds, paths, strict=True)}
+  assert all(one['num_photos'] == 50 and one['agreement'] >= 0.96 for one in found.values())
+  assert found['tflite']['accuracy'] > 0.5  # Not by chance.
+  sizes = [path.stat().st_size for path in paths]
+  assert sizes[0] > 1.8 * sizes[1] > 1.8 * 1.5 * sizes[3]
+  for path, kind in zip(paths, kinds, strict=True):
+    assert f'\n{path.name} ' in out and f'{found[kind]["accuracy"]:.4f}' in out
+
+  data = dataset_factory.get_dataset('digits', 'validation', None)
+  places = np.unique(np.linspace(0, data.num_examples - 1, 50).round().astype(int))
+  batch = next(iter(data.epoch(0).batch(data.num_examples)))
+  transform = preprocessing_factory.get_recipe('lenet').transform
+  images = np.stack([transform(batch['image'][place], 28, 28, channels=1) for place in places])
+  labels = batch['label'].numpy()[places]
+
+  int8 = _description(paths[3])
+  with pytest.warns(UserWarning, match='tf.lite.Interpreter is deprecated'):
+    run = tf.lite.Interpreter(str(paths[3])).get_signature_runner('serving_default')
+  source = int8['inputs']['images']
+  assert (source['dtype'], int8['outputs']['logits']['dtype']) == ('int8', 'int8')
+  integers = np.clip(np.round(images / source['scale']) + source['zero_point'], -128, 127)
+  best = [run(images=image[np.newaxis].astype(np.int8))['logits'].argmax() for image in integers]
+  assert np.mean(best == labels) == pytest.approx(found['int8.tflite']['accuracy'])
+
+  session = onnxruntime.InferenceSession(str(paths[4]), providers=['CPUExecutionProvider'])
+  logits, probabilities = session.run(['logits', 'probabilities'], {'images': images})
+  assert np.mean(logits.argmax(-1) == labels) == pytest.approx(found['onnx']['accuracy'])
+  np.testing.assert_allclose(probabilities, tf.nn.softmax(logits), atol=1e-6)
+
+
+def test_export_that_loses_accuracy_is_not_kept(program, tmp_path, monkeypatch, capsys):
+  """The others of the same call are kept, and the table has all of them."""
+  run = _digits_network(tmp_path)
+  monkeypatch.setitem(targets.TARGETS, '.dynamic.tflite', targets.Target(
+    'dull model', lambda model, path: path.write_text(''),
+    lambda path: {'images': lambda images: np.eye(10, dtype=np.float32)[np.zeros(
+      len(images), int)]}, 'images', tolerance=None))
+  arguments = [f'--checkpoint_path={run}', '--dataset_name=digits', '--num_images=40']
+  with pytest.raises(ValueError, match=r'dull\.dynamic.*--max_accuracy_drop=0\.02'):
+    program(*arguments, f'--output_path={tmp_path}/dull.dynamic.tflite,{tmp_path}/good.pb')
+  assert sorted(path.name for path in tmp_path.iterdir()) == [
+    'good.pb', 'good.pb.json', 'good.pb.labels.txt', 'run']
+  assert 'dull.dynamic.tflite' in capsys.readouterr().out
+  assert program(*arguments, '--max_accuracy_drop=1',
+                 f'--output_path={tmp_path}/dull.dynamic.tflite') == 0
+  assert (tmp_path / 'dull.dynamic.tflite').exists()
 
 
 @pytest.mark.parametrize('name, source', [
@@ -228,8 +352,8 @@ def test_link_to_an_empty_folder_is_not_replaced(tmp_path):
 def test_class_names_need_not_be_utf8(tmp_path):
   path, names = tmp_path / 'model.pb', ['caf\udce9', 'two\nlines']
   transform = preprocessing_factory.get_recipe('lenet').transform
-  description.write(path, Model(None, 4, 3, 'lenet', transform), targets.find(path), facts={},
-                    class_names=names)
+  description.write(path, Model(None, 4, 3, 'lenet', transform, class_names=names),
+                    targets.find(path), facts={}, found=comparison.Found(0, 1, 1))
   assert checkpoint_files.read_metadata(str(path), of_export=True)['class_names'] == names
   assert labels_file.read(f'{path}.labels.txt').names == ('caf\udce9', 'two lines')
 
@@ -256,7 +380,8 @@ def test_op_missing_in_tensorflow_lite_is_explained(tmp_path):
 
 def test_export_is_complete_or_absent(program, trained, tmp_path, monkeypatch):
   (tmp_path / 'model.pb.part' / 'of_a_killed_run').mkdir(parents=True)
-  monkeypatch.setattr(exporter, '_TOLERANCE', -1.0)
+  monkeypatch.setitem(targets.TARGETS, '.pb', dataclasses.replace(
+    targets.TARGETS['.pb'], tolerance=-1.0))
   with pytest.raises(ValueError, match=r'frozen graph.*Received: .*\de-\d\d|0\.0e\+00'):
     _export(program, trained, 'lenet', 'model.pb', tmp_path)
   assert not [*tmp_path.iterdir()]
@@ -277,9 +402,9 @@ def test_description_is_removed_if_the_export_fails(program, trained, tmp_path, 
 
 
 def test_export_with_wrong_outputs_is_detected(program, trained, tmp_path, monkeypatch):
-  def other(path, images, files):
-    del path, files
-    yield np.full([len(images), len(_CLASSES)], np.nan, np.float32)
+  def other(path):
+    del path
+    return {'images': lambda images: np.full([len(images), len(_CLASSES)], np.nan, np.float32)}
 
   target = targets.Target('frozen graph', lambda model, path: path.write_text(''), other, 'input')
   monkeypatch.setitem(targets.TARGETS, '.pb', target)
@@ -293,6 +418,11 @@ def test_export_with_wrong_outputs_is_detected(program, trained, tmp_path, monke
   (['--output_path={tmp}/model.h5'], r'\.pb .*\.tflite .*model.h5'),
   (['--output_path=gs://bucket/model'], 'gs://bucket/model'),
   (['--output_path={tmp}/model', '--checkpoint_path='], '--checkpoint_path'),
+  (['--output_path={tmp}/model.pb,{tmp}/./model.pb'], '--output_path'),
+  (['--output_path={tmp}/model.int8.tflite'], '--dataset_dir'),
+  (['--output_path={tmp}/model.pb', '--dataset_name=digits', '--dataset_split_name=none'],
+   'none'),
+  (['--output_path={tmp}/model.pb', '--dataset_name=digits', '--labels_offset=2'], 'class'),
   (['--output_path={tmp}/model', '--checkpoint_path={tmp}/bare', '--model_name=lenet'],
    'bare'),
 ])
@@ -313,6 +443,6 @@ def test_as_a_program(run_script, trained, tmp_path):
   code, out, errors = run_script('export_model', f'--checkpoint_path={trained("lenet")[0]}',
                                  f'--output_path={path}')
   assert code == 0, errors
-  assert not errors
-  assert len(out.splitlines()) == 3
+  assert errors.splitlines() in ([], ['INFO: Created TensorFlow Lite XNNPACK delegate for CPU.'])
+  assert out.splitlines()[2].startswith(f'Wrote {path} ')
   _check(path, trained('lenet')[1])

@@ -134,13 +134,10 @@ def original_network(ours: api.Model, path: str) -> Callable[[np.ndarray], np.nd
   if ours.name not in names.NETWORKS:
     return lambda images: ours(images).numpy()
   known = names.NETWORKS[ours.name]
-  width = {'025': 0.25, '035': 0.35, '050': 0.5, '075': 0.75, '140': 1.4}.get(
-      ours.name.rpartition('_')[2], 1.0)
-  arguments = {**known.arguments, **({'alpha': width} if 'alpha' in known.arguments else {})}
   shape = (ours.image_size, ours.image_size, 3)
   model = getattr(keras.applications, known.model)(
       weights=None, classes=len(ours.class_names), classifier_activation=None, input_shape=shape,
-      **arguments)
+      **known.arguments)
   if path.endswith('.h5'):
     model.load_weights(path)
   else:

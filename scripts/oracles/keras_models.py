@@ -33,7 +33,7 @@ def variables(network: str, model: keras.Model, ours: Iterable[str]) -> dict[str
 
 def assign(network: str, model: keras.Model,
            values: Mapping[str, np.ndarray]) -> dict[str, keras.Variable]:
-  """Assigns our values to all variables of Keras' network; not for VGG, whose weights expect BGR.
+  """Assigns our values to all variables of Keras' network; VGG is then for BGR images.
 
   Returns:
     The same as `variables`.
@@ -41,8 +41,7 @@ def assign(network: str, model: keras.Model,
   found = variables(network, model, values)
   takes = names.takes_of(network, values, {}, theirs={})
   for name, variable in found.items():
-    scale = takes[name].apply(np.ones(variable.shape, np.float32), values[name].shape)
-    variable.assign((values[name] / scale).reshape(variable.shape))
+    variable.assign(takes[name].revert(values[name]).reshape(variable.shape))
   return found
 
 

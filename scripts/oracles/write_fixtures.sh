@@ -5,24 +5,25 @@
 #   scripts/oracles/write_fixtures.sh torch    timm's and torchvision's
 #   scripts/oracles/write_fixtures.sh state_dicts    the same, with the names in their state dicts
 #   scripts/oracles/write_fixtures.sh real     published weights on the photos in ZOO_ASSETS
+#   scripts/oracles/write_fixtures.sh exports  writes no fixture: loads our exports into PyTorch's
 #
-# slim, torch and state_dicts accept names of networks. By default they run all, which takes about an
-# hour (slim) or a few minutes (the others) on two cores. Needs Python 3.11 (or PYTHON), PyPI and
-# .venv (scripts/setup_env.sh). The environments are created in .oracles.
+# slim, torch, state_dicts and exports accept names of networks. By default they run all, which takes
+# about an hour (slim) or a few minutes (the others) on two cores. Needs Python 3.11 (or PYTHON),
+# PyPI and .venv (scripts/setup_env.sh). The environments are created in .oracles.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-kind=${1:?slim, torch, state_dicts or real}
+kind=${1:?slim, torch, state_dicts, real or exports}
 shift
 case $kind in
   slim | torch) environment=$kind ;;
-  state_dicts) environment=torch ;;
+  state_dicts | exports) environment=torch ;;
   real)
     photos=${ZOO_ASSETS:?the folder of real images and weights}/imagenet_sample
     environment=torch
     ;;
   *)
-    echo "Expected slim, torch, state_dicts or real. Received: '$kind'." >&2
+    echo "Expected slim, torch, state_dicts, real or exports. Received: '$kind'." >&2
     exit 1
     ;;
 esac
@@ -65,5 +66,11 @@ case $kind in
     .venv/bin/python scripts/oracles/write_photos.py "$photos" "$folder/photos.npz"
     "$folder/torch/bin/python" scripts/oracles/write_real_weights_fixture.py \
       --photos="$folder/photos.npz"
+    ;;
+  exports)
+    exports=$(mktemp -d)
+    trap 'rm -rf "$exports"' EXIT
+    .venv/bin/python scripts/oracles/write_exports.py "$exports" "$@"
+    "$folder/torch/bin/python" scripts/oracles/compare_exports.py --declare_operators "$exports"
     ;;
 esac

@@ -19,7 +19,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
 from scripts.oracles import fixtures, torch_models, values
 from slim_zoo.weights.dialects import torch as torch_dialects
-from slim_zoo.weights.layouts import DEPTHWISE_OIHW, OIHW, Take
+from slim_zoo.weights.layouts import Take
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,18 +61,11 @@ ORACLES: dict[str, Oracle] = {oracle.network: oracle for oracle in (
 )}
 
 
-_INVERSES = {
-    OIHW: lambda array: array.transpose(3, 2, 0, 1),
-    DEPTHWISE_OIHW: lambda array: array.transpose(2, 3, 0, 1).reshape(-1, 1, *array.shape[:2])}
-
-
 def _to_torch(array: np.ndarray, take: Take, shape: Sequence[int]) -> np.ndarray:
   """Changes an array from our layout to PyTorch's."""
   if take.factor:
     raise ValueError(f'Expected an array without a factor. Received: {take.key}.')
-  for step in reversed(take.steps):
-    array = _INVERSES[step](array if array.ndim == 4 else array[np.newaxis, np.newaxis])
-  return array.reshape(tuple(shape))
+  return take.revert(array).reshape(tuple(shape))
 
 
 def _takes(oracle: Oracle, shapes: dict) -> dict[str, Take]:

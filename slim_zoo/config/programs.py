@@ -205,12 +205,57 @@ class TrainOnFeatures:
 
 
 @dataclasses.dataclass(frozen=True)
+class Comparison:
+  """Comparison."""
+  checkpoint_paths: str | None = option(
+      None, 'Weights to compare, separated by commas, each as --checkpoint_path of the other '
+      'programs takes them; NETWORK=PATH if they do not tell their network. By default the '
+      'published weights that have been downloaded.', common=True)
+  minutes: float = option(10.0, 'Time that the comparison may take, downloads aside. Networks that '
+                          'would take longer are listed with the time that they need.',
+                          lower=0.01, common=True)
+  output_dir: str | None = option(
+      None, 'Directory for the table compared.csv, the picture compared.png, the features, and the '
+      'best network in best.', path=Path.WRITTEN, common=True)
+  cross_validation_folds: int = option(5, 'Number of folds of the cross-validation.', lower=3,
+                                       common=True)
+  regularization_strengths: str | None = option(
+      None, "Values of scikit-learn's C to choose from, separated by commas; smaller values "
+      'regularize more.')
+  seed: int = option(0, 'Seed of the folds.', common=True)
+  checkpoint_channel_order: str | None = option(
+      None, 'Channel order that the first layers of the weights expect, for those files that do '
+      'not say.', choices=['rgb', 'bgr'])
+  convert_input_channels: bool = option(
+      False, 'Fit the first layers to images with another number of channels, by summing or '
+      'repeating.')
+
+
+@dataclasses.dataclass(frozen=True)
+class Compare:
+  """compare_networks.py."""
+  data: Data = Data(dataset_name='folder', dataset_split_name='train')
+  comparison: Comparison = Comparison()
+  computation: Computation = Computation(batch_size=32)
+
+
+@dataclasses.dataclass(frozen=True)
 class ExportOutput:
   """Export."""
-  output_path: str | None = option(None, 'Directory for a SavedModel, or a .tflite or .pb file.',
-                                   path=Path.WRITTEN, common=True)
+  output_path: str | None = option(
+      None, 'What to write, separated by commas: a directory for a SavedModel, or a file that ends '
+      'in .tflite, .float16.tflite, .dynamic.tflite, .int8.tflite, .onnx, .keras, .safetensors or '
+      '.pb.', path=Path.WRITTEN, common=True)
   image_size: int | None = option(None, 'Height and width of the images; by default as in '
                                   'training.', lower=1, common=True)
+  num_images: int = option(
+      200, 'Number of images of the dataset on which exports are compared with the network.',
+      lower=1, common=True)
+  num_calibration_images: int = option(
+      200, 'Number of training images on which the ranges of int8 are measured.', lower=1)
+  max_accuracy_drop: float = option(
+      0.02, 'An export whose accuracy is lower by more than this share of the images is not kept.',
+      lower=0, upper=1, common=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,6 +263,7 @@ class Export:
   """export_model.py."""
   weights: Weights = Weights()
   output: ExportOutput = ExportOutput()
+  data: EvaluationData = EvaluationData()
   names: ClassNames = ClassNames()
   model: TrainedModel = TrainedModel()
 
@@ -251,6 +297,34 @@ class Convert:
   """convert_weights.py."""
   weights: ConvertedWeights = ConvertedWeights()
   output: ConversionOutput = ConversionOutput()
+
+
+@dataclasses.dataclass(frozen=True)
+class InspectedWeights:
+  """Weights."""
+  checkpoint_path: str | None = option(
+      None, 'Weights of any format, or a directory or an archive with them; zoo:<name> for '
+      'published weights.', path=Path.READ, common=True)
+  model_name: str | None = option(
+      None, 'The only network to compare the weights with; by default all.', common=True)
+  checkpoint_channel_order: str | None = option(
+      None, 'Channel order that the first layer expects, for files that do not say.',
+      choices=['rgb', 'bgr'], common=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class InspectionOutput:
+  """Output."""
+  all_variables: bool = option(False, 'List every array, instead of sums by scope.', common=True)
+  output_path: str | None = option(None, 'A .json file for the result, in addition.',
+                                   path=Path.WRITTEN, common=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Inspect:
+  """inspect_weights.py."""
+  weights: InspectedWeights = InspectedWeights()
+  output: InspectionOutput = InspectionOutput()
 
 
 @dataclasses.dataclass(frozen=True)

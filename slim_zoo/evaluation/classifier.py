@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from datasets import dataset_factory, imagenet, labels, labels_file, splits
+from datasets import dataset_factory, imagenet, label_join, labels, labels_file, splits
 from datasets.dataset import Dataset
 from nets import custom_head, nets_factory
 from nets.network import Network
 from preprocessing.transform import Transform
 from slim_zoo.config import model as model_options
 from slim_zoo.config import settle as config_settle
-from slim_zoo.config.data import Data
+from slim_zoo.config.data import Data, EvaluationData
 from slim_zoo.config.flag_values import Parsed, options_of, replace
 from slim_zoo.weights import kept_heads, opening, restore, sources, transforms
 
@@ -123,6 +123,39 @@ def class_names(weights: sources.Weights, known: Mapping[str, Any], model_name: 
     raise ValueError(f'--labels_path={labels_path}: expected names of the {count} classes of '
                      f'{weights.path}. Received: {len(names)}.')
   return names
+
+
+def label_map(dataset: Dataset, names: Sequence[str] | None, *, num_classes: int, source: str,
+              known: Mapping[str, Any], config: EvaluationData, given: Collection[str]
+              ) -> list[int]:
+  """Matches the classes of a dataset with the outputs of a network.
+
+  Args:
+    dataset: the dataset.
+    names: of the outputs, from the weights or from --labels_path; None if they are not known.
+    num_classes: number of outputs.
+    source: the weights' path, for messages.
+    known: what is known about the weights.
+    config: how the classes are matched if the names are not known.
+    given: the flags that were given.
+
+  Returns:
+    The output of each class, -1 if there is none.
+
+  Raises:
+    ValueError: if they do not fit, or --labels_offset has no effect.
+  """
+  if names:
+    if 'labels_offset' in given and 'labels_path' not in given and (
+        'labels_offset' not in known.get('flags', {})):
+      raise ValueError(f'--labels_offset: expected none, because {source} knows the names of its '
+                       'classes and is matched by them. Leave it out.')
+    return labels.map_by_name(dataset.class_names, names)
+  joined = label_join.join(dataset, num_classes, labels_offset=config.labels_offset,
+                           labels_are_indices=config.labels_are_indices)
+  if joined.note:
+    print(joined.note)
+  return joined.label_map
 
 
 def get_dataset(config: Data, *, is_own: bool = False) -> Dataset:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from datasets import imagenet, label_join, labels
+from datasets import imagenet, labels
 from datasets.dataset import Dataset
 from nets.network import Network
 from slim_zoo.config.flag_values import Parsed, replace
@@ -174,23 +174,15 @@ def _join_classes(dataset: Dataset, weights: sources.Weights, known: Mapping[str
                   parsed: Parsed[Evaluate], config: Evaluate) -> tuple[int, list[int]]:
   """Returns how many classes the checkpoint has, and the output of each label."""
   name, labels_path = config.model.model_name, config.names.labels_path
-  if 'class_names' in known and not labels_path:
-    names = known['class_names']
-    if 'labels_offset' in parsed.given and 'labels_offset' not in known.get('flags', {}):
-      raise ValueError(f'--labels_offset: expected none, because {weights.path} knows the names of '
-                       'its classes and is matched by them. Leave it out.')
-    return len(names), labels.map_by_name(dataset.class_names, names)
+  names = known.get('class_names')
   if labels_path:
     names = classifier.class_names(weights, known, name, labels_path=labels_path)
-    return len(names), labels.map_by_name(dataset.class_names, names)
-  num_classes = opening.num_outputs(weights, name)
+  num_classes = len(names) if names else opening.num_outputs(weights, name)
   if num_classes is None:
     advice = dense_heads.advice(weights.source.shapes)
     raise ValueError(f'Expected: weights with a classifier to evaluate. Received: {weights.path}, '
                      f'which has none for {name}. Train one on them, with --checkpoint_path and '
                      '--checkpoint_exclude_scopes, and evaluate that.' + (advice and f' {advice}'))
-  joined = label_join.join(dataset, num_classes, labels_offset=config.data.labels_offset,
-                           labels_are_indices=config.data.labels_are_indices)
-  if joined.note:
-    print(joined.note)
-  return num_classes, joined.label_map
+  return num_classes, classifier.label_map(
+      dataset, names, num_classes=num_classes, source=weights.path, known=known,
+      config=config.data, given=parsed.given)

@@ -1,12 +1,13 @@
-"""Writing an export: complete and checked, or not at all."""
+"""Writing an export: complete, checked and compared with the network, or not at all."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,16 +15,17 @@ import tensorflow as tf
 from absl import logging
 
 from files.locks import locked
-from slim_zoo.export import description, targets
-from slim_zoo.export.model import LOGITS, Model
+from slim_zoo.export import comparison, description, runner, targets
+from slim_zoo.export.comparison import Found, Photos
+from slim_zoo.export.model import Model
 from slim_zoo.export.targets import Target
 
-_TOLERANCE = 1e-4  # Relative to the largest logit: float32 rounding adds up over the layers.
-_NUM_IMAGES = 2  # Whose logits are compared.
+_NUM_IMAGES = 2  # Random ones, whose logits are compared.
 
 
 def export(model: Model, path: str | os.PathLike[str], *, facts: Mapping[str, Any],
-           class_names: Sequence[str]) -> float:
+           photos: Photos | None = None, max_accuracy_drop: float = 1.0
+           ) -> tuple[Found, str]:
   """Exports a network, with a description and the names of its classes.
 
   Args:
@@ -31,14 +33,14 @@ def export(model: Model, path: str | os.PathLike[str], *, facts: Mapping[str, An
     path: its suffix selects the target, see `targets.TARGETS`; its directory is created if
       necessary.
     facts: what else is known about the network, by the names of a checkpoint's metadata.
-    class_names: one name per output, `labels.UNNAMED` if it is not known.
+    photos: to compare it with the network on; None for random images only.
+    max_accuracy_drop: how much lower its accuracy on them may be, in [0, 1].
 
   Returns:
-    The largest difference between the export's logits and the network's on random images, relative
-    to the largest logit.
+    What was found out about it, and why it is not kept; '' if it is.
 
   Raises:
-    ValueError: if the path exists already, or the export computes something else.
+    ValueError: if the path exists already, or the network cannot be exported like this.
     OSError: if it cannot be written.
   """
   path, target = pathlib.Path(path), targets.find(path)
@@ -51,12 +53,24 @@ def export(model: Model, path: str | os.PathLike[str], *, facts: Mapping[str, An
     try:
       with _quiet():
         target.write(model, aside / path.name)
-      difference = _check(model, target, aside / path.name)
-      description.write(aside / path.name, model, target, facts=facts, class_names=class_names)
-      _move(aside, path)
+        found, fault = _examine(model, target, aside / path.name, photos=photos)
+      if photos and not fault:
+        fault = _loss(found, photos, max_accuracy_drop)
+      if not fault:
+        description.write(aside / path.name, model, target, facts=facts, found=found)
+        _move(aside, path)
     finally:
       shutil.rmtree(aside, ignore_errors=True)
-  return difference
+  return found, fault
+
+
+def of_network(model: Model, photos: Photos | None) -> Found:
+  """Finds out about the network itself what `export` finds out about an export."""
+  image = np.zeros([1, *model.image_shape], np.float32)
+  num_bytes = sum(value.nbytes for value in model.values().values())
+  found = Found(None, num_bytes, comparison.milliseconds(model.logits, image))
+  return found if photos is None else dataclasses.replace(
+      found, accuracy=photos.accuracy(photos.expected), num_photos=len(photos))
 
 
 @contextlib.contextmanager
@@ -91,27 +105,55 @@ def check_free(path: str | os.PathLike[str]) -> None:
                        f'exists. Choose another --output_path, or remove it.')
 
 
-def _check(model: Model, target: Target, path: pathlib.Path) -> float:
-  """Compares an export's logits with the network's.
+def _examine(model: Model, target: Target, path: pathlib.Path, *,
+             photos: Photos | None) -> tuple[Found, str]:
+  """Compares an export with the network; says what is wrong if it computes something else.
 
   Raises:
-    ValueError: if they differ by more than rounding.
+    ValueError: if the network itself computes NaN or infinity.
   """
+  run = target.open(path)
   pixels = np.random.default_rng(0).integers(0, 256, [_NUM_IMAGES, *model.image_shape], np.uint8)
-  files = np.array([tf.io.encode_png(image).numpy() for image in pixels])
-  images = model.preprocess(tf.constant(files))
-  expected = model.outputs(images)[LOGITS].numpy()
+  files = np.array([tf.io.encode_png(image).numpy() for image in pixels], object)
+  images = model.preprocess(tf.constant(files)).numpy()
+  expected = model.logits(images)
   if not np.isfinite(expected).all():
     raise ValueError('Expected: finite outputs. Received: NaN or infinity for random images. The '
                      'weights are broken, or do not belong to this network.')
-  scale = max(float(np.abs(expected).max()), float(np.finfo(np.float32).tiny))
-  found = np.stack(list(target.logits(path, images.numpy(), files)))
-  difference = float(np.abs(found - expected).max()) / scale
-  if not difference <= _TOLERANCE:  # NaN is not.
-    raise ValueError(f"Expected: a {target.name} that computes the network's logits, up to "
-                     f'{_TOLERANCE:.0e} of the largest. Received: a difference of '
-                     f'{difference:.1e} of it. Nothing is kept; choose another target.')
-  return difference
+  batches = {runner.IMAGES: images, runner.FILES: files, runner.PIXELS: pixels}
+  differences = [comparison.relative_difference(compute(batches[kind]), expected)
+                 for kind, compute in run.items()]
+  time = comparison.milliseconds(run[runner.IMAGES], images[:1]) if target.runs_here else None
+  found = Found(float(np.max(differences)), comparison.size_of(path), time)
+  fault = _difference(found, target)
+  if photos and not fault:
+    difference, agreement, accuracy = comparison.on_photos(run, photos)
+    found = dataclasses.replace(
+        found, difference=float(np.max([difference, *differences])), agreement=agreement,
+        accuracy=accuracy, num_photos=len(photos))
+    fault = _difference(found, target)
+  return found, fault
+
+
+def _difference(found: Found, target: Target) -> str:
+  """Says so if an export computes something else than the network; otherwise returns ''."""
+  most = target.tolerance if target.tolerance is not None else np.finfo(np.float32).max
+  if found.difference is None or found.difference <= most:  # NaN is not.
+    return ''
+  expected = ('finite logits' if target.tolerance is None else
+              f"the network's logits, up to {target.tolerance:.0e} of the largest")
+  return (f'Expected: a {target.name} that computes {expected}. Received: a difference of '
+          f'{found.difference:.1e} of it.')
+
+
+def _loss(found: Found, photos: Photos, most: float) -> str:
+  """Says so if an export is less accurate than it may be; otherwise returns ''."""
+  before = photos.accuracy(photos.expected)
+  if found.accuracy is None or before - found.accuracy <= most:
+    return ''
+  return (f'Expected: an accuracy of at least {before - most:.4f} on {len(photos)} images, '
+          f'--max_accuracy_drop={most:g} below that of the network. Received: '
+          f'{found.accuracy:.4f}.')
 
 
 def _move(aside: pathlib.Path, path: pathlib.Path) -> None:

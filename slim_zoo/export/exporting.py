@@ -1,47 +1,148 @@
-"""Exporting a trained network, from the command line to the finished file."""
+"""Exporting a trained network, from the command line to the finished files."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
+from datasets import dataset_factory
+from datasets.dataset import Dataset
 from files import plain_paths
 from slim_zoo.config.flag_values import Parsed
+from slim_zoo.config.option import expand
 from slim_zoo.config.programs import Export
 from slim_zoo.evaluation import classifier
-from slim_zoo.export import exporter, targets
+from slim_zoo.export import comparison, exporter, targets
+from slim_zoo.export.comparison import Found, Photos
 from slim_zoo.export.model import Model
-from slim_zoo.training import distribution, metadata
+from slim_zoo.training import bad_images, distribution, metadata
+from slim_zoo.training.inputs import decoder
+from slim_zoo.weights import opening
 
 # What an export tells of what is known about a checkpoint.
 _KEPT = ('labels_offset', 'step', 'dataset')
+_DATA = ('dataset_name', 'dataset_dir')
+_CALIBRATION_BATCH = 25
 
 
 def export(parsed: Parsed[Export]) -> int:
-  """Exports one network; returns an exit code."""
-  path = parsed.config.output.output_path
-  if not path:
-    raise ValueError('Expected: --output_path, a directory for a SavedModel, or a .tflite or .pb '
-                     'file. Received: none.')
-  exporter.check_free(path)
+  """Exports one network to one or several targets; returns an exit code."""
+  output = parsed.config.output
+  paths = [expand(path) for path in (output.output_path or '').split(',') if path]
+  if not paths:
+    raise ValueError('Expected: --output_path, a directory for a SavedModel, or a file whose '
+                     'suffix selects what is written. Received: none.')
+  if len({*map(os.path.abspath, paths)}) < len(paths):
+    raise ValueError(f'--output_path: expected different paths. Received: {output.output_path}.')
+  for path in paths:
+    exporter.check_free(path)
   distribution.prepare_devices(clone_on_cpu=True)  # GPUs round differently, and are not needed.
-  _, found = classifier.restore_classifier(parsed, parsed.config.output.image_size)
+  config, found = classifier.restore_classifier(parsed, output.image_size)
   print(f'Exporting {found.path}: {found.report.summary()}.')
   print(f'Images: {found.transform.describe(found.image_size)}.', flush=True)
   dtype = found.known.get('flags', {}).get('compute_dtype', 'float32')
   if dtype != 'float32':
-    print(f'It was trained in {dtype}; exports compute in float32.')
-  difference = exporter.export(
-      Model(found.network, found.image_size, found.channels, found.preprocessing_name,
-            found.transform, found.activation), path,
-      facts=_facts(found), class_names=found.class_names)
-  print(f'Wrote {path}, a {targets.find(path).name}: {len(found.class_names)} classes, '
+    print(f'It was trained in {dtype}; exports are compared with its float32.')
+  model = Model(found.network, found.image_size, found.channels, found.preprocessing_name,
+                found.transform, found.activation, found.class_names, found.model_name)
+  photos = None
+  if {*_DATA} & {*parsed.given}:
+    photos = _photos(model, found, config, given=parsed.given)
+    model = dataclasses.replace(model, calibration=lambda: _calibration(model, config))
+  return _export_all(model, paths, found, photos=photos,
+                     max_accuracy_drop=output.max_accuracy_drop)
+
+
+def _export_all(model: Model, paths: Sequence[str], found: classifier.Classifier, *,
+                photos: Photos | None, max_accuracy_drop: float) -> int:
+  """Writes and compares the exports one after the other; returns an exit code."""
+  rows = [(os.path.basename(found.path), exporter.of_network(model, photos), 'the network')]
+  faults = []
+  for path in paths:
+    try:
+      result, fault = exporter.export(model, path, facts=_facts(found), photos=photos,
+                                      max_accuracy_drop=max_accuracy_drop)
+    except ValueError as error:
+      if len(paths) == 1:
+        raise
+      faults.append(f'{path}: {error}')  # The network may have other targets.
+      continue
+    name = targets.find(path).name
+    rows.append((os.path.basename(os.path.normpath(path)), result,
+                 f'{name}; not kept' if fault else name))
+    if fault:
+      faults.append(f'{path} is not kept. {fault}')
+    else:
+      _say_written(path, result, found)
+  print(comparison.table(rows), flush=True)
+  print(_explanation(photos))
+  if faults:
+    raise ValueError('\n'.join(faults))
+  return 0
+
+
+def _say_written(path: str, result: Found, found: classifier.Classifier) -> None:
+  target = targets.find(path)
+  print(f'Wrote {path} ({target.name}): {len(found.class_names)} classes, '
         f"{found.image_size}×{found.image_size}. Largest difference from the network's logits: "
-        f'{difference:.1e} of the largest logit.')
-  if targets.find(path).is_folder and not plain_paths.is_plain(os.path.abspath(path)):
+        f'{result.difference:.1e} of the largest logit.', flush=True)
+  if target.is_folder and not plain_paths.is_plain(os.path.abspath(path)):
     print('TensorFlow itself cannot load a SavedModel from a path with such characters: copy it '
           'elsewhere to use it.')
-  return 0
+
+
+def _explanation(photos: Photos | None) -> str:
+  """Says what the table shows."""
+  time = f'Time: median for one prepared image, {os.cpu_count()} CPUs.'
+  if photos is None:
+    return (f'Compared on random images. {time} To compare accuracy on photos, set --dataset_name '
+            'and --dataset_dir.')
+  return (f'Compared on {len(photos)} images of the split {photos.split_name!r}: agreement is the '
+          f'share of the predictions that are those of the network. {time}')
+
+
+def _photos(model: Model, found: classifier.Classifier, config: Export, *,
+            given: Collection[str]) -> Photos:
+  """Opens the images to compare exports on.
+
+  Raises:
+    ValueError: if the dataset or its classes do not fit, or an image cannot be decoded.
+  """
+  kept = opening.as_options(found.known)
+  is_own = all(kept.get(name) == getattr(config.data, name) for name in _DATA)
+  dataset = _part(classifier.get_dataset(config.data, is_own=is_own), config.output.num_images,
+                  config)
+  has_names = config.names.labels_path or 'class_names' in found.known
+  label_map = classifier.label_map(
+      dataset, found.class_names if has_names else None, num_classes=len(found.class_names),
+      source=found.path, known=found.known, config=config.data, given=given)
+  return Photos(model, dataset, label_map, has_several_labels=(
+      found.has_several_labels and dataset.label_sets is not None))
+
+
+def _calibration(model: Model, config: Export) -> Iterator[np.ndarray]:
+  """Yields training images to measure the ranges of int8 on, prepared, in batches."""
+  whole = dataset_factory.get_dataset(config.data.dataset_name, 'train', config.data.dataset_dir,
+                                      **config.data.of_source())
+  part = _part(whole, config.output.num_calibration_images, config)
+  for batch in part.epoch(0).batch(_CALIBRATION_BATCH):
+    yield model.preprocess(batch['image']).numpy()
+
+
+def _part(dataset: Dataset, count: int, config: Export) -> Dataset:
+  """Takes so many images of a split, evenly spaced in its order; all of them if it has fewer."""
+  places = np.linspace(0, dataset.num_examples - 1, min(count, dataset.num_examples)).round()
+  keep = np.isin(np.arange(dataset.num_examples), places)
+  part = dataclasses.replace(dataset, examples=dataset.examples.select(keep))
+  bad = bad_images.settle(part, decoder(part), config.data.on_bad_image)
+  if not bad:
+    return part
+  return dataclasses.replace(part, examples=part.examples.select(
+      ~np.isin(np.array(part.examples.names), bad)))
 
 
 def _facts(found: classifier.Classifier) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -25,6 +26,10 @@ class Model:
     preprocessing_name: a name in `PREPROCESSING`.
     transform: how images are prepared.
     activation: from logits to probabilities.
+    class_names: one name per output, `labels.UNNAMED` if it is not known.
+    name: the network's in `NETS`, for targets that look for the same network elsewhere.
+    calibration: opens training images and yields them prepared, float32 [n, height, width,
+      channels], for targets that measure the range of each layer; None if there are none.
   """
   network: Network
   image_size: int
@@ -32,6 +37,9 @@ class Model:
   preprocessing_name: str
   transform: Transform
   activation: Callable[..., tf.Tensor] = tf.nn.softmax
+  class_names: Sequence[str] = ()
+  name: str = ''
+  calibration: Callable[[], Iterator[np.ndarray]] | None = None
 
   @property
   def image_shape(self) -> list[int]:
@@ -58,15 +66,24 @@ class Model:
     return {LOGITS: tf.identity(logits, name=LOGITS),
             PROBABILITIES: self.activation(logits, name=PROBABILITIES)}
 
-  def preprocess(self, files: tf.Tensor) -> tf.Tensor:
-    """Preprocesses encoded images as an evaluation does.
+  def logits(self, images: np.ndarray) -> np.ndarray:
+    """Applies the network to prepared images, float32 [batch, height, width, channels]."""
+    return self._compiled(tf.constant(images)).numpy()
+
+  @functools.cached_property
+  def _compiled(self) -> Callable[[tf.Tensor], tf.Tensor]:
+    return tf.function(lambda images: self.outputs(images)[LOGITS], autograph=False,
+                       input_signature=[tf.TensorSpec([None, *self.image_shape])])
+
+  def preprocess(self, images: tf.Tensor) -> tf.Tensor:
+    """Preprocesses images as an evaluation does.
 
     Args:
-      files: string [batch], image files.
+      images: string [batch], image files, or uint8 [batch, any height, any width, channels].
 
     Returns:
       float32 [batch, height, width, channels].
     """
     return tf.map_fn(
-        lambda file: self.transform(file, *self.image_shape[:2], channels=self.channels), files,
+        lambda image: self.transform(image, *self.image_shape[:2], channels=self.channels), images,
         fn_output_signature=tf.TensorSpec(self.image_shape))

@@ -1,15 +1,19 @@
-"""TensorFlow Lite models for phones and the like: `.tflite`, floats, one image per call."""
+"""TensorFlow Lite models for phones and the like: `.tflite`, one image per call.
+
+See https://ai.google.dev/edge/litert/conversion/tensorflow/quantization/post_training_quantization
+for the kinds of numbers.
+"""
 
 from __future__ import annotations
 
 import os
 import pathlib
 import warnings
-from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
 
+from slim_zoo.export import runner
 from slim_zoo.export.model import LOGITS, Model
 
 INPUT = 'images'
@@ -21,15 +25,62 @@ def write(model: Model, path: str | os.PathLike[str]) -> None:
   Raises:
     ValueError: if it cannot be converted.
   """
+  _write(path, _converter(model))
+
+
+def write_float16(model: Model, path: str | os.PathLike[str]) -> None:
+  """Does the same with weights in float16; images and outputs are float32."""
+  converter = _converter(model)
+  converter.optimizations = [tf.lite.Optimize.DEFAULT]
+  converter.target_spec.supported_types = [tf.float16]
+  _write(path, converter)
+
+
+def write_dynamic(model: Model, path: str | os.PathLike[str]) -> None:
+  """Does the same with weights in int8; what layers compute is quantized while they do."""
+  converter = _converter(model)
+  converter.optimizations = [tf.lite.Optimize.DEFAULT]
+  _write(path, converter)
+
+
+def write_int8(model: Model, path: str | os.PathLike[str]) -> None:
+  """Does the same with int8 for everything, for devices that have no other numbers.
+
+  Images and outputs are int8 too; the file has the scale and the zero point of each.
+
+  Raises:
+    ValueError: if it cannot be converted, or the model has no images for the calibration.
+  """
+  if model.calibration is None:
+    raise ValueError('Expected: photos for measuring the range of each layer, from which int8 is '
+                     'made. Received: none. Set --dataset_name and --dataset_dir to the data that '
+                     'the network was trained on.')
+  opened = model.calibration()  # A mistake in the data is not one of the converter.
+  converter, batches = _converter(model), list(opened)
+  converter.optimizations = [tf.lite.Optimize.DEFAULT]
+  converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+  converter.inference_input_type = converter.inference_output_type = tf.int8
+  converter.representative_dataset = lambda: (
+      [image[np.newaxis]] for batch in batches for image in batch)
+  _write(path, converter)
+
+
+def _converter(model: Model) -> tf.lite.TFLiteConverter:
   module, values = tf.Module(), model.values()
   # Many of TensorFlow Lite's delegates need a known batch size.
   module.serve = tf.function(
       lambda images: model.outputs(images, values), autograph=False,
       input_signature=[tf.TensorSpec([1, *model.image_shape], name=INPUT)])
-  converter = tf.lite.TFLiteConverter.from_concrete_functions(
+  return tf.lite.TFLiteConverter.from_concrete_functions(
       [module.serve.get_concrete_function()], module)
+
+
+def _write(path: str | os.PathLike[str], converter: tf.lite.TFLiteConverter) -> None:
   try:
-    converted = converter.convert()
+    with warnings.catch_warnings():
+      # Of its own calibration, which sets no option that it asks for.
+      warnings.filterwarnings('ignore', message='Statistics for quantized inputs were expected')
+      converted = converter.convert()
   except Exception as error:  # Of a private type.
     reason = str(error).partition('\n')[0]  # The rest is the network, as the converter sees it.
     raise ValueError('Expected: a network that TensorFlow Lite supports. Received: '
@@ -37,15 +88,47 @@ def write(model: Model, path: str | os.PathLike[str]) -> None:
   pathlib.Path(path).write_bytes(converted)
 
 
-def logits(path: str | os.PathLike[str], images: np.ndarray,
-           files: np.ndarray) -> Iterator[np.ndarray]:
-  """Yields the logits of preprocessed images; these models do not take `files`."""
-  del files
+def open_export(path: str | os.PathLike[str]) -> runner.Runner:
+  """Loads a model, for as many threads as there are CPUs."""
+  interpreter = _interpreter(path)
+  run = interpreter.get_signature_runner()
+  source, target = run.get_input_details()[INPUT], run.get_output_details()[LOGITS]
+
+  def logits(image: np.ndarray) -> np.ndarray:
+    return _to_float(run(**{INPUT: _from_float(image[np.newaxis], source)})[LOGITS], target)
+
+  return {runner.IMAGES: lambda batch: np.concatenate([*map(logits, batch)])}
+
+
+def quantization(path: str | os.PathLike[str]) -> dict[str, dict]:
+  """Describes the numbers of a model's inputs and outputs that are integers.
+
+  Returns:
+    By name, their dtype, and the scale and zero point: a value is (integer - zero_point) * scale.
+  """
+  run = _interpreter(path).get_signature_runner()
+  every = {**run.get_input_details(), **run.get_output_details()}
+  return {name: {'dtype': np.dtype(known['dtype']).name, 'scale': float(known['quantization'][0]),
+                 'zero_point': int(known['quantization'][1])}
+          for name, known in every.items() if known['quantization'][0]}
+
+
+def _interpreter(path: str | os.PathLike[str]) -> tf.lite.Interpreter:
   with warnings.catch_warnings():
     # It will move to a package of its own; TensorFlow 2.21 still has it.
     warnings.filterwarnings('ignore', message=r'\s*Warning: tf.lite.Interpreter is deprecated')
-    interpreter = tf.lite.Interpreter(
-        model_content=pathlib.Path(path).read_bytes(), experimental_op_resolver_type=(
-            tf.lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES))
-  run = interpreter.get_signature_runner()
-  yield np.concatenate([run(**{INPUT: image[np.newaxis]})[LOGITS] for image in images])
+    return tf.lite.Interpreter(
+        model_content=pathlib.Path(path).read_bytes(), num_threads=os.cpu_count())
+
+
+def _from_float(values: np.ndarray, details: dict) -> np.ndarray:
+  scale, zero = details['quantization']
+  if not scale:
+    return values
+  limits = np.iinfo(details['dtype'])
+  return np.clip(np.round(values / scale) + zero, limits.min, limits.max).astype(details['dtype'])
+
+
+def _to_float(values: np.ndarray, details: dict) -> np.ndarray:
+  scale, zero = details['quantization']
+  return (values.astype(np.float32) - zero) * scale if scale else values

@@ -17,9 +17,11 @@ class Step:
     text: description for the report.
     function: `function(array, shape)` converts an array for a variable of this shape. If that is
       impossible, the result has a different shape, so that the report can show both.
+    inverse: converts a variable back; None if the array cannot be recovered from it.
   """
   text: str
   function: Callable[[np.ndarray, Sequence[int]], np.ndarray]
+  inverse: Callable[[np.ndarray], np.ndarray] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +47,19 @@ class Take:
     """Converts an array of the file for a variable of this shape."""
     for step in self.steps:
       array = step.function(array, shape)
+    return array
+
+  def revert(self, array: np.ndarray) -> np.ndarray:
+    """Converts a variable back to the file's array, for a `factor` of 1.
+
+    Raises:
+      ValueError: if a step has no inverse.
+    """
+    for step in reversed(self.steps):
+      if step.inverse is None:
+        raise ValueError(f'Expected: steps that have an inverse. Received: {step.text!r} for '
+                         f'{self.key!r}.')
+      array = step.inverse(array)
     return array
 
 
@@ -84,6 +99,18 @@ def _depthwise_oihw(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
   return array.reshape(-1, multiplier, *array.shape[2:]).transpose(2, 3, 0, 1)
 
 
+def _to_oihw(array: np.ndarray) -> np.ndarray:
+  return array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T
+
+
+def _to_oi(array: np.ndarray) -> np.ndarray:
+  return _to_oihw(array).reshape(array.shape[-1], -1)
+
+
+def _to_depthwise_oihw(array: np.ndarray) -> np.ndarray:
+  return array.transpose(2, 3, 0, 1).reshape(-1, 1, *array.shape[:2])
+
+
 def _depthwise_hwio(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
   if array.ndim == 4 and array.shape[3] == 1 and array.shape[2] == math.prod(shape[2:]):
     return array.reshape(*array.shape[:2], *shape[2:])
@@ -92,26 +119,31 @@ def _depthwise_hwio(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
 
 # Kernels of PyTorch and Caffe: [out, in, height, width], or [out, in] for a fully connected layer,
 # whose inputs were flattened from channels, height and width. With groups, `in` is that of a group.
-OIHW = Step('OIHW to HWIO', _oihw)
+OIHW = Step('OIHW to HWIO', _oihw, _to_oihw)
+# The same, where the layer is known to be fully connected.
+OI = Step('OIHW to HWIO', _oihw, _to_oi)
 # Depthwise kernels of PyTorch: [channels · multiplier, 1, height, width].
-DEPTHWISE_OIHW = Step('OIHW to HWIM', _depthwise_oihw)
+DEPTHWISE_OIHW = Step('OIHW to HWIM', _depthwise_oihw, _to_depthwise_oihw)
 # Depthwise kernels of TensorFlow Lite: [height, width, channels · multiplier, 1].
 DEPTHWISE_HWIO = Step('', _depthwise_hwio)
 # Kernels of Keras and TensorFlow: like ours, or [in, out] for a fully connected layer, whose inputs
-# were flattened from height, width and channels.
-HWIO = Step('', _hwio)
+# were flattened from height, width and channels. Only the shape differs: the inverse keeps ours.
+HWIO = Step('', _hwio, lambda array: array)
 # For the first layer's kernel, already in our layout, if its channels are in reverse order.
-SWAP_RED_AND_BLUE = Step('BGR to RGB', lambda array, shape: array[:, :, ::-1])
+SWAP_RED_AND_BLUE = Step('BGR to RGB', lambda array, shape: array[:, :, ::-1],
+                         lambda array: array[:, :, ::-1])
 
 
 def plus(number: float) -> Step:
   """Adds a number, such as the difference of two epsilons of batch norm."""
-  return Step(f'+ {number:g}', lambda array, shape: array + np.asarray(number, array.dtype))
+  return Step(f'+ {number:g}', lambda array, shape: array + np.asarray(number, array.dtype),
+              lambda array: array - np.asarray(number, array.dtype))
 
 
 def times(number: float) -> Step:
   """Multiplies by a number."""
-  return Step(f'× {number:g}', lambda array, shape: array * np.asarray(number, array.dtype))
+  return Step(f'× {number:g}', lambda array, shape: array * np.asarray(number, array.dtype),
+              lambda array: array / np.asarray(number, array.dtype))
 
 
 def constant(number: float) -> Take:

@@ -64,7 +64,7 @@ def photos(tmp_path_factory) -> list[str]:
 def test_pixels_are_those_of_an_evaluation(photos, prepare, how):
   kept = json.loads(json.dumps(how.to_json()))
   for path, (size, channels) in zip(photos, ((32, 3), (27, 3), (32, 1), (27, 1)), strict=True):
-    about = {'transform': kept, 'image_size': size, 'channels': channels}
+    about = {'transform': kept, 'image_size': size, 'channels': channels, 'inputs': {}}
     expected = how(tf.io.read_file(path), size, size, channels=channels)
     # Graphs divide by constants in another way.
     np.testing.assert_allclose(prepare(path, about), expected, rtol=1e-6, atol=1e-4, err_msg=path)
@@ -78,15 +78,27 @@ def test_orientations(tmp_path, prepare, orientation):
   PIL.Image.fromarray(_photo(40, 60)).save(path, exif=exif)
   how = transform.Transform(crop_fraction=1.0)
   about = json.loads(json.dumps(
-    {'transform': how.to_json(), 'image_size': 32, 'channels': 3}))
+    {'transform': how.to_json(), 'image_size': 32, 'channels': 3, 'inputs': {}}))
   np.testing.assert_array_equal(prepare(str(path), about),
                                 how(tf.io.read_file(str(path)), 32, 32))
+
+
+def test_integers(photos, prepare):
+  how = transform.Transform(crop_fraction=1.0, mean=(100,) * 3, scale=(50,) * 3)
+  about = {'transform': how.to_json(), 'image_size': 32, 'channels': 3, 'inputs': {
+    'images': {'dtype': 'int8', 'scale': 0.02, 'zero_point': -9}}}
+  about = json.loads(json.dumps(about))
+  found = prepare(photos[0], about)
+  expected = how(tf.io.read_file(photos[0]), 32, 32)
+  assert found.dtype == np.int8 and found.max() == 127  # More than 2.72 does not fit.
+  restored = (found.astype(np.float32) + 9) * 0.02
+  np.testing.assert_allclose(restored, np.clip(expected, -2.38, 2.72), atol=0.0101)
 
 
 def test_program(tmp_path):
   how = transform.Transform(crop_fraction=1.0)
   (tmp_path / 'model.json').write_text(json.dumps(
-    {'transform': how.to_json(), 'image_size': 32, 'channels': 3, 'model_name': 'lenet'}))
+    {'transform': how.to_json(), 'image_size': 32, 'channels': 3, 'inputs': {}}))
   (tmp_path / 'photo.png').write_bytes(_png(_photo(40, 60)))
   # A copy, to show that it needs nothing of the project.
   copy = tmp_path / 'mine.py'

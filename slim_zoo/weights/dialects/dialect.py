@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import types
 from collections.abc import Callable, Mapping
+
+import numpy as np
 
 from slim_zoo.weights.layouts import Take
 
@@ -41,3 +44,25 @@ def by_name(function: Callable[[str], Take | None]) -> Callable[[Shapes, Shapes]
     found = {name: function(name) for name in ours}
     return {name: take for name, take in found.items() if take is not None}
   return takes
+
+
+def arrays_of(dialect: Dialect, values: Mapping[str, np.ndarray],
+              theirs: Shapes = types.MappingProxyType({})) -> dict[str, np.ndarray]:
+  """Converts a network's variables to a program's arrays, the reverse of restoring them.
+
+  Args:
+    dialect: the program's names, whose steps have inverses.
+    values: `{our name: value}`, in the order of the layers.
+    theirs: shapes of the program's arrays, if the dialect's names depend on them.
+
+  Returns:
+    `{their name: array}`, of the variables that the program has. Where only its batch norm has
+    scales, they are 1.
+  """
+  shapes = {name: tuple(value.shape) for name, value in values.items()}
+  result = {}
+  for name, take in dialect.takes(shapes, theirs).items():
+    result[take.key] = take.revert(values[name])
+    if take.factor:
+      result[take.factor] = np.ones(shapes[name][-1:], np.float32)
+  return result

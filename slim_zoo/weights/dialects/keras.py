@@ -169,7 +169,7 @@ class _Network:
   Attributes:
     model: Keras' name of the model.
     places: maps our names, in the order of the layers, to those of Keras.
-    arguments: arguments to create the model with; the smallest width, since only names matter.
+    arguments: further arguments to create the model with.
     image_size: its smallest image size.
     top: its layers with variables that `include_top=False` omits.
     preprocessing, note: see `Dialect`.
@@ -195,8 +195,18 @@ _NASNET_NOTE = ('Poolings in reduction cells of Keras include zero padding; in t
                 "TF-Slim's, they exclude it. Logits differ slightly.")
 
 
-def _mobilenet_v3s(model: str, **arguments) -> _Network:
-  return _Network(model, _each(_mobilenet_v3), arguments=arguments, top=('conv_2', 'logits'))
+def _mobilenet_v1s(alpha: float) -> _Network:
+  return _Network('MobileNet', _each(_mobilenet_v1), arguments={'alpha': alpha},
+                  top=('conv_preds',), note=_V1_NOTE)
+
+
+def _mobilenet_v2s(alpha: float) -> _Network:
+  return _Network('MobileNetV2', _each(_mobilenet_v2), arguments={'alpha': alpha})
+
+
+def _mobilenet_v3s(model: str, *, minimalistic: bool = False) -> _Network:
+  return _Network(model, _each(_mobilenet_v3), top=('conv_2', 'logits'),
+                  arguments={'minimalistic': minimalistic, 'include_preprocessing': False})
 
 
 def _resnet_keras(model: str) -> _Network:
@@ -214,11 +224,14 @@ def _vggs(model: str) -> _Network:
 NETWORKS: dict[str, _Network] = {
   'inception_resnet_v2': _Network('InceptionResNetV2', _inceptions, image_size=75),
   'inception_v3': _Network('InceptionV3', _inceptions, image_size=75),
-  **dict.fromkeys(('mobilenet_v1', 'mobilenet_v1_025', 'mobilenet_v1_050', 'mobilenet_v1_075'),
-                  _Network('MobileNet', _each(_mobilenet_v1), arguments={'alpha': 0.25},
-                           top=('conv_preds',), note=_V1_NOTE)),
-  **dict.fromkeys(('mobilenet_v2', 'mobilenet_v2_035', 'mobilenet_v2_050', 'mobilenet_v2_140'),
-                  _Network('MobileNetV2', _each(_mobilenet_v2), arguments={'alpha': 0.35})),
+  'mobilenet_v1': _mobilenet_v1s(1.0),
+  'mobilenet_v1_025': _mobilenet_v1s(0.25),
+  'mobilenet_v1_050': _mobilenet_v1s(0.5),
+  'mobilenet_v1_075': _mobilenet_v1s(0.75),
+  'mobilenet_v2': _mobilenet_v2s(1.0),
+  'mobilenet_v2_035': _mobilenet_v2s(0.35),
+  'mobilenet_v2_050': _mobilenet_v2s(0.5),
+  'mobilenet_v2_140': _mobilenet_v2s(1.4),
   'mobilenet_v3_large': _mobilenet_v3s('MobileNetV3Large'),
   'mobilenet_v3_large_minimalistic': _mobilenet_v3s('MobileNetV3Large', minimalistic=True),
   'mobilenet_v3_small': _mobilenet_v3s('MobileNetV3Small'),

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 
 from slim_zoo.weights.dialects import torch_layers, torchvision
 from slim_zoo.weights.dialects.dialect import Dialect
-from slim_zoo.weights.dialects.torch_layers import Layer
+from slim_zoo.weights.dialects.torch_layers import Layer, dense
 from slim_zoo.weights.layouts import DEPTHWISE_OIHW, OIHW
 
 Find = Callable[[str, Mapping[str, int]], Layer | None]
@@ -42,7 +42,7 @@ _LAYERS = {  # In a block with an expansion and in one without; counted from the
   False: {'depthwise': ('conv_dw', 'bn1'), 'project': ('conv_pw', 'bn2')}}
 _SQUEEZE_EXCITE = {'Conv': 'se.conv_reduce', 'Conv_1': 'se.conv_expand'}
 _STEM, _HEAD, _CLASSIFIER = (Layer('conv_stem', 'bn1'), Layer('conv_head', 'bn2'),
-                             Layer('classifier'))
+                             dense('classifier'))
 _LITE_ENDS = {'stem': _STEM, 'head': _HEAD, 'logits': _CLASSIFIER}
 _V1_ENDS = {'Conv2d_0': _STEM, 'Conv2d_1c_1x1': _CLASSIFIER}
 _V2_ENDS = {'Conv': _STEM, 'Conv_1': _HEAD, 'Logits': _CLASSIFIER}
@@ -92,7 +92,7 @@ def _inverted_residuals(network: str, ends: Mapping[str, Layer]) -> Find:
 
 
 _LUKEMELAS_ENDS = {'stem': Layer('_conv_stem', '_bn0'), 'head': Layer('_conv_head', '_bn1'),
-                   'logits': Layer('_fc')}
+                   'logits': dense('_fc')}
 _LUKEMELAS_NORMS = {'expand': '_bn0', 'depthwise': '_bn1', 'project': '_bn2'}
 
 
@@ -133,7 +133,7 @@ def _branch(scope: str, places: Mapping[str, int]) -> str:
 def _inception_v4(scope: str, places: Mapping[str, int]) -> Layer | None:
   _, layer, *inner = scope.split('/')
   if layer == 'Logits':
-    return Layer('last_linear')
+    return dense('last_linear')
   if layer == 'AuxLogits':
     return None
   module = f'features.{_V4_LAYERS.index(layer)}'
@@ -150,7 +150,7 @@ def _inception_v4(scope: str, places: Mapping[str, int]) -> Layer | None:
 def _inception_resnet_v2(scope: str, places: Mapping[str, int]) -> Layer | None:
   _, layer, *inner = scope.split('/')
   if layer == 'Logits':
-    return Layer('classif')
+    return dense('classif')
   if layer == 'AuxLogits':
     return None
   if not inner:  # Such as `Conv2d_1a_3x3`.
@@ -199,7 +199,7 @@ def _searched(renamed: Mapping[str, str]) -> Find:
     for pattern, module in _SEARCHED:
       if match := re.fullmatch(pattern, scope):
         name = match.expand(renamed.get(module, module))
-        return Layer(name, name)
+        return Layer(name, name, is_dense=module == 'last_linear')
     return None  # Auxiliary heads, which timm does not have.
 
   return find

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 
 from slim_zoo.weights.dialects.dialect import Shapes
-from slim_zoo.weights.layouts import DEPTHWISE_OIHW, OIHW, Step, Take, plus
+from slim_zoo.weights.layouts import DEPTHWISE_OIHW, OI, OIHW, Step, Take, plus
 
 # {our name of an array: (PyTorch's, steps from its layout to ours)}.
 ARRAYS: Mapping[str, tuple[str, tuple[Step, ...]]] = {
@@ -24,10 +24,17 @@ class Layer:
     convolution: the convolution or fully connected layer.
     batch_norm: the batch norm after it; '' if there is none.
     steps: further steps for the weights, after the change of layout.
+    is_dense: whether it is a fully connected layer in PyTorch.
   """
   convolution: str
   batch_norm: str = ''
   steps: tuple[Step, ...] = ()
+  is_dense: bool = False
+
+
+def dense(name: str) -> Layer:
+  """Names a fully connected layer."""
+  return Layer(name, is_dense=True)
 
 
 def places(names: Iterable[str]) -> dict[str, int]:
@@ -80,7 +87,7 @@ def takes(find: Callable[[str, Mapping[str, int]], Layer | None], *,
     if kind == 'moving_variance' and epsilon:
       steps = (*steps, plus(epsilon))
     if kind == 'weights':
-      steps = (*steps, *layer.steps)
+      steps = (*((OI,) if layer.is_dense else steps), *layer.steps)
     is_scaled = folds_gamma and layer.batch_norm and kind in ('weights', 'moving_mean')
     return Take(f'{module}.{array}', steps, f'{layer.batch_norm}.weight' if is_scaled else '')
 

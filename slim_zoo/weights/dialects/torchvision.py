@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from slim_zoo.weights.dialects import torch_layers
 from slim_zoo.weights.dialects.dialect import Dialect
-from slim_zoo.weights.dialects.torch_layers import Layer
+from slim_zoo.weights.dialects.torch_layers import Layer, dense
 from slim_zoo.weights.layouts import times
 
 Find = Callable[[str, Mapping[str, int]], Layer | None]
@@ -29,10 +29,11 @@ BORDER_NOTE = ("PyTorch's average pooling includes zeros around the image; here,
 # AlexNet, VGG and SqueezeNet: a list of `features`, in which ReLU and pooling count as well, and
 # another for the classifier.
 
-_ALEXNET = {'conv1': 'features.0', 'conv2': 'features.3', 'conv3': 'features.6',
-            'conv4': 'features.8', 'conv5': 'features.10',
-            'fc6': 'classifier.1', 'fc7': 'classifier.4', 'fc8': 'classifier.6'}
-_VGG = {'fc6': 'classifier.0', 'fc7': 'classifier.3', 'fc8': 'classifier.6'}
+_ALEXNET = {'conv1': Layer('features.0'), 'conv2': Layer('features.3'),
+            'conv3': Layer('features.6'), 'conv4': Layer('features.8'),
+            'conv5': Layer('features.10'), 'fc6': dense('classifier.1'),
+            'fc7': dense('classifier.4'), 'fc8': dense('classifier.6')}
+_VGG = {'fc6': dense('classifier.0'), 'fc7': dense('classifier.3'), 'fc8': dense('classifier.6')}
 _VGG_BLOCKS = {'vgg_a': (1, 1, 2, 2, 2), 'vgg_16': (2, 2, 3, 3, 3), 'vgg_19': (2, 2, 4, 4, 4)}
 # Numbers of SqueezeNet's layers that are followed by a pooling, besides the first one.
 _SQUEEZENET_POOLS = {'squeezenet': (4, 8), 'squeezenet_1_1': (3, 5)}
@@ -40,7 +41,7 @@ _SQUEEZENET_POOLS = {'squeezenet': (4, 8), 'squeezenet_1_1': (3, 5)}
 
 def _alexnet(scope: str, places: Mapping[str, int]) -> Layer:
   del places
-  return Layer(_ALEXNET[scope.rpartition('/')[2]])
+  return _ALEXNET[scope.rpartition('/')[2]]
 
 
 def _vgg(network: str) -> Find:
@@ -49,7 +50,7 @@ def _vgg(network: str) -> Find:
     del places
     layer = scope.rpartition('/')[2]
     if layer in _VGG:
-      return Layer(_VGG[layer])
+      return _VGG[layer]
     block, number = map(int, layer.removeprefix('conv').split('_'))
     convolutions = sum(_VGG_BLOCKS[network][:block - 1]) + number - 1
     return Layer(f'features.{2 * convolutions + block - 1}')
@@ -78,7 +79,7 @@ def _resnet(scope: str, places: Mapping[str, int]) -> Layer:
   del places
   _, *scopes = scope.split('/')
   if scopes == ['logits']:
-    return Layer('fc')
+    return dense('fc')
   prefix = ''
   if scopes[0].startswith('block'):
     prefix = f'layer{scopes[0].removeprefix("block")}.{int(scopes[1].removeprefix("unit_")) - 1}.'
@@ -97,7 +98,7 @@ def _block_number(scope: str) -> int:
 def _mobilenet_v2(scope: str, places: Mapping[str, int]) -> Layer:
   _, layer, *inner = scope.split('/')
   if layer == 'Logits':
-    return Layer('classifier.1')
+    return dense('classifier.1')
   if layer in ('Conv', 'Conv_1'):
     place = f'features.{0 if layer == "Conv" else 18}'
     return Layer(f'{place}.0', f'{place}.1')
@@ -113,9 +114,9 @@ _SQUEEZE_EXCITE = {'Conv': 'fc1', 'Conv_1': 'fc2'}
 def _mobilenet_v3(scope: str, places: Mapping[str, int]) -> Layer:
   top, layer, *inner = scope.split('/')
   if layer == 'Logits':
-    return Layer('classifier.3')
+    return dense('classifier.3')
   if layer == 'Conv_2':
-    return Layer('classifier.0')
+    return dense('classifier.0')
   if layer in ('Conv', 'Conv_1'):
     # Layers after the last block continue its numbering.
     place = f'features.{places[f"{top}/{layer}"]}'
@@ -151,12 +152,12 @@ _INCEPTION_V3_AUXILIARY = ('conv0', 'conv1', 'fc')
 def _inception_v3(scope: str, places: Mapping[str, int]) -> Layer:
   _, layer, *inner = scope.split('/')
   if layer == 'Logits':
-    return Layer('fc')
+    return dense('fc')
   module = layer
   if layer == 'AuxLogits':
     module = f'{layer}.{_INCEPTION_V3_AUXILIARY[places[scope]]}'
     if module.endswith('fc'):
-      return Layer(module)
+      return dense(module)
   elif inner:
     branch = int(inner[0].removeprefix('Branch_'))
     module = f'{layer}.{_INCEPTION_V3[layer][branch][places[scope]]}'

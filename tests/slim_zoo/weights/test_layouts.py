@@ -100,6 +100,32 @@ def test_numbers(rng):
   np.testing.assert_array_equal(layouts.constant(1).apply(np.float32(0), (2, 3)), np.ones((2, 3)))
 
 
+@pytest.mark.parametrize(('step', 'theirs', 'ours'), [
+  (OIHW, (7, 5, 3, 2), (3, 2, 5, 7)),
+  (OIHW, (7, 60), (60, 7)),
+  (layouts.OI, (7, 60), (3, 4, 5, 7)),
+  (layouts.OI, (7, 60), (1, 1, 60, 7)),
+  (layouts.OI, (7, 60), (60, 7)),
+  (DEPTHWISE_OIHW, (10, 1, 3, 2), (3, 2, 5, 2)),
+  (HWIO, (3, 2, 5, 7), (3, 2, 5, 7)),
+  (SWAP_RED_AND_BLUE, (3, 2, 3, 7), (3, 2, 3, 7)),
+  (layouts.plus(0.25), (7,), (7,)),
+  (layouts.times(4), (7,), (7,)),
+])
+def test_steps_are_reverted(step, theirs, ours):
+  array = np.arange(np.prod(theirs), dtype=np.float32).reshape(theirs)
+  converted = Take('', (step,)).apply(array, ours)
+  assert converted.shape == ours
+  np.testing.assert_array_equal(Take('', (step,)).revert(converted), array)
+
+
+def test_steps_are_reverted_in_reverse_order():
+  take = Take('', (layouts.plus(3), layouts.times(2)))
+  np.testing.assert_array_equal(take.revert(take.apply(np.float32([1, 4]), [2])), [1, 4])
+  with pytest.raises(ValueError, match="'channels.*' for 'conv1'"):
+    Take('conv1', (layouts.CHANGE_CHANNELS,)).revert(np.zeros([1, 1, 3, 2]))
+
+
 @pytest.mark.parametrize('channels', [1, 2, 4, 7])
 @pytest.mark.parametrize('given', [1, 3])
 def test_converted_kernel_gives_the_same_for_equal_channels(rng, given, channels):
