@@ -28,6 +28,7 @@ _ALWAYS_ALLOWED = 2**26
 _BLOCK = 4096  # Bytes counted even for an empty file.
 _LONGEST_HEADER = 2**20
 _COMPRESSED = ((b'\x1f\x8b', gzip.open), (b'BZh', bz2.open), (b'\xfd7zXZ\x00', lzma.open))
+_TAR_AT = 257  # Place of the signature of a tar archive.
 _ZIP = (b'PK\x03\x04', b'PK\x05\x06')
 
 
@@ -44,6 +45,19 @@ class _Member(NamedTuple):
   name: str
   size: int
   stream: IO[bytes] | None
+
+
+def is_tar(path) -> bool:
+  """Tells whether a file begins like a tar archive, which may be compressed."""
+  with open(path, 'rb') as file:
+    head = file.read(8)
+    file.seek(0)
+    opened = next((opener for magic, opener in _COMPRESSED if head.startswith(magic)), None)
+    try:
+      with opened(file) if opened else contextlib.nullcontext(file) as plain:
+        return plain.read(tarfile.BLOCKSIZE)[_TAR_AT:].startswith(b'ustar')
+    except (MemoryError, *FAILURES):
+      return False
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import math
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,15 @@ import numpy as np
 
 from files.raw_tensors import MOST_DIMENSIONS, are_counts, lay_over
 from files.unpickling import read_pickle, reading
-from slim_zoo.weights.wire_format import BYTES, VARINT, fields, signed, varints
+from slim_zoo.weights.wire_format import (
+  BYTES,
+  VARINT,
+  fields,
+  first_fields,
+  is_text,
+  signed,
+  varints,
+)
 
 _LONGEST_NAME = 1000
 _NO_LAYERS = ('{path}: expected a dict of layers, each [weights, biases] or a dict of both, as in '
@@ -52,12 +61,25 @@ def read_npy(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
   return arrays
 
 
+# How a pickle of a dict or of an array begins in the protocols 0 and 1, which have no signature.
+_OLD_PICKLE = re.compile(rb'\(dp?\d*\n|\(lp\d+\n|[}\]]q[\0\1]\(|'
+                         rb'c(numpy|collections|copy_reg|copyreg|__builtin__|[A-Za-z_]\w*\.\w+)'
+                         rb'[\w.]*\n\w+\n')
+
+
+def is_pickle(path: str, head: bytes) -> bool:
+  """Tells whether a file with these first bytes is a `.npy` file or a pickle."""
+  del path
+  return head.startswith((b'\x93NUMPY', b'\x80')) or _OLD_PICKLE.match(head) is not None
+
+
 def _text(key: Any) -> str:
   """Returns a key as text; Python 2's are bytes."""
   return key.decode('latin1') if type(key) is bytes else str(key)
 
 
 # The fields of caffe.proto that are read (https://github.com/BVLC/caffe, `src/caffe/proto`).
+_NAME = 1  # Of NetParameter.
 _V1_LAYERS, _LAYERS = 2, 100  # Fields of NetParameter in old and new files.
 
 
@@ -75,6 +97,11 @@ class _Fields:
   tops: int
   blobs: int
   types: dict[int | str, str]
+
+  @property
+  def type_is_text(self) -> bool:
+    """Whether `type` is a text, not a number."""
+    return any(isinstance(value, str) for value in self.types)
 
 
 _INNER_PRODUCT, _POOLING, _LRN = 'InnerProduct', 'Pooling', 'LRN'
@@ -142,6 +169,33 @@ def read_caffemodel(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     if _pools_first(layers):
       arrays[POOLS_FIRST] = np.empty(0, np.float32)
     return arrays
+
+
+def is_caffemodel(path: str, head: bytes) -> bool:
+  """Tells whether a file with these first bytes is a network: a message with a layer."""
+  del path
+  try:
+    for number, kind, value in first_fields(memoryview(head)):
+      if number in _LAYER_FIELDS and kind == BYTES:
+        return _begins_layer(value, _LAYER_FIELDS[number])
+      if number == _NAME and not is_text(value):
+        return False
+  except ValueError:
+    pass
+  return False
+
+
+def _begins_layer(message: memoryview, known: _Fields) -> bool:
+  """Tells whether bytes are the beginning of a layer: it has a name, and its type comes next."""
+  has_name = False
+  for number, kind, value in first_fields(message):
+    if number == known.type and has_name:
+      return kind == (BYTES if known.type_is_text else VARINT)
+    if kind != BYTES or number not in (known.name, known.bottoms, known.tops) or (
+        not is_text(value)):
+      return False
+    has_name |= number == known.name
+  return False
 
 
 def _fields(message: memoryview,

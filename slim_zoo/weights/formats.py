@@ -1,9 +1,10 @@
-"""The formats of weights, recognized by the first bytes of the files."""
+"""The formats of weights, recognized by the content of the files."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 from slim_zoo.weights import (
   caffe_files,
   checkpoint_files,
+  graph_def,
   graph_files,
   hdf5_files,
   safetensors_files,
@@ -25,7 +27,7 @@ from slim_zoo.weights.dialects import caffe, frozen, keras, objects, torch
 from slim_zoo.weights.dialects.dialect import Dialect
 from slim_zoo.weights.layouts import HWIO, OIHW
 
-_HEAD = 64  # Bytes that identify the format.
+_HEAD = 1024  # Bytes that identify the format.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Format:
     takes_order: whether the user may state the channel order.
     has_prefixes: whether training programs add prefixes to the names of arrays.
     facts: `facts(path)` returns what files next to it say about the weights, such as `class_names`.
+    suffixes: those of files that are taken to have this format if no format is recognized, so that
+      the error for a damaged one says what is wrong with it.
   """
   name: str
   matches: Callable[[str, bytes], bool]
@@ -51,20 +55,11 @@ class Format:
   takes_order: bool = False
   has_prefixes: bool = False
   facts: Callable[[str], Mapping[str, Any]] = lambda path: {}
+  suffixes: tuple[str, ...] = ()
 
 
 def _begins(*starts: bytes) -> Callable[[str, bytes], bool]:
   return lambda path, head: head.startswith(starts)
-
-
-def _ends(*suffixes: str) -> Callable[[str, bytes], bool]:
-  return lambda path, head: str(path).endswith(suffixes)
-
-
-def _is_pickle(path: str, head: bytes) -> bool:
-  """Returns whether a file may be a pickle. Protocol 0 is text, which can start with anything."""
-  return head.startswith((b'\x93NUMPY', b'\x80')) or (
-    str(path).endswith(('.npy', '.p', '.pkl', '.pickle')))
 
 
 def members(path: str, head: bytes) -> list[str]:
@@ -121,14 +116,16 @@ FORMATS = (
     Format("Keras' weights, a .h5 file", _begins(b'\x89HDF\r\n\x1a\n'), hdf5_files.read_hdf5,
            _KERAS),
     Format("Keras' model, a .keras file", _is_zip_of_keras, hdf5_files.read_keras, _KERAS),
-    Format("a dict of Caffe's layers, a .npy file or a pickle", _is_pickle,
+    Format("a dict of Caffe's layers, a .npy file or a pickle", caffe_files.is_pickle,
            caffe_files.read_npy, lambda network, order: caffe.dialects(network, HWIO, order),
-           takes_order=True),
-    Format("one of Caffe's networks, a .caffemodel file", _ends('.caffemodel'),
+           takes_order=True, suffixes=('.npy', '.p', '.pkl', '.pickle')),
+    Format("one of Caffe's networks, a .caffemodel file", caffe_files.is_caffemodel,
            caffe_files.read_caffemodel,
-           lambda network, order: caffe.dialects(network, OIHW, order or 'bgr'), takes_order=True),
+           lambda network, order: caffe.dialects(network, OIHW, order or 'bgr'), takes_order=True,
+           suffixes=('.caffemodel',)),
     Format('a TensorFlow Lite model', _is_tflite, tflite_files.read_tflite, _FROZEN),
-    Format('a frozen graph, a .pb file', _ends('.pb'), graph_files.read_graph, _FROZEN),
+    Format('a frozen graph, a .pb file', graph_def.is_graph, graph_files.read_graph, _FROZEN,
+           suffixes=('.pb',)),
 )
 
 # `sources.open_weights` recognizes these among checkpoints.
@@ -137,11 +134,19 @@ OBJECT_BASED = Format('an object-based checkpoint of TensorFlow 2', lambda path,
 
 
 def recognize(path: str) -> Format | None:
-  """Recognizes a file; None for a folder, and for anything that may be a TensorFlow checkpoint."""
+  """Recognizes a file by its content, and only a damaged one by its name.
+
+  Returns:
+    Its format; None for a folder, and for anything that may be a TensorFlow checkpoint.
+  """
   if not os.path.isfile(path):
     return None
   head = _head(path)
-  return next((candidate for candidate in FORMATS if candidate.matches(path, head)), None)
+  found = next((candidate for candidate in FORMATS if candidate.matches(path, head)), None)
+  if found or table_files.is_table(path):  # TensorFlow's V1 format.
+    return found
+  return next((candidate for candidate in FORMATS
+               if str(path).endswith(candidate.suffixes)), None)
 
 
 def _head(path: str) -> bytes:
@@ -161,9 +166,9 @@ def refuse_unknown(path: str) -> None:
     return
   if table_files.is_table(path):  # TensorFlow's V1 format.
     return
-  if str(path).endswith('.gz') and _begins(b'\x1f\x8b')(path, _head(path)):
+  if _head(path).startswith(b'\x1f\x8b'):
     raise ValueError(f'{path}: expected weights. Received: a file compressed by gzip. Uncompress '
-                     f'it first: gunzip --keep {path}')
+                     f'it first: gunzip <{shlex.quote(str(path))} >weights')
   names = '; '.join(dict.fromkeys(candidate.name for candidate in FORMATS))
   raise ValueError(f'{path}: expected weights in one of these formats: a checkpoint of TensorFlow '
                    '(x.index and x.data-00000-of-00001, with these names); '

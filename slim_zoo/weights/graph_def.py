@@ -8,6 +8,7 @@ graph is parsed and before a constant is decoded.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -30,6 +31,7 @@ _MOST_STEPS = 16  # Steps from an operator back to a constant.
 # The fields that lead to a constant's numbers (graph: node; node: attr; its entry: value; attr:
 # tensor), and the fields of a tensor with numbers in as many bytes as in memory.
 _TO_TENSOR = (1, 5, 2, 8)
+_NODE_NAME, _NODE_OPERATOR = 1, 2
 _NUMBERS = (4, 5, 6)  # tensor_content, float_val, double_val
 
 _VALUES = {tf.float32.as_datatype_enum: 'float_val', tf.float64.as_datatype_enum: 'double_val',
@@ -84,6 +86,20 @@ def _structure(message: memoryview, path: Sequence[int]) -> Iterator[int]:
       yield from _structure(value, path[1:])
     else:
       yield _PER_FIELD + (0 if not path and number in _NUMBERS else size)
+
+
+def is_graph(path: str, head: bytes) -> bool:
+  """Tells whether a file with these first bytes is a graph: its first node names an operator."""
+  del path
+  try:
+    number, kind, node = next(wire_format.first_fields(memoryview(head)), (0, 0, None))
+    if node is None or (number, kind) != (_TO_TENSOR[0], wire_format.BYTES):
+      return False
+    found = itertools.islice(wire_format.first_fields(node), 2)
+    return [(number, wire_format.is_text(value)) for number, _, value in found] == [
+      (_NODE_NAME, True), (_NODE_OPERATOR, True)]
+  except ValueError:
+    return False
 
 
 class Constants:

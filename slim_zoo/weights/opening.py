@@ -30,16 +30,26 @@ def open_weights(path: str, *, model_name: str | None = None, channel_order: str
     OSError: if they do not exist or cannot be read.
   """
   weights = sources.open_weights(path, channel_order=channel_order)
-  if weights.format is None:
-    return weights, dict(weights.metadata)
   name = model_name or weights.metadata.get('model_name')
-  if name is None:
+  if weights.format is not None and name is None:
     raise ValueError(f'{path} is {weights.format.name}, which does not state its network. '
                      'Expected: --model_name. Received: none.')
-  known = weights.facts(name, shapes_of(name))
+  return weights, facts_of(weights, name)
+
+
+def facts_of(weights: sources.Weights, model_name: str | None) -> dict[str, Any]:
+  """Returns what is known about weights, and prints what there is to note about them.
+
+  Args:
+    weights: from `sources.open_weights`.
+    model_name: the network; only a name-based checkpoint needs none.
+  """
+  if weights.format is None or model_name is None:
+    return dict(weights.metadata)
+  known = weights.facts(model_name, shapes_of(model_name))
   if 'note' in known:
     print(f'Note: {known["note"]}')
-  return weights, known
+  return known
 
 
 @functools.cache

@@ -24,6 +24,8 @@ _MOST_FILES = 10_000  # Of a folder that is searched for weights.
 _ARCHIVES = ('.tar.gz', '.tgz', '.tar.bz2', '.tar.xz')
 # Files with these names are in PyTorch's format, whatever their content.
 _NO_ARCHIVES = ('.pth.tar', '.pt.tar')
+# A SavedModel's graph, and the prefix of its checkpoint.
+_SAVED_MODEL, _SAVED_VARIABLES = 'saved_model.pb', os.path.join('variables', 'variables')
 # Other files with weights, used if there is no checkpoint.
 _OTHERS = ('.caffemodel', '.h5', '.keras', '.npy', '.pb', '.pt', '.pth', '.safetensors', '.tflite')
 
@@ -33,7 +35,8 @@ def resolve(path: str) -> tuple[str, dict[str, Any]]:
 
   Args:
     path: `zoo:` and a name of `PUBLISHED_FILES`, which is downloaded if it is not there yet; a
-      folder, or a zip or tar archive, also compressed, with weights; or any other path.
+      SavedModel, or another folder, or a zip or tar archive, also compressed, with weights; or any
+      other path.
 
   Returns:
     What `sources.open_weights` opens, and what is known of it: `model_name`, `classes`,
@@ -48,6 +51,9 @@ def resolve(path: str) -> tuple[str, dict[str, Any]]:
   if path.startswith(PREFIX):
     name = path[len(PREFIX):]
     return fetch(name), PUBLISHED_FILES[name].metadata()
+  if _is_saved_model(path):
+    return os.path.join(path, _SAVED_VARIABLES), checkpoint_files.read_metadata(
+        os.path.join(path, 'model'), of_export=True)
   if os.path.isdir(path):
     path = find_checkpoint(path)
   found, published = path, find_by_filename(path) if os.path.isfile(path) else None
@@ -87,6 +93,19 @@ def fetch(name: str, cache_dir: str | os.PathLike | None = None) -> str:
     with locked(folder):
       _download_content(published, content)
   return find_checkpoint(content, published.folder, archive=published.resource.filename)
+
+
+def list_downloaded(cache_dir: str | os.PathLike | None = None) -> list[str]:
+  """Lists the names of published weights that `fetch` need not download.
+
+  Args:
+    cache_dir: see `fetch`.
+  """
+  cache = Path(cache_dir) if cache_dir else _cache()
+  return [name for name, published in PUBLISHED_FILES.items()
+          if ((cache / name / 'unpacked').is_dir() if published.is_archive else any(
+              (cache / name / source.filename).exists()
+              for source in published.resource.sources))]
 
 
 def _download_content(published: PublishedFile, content: Path) -> None:
@@ -129,17 +148,22 @@ def _cache() -> Path:
   return cache_folder() / 'weights'
 
 
+def _is_saved_model(path: str | os.PathLike[str]) -> bool:
+  """Tells whether a folder is a SavedModel, whose variables are an object-based checkpoint."""
+  return os.path.isfile(os.path.join(path, _SAVED_MODEL)) and os.path.isfile(
+      os.path.join(path, f'{_SAVED_VARIABLES}.index'))
+
+
 def _is_archive(path: str) -> bool:
   if not os.path.isfile(path) or path.endswith(_NO_ARCHIVES):
     return False
   if path.endswith(_ARCHIVES):
     return True
   with open(path, 'rb') as file:
-    head = file.read(262)
-  if path.endswith('.tar'):
-    return head[257:] == b'ustar'
+    head = file.read(8)
   # PyTorch's and Keras' files are zip archives too.
-  return bool(formats.members(path, head)) and formats.recognize(path) is None
+  return archives.is_tar(path) or (
+    bool(formats.members(path, head)) and formats.recognize(path) is None)
 
 
 def find_by_filename(path: str | os.PathLike) -> PublishedFile | None:
@@ -182,7 +206,11 @@ def find_checkpoint(folder: str | os.PathLike, preferred: str = '', *, archive: 
            if path.suffix == '.index' or is_table(path)]
   if not (archive and found):
     beside = {path.parent for path in found}
-    found += [path for path in files if _is_other(path) and path.parent not in beside]
+    found += [path for path in files if _is_other(path) and path.parent not in beside
+              and not (path.name == _SAVED_MODEL and _is_saved_model(path.parent))]
+  # Files whose names don't tell that they have weights.
+  found = found or [path for path in files
+                    if path.suffix != '.json' and formats.recognize(str(path))]
   if len(found) > 1 and preferred:
     found = [path for path in found if path.parent.name == preferred] or found
   if len(found) == 1:

@@ -62,7 +62,7 @@ class _Weight:
 def is_tfjs(path: str, head: bytes) -> bool:
   """Tells whether a file is a `model.json`; that of a checkpoint is metadata of ours."""
   path = str(path)
-  if not path.endswith('.json') or os.path.exists(f'{path.removesuffix(".json")}.index'):
+  if path.endswith('.json') and os.path.exists(f'{path.removesuffix(".json")}.index'):
     return False
   return os.path.basename(path) == MODEL or (
     head.lstrip().startswith(b'{') and has_manifest(path))

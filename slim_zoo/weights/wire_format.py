@@ -72,6 +72,42 @@ def fields(message: memoryview) -> Iterator[tuple[int, int, Any]]:
     at += size
 
 
+def first_fields(beginning: memoryview) -> Iterator[tuple[int, int, Any]]:
+  """Reads the fields of the beginning of a message, of which the rest is not there.
+
+  Args:
+    beginning: the message's first bytes.
+
+  Yields:
+    Like `fields`; the last value may be cut short.
+
+  Raises:
+    ValueError: if the bytes are not the beginning of a message, or end within a number.
+  """
+  at = 0
+  while at < len(beginning):
+    key, at = varint(beginning, at)
+    number, kind = key >> 3, key & 7
+    value: Any
+    if kind == VARINT:
+      value, at = varint(beginning, at)
+    elif kind == BYTES:
+      size, at = varint(beginning, at)
+      value, at = beginning[at:at + size], at + size
+    else:
+      raise ValueError(f'a field of the kind {kind}')
+    yield number, kind, value
+
+
+def is_text(value: Any) -> bool:
+  """Tells whether the value of a field is printable text, such as a name."""
+  try:
+    text = bytes(value).decode()
+  except (TypeError, UnicodeDecodeError):
+    return False
+  return bool(text) and text.isprintable()
+
+
 def signed(value: int) -> int:
   """Reinterprets an unsigned 64-bit number as signed."""
   return value - 2 ** 64 if value >= 2 ** 63 else value

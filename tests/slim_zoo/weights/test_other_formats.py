@@ -27,7 +27,7 @@ def _zip(path, **members):
   ('x.caffemodel', b'<html>', ('web page',)), ('x.zip', b'<html>', ('web page',)),
   ('x.gguf', b'GGUF\x03', ('GGUF',)), ('x.h5', b'\xff\xd8\xff\xe0', ('image',)),
   ('x.h5', b'', ('empty file',)), ('x.pth', b'PK\x03\x04 and so on', ('cut short',)),
-  ('x.h5.gz', b'\x1f\x8b\x08', ('gunzip --keep',)),
+  ('x.h5.gz', b'\x1f\x8b\x08', ('gunzip <',)), ('model.bin', b'\x1f\x8b\x08', ('gunzip <',)),
   ('x.pth', _LEGACY + _MODULE, ('torchvision.models.resnet.ResNet', 'state_dict()'))])
 def test_files_are_named_by_content(tmp_path, name, content, said):
   path = tmp_path / name

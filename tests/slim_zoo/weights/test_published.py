@@ -346,3 +346,17 @@ def test_folders_with_too_many_files(tmp_path, monkeypatch):
   folder = _write(tmp_path / 'photos', {f'{i}.jpg': b'' for i in range(4)})
   with pytest.raises(ValueError, match='at most 3 .+/photos'):
     published.find_checkpoint(folder)
+
+
+def test_downloaded_weights_are_listed(cache):
+  assert published.list_downloaded() == []
+  for name in ('mobilenet_v1_1.0_224', 'vgg_16_2016_08_28'):
+    (cache / name).mkdir(parents=True)
+  (cache / 'mobilenet_v1_1.0_224' / 'unpacked').mkdir()
+  (cache / 'vgg_16_2016_08_28' / 'vgg_16_2016_08_28.tar.gz.part').touch()  # Interrupted.
+  keras = cache / 'keras_mobilenet_1.0_224'
+  keras.mkdir()
+  filename = published.PUBLISHED_FILES['keras_mobilenet_1.0_224'].resource.filename
+  (keras / filename).touch()
+  assert sorted(published.list_downloaded()) == [
+    'keras_mobilenet_1.0_224', 'mobilenet_v1_1.0_224']

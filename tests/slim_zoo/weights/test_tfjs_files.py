@@ -108,13 +108,15 @@ def test_weights_without_a_topology_keep_their_names(tmp_path, topology):
 
 @pytest.mark.parametrize(('name', 'content', 'is_model'), [
   ('model.json', '{}', True), ('mine.json', '{"weightsManifest": []}', True),
-  ('mine.json', '{"weights": []}', False), ('mine.txt', '{"weightsManifest": []}', False)])
+  ('mine.json', '{"weights": []}', False), ('model.bin', '{"weightsManifest": []}', True),
+  ('model.bin', '[]', False)])
 def test_recognized(tmp_path, name, content, is_model):
   (tmp_path / name).write_text(content)
   found = formats.recognize(str(tmp_path / name))
   assert (found is not None and found.read is tfjs_files.read_tfjs) == is_model
-  (tmp_path / name).with_suffix('.index').write_bytes(b'')  # Then it is metadata of a checkpoint.
-  assert formats.recognize(str(tmp_path / name)) is None
+  if name.endswith('.json'):
+    (tmp_path / name).with_suffix('.index').write_bytes(b'')  # It is metadata of a checkpoint.
+    assert formats.recognize(str(tmp_path / name)) is None
 
 
 @pytest.mark.parametrize(('metadata', 'expected'), [
