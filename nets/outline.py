@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from nets import nets_factory
+from nets import end_points, layers, nets_factory
+from nets.record import Net
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +28,16 @@ class Outline:
   end_points: dict[str, tf.Tensor]
   graph: tf.Graph
 
+  def operations(self) -> list[tf.Operation]:
+    """Lists the operations that the output depends on."""
+    seen, waiting = {}, [self.output.op]
+    while waiting:
+      op = waiting.pop()
+      if op.name not in seen:
+        seen[op.name] = op
+        waiting += [tensor.op for tensor in op.inputs]
+    return list(seen.values())
+
 
 def trace(name: str, num_classes: int | None, *, image_shape: Sequence[int]) -> Outline:
   """Traces a network for one image; several times faster than with variables.
@@ -39,6 +50,32 @@ def trace(name: str, num_classes: int | None, *, image_shape: Sequence[int]) -> 
   Raises:
     ValueError: if there is no network with this name, or if the images are too small for it.
   """
+  return _trace(nets_factory.get_network_fn(name, num_classes), image_shape)
+
+
+def trace_up_to(net: Net, end_point: str, *, num_classes: int | None,
+                image_shape: Sequence[int]) -> Outline:
+  """Traces a network for one image up to one of its end points, which is its output.
+
+  Args:
+    net: the network's record.
+    end_point: its full name.
+    num_classes: number of classes, for end points that depend on it.
+    image_shape: [height, width, channels].
+
+  Raises:
+    ValueError: if there is no such end point, or if the images are too small.
+  """
+  function = end_points.up_to(net.function, end_point)
+
+  def features(images: tf.Tensor) -> tuple[tf.Tensor, dict]:
+    with layers.arg_scope(net.arg_scope(weight_decay=0.0)):
+      return function(images, num_classes, is_training=False)
+
+  return _trace(features, image_shape)
+
+
+def _trace(network_fn: Callable, image_shape: Sequence[int]) -> Outline:
   shapes: dict[bool, dict[str, tuple[int, ...]]] = {True: {}, False: {}}
 
   def answer(getter, name, *, shape, dtype, trainable=True, **unused):
@@ -49,5 +86,5 @@ def trace(name: str, num_classes: int | None, *, image_shape: Sequence[int]) -> 
   with tf.Graph().as_default() as graph, tf.compat.v1.variable_scope(
       tf.compat.v1.get_variable_scope(), custom_getter=answer):
     images = tf.compat.v1.placeholder(tf.float32, [1, *image_shape])
-    output, end_points = nets_factory.get_network_fn(name, num_classes)(images)
-  return Outline(shapes[True], shapes[False], output, end_points, graph)
+    output, found = network_fn(images)
+  return Outline(shapes[True], shapes[False], output, found, graph)

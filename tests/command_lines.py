@@ -16,9 +16,10 @@ from slim_zoo.config import command_line, flag_values
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 TRAIN, EVAL = 'train_image_classifier.py', 'eval_image_classifier.py'
-PROGRAMS = (TRAIN, EVAL, 'extract_features.py', 'train_on_features.py', 'predict_image.py',
-            'export_model.py', 'convert_weights.py', 'download_and_convert_data.py',
-            'list_networks.py', 'scripts/benchmark.py',
+PROGRAMS = (TRAIN, EVAL, 'compare_networks.py', 'extract_features.py', 'train_on_features.py',
+            'predict_image.py', 'export_model.py', 'convert_weights.py',
+            'download_and_convert_data.py',
+            'inspect_weights.py', 'list_networks.py', 'scripts/benchmark.py',
             'scripts/average_checkpoints.py', 'scripts/benchmark_fine_tuning.py',
             'scripts/benchmark_scaling.py', 'scripts/benchmark_transfer_learning.py',
             'scripts/doctor.py',

@@ -15,7 +15,7 @@ import numpy as np
 
 from files.errors import unknown_name
 from files.locks import locked
-from slim_zoo.features import npz, parquet, parts, pickles, tfrecord
+from slim_zoo.features import npz, parquet, parts, pickles, row_store, tfrecord
 from slim_zoo.features.features import Features
 from slim_zoo.features.header import Header
 
@@ -98,6 +98,13 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     ValueError: if the suffix is unknown, or a package required by the format is not installed.
   """
   _format_of(path, _WRITABLE).check_packages()
+
+
+def count_rows(path: str | os.PathLike[str]) -> int | None:
+  """Returns how many rows of a file have been computed; None if it is finished."""
+  if os.path.exists(path):
+    return None
+  return row_store.count_rows(pathlib.Path(f'{path}.part'))
 
 
 @contextlib.contextmanager

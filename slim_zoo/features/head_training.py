@@ -59,8 +59,6 @@ _ONLY_SOFTMAX = tuple(
     if option.is_kept and name not in ('seed', 'class_weights'))
 # Where, in the directory of the run, the checkpoints of the head are.
 _HEAD = 'head'
-# Images with at most this many channels would be averaged to almost nothing.
-_FEW_CHANNELS = 4
 _EVALUATION_BATCH = 1000
 
 
@@ -89,7 +87,7 @@ class _Task:
   @property
   def head_text(self) -> str:
     """The head, as `custom_head.parse` takes it."""
-    return self.head.text or _default_head(self.features.values.shape[1:])
+    return self.head.text or linear_classifiers.default_head(self.features.values.shape[1:])
 
   @property
   def head_folder(self) -> pathlib.Path:
@@ -239,10 +237,6 @@ def _read(training_file: str | None, validation_file: str | None
   return features, validation
 
 
-def _default_head(shape: Sequence[int]) -> str:
-  return 'pool,fc' if len(shape) == 3 and shape[-1] > _FEW_CHANNELS else 'fc'
-
-
 def _train_softmax(task: _Task, resumed: str | None, saved: Mapping[str, Any]) -> _Trained:
   """Trains a head by gradients, as train_image_classifier.py trains a network."""
   config, export = task.config, task.config.classifier.export
@@ -298,7 +292,7 @@ def _fit_linear(task: _Task) -> _Trained:
                      f'none of {", ".join(missing[:10])}. Use --classifier=softmax, or other data.')
   fitted = linear_classifiers.fit(
       _rows(task), outputs[task.train.dataset.labels], kind=kind,
-      strengths=_strengths(config.classifier.regularization_strengths),
+      strengths=linear_classifiers.parse_strengths(config.classifier.regularization_strengths),
       seed=config.optimization.seed, folds=config.classifier.cross_validation_folds,
       is_balanced=is_balanced, show=functools.partial(progress.show, unit='fold'))
   if fitted.scores:
@@ -340,15 +334,7 @@ def _rows(task: _Task) -> np.ndarray:
     raise ValueError(f'--head: expected fc, or pool,fc for maps, with --classifier='
                      f'{task.config.classifier.classifier}, which has no other layers. Received: '
                      f'{task.head_text} for features {list(values.shape[1:])}.')
-  return values.mean((1, 2)) if elements[0] == 'pool' else values.reshape(len(values), -1)
-
-
-def _strengths(text: str | None) -> list[float]:
-  try:
-    return [float(number) for number in (text or '').split(',') if number.strip()]
-  except ValueError as error:
-    raise ValueError('--regularization_strengths: expected numbers separated by commas. Received: '
-                     f'{text!r}.') from error
+  return linear_classifiers.rows_of(values, task.head_text)
 
 
 def _suggest_next_step(task: _Task, trunk: trunks.Trunk | None) -> None:

@@ -6,8 +6,10 @@ import dataclasses
 import functools
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
+import threadpoolctl
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
@@ -18,6 +20,8 @@ from sklearn.svm import LinearSVC
 from files import memory
 from files.errors import unknown_name
 
+# Images with at most this many channels would be averaged to almost nothing.
+_FEW_CHANNELS = 4
 # Bytes of features that are scaled at a time.
 _CHUNK = 2**24
 
@@ -99,8 +103,48 @@ class Fitted:
   converged: bool
 
 
+def parse_strengths(text: str | None) -> list[float]:
+  """Parses --regularization_strengths.
+
+  Raises:
+    ValueError: if it has anything but numbers above 0, separated by commas.
+  """
+  try:
+    strengths = [float(number) for number in (text or '').split(',') if number.strip()]
+  except ValueError as error:
+    raise ValueError('--regularization_strengths: expected numbers separated by commas. Received: '
+                     f'{text!r}.') from error
+  _check_strengths(strengths)
+  return strengths
+
+
+def _check_strengths(strengths: Sequence[float]) -> None:
+  if not all(np.isfinite(strength) and strength > 0 for strength in strengths):
+    raise ValueError('--regularization_strengths: expected numbers above 0. Received: '
+                     f'{", ".join(map(str, strengths))}.')
+
+
+def default_head(shape: Sequence[int]) -> str:
+  """Returns the head that a linear classifier is by default, as `custom_head.parse` takes it.
+
+  Args:
+    shape: of the features of one example.
+  """
+  return 'pool,fc' if len(shape) == 3 and shape[-1] > _FEW_CHANNELS else 'fc'
+
+
+def rows_of(values: np.ndarray, head: str) -> np.ndarray:
+  """Returns what the last layer of a linear head gets, float32 [n, features].
+
+  Args:
+    values: features, float32 [n, …].
+    head: the head; if it begins with `pool`, maps are averaged.
+  """
+  return values.mean((1, 2)) if head.startswith('pool') else values.reshape(len(values), -1)
+
+
 def fit(values: np.ndarray, labels: np.ndarray, *, kind: str, strengths: Sequence[float] = (),
-        folds: int = 5, seed: int = 0, is_balanced: bool = False,
+        folds: int = 5, num_parts: int | None = None, seed: int = 0, is_balanced: bool = False,
         show: Callable[[Iterable, int], Iterable] = lambda items, total: items) -> Fitted:
   """Fits a classifier with the strength that does best in cross-validation, on all rows.
 
@@ -114,6 +158,8 @@ def fit(values: np.ndarray, labels: np.ndarray, *, kind: str, strengths: Sequenc
     strengths: values of scikit-learn's C to choose from; by default those of the kind. A single one
       is used without cross-validation.
     folds: number of folds of the cross-validation; fewer if a class has fewer rows.
+    num_parts: how many of the folds are left out in turn; by default each of them. With one,
+      strengths are compared on a single part of the rows, which takes less time.
     seed: seed of the folds and of the solver.
     is_balanced: whether all classes have the same weight, rather than all rows.
     show: shows the progress: an iterable, given that and its length.
@@ -124,9 +170,7 @@ def fit(values: np.ndarray, labels: np.ndarray, *, kind: str, strengths: Sequenc
   if kind not in KINDS:
     raise unknown_name('classifier', kind, KINDS)
   strengths = sorted(set(strengths or KINDS[kind].strengths))
-  if not all(np.isfinite(strength) and strength > 0 for strength in strengths):
-    raise ValueError('--regularization_strengths: expected numbers above 0. Received: '
-                     f'{", ".join(map(str, strengths))}.')
+  _check_strengths(strengths)
   counts = np.bincount(labels)
   if len(counts) < 2 or not counts.all():
     raise ValueError('Expected at least two classes, with rows of each. Received no rows of: '
@@ -138,7 +182,8 @@ def fit(values: np.ndarray, labels: np.ndarray, *, kind: str, strengths: Sequenc
   if len(strengths) > 1:
     scores = _cross_validate(create, balanced_accuracy_score if is_balanced else accuracy_score,
                              values=values, labels=labels, strengths=strengths,
-                             folds=min(folds, counts.min()), seed=seed, show=show)
+                             folds=min(folds, counts.min()), num_parts=num_parts, seed=seed,
+                             show=show)
   # If several are equally good, the strongest regularization.
   best = max(scores, key=lambda score: score.mean).strength if scores else strengths[0]
   rows, model = np.arange(len(values)), create(best)
@@ -149,20 +194,68 @@ def fit(values: np.ndarray, labels: np.ndarray, *, kind: str, strengths: Sequenc
 
 
 def _cross_validate(create: Callable, measure: Callable, *, values: np.ndarray,
-                    labels: np.ndarray, strengths: Sequence[float], folds: int, seed: int,
-                    show: Callable) -> tuple[Score, ...]:
+                    labels: np.ndarray, strengths: Sequence[float], folds: int,
+                    num_parts: int | None, seed: int, show: Callable) -> tuple[Score, ...]:
   if folds < 2:
     raise ValueError('--regularization_strengths: expected two rows of each class at least to '
                      'choose a strength by cross-validation. Received one of class '
                      f'{np.bincount(labels).argmin()}. Give a single strength, such as '
                      f'--regularization_strengths={strengths[len(strengths) // 2]:g}, or more '
                      'rows.')
-  parts = StratifiedKFold(folds, shuffle=True, random_state=seed).split(values, labels)
+  parts = list(_split(labels, folds=folds, seed=seed))[:num_parts]
   found = [_accuracies(create, measure, values=values, labels=labels, strengths=strengths,
                        fitted=fitted, left_out=left_out)
-           for fitted, left_out in show(list(parts), folds)]
+           for fitted, left_out in show(parts, len(parts))]
   return tuple(Score(strength, accuracies)
                for strength, accuracies in zip(strengths, zip(*found, strict=True), strict=True))
+
+
+def _split(labels: np.ndarray, *, folds: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+  """Yields, for each fold, the rows outside it and those in it; classes are spread evenly."""
+  return StratifiedKFold(folds, shuffle=True, random_state=seed).split(labels, labels)
+
+
+class Predictions(NamedTuple):
+  """What cross-validation predicts for each row, by a classifier that was fitted without it.
+
+  Attributes:
+    labels: the predicted labels, int64 [rows].
+    strengths: the strength that was chosen in each fold.
+    num_stopped: number of fits that stopped before they converged.
+  """
+  labels: np.ndarray
+  strengths: tuple[float, ...]
+  num_stopped: int
+
+
+def cross_predict(values: np.ndarray, labels: np.ndarray, *, kind: str,
+                  strengths: Sequence[float] = (), folds: int = 5, seed: int = 0,
+                  show: Callable[[Iterable, int], Iterable] = lambda items, total: items
+                  ) -> Predictions:
+  """Predicts each row with a classifier that was fitted to the other folds.
+
+  The strength is chosen for each fold anew, from its training rows alone: on a fifth of them, by
+  classifiers that were fitted to the rest.
+
+  Args:
+    values, labels, kind, strengths, seed, show: see `fit`.
+    folds: number of folds; every class has at least as many rows, and three.
+
+  Raises:
+    ValueError: if a class has too few rows; see also `fit`.
+  """
+  fewest = np.bincount(labels).min()
+  if fewest < max(folds, 3):
+    raise ValueError(f'Expected at least {max(folds, 3)} rows of each class for {folds} folds. '
+                     f'Received: {fewest} of class {np.bincount(labels).argmin()}.')
+  found, chosen, num_stopped = np.empty(len(labels), np.int64), [], 0
+  for rows, left_out in show(list(_split(labels, folds=folds, seed=seed)), folds):
+    fitted = fit(values[rows], labels[rows], kind=kind, strengths=strengths, num_parts=1,
+                 seed=seed)
+    found[left_out] = (values[left_out] @ fitted.weights + fitted.biases).argmax(axis=1)
+    chosen.append(fitted.strength)
+    num_stopped += not fitted.converged
+  return Predictions(found, tuple(chosen), num_stopped)
 
 
 def _accuracies(create: Callable, measure: Callable, *, values: np.ndarray, labels: np.ndarray,
@@ -235,7 +328,9 @@ def _converges(model: LogisticRegression | LinearSVC, values: np.ndarray,
   """Fits a model; returns whether it converged within its iterations."""
   with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter('always', ConvergenceWarning)
-    model.fit(values, labels)
+    # The products are small: on a busy machine, several threads mostly wait for each other.
+    with threadpoolctl.threadpool_limits(1):
+      model.fit(values, labels)
   return not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
 
 

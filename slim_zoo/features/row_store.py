@@ -100,6 +100,14 @@ def discard(folder: pathlib.Path) -> None:
   (folder / _COUNT).unlink(missing_ok=True)
 
 
+def count_rows(folder: pathlib.Path) -> int:
+  """Returns how many rows of the store in a folder are filled; 0 if there is none."""
+  try:
+    return int(json.loads((folder / _COUNT).read_text(encoding='utf-8'))['rows'])
+  except (LookupError, OSError, RecursionError, TypeError, ValueError):
+    return 0
+
+
 def is_complete_file(path: pathlib.Path, column: Column, num_rows: int) -> bool:
   """Returns whether a file is a whole array of that column."""
   try:

@@ -90,7 +90,7 @@ class Trunk:
 
 
 def open_trunk(facts: Mapping[str, Any], head: str, class_names: Sequence[str], *,
-               config: Weights) -> Trunk:
+               config: Weights, weights: sources.Weights | None = None) -> Trunk:
   """Builds a network with a new head, and restores the rest from what the features came from.
 
   Args:
@@ -98,18 +98,13 @@ def open_trunk(facts: Mapping[str, Any], head: str, class_names: Sequence[str], 
     head: what `custom_head.parse` takes.
     class_names: of the outputs.
     config: where the weights are now, and how to read them.
+    weights: them, if they are open already.
 
   Raises:
     ValueError: if the weights are not those of the features.
     OSError: if they cannot be read.
   """
-  path = config.checkpoint_path or facts['checkpoint']
-  try:
-    weights = sources.open_weights(path, channel_order=config.checkpoint_channel_order)
-  except (OSError, ValueError) as error:
-    raise ValueError(f'{error}\nThe features were made with {facts["checkpoint"]}. Expected: these '
-                     'weights, or --checkpoint_path with their new place. Without them the '
-                     'classifier takes features: --export=none.') from error
+  weights = weights or _open_weights(facts, config)
   name, size = facts['model_name'], facts['image_size']
   head_from = nets_factory.find_head_from(name, facts['end_point'])
   classes = kept_heads.count_trunk_classes(weights, name, head_from)
@@ -127,6 +122,17 @@ def open_trunk(facts: Mapping[str, Any], head: str, class_names: Sequence[str], 
                      'extract_features.py was given, or extract the features again.')
   return Trunk(network, facts, kept_heads.Head(head, head_from, classes, custom_head.digest(head)),
                class_names)
+
+
+def _open_weights(facts: Mapping[str, Any], config: Weights) -> sources.Weights:
+  """Opens the weights that features were made with, or where the user says they are now."""
+  path = config.checkpoint_path or facts['checkpoint']
+  try:
+    return sources.open_weights(path, channel_order=config.checkpoint_channel_order)
+  except (OSError, ValueError) as error:
+    raise ValueError(f'{error}\nThe features were made with {facts["checkpoint"]}. Expected: these '
+                     'weights, or --checkpoint_path with their new place. Without them the '
+                     'classifier takes features: --export=none.') from error
 
 
 def knows_trunk(facts: Mapping[str, Any]) -> bool:

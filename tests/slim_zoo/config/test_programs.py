@@ -28,7 +28,7 @@ def _options(program):
 
 
 def test_all_programs_are_listed():
-  assert len(_PROGRAMS) == 9
+  assert len(_PROGRAMS) == 11
 
 
 @pytest.mark.parametrize(('names', 'table'), [

@@ -9,7 +9,12 @@ import pytest
 import scipy.special
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold, cross_val_score
+from sklearn.model_selection import (
+  GridSearchCV,
+  StratifiedKFold,
+  cross_val_predict,
+  cross_val_score,
+)
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
@@ -177,3 +182,54 @@ def test_errors(arguments, message):
   labels = np.array(arguments.pop('labels', [0, 0, 1, 1]))
   with pytest.raises(ValueError, match=message):
     linear_classifiers.fit(np.ones([4, 2]), labels, **{'kind': 'linear_svm', **arguments})
+
+
+class _FirstPart:
+  """The first split of a stratified cross-validation, as a `cv` of scikit-learn."""
+
+  def __init__(self, seed):
+    self._parts = StratifiedKFold(5, shuffle=True, random_state=seed)
+
+  def split(self, values, labels, groups=None):
+    return list(self._parts.split(values, labels))[:1]
+
+  def get_n_splits(self, *unused, **unused_too):
+    return 1
+
+
+@pytest.mark.parametrize('strengths', [[0.01], [1e-4, 0.01, 1.0]])
+def test_cross_predictions_equal_scikit_learn(strengths):
+  values, labels = _digits(3, 120)
+  labels = np.where(np.arange(120) % 7, labels, (labels + 1) % 3)  # Some wrong labels.
+  found = linear_classifiers.cross_predict(values, labels, kind='logistic_regression',
+                                           strengths=strengths, folds=4, seed=3)
+  model = GridSearchCV(
+      make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)),
+      {'logisticregression__C': strengths}, cv=_FirstPart(3))
+  expected = cross_val_predict(model, values.astype(float), labels,
+                               cv=StratifiedKFold(4, shuffle=True, random_state=3))
+  assert (found.labels == expected).mean() > 0.99  # float32 and float64.
+  assert 0.5 < (found.labels == labels).mean() < 0.99
+  assert len(found.strengths) == 4 and set(found.strengths) <= set(strengths)
+  assert found.num_stopped == 0
+
+
+def test_strength_is_chosen_without_the_rows_that_are_predicted():
+  values, labels = _digits(2, 40)
+  calls = []
+  fit = linear_classifiers.fit
+
+  def spy(rows, of_rows, **arguments):
+    calls.append(len(rows))
+    return fit(rows, of_rows, **arguments)
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(linear_classifiers, 'fit', spy)
+    linear_classifiers.cross_predict(values, labels, kind='logistic_regression', folds=5)
+  assert calls == [len(labels) * 4 // 5] * 5
+
+
+def test_too_few_rows_for_the_folds():
+  with pytest.raises(ValueError, match='4 of class 1'):
+    linear_classifiers.cross_predict(np.ones([14, 2], np.float32), np.array([0] * 10 + [1] * 4),
+                                     kind='logistic_regression')

@@ -1,0 +1,1 @@
+"""Comparing pretrained networks on a dataset, by linear classifiers on their features."""
