@@ -9,6 +9,7 @@ import json
 import pathlib
 import re
 import shutil
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -169,6 +170,7 @@ def test_exports_equal_the_network(program, trained, tmp_path, name, export, cap
     'ant', 'bee (1)', 'class 2', 'sea horse', 'bee (4)')
 
 
+@pytest.mark.slow
 def test_saved_model_takes_pixels_and_names_the_classes(program, trained, tmp_path):
   path = _export(program, trained, 'mobilenet_v1_025', 'model', tmp_path)
   pixels = np.random.default_rng(0).integers(0, 256, [2, 90, 70, 3], np.uint8)
@@ -215,17 +217,15 @@ def _digits_network(tmp_path) -> pathlib.Path:
   data = dataset_factory.get_dataset('digits', 'train', None)
   preprocess = nets_factory.get_net('lenet').preprocessing
   transform = preprocessing_factory.get_recipe(preprocess).transform
-  batch = next(iter(data.epoch(0).batch(data.num_examples)))
-  images = tf.map_fn(lambda file: transform(file, 28, 28, channels=1), batch['image'],
-                     fn_output_signature=tf.float32)
+  batches = data.epoch(0).take(1500).map(
+    lambda one: (transform(one['image'], 28, 28, channels=1), one['label'])).batch(50)
   optimizer = tf.keras.optimizers.Adam(0.002)
   variables = [network.variables[name] for name in network.trainable]
-  for step in range(30):
-    rows = slice(50 * step, 50 * step + 50)
+  for images, labels in batches:
     with tf.GradientTape() as tape:
-      logits, _ = network(images[rows], is_training=False)
+      logits, _ = network(images, is_training=False)
       loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(
-        batch['label'][rows], logits))
+        labels, logits))
     optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
   checkpoints.save(tmp_path / 'run', 7, network.variables, metadata={
     'format': 1, 'model_name': 'lenet', 'class_names': list(data.class_names), 'image_size': 28,
@@ -250,7 +250,7 @@ def test_exports_are_compared_on_images(program, tmp_path, capsys):
   for path, kind in zip(paths, kinds, strict=True):
     assert f'\n{path.name} ' in out and f'{found[kind]["accuracy"]:.4f}' in out
 
-  data = dataset_factory.get_dataset('digits', 'validation', None)
+  data = dataset_factory.get_dataset('digits', found['tflite']['split'], None)
   places = np.unique(np.linspace(0, data.num_examples - 1, 50).round().astype(int))
   batch = next(iter(data.epoch(0).batch(data.num_examples)))
   transform = preprocessing_factory.get_recipe('lenet').transform
@@ -272,6 +272,32 @@ def test_exports_are_compared_on_images(program, tmp_path, capsys):
   np.testing.assert_allclose(probabilities, tf.nn.softmax(logits), atol=1e-6)
 
 
+@pytest.mark.parametrize(('after', 'is_kept'), [(0.88, True), (0.875, False), (0.95, True)])
+def test_loss_of_as_much_as_is_allowed(after, is_kept):
+  photos = mock.MagicMock()
+  photos.accuracy.return_value, photos.__len__.return_value = 0.9, 200
+  found = comparison.Found(0, 1, 1, accuracy=after)
+  assert 0.9 - 0.88 > 0.02  # In floating point.
+  assert (exporter._loss(found, photos, 0.02) == '') == is_kept
+
+
+@pytest.mark.slow
+def test_calibration_takes_no_image_that_exports_are_compared_on(program, tmp_path, monkeypatch):
+  seen = []
+  monkeypatch.setitem(targets.TARGETS, '.int8.tflite', dataclasses.replace(
+    targets.TARGETS['.pb'],
+    write=lambda model, path: (seen.extend(np.concatenate([*model.calibration()])),
+                               targets.TARGETS['.pb'].write(model, path))))
+  arguments = [f'--checkpoint_path={_digits_network(tmp_path)}', '--dataset_name=digits',
+               '--dataset_split_name=train', f'--output_path={tmp_path}/model.int8.tflite']
+  with pytest.raises(ValueError, match='--num_images'):
+    program(*arguments, '--num_images=100000')
+  assert program(*arguments, '--num_images=1000', '--num_calibration_images=100000') == 0
+  num_train = dataset_factory.get_dataset('digits', 'train', None).num_examples
+  assert len(seen) == num_train - 1000
+
+
+@pytest.mark.slow
 def test_export_that_loses_accuracy_is_not_kept(program, tmp_path, monkeypatch, capsys):
   """The others of the same call are kept, and the table has all of them."""
   run = _digits_network(tmp_path)
@@ -420,6 +446,8 @@ def test_export_with_wrong_outputs_is_detected(program, trained, tmp_path, monke
   (['--output_path={tmp}/model', '--checkpoint_path='], '--checkpoint_path'),
   (['--output_path={tmp}/model.pb,{tmp}/./model.pb'], '--output_path'),
   (['--output_path={tmp}/model.int8.tflite'], '--dataset_dir'),
+  (['--output_path={tmp}/model.pb', '--max_accuracy_drop=0'], '--max_accuracy_drop'),
+  (['--output_path={tmp}/model.pb', '--dataset_split_name=test'], '--dataset_split_name'),
   (['--output_path={tmp}/model.pb', '--dataset_name=digits', '--dataset_split_name=none'],
    'none'),
   (['--output_path={tmp}/model.pb', '--dataset_name=digits', '--labels_offset=2'], 'class'),

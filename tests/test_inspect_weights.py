@@ -84,8 +84,12 @@ def test_what_is_no_weights(run_here, tmp_path, content, said):
 
 
 def test_wrong_flags(run_here, tmp_path):
+  existing = tmp_path / 'model.json'
+  existing.write_text('mine')
   for flags, said in (((), '--checkpoint_path'), ((f'--checkpoint_path={tmp_path}/none',), 'none'),
                       (('--checkpoint_path=x', '--output_path=x.txt'), '--output_path'),
+                      (('--checkpoint_path=x', f'--output_path={existing}'), '--output_path'),
                       (('--checkpoint_path=x', '--model_name=lennet'), 'lenet')):
     code, _, errors = run_here(_PROGRAM, *flags)
     assert code == 1 and said in errors
+  assert existing.read_text() == 'mine'

@@ -85,13 +85,15 @@ def open_all(parsed: Parsed[Compare], dataset: Dataset) -> list[Candidate]:
   Raises:
     ValueError: if some weights cannot be used; it names all of them.
   """
-  found, problems = [], []
-  for entry in _entries(parsed.config.comparison.checkpoint_paths):
+  found, problems, text = [], [], parsed.config.comparison.checkpoint_paths
+  for entry in _entries(text):
     try:
       found.append(_open(entry, parsed, dataset))
     except (OSError, ValueError, tf.errors.OpError) as error:
       problems.append(f'{entry.text}: {error}')
-  if problems:
+  if problems and text is None and found:  # Nobody asked for these.
+    print('Left out, because they cannot be used with these images:\n' + '\n'.join(problems))
+  elif problems:
     raise ValueError('--checkpoint_paths: expected weights that can be used with these images. '
                      f'Received {len(problems)} of {len(problems) + len(found)} that cannot; '
                      'nothing was computed.\n' + '\n'.join(problems))
@@ -127,7 +129,7 @@ def _entries(text: str | None) -> list[_Entry]:
                      'published weights have been downloaded yet.')
   repeated = [name for name, count in collections.Counter(texts).items() if count > 1]
   if repeated:
-    raise ValueError('--checkpoint_paths: expected each weights once. Received several times: '
+    raise ValueError('--checkpoint_paths: expected different weights. Received several times: '
                      f'{", ".join(repeated)}.')
   return [_parse(one) for one in texts]
 
@@ -156,18 +158,23 @@ def _parse(text: str) -> _Entry:
 def _open(entry: _Entry, parsed: Parsed[Compare], dataset: Dataset) -> Candidate:
   """Opens the weights of one candidate, and checks that everything that is needed is there."""
   weights = sources.open_weights(entry.path)
-  order = parsed.config.comparison.checkpoint_channel_order
-  if order and weights.format and weights.format.takes_order:
-    weights = dataclasses.replace(weights, channel_order=order)
   name = entry.model_name or weights.metadata.get('model_name')
   if not name:
     raise ValueError('expected weights that tell their network, or its name before them, as in '
                      f'mobilenet_v1={entry.path} ({_SYNTAX}). Received: neither. list_networks.py '
                      'lists the names.')
+  order = parsed.config.comparison.checkpoint_channel_order
+  if order and _lacks_order(weights, name):
+    weights = dataclasses.replace(weights, channel_order=order)
   known = opening.facts_of(weights, name)
   if known.get('dataset', {}).get('fingerprint') == dataset.fingerprint:
     raise ValueError('expected a network that was not trained on these images. Received: one that '
                      'was; on images that it knows, its accuracy tells nothing.')
+  kept, data = opening.as_options(known), parsed.config.data
+  if kept.get('dataset_name') == data.dataset_name and data.dataset_dir and (
+      kept.get('dataset_dir') == os.path.abspath(data.dataset_dir)):
+    print(f'Warning: {entry.text} was trained on images of the same directory; on images that it '
+          'knows, its accuracy tells nothing.')
   source = extraction.find_source(_as_extraction(parsed, entry), weights, known)
   source, traced = _choose_end_point(source, dataset)
   shape = tuple(map(int, traced.output.shape[1:]))
@@ -180,6 +187,17 @@ def _open(entry: _Entry, parsed: Parsed[Compare], dataset: Dataset) -> Candidate
       entry.text.removeprefix(f'{entry.model_name}='), source, head=head, width=width,
       multiply_adds=sum(map(complexity.multiply_adds, traced.operations())),
       parameters=trainable + of_head, num_bytes=4 * (trainable + others + of_head))
+
+
+def _lacks_order(weights: sources.Weights, name: str) -> bool:
+  """Returns whether nothing tells the channel order that the first layer expects."""
+  if weights.channel_order or not (weights.format and weights.format.takes_order):
+    return False
+  try:
+    weights.format.dialects(name, None)
+  except ValueError:
+    return True
+  return False
 
 
 def _as_extraction(parsed: Parsed[Compare], entry: _Entry) -> Parsed[Extract]:
@@ -224,8 +242,8 @@ def _choose_end_point(source: extraction.Source, dataset: Dataset
       f'{"channel" if channels == 1 else "channels"}. If they are of another network, name it '
       f'({_SYNTAX}); see also --convert_input_channels.'))
   if end_point != source.end_point:
-    print(f'{source.weights.path} has not all layers up to {source.end_point}: the features are '
-          f'{end_point}, averaged over the image.')
+    print(f'{source.weights.path} does not have all layers up to {source.end_point}: the features '
+          f'are {end_point}, averaged over the image.')
   return dataclasses.replace(source, end_point=end_point), traced
 
 

@@ -155,13 +155,14 @@ def _measure(candidate: candidates.Candidate, task: _Task) -> _Entrant:
   watch = Stopwatch()
   extractor = extraction.build(candidate.source, task.images)
   own = kept.open_kept(task.folder, extractor.facts)
-  if 'speed' not in own.state:
-    own.update(speed=dataclasses.asdict(measuring.measure(extractor, watch.seconds)))
+  speed = measuring.parse(own.state.get('speed'))
+  if speed is None:
+    speed = measuring.measure(extractor, watch.seconds)
+    own.update(speed=dataclasses.asdict(speed))
   del extractor
   gc.collect()  # One network at a time is in memory.
-  is_scored = own.state.get('scores', {}).get('settings') == _settings(task)
   return _Entrant(
-      candidate, own, measuring.Speed(**own.state['speed']), 0.0 if is_scored else
+      candidate, own, speed, 0.0 if _is_scored(own, task) else
       measuring.head_seconds(
           task.dataset.num_examples, candidate.width, num_classes=task.dataset.num_classes,
           folds=task.comparison.cross_validation_folds, num_strengths=len(_strengths(task))))
@@ -176,6 +177,13 @@ def _settings(task: _Task) -> dict[str, Any]:
   """Returns what the scores of features depend on, as JSON values."""
   return {'folds': task.comparison.cross_validation_folds, 'seed': task.comparison.seed,
           'strengths': sorted(set(_strengths(task)))}
+
+
+def _is_scored(own: kept.Kept, task: _Task) -> bool:
+  """Returns whether the scores of these settings are there."""
+  scores = own.state.get('scores')
+  return (isinstance(scores, dict) and scores.get('settings') == _settings(task)
+          and len(scores.get('is_right', ())) == task.dataset.num_examples)
 
 
 def _work(entrant: _Entrant, task: _Task) -> planning.Work:
@@ -226,8 +234,8 @@ def _try(entrant: _Entrant, task: _Task) -> scoring.Score:
       gc.collect()
   else:
     print(f'Found all {task.dataset.num_examples:,} features in {own.features}.', flush=True)
-  settings, scores = _settings(task), own.state.get('scores', {})
-  if scores.get('settings') != settings:
+  settings = _settings(task)
+  if not _is_scored(own, task):
     watch = Stopwatch()
     features = formats.read(own.features)
     found = linear_classifiers.cross_predict(
@@ -239,6 +247,7 @@ def _try(entrant: _Entrant, task: _Task) -> scoring.Score:
               'strengths': found.strengths, 'num_stopped': found.num_stopped,
               'seconds': watch.seconds}
     own.update(scores=scores)
+  scores = own.state['scores']
   score = scoring.Score(np.array(scores['is_right'], bool), scores['strengths'],
                         scores['num_stopped'])
   share, low, high = score.accuracy

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import statistics
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -36,6 +37,15 @@ class Speed:
   latency_ms: float
   seconds_per_image: float
   setup_seconds: float
+
+
+def parse(value: Any) -> Speed | None:
+  """Returns the speed that was kept as a JSON value; None if it is something else."""
+  names = {field.name for field in dataclasses.fields(Speed)}
+  if not isinstance(value, dict) or value.keys() != names or not all(
+      isinstance(number, float | int) for number in value.values()):
+    return None
+  return Speed(**value)
 
 
 def measure(extractor: Extractor, build_seconds: float) -> Speed:

@@ -40,6 +40,11 @@ class Photos:
     self._label_map, self._has_several_labels = label_map, has_several_labels
 
   @property
+  def names(self) -> tuple[str, ...]:
+    """The images' names."""
+    return self._dataset.examples.names
+
+  @property
   def split_name(self) -> str:
     """The split that the images are from."""
     return self._dataset.split_name
@@ -49,8 +54,8 @@ class Photos:
 
   def batches(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields prepared images, float32 [n, height, width, channels], and their files, bytes [n]."""
-    for batch in self._dataset.epoch(0).batch(_BATCH):
-      yield self._model.preprocess(batch['image']).numpy(), batch['image'].numpy()
+    for batch in self._dataset.epoch(0).batch(_BATCH).as_numpy_iterator():
+      yield self._model.prepare(batch['image']), batch['image']
 
   @functools.cached_property
   def right(self) -> np.ndarray:
@@ -90,14 +95,18 @@ class Found:
     milliseconds: median time for one prepared image on this machine's CPU; None if it is not run.
     agreement: share of its predictions for photos that are the network's; None without photos.
     accuracy: share of its predictions that are right; None without photos.
+    network_accuracy: that of the network; None without photos, and for the network itself.
     num_photos: number of photos.
+    split: that they are from.
   """
   difference: float | None
   num_bytes: int
   milliseconds: float | None
   agreement: float | None = None
   accuracy: float | None = None
+  network_accuracy: float | None = None
   num_photos: int = 0
+  split: str = ''
 
 
 def relative_difference(found: np.ndarray, expected: np.ndarray) -> float:
@@ -123,7 +132,8 @@ def on_photos(run: runner.Runner, photos: Photos) -> tuple[float, float, float]:
   expected = photos.expected
   same = photos.predicted(expected)
   all_found = [np.concatenate(logits[kind]) for kind in kinds]
-  return (max(relative_difference(found, expected) for found in all_found),
+  differences = [relative_difference(found, expected) for found in all_found]
+  return (float(np.max(differences)),  # Python's `max` may leave out NaN.
           min(float((photos.predicted(found) == same).mean()) for found in all_found),
           min(photos.accuracy(found) for found in all_found))
 

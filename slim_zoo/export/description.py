@@ -11,7 +11,7 @@ from typing import Any
 
 from datasets import labels, labels_file
 from files import image_types
-from slim_zoo.export import saved_model, tflite
+from slim_zoo.export import saved_model
 from slim_zoo.export.comparison import Found
 from slim_zoo.export.model import Model
 from slim_zoo.export.targets import Target
@@ -50,9 +50,8 @@ def write(path: str | os.PathLike[str], model: Model, target: Target, *, facts: 
   if any(name != labels.UNNAMED for name in class_names):
     about['class_names'] = list(class_names)
   inputs, outputs = _inputs(model, target), _outputs(model, target)
-  if target.open is tflite.open_export:
-    for name, facts_of_numbers in tflite.quantization(path).items():
-      (inputs if name in inputs else outputs)[name] |= facts_of_numbers
+  for name, of_numbers in (target.numbers(path) if target.numbers else {}).items():
+    (inputs if name in inputs else outputs)[name] |= of_numbers
   about |= {'export': target.name, 'inputs': inputs, 'outputs': outputs,
             'compared': {name: value for name, value in dataclasses.asdict(found).items()
                          if value is not None}}

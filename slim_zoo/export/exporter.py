@@ -21,6 +21,7 @@ from slim_zoo.export.model import Model
 from slim_zoo.export.targets import Target
 
 _NUM_IMAGES = 2  # Random ones, whose logits are compared.
+_ROUNDING = 1e-9  # Of shares of images.
 
 
 def export(model: Model, path: str | os.PathLike[str], *, facts: Mapping[str, Any],
@@ -115,7 +116,7 @@ def _examine(model: Model, target: Target, path: pathlib.Path, *,
   run = target.open(path)
   pixels = np.random.default_rng(0).integers(0, 256, [_NUM_IMAGES, *model.image_shape], np.uint8)
   files = np.array([tf.io.encode_png(image).numpy() for image in pixels], object)
-  images = model.preprocess(tf.constant(files)).numpy()
+  images = model.prepare(files)
   expected = model.logits(images)
   if not np.isfinite(expected).all():
     raise ValueError('Expected: finite outputs. Received: NaN or infinity for random images. The '
@@ -130,13 +131,14 @@ def _examine(model: Model, target: Target, path: pathlib.Path, *,
     difference, agreement, accuracy = comparison.on_photos(run, photos)
     found = dataclasses.replace(
         found, difference=float(np.max([difference, *differences])), agreement=agreement,
-        accuracy=accuracy, num_photos=len(photos))
+        accuracy=accuracy, network_accuracy=photos.accuracy(photos.expected),
+        num_photos=len(photos), split=photos.split_name)
     fault = _difference(found, target)
   return found, fault
 
 
 def _difference(found: Found, target: Target) -> str:
-  """Says so if an export computes something else than the network; otherwise returns ''."""
+  """Says so if an export computes something other than the network; otherwise returns ''."""
   most = target.tolerance if target.tolerance is not None else np.finfo(np.float32).max
   if found.difference is None or found.difference <= most:  # NaN is not.
     return ''
@@ -149,7 +151,7 @@ def _difference(found: Found, target: Target) -> str:
 def _loss(found: Found, photos: Photos, most: float) -> str:
   """Says so if an export is less accurate than it may be; otherwise returns ''."""
   before = photos.accuracy(photos.expected)
-  if found.accuracy is None or before - found.accuracy <= most:
+  if found.accuracy is None or before - found.accuracy <= most + _ROUNDING:
     return ''
   return (f'Expected: an accuracy of at least {before - most:.4f} on {len(photos)} images, '
           f'--max_accuracy_drop={most:g} below that of the network. Received: '

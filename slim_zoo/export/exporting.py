@@ -12,13 +12,15 @@ import numpy as np
 from datasets import dataset_factory
 from datasets.dataset import Dataset
 from files import plain_paths
+from slim_zoo.config.data import EvaluationData
 from slim_zoo.config.flag_values import Parsed
-from slim_zoo.config.option import expand
+from slim_zoo.config.option import expand, options_of_topic
 from slim_zoo.config.programs import Export
 from slim_zoo.evaluation import classifier
 from slim_zoo.export import comparison, exporter, targets
 from slim_zoo.export.comparison import Found, Photos
 from slim_zoo.export.model import Model
+from slim_zoo.features.extraction import without
 from slim_zoo.training import bad_images, distribution, metadata
 from slim_zoo.training.inputs import decoder
 from slim_zoo.weights import opening
@@ -26,6 +28,7 @@ from slim_zoo.weights import opening
 # What an export tells of what is known about a checkpoint.
 _KEPT = ('labels_offset', 'step', 'dataset')
 _DATA = ('dataset_name', 'dataset_dir')
+_OF_IMAGES = ('num_images', 'num_calibration_images', 'max_accuracy_drop')
 _CALIBRATION_BATCH = 25
 
 
@@ -40,6 +43,11 @@ def export(parsed: Parsed[Export]) -> int:
     raise ValueError(f'--output_path: expected different paths. Received: {output.output_path}.')
   for path in paths:
     exporter.check_free(path)
+  has_data = not parsed.given.isdisjoint(_DATA)
+  alone = sorted(parsed.given & {*_OF_IMAGES, *options_of_topic(EvaluationData)})
+  if alone and not has_data:
+    raise ValueError(f'--{alone[0]}: expected a dataset to use it with. Received: none. Set '
+                     '--dataset_name and --dataset_dir, or leave it out.')
   distribution.prepare_devices(clone_on_cpu=True)  # GPUs round differently, and are not needed.
   config, found = classifier.restore_classifier(parsed, output.image_size)
   print(f'Exporting {found.path}: {found.report.summary()}.')
@@ -47,12 +55,13 @@ def export(parsed: Parsed[Export]) -> int:
   dtype = found.known.get('flags', {}).get('compute_dtype', 'float32')
   if dtype != 'float32':
     print(f'It was trained in {dtype}; exports are compared with its float32.')
-  model = Model(found.network, found.image_size, found.channels, found.preprocessing_name,
-                found.transform, found.activation, found.class_names, found.model_name)
+  model = Model(
+      found.network, found.image_size, found.channels, found.preprocessing_name, found.transform,
+      found.activation, found.class_names, found.model_name,
+      calibration=(lambda: _calibration(model, config, photos)) if has_data else None)
   photos = None
-  if {*_DATA} & {*parsed.given}:
+  if has_data:
     photos = _photos(model, found, config, given=parsed.given)
-    model = dataclasses.replace(model, calibration=lambda: _calibration(model, config))
   return _export_all(model, paths, found, photos=photos,
                      max_accuracy_drop=output.max_accuracy_drop)
 
@@ -66,7 +75,7 @@ def _export_all(model: Model, paths: Sequence[str], found: classifier.Classifier
     try:
       result, fault = exporter.export(model, path, facts=_facts(found), photos=photos,
                                       max_accuracy_drop=max_accuracy_drop)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
       if len(paths) == 1:
         raise
       faults.append(f'{path}: {error}')  # The network may have other targets.
@@ -113,7 +122,7 @@ def _photos(model: Model, found: classifier.Classifier, config: Export, *,
     ValueError: if the dataset or its classes do not fit, or an image cannot be decoded.
   """
   kept = opening.as_options(found.known)
-  is_own = all(kept.get(name) == getattr(config.data, name) for name in _DATA)
+  is_own = all(name in kept and kept[name] == getattr(config.data, name) for name in _DATA)
   dataset = _part(classifier.get_dataset(config.data, is_own=is_own), config.output.num_images,
                   config)
   has_names = config.names.labels_path or 'class_names' in found.known
@@ -124,13 +133,26 @@ def _photos(model: Model, found: classifier.Classifier, config: Export, *,
       found.has_several_labels and dataset.label_sets is not None))
 
 
-def _calibration(model: Model, config: Export) -> Iterator[np.ndarray]:
-  """Yields training images to measure the ranges of int8 on, prepared, in batches."""
+def _calibration(model: Model, config: Export, photos: Photos | None) -> Iterator[np.ndarray]:
+  """Opens training images to measure the ranges of int8 on, none of which is in `photos`.
+
+  Returns:
+    Batches of them, prepared.
+
+  Raises:
+    ValueError: if there are none, or one cannot be decoded.
+  """
   whole = dataset_factory.get_dataset(config.data.dataset_name, 'train', config.data.dataset_dir,
                                       **config.data.of_source())
-  part = _part(whole, config.output.num_calibration_images, config)
-  for batch in part.epoch(0).batch(_CALIBRATION_BATCH):
-    yield model.preprocess(batch['image']).numpy()
+  compared = photos.names if photos else ()
+  if {*whole.examples.names} <= {*compared}:
+    raise ValueError(f'--num_images: expected training images beside those that exports are '
+                     f'compared on, to measure the ranges of int8. Received: none, of '
+                     f'{whole.num_examples}. Compare on fewer images, or on another '
+                     '--dataset_split_name.')
+  part = _part(without(whole, compared), config.output.num_calibration_images, config)
+  return (model.prepare(batch['image'])
+          for batch in part.epoch(0).batch(_CALIBRATION_BATCH).as_numpy_iterator())
 
 
 def _part(dataset: Dataset, count: int, config: Export) -> Dataset:
@@ -138,11 +160,7 @@ def _part(dataset: Dataset, count: int, config: Export) -> Dataset:
   places = np.linspace(0, dataset.num_examples - 1, min(count, dataset.num_examples)).round()
   keep = np.isin(np.arange(dataset.num_examples), places)
   part = dataclasses.replace(dataset, examples=dataset.examples.select(keep))
-  bad = bad_images.settle(part, decoder(part), config.data.on_bad_image)
-  if not bad:
-    return part
-  return dataclasses.replace(part, examples=part.examples.select(
-      ~np.isin(np.array(part.examples.names), bad)))
+  return without(part, bad_images.settle(part, decoder(part), config.data.on_bad_image))
 
 
 def _facts(found: classifier.Classifier) -> dict[str, Any]:

@@ -75,6 +75,15 @@ class Model:
     return tf.function(lambda images: self.outputs(images)[LOGITS], autograph=False,
                        input_signature=[tf.TensorSpec([None, *self.image_shape])])
 
+  def prepare(self, files: np.ndarray) -> np.ndarray:
+    """Preprocesses image files, bytes [batch], as `preprocess` does, but many of them faster."""
+    return self._compiled_preprocess(tf.constant(files, tf.string)).numpy()
+
+  @functools.cached_property
+  def _compiled_preprocess(self) -> Callable[[tf.Tensor], tf.Tensor]:
+    return tf.function(self.preprocess, autograph=False,
+                       input_signature=[tf.TensorSpec([None], tf.string)])
+
   def preprocess(self, images: tf.Tensor) -> tf.Tensor:
     """Preprocesses images as an evaluation does.
 

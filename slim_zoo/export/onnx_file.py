@@ -50,5 +50,9 @@ def write(model: Model, path: str | os.PathLike[str]) -> None:
 def open_export(path: str | os.PathLike[str]) -> runner.Runner:
   """Loads a model on the CPU."""
   import onnxruntime  # Only in the extra.
-  session = onnxruntime.InferenceSession(os.fspath(path), providers=['CPUExecutionProvider'])
+  try:
+    session = onnxruntime.InferenceSession(os.fspath(path), providers=['CPUExecutionProvider'])
+  except Exception as error:  # Of private types.
+    raise ValueError('Expected: a network that ONNX Runtime can run. Received: '
+                     f'{error}. Choose another target.') from error
   return {runner.IMAGES: lambda batch: session.run([LOGITS], {INPUT: batch})[0]}

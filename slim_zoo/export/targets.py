@@ -30,6 +30,7 @@ class Target:
     is_folder: whether the export is a directory.
     channels_first: whether images are [batch, channels, height, width] instead of [batch, height,
       width, channels].
+    numbers: returns the facts of inputs and outputs that are not floats, by name; None if all are.
     runs_here: whether `open` runs the export itself, instead of our network with its numbers.
     tolerance: the largest difference of its logits from the network's, relative to the largest
       logit; None if it computes with other numbers, so that only its accuracy counts.
@@ -45,6 +46,7 @@ class Target:
   batch: int | None = None
   is_folder: bool = False
   channels_first: bool = False
+  numbers: Callable[[str | os.PathLike[str]], dict[str, dict]] | None = None
   runs_here: bool = True
   tolerance: float | None = _ROUNDING
 
@@ -63,7 +65,8 @@ TARGETS = {
                       batch=1),
     '.float16.tflite': _tflite('float16', tflite.write_float16),
     '.dynamic.tflite': _tflite('dynamic-range', tflite.write_dynamic),
-    '.int8.tflite': _tflite('int8', tflite.write_int8),
+    '.int8.tflite': dataclasses.replace(_tflite('int8', tflite.write_int8),
+                                        numbers=tflite.numbers),
     '.onnx': Target('ONNX model', onnx_file.write, onnx_file.open_export, onnx_file.INPUT),
     '.keras': Target('Keras model', keras_file.write, keras_file.open_export, keras_file.INPUT,
                      outputs=(keras_file.PROBABILITIES,)),

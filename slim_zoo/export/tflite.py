@@ -55,13 +55,13 @@ def write_int8(model: Model, path: str | os.PathLike[str]) -> None:
     raise ValueError('Expected: photos for measuring the range of each layer, from which int8 is '
                      'made. Received: none. Set --dataset_name and --dataset_dir to the data that '
                      'the network was trained on.')
-  opened = model.calibration()  # A mistake in the data is not one of the converter.
-  converter, batches = _converter(model), list(opened)
+  converter, images = _converter(model), model.calibration
+  images()  # A mistake in the data is not one of the converter.
   converter.optimizations = [tf.lite.Optimize.DEFAULT]
   converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
   converter.inference_input_type = converter.inference_output_type = tf.int8
   converter.representative_dataset = lambda: (
-      [image[np.newaxis]] for batch in batches for image in batch)
+      [image[np.newaxis]] for batch in images() for image in batch)
   _write(path, converter)
 
 
@@ -90,8 +90,12 @@ def _write(path: str | os.PathLike[str], converter: tf.lite.TFLiteConverter) -> 
 
 def open_export(path: str | os.PathLike[str]) -> runner.Runner:
   """Loads a model, for as many threads as there are CPUs."""
-  interpreter = _interpreter(path)
-  run = interpreter.get_signature_runner()
+  try:
+    interpreter = _interpreter(path)
+    run = interpreter.get_signature_runner()
+  except RuntimeError as error:  # Such as operators that the interpreter lacks.
+    raise ValueError(f'Expected: a network that TensorFlow Lite can run. Received: {error}. Choose '
+                     'another target.') from error
   source, target = run.get_input_details()[INPUT], run.get_output_details()[LOGITS]
 
   def logits(image: np.ndarray) -> np.ndarray:
@@ -100,7 +104,7 @@ def open_export(path: str | os.PathLike[str]) -> runner.Runner:
   return {runner.IMAGES: lambda batch: np.concatenate([*map(logits, batch)])}
 
 
-def quantization(path: str | os.PathLike[str]) -> dict[str, dict]:
+def numbers(path: str | os.PathLike[str]) -> dict[str, dict]:
   """Describes the numbers of a model's inputs and outputs that are integers.
 
   Returns:

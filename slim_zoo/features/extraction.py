@@ -157,7 +157,7 @@ def open_images(data: Data) -> Images:
                      'have them. Received: images with several. Train on the images instead; '
                      '--cache_features computes the frozen layers once there, too.')
   bad = bad_images.settle(whole, decoder(whole), data.on_bad_image)
-  return Images(whole, _without(whole, bad), bad)
+  return Images(whole, without(whole, bad), bad)
 
 
 def build(source: Source, images: Images) -> Extractor:
@@ -190,7 +190,7 @@ def build(source: Source, images: Images) -> Extractor:
       'content_digest': content.digest(images.whole), 'bad_images': list(images.bad)})
 
 
-def _without(dataset: Dataset, names: tuple[str, ...]) -> Dataset:
+def without(dataset: Dataset, names: tuple[str, ...]) -> Dataset:
   """Removes examples from a split."""
   if not names:
     return dataset

@@ -292,10 +292,10 @@ def _check_memory(kind: str, values: np.ndarray, *, num_classes: int, dtype: np.
             + num_classes * (rows * of.output_bytes + features * of.weight_bytes))
   if needed > there:
     raise ValueError(
-        f'--classifier={kind}: expected features that fit in the memory, {there / 2**30:,.1f} GiB, '
+        f'{kind}: expected features that fit in the memory, {there / 2**30:,.1f} GiB, '
         f'with what scikit-learn makes of them. Received {rows:,} × {features:,} and {num_classes} '
-        f'classes, which take {needed / 2**30:,.1f} GiB at least. Use --classifier=softmax, which '
-        'makes no copy of them, or fewer rows.')
+        f'classes, which take {needed / 2**30:,.1f} GiB at least. Use fewer '
+        'images, or train_on_features.py --classifier=softmax, which makes no copy of them.')
 
 
 def _chunks(values: np.ndarray, rows: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:

@@ -14,6 +14,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from files.replacing import replacing
 from nets import nets_factory
 from slim_zoo.config.flag_values import Parsed, options_of
 from slim_zoo.config.programs import Inspect, Train
@@ -74,6 +75,9 @@ def inspect(parsed: Parsed[Inspect]) -> int:
                      'of another format. Received: none.')
   if output.output_path and not output.output_path.endswith('.json'):
     raise ValueError(f'--output_path: expected a .json file. Received: {output.output_path}.')
+  if output.output_path and os.path.lexists(output.output_path):  # It may describe a checkpoint.
+    raise ValueError(f'--output_path: expected a new file. Received: {output.output_path}, which '
+                     'exists. Choose another, or remove it.')
   found = look(path, channel_order=weights.checkpoint_channel_order,
                model_name=weights.model_name)
   width = shutil.get_terminal_size((_WIDTH, 24)).columns if sys.stdout.isatty() else _WIDTH
@@ -85,7 +89,8 @@ def inspect(parsed: Parsed[Inspect]) -> int:
                 for letter in '\n'.join(lines)))  # Names in a file may have any characters.
   if output.output_path:
     text = json.dumps(_as_json(found), indent=1, default=str)
-    pathlib.Path(output.output_path).write_text(f'{text}\n', encoding='utf-8')
+    with replacing(output.output_path) as aside:
+      pathlib.Path(aside).write_text(f'{text}\n', encoding='utf-8')
     print(f'\nWritten to {output.output_path}.')
   return 0
 
@@ -171,8 +176,8 @@ def _of_arrays(found: Inspection) -> Iterator[str]:
   if slots := found.with_role(SLOT):
     kinds = collections.Counter(array.name.rpartition('/')[2] for array in slots)
     yield f'{_count(len(slots), "slot")} of an optimizer: {", ".join(kinds)}.'
-  counters = [array for array in found.with_role(COUNTER)
-              if not array.name.endswith('num_batches_tracked')]
+  counters = [array for array in found.with_role(COUNTER) if array.statistics.mean is not None
+              and not array.name.endswith('num_batches_tracked')]
   if counters:
     yield 'Counters: ' + ', '.join(f'{array.name} {array.statistics.mean:,.10g}'
                                    for array in counters) + '.'
@@ -238,8 +243,6 @@ def _of_network(found: Inspection) -> Iterator[str]:
          f'{use.transform.describe(use.image_size)}.')
   if use.note:
     yield f'Note: {use.note}'
-
-
 
 
 def _details(fit: Fit) -> Iterator[str]:

@@ -133,7 +133,7 @@ def find_published(path: str) -> tuple[str, PublishedFile] | None:
 
 def _by_digest(path: str) -> PublishedFile | None:
   size = os.path.getsize(path)
-  # Most files are not computed a digest of, because no published one has their size.
+  # No digest is computed of most files, because no published one has their size.
   candidates = [(entry, source) for entry in PUBLISHED_FILES.values()
                 for source in entry.resource.sources
                 if source.digest and source.size in (None, size)]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import types
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -12,7 +15,7 @@ from slim_zoo.comparison import candidates
 from slim_zoo.config.flag_values import Parsed
 from slim_zoo.config.programs import Compare
 from slim_zoo.training import checkpoints
-from slim_zoo.weights import published
+from slim_zoo.weights import formats, published
 
 
 def _open(photos, paths, **flags):
@@ -105,3 +108,35 @@ def test_downloaded_weights_are_the_default(photos, monkeypatch):
   monkeypatch.setattr(published, 'list_downloaded', lambda: ['no_such_weights'])
   with pytest.raises(ValueError, match='zoo:no_such_weights'):
     _open(photos, None)
+
+
+def test_downloaded_weights_that_cannot_be_used_are_left_out(photos, lenet, monkeypatch, capsys):
+  monkeypatch.setattr(published, 'list_downloaded', lambda: ['broken', 'good'])
+  really_open = candidates._open
+
+  def opened(entry, parsed, dataset):
+    if entry.path.endswith('broken'):
+      raise ValueError('a truncated file')
+    return really_open(dataclasses.replace(entry, path=lenet), parsed, dataset)
+
+  monkeypatch.setattr(candidates, '_open', opened)
+  assert [one.model_name for one in _open(photos, None)] == ['lenet']
+  assert 'zoo:broken: a truncated file' in capsys.readouterr().out
+  with pytest.raises(ValueError, match='zoo:broken'):
+    _open(photos, 'zoo:broken,zoo:good')
+
+
+@pytest.mark.parametrize(('order', 'kind', 'lacks'), [
+  (None, '.npy', True), ('bgr', '.npy', False), (None, '.caffemodel', False),
+  (None, '.pb', False), (None, '', False)])
+def test_channel_order_is_for_weights_that_do_not_tell_it(order, kind, lacks):
+  found = next((one for one in formats.FORMATS if kind and kind in one.suffixes), None)
+  weights = types.SimpleNamespace(channel_order=order, format=found)
+  assert candidates._lacks_order(weights, 'vgg_16') == lacks
+
+
+def test_weights_of_the_same_directory_are_doubted(photos, save, capsys):
+  prefix = save('lenet', metadata={
+    'model_name': 'lenet', 'flags': {'dataset_name': 'folder', 'dataset_dir': str(photos)}})
+  _open(photos, prefix)
+  assert 'same directory' in capsys.readouterr().out

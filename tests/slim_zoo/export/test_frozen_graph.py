@@ -39,7 +39,8 @@ def test_output_has_the_name_of_tf_slim(name):
 
 
 @pytest.mark.parametrize(('name', 'is_logits'), [
-  ('lenet', False), ('alexnet_v2', True), ('efficientnet_lite0', None)])
+  ('lenet', False), pytest.param('alexnet_v2', True, marks=pytest.mark.slow),
+  ('efficientnet_lite0', None)])
 def test_graph_has_this_output(tmp_path, name, is_logits):
   net = nets_factory.get_net(name)
   size, channels = (28, 1) if name == 'lenet' else (224 if is_logits else 32, 3)

@@ -167,7 +167,7 @@ def test_features_are_copied_once(monkeypatch):
 def test_too_large_features_are_rejected(kind, factor, monkeypatch):
   values, labels = np.ones([5000, 50], np.float32), np.arange(5000) % 2
   monkeypatch.setattr(memory, 'available', lambda: int(values.size * factor) - 1)
-  with pytest.raises(ValueError, match=f'--classifier={kind}: .*5,000 × 50 .*--classifier=softmax'):
+  with pytest.raises(ValueError, match=f'{kind}: .*5,000 × 50 .*--classifier=softmax'):
     linear_classifiers.fit(values, labels, kind=kind)
 
 

@@ -257,9 +257,11 @@ def test_numbers_that_are_not_finite(tmp_path, capsys):
   broken = {name: value.copy() for name, value in _values('lenet').items()}
   broken['LeNet/conv2/weights'][0, 0, 0, :3] = np.nan
   broken['LeNet/conv1/biases'][1] = np.inf
+  broken['temperature'] = np.array(np.nan, np.float32)
   _save(tmp_path / 'x', broken)
   found = inspecting.look(str(tmp_path / 'x'))
-  assert {array.name for array in found.broken} == {'LeNet/conv1/biases', 'LeNet/conv2/weights'}
+  assert {array.name for array in found.broken} == {
+    'LeNet/conv1/biases', 'LeNet/conv2/weights', 'temperature'}
   assert not found.commands
   text = '\n'.join(inspecting._texts(found))
   assert 'LeNet/conv2/weights: 3 NaN, 0 infinite' in text and 'lenet' in text
