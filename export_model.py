@@ -9,8 +9,8 @@ All take prepared images; the SavedModel also takes image files, and pixels of
 any size. `model.json` and `labels.txt` in its directory, or `a.pb.json` and
 `a.pb.labels.txt` beside a file, describe images, inputs and classes.
 
-Every export is run and compared with the network, on random images and on those
-of a dataset. It is kept if it computes the same, and is about as accurate.
+Every export is compared with the network, on random images and on those of a
+dataset. It is kept if it computes the same, or is about as accurate.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ class Found:
   Attributes:
     difference: of its logits from the network's, relative to the largest; for a batch of random
       images, and for all photos. None for the network.
-    num_bytes: size on disk.
+    num_bytes: size on disk; of the network, that of its variables.
     milliseconds: median time for one prepared image on this machine's CPU; None if it is not run.
     agreement: share of its predictions for photos that are the network's; None without photos.
     accuracy: share of its predictions that are right; None without photos.
