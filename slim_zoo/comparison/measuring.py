@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import statistics
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from slim_zoo.evaluation import latency
 from slim_zoo.features import linear_classifiers
 from slim_zoo.features.extraction import Extractor
 from slim_zoo.training.progress import Stopwatch
 
-# One image at a time: calls that are not measured, and at most so many that are.
-_UNMEASURED, _CALLS, _SECONDS_OF_CALLS = 2, 20, 2.0
 # In batches, which are smaller for slow networks.
 _BATCHES, _SECONDS_OF_BATCH = 3, 2.0
 # Rows of the fit that stands for all others.
@@ -63,8 +61,9 @@ def measure(extractor: Extractor, build_seconds: float) -> Speed:
         batch_size=size, seed=0, is_training=False, start=0).repeat())
 
   try:
-    latency = _latency(extractor, next(batches_of(1))['image'])
-    batch_size = max(1, min(extractor.batch_size, int(_SECONDS_OF_BATCH / latency)))
+    compute, image = extractor.compile(1), next(batches_of(1))['image']
+    seconds = latency.median_seconds(lambda: compute(image).numpy())
+    batch_size = max(1, min(extractor.batch_size, int(_SECONDS_OF_BATCH / seconds)))
     batches, watch = batches_of(batch_size), Stopwatch()
     compute = extractor.compile(batch_size)
     compute(next(batches)['image']).numpy()
@@ -74,20 +73,7 @@ def measure(extractor: Extractor, build_seconds: float) -> Speed:
     per_image = watch.seconds / (_BATCHES * batch_size)
   except tf.errors.OpError as error:
     raise extractor.inputs.explain(error) from error
-  return Speed(1000 * latency, per_image, build_seconds + traced)
-
-
-def _latency(extractor: Extractor, image: tf.Tensor) -> float:
-  """Returns the seconds that the network takes for one image."""
-  compute = extractor.compile(1)
-  for _ in range(_UNMEASURED):
-    compute(image).numpy()
-  total, seconds = Stopwatch(), list[float]()
-  while not seconds or (len(seconds) < _CALLS and total.seconds < _SECONDS_OF_CALLS):
-    watch = Stopwatch()
-    compute(image).numpy()
-    seconds.append(watch.seconds)
-  return statistics.median(seconds)
+  return Speed(1000 * seconds, per_image, build_seconds + traced)
 
 
 def head_seconds(num_rows: int, width: int, *, num_classes: int, folds: int,

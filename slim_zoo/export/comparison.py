@@ -6,9 +6,7 @@ import dataclasses
 import functools
 import os
 import pathlib
-import statistics
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tabulate
@@ -18,8 +16,6 @@ from slim_zoo.export import runner
 from slim_zoo.export.model import Model
 
 _BATCH = 25
-# Calls that are timed, after some that are not, and seconds after which fewer are enough.
-_UNTIMED, _TIMED, _SECONDS, _FEWEST = 3, 30, 5.0, 5
 
 
 class Photos:
@@ -136,18 +132,6 @@ def on_photos(run: runner.Runner, photos: Photos) -> tuple[float, float, float]:
   return (float(np.max(differences)),  # Python's `max` may leave out NaN.
           min(float((photos.predicted(found) == same).mean()) for found in all_found),
           min(photos.accuracy(found) for found in all_found))
-
-
-def milliseconds(compute: Callable[[np.ndarray], np.ndarray], image: np.ndarray) -> float:
-  """Returns the median time of a call with one image, float32 [1, height, width, channels]."""
-  for _ in range(_UNTIMED):
-    compute(image)
-  times: list[float] = []
-  while len(times) < _TIMED and (len(times) < _FEWEST or sum(times) < _SECONDS):
-    start = time.perf_counter()
-    compute(image)
-    times.append(time.perf_counter() - start)
-  return 1000 * statistics.median(times)
 
 
 def size_of(path: str | os.PathLike[str]) -> int:

@@ -15,6 +15,7 @@ import tensorflow as tf
 from absl import logging
 
 from files.locks import locked
+from slim_zoo.evaluation import latency
 from slim_zoo.export import comparison, description, runner, targets
 from slim_zoo.export.comparison import Found, Photos
 from slim_zoo.export.model import Model
@@ -69,7 +70,7 @@ def of_network(model: Model, photos: Photos | None) -> Found:
   """Finds out about the network itself what `export` finds out about an export."""
   image = np.zeros([1, *model.image_shape], np.float32)
   num_bytes = sum(value.nbytes for value in model.values().values())
-  found = Found(None, num_bytes, comparison.milliseconds(model.logits, image))
+  found = Found(None, num_bytes, 1000 * latency.median_seconds(lambda: model.logits(image)))
   return found if photos is None else dataclasses.replace(
       found, accuracy=photos.accuracy(photos.expected), num_photos=len(photos))
 
@@ -124,7 +125,8 @@ def _examine(model: Model, target: Target, path: pathlib.Path, *,
   batches = {runner.IMAGES: images, runner.FILES: files, runner.PIXELS: pixels}
   differences = [comparison.relative_difference(compute(batches[kind]), expected)
                  for kind, compute in run.items()]
-  time = comparison.milliseconds(run[runner.IMAGES], images[:1]) if target.runs_here else None
+  time = (1000 * latency.median_seconds(lambda: run[runner.IMAGES](images[:1]))
+          if target.runs_here else None)
   found = Found(float(np.max(differences)), comparison.size_of(path), time)
   fault = _difference(found, target)
   if photos and not fault:

@@ -54,14 +54,6 @@ def test_size_of_a_file_and_of_a_directory(tmp_path):
   assert comparison.size_of(tmp_path / 'a' / 'y') == 2
 
 
-def test_median_time_ignores_the_first_calls(monkeypatch):
-  times = iter(np.cumsum([0, 1, 0, 3, 0, 2, 0, 2, 0, 2]))
-  monkeypatch.setattr(comparison.time, 'perf_counter', lambda: float(next(times)))
-  calls = []
-  assert comparison.milliseconds(calls.append, 'image') == 2000
-  assert len(calls) == 3 + 5
-
-
 def test_table():
   network = Found(None, 2_000_000, 10.0, accuracy=0.9, num_photos=10)
   rows = [('model.ckpt-1', network, 'the network'),
